@@ -1,0 +1,1 @@
+"""What to run, as YAML: experiments, recipes; and how the embedded benchmark was made."""

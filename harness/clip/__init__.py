@@ -1,0 +1,1 @@
+"""CLIP as two towers of stages, its loading and its prompts."""

@@ -1,0 +1,284 @@
+"""Where a CLIP comes from: open_clip name and tag, a local checkpoint, or the model that comes with the project.
+
+How a backbone is written, everywhere (BACKBONE=, YAML):
+
+    clip-emoji                         the small CLIP of the embedded benchmark
+    ViT-B-16-quickgelu                 an open_clip model with OpenAI's weights
+    ViT-B-16:laion2b_s34b_b88k         an open_clip model with a pretrained tag
+    ViT-B-16-quickgelu:/path/to.pt     an open_clip model with a local checkpoint
+    ViT-B-16:random                    random weights, for measuring costs
+    /path/to.safetensors               a local checkpoint with its open_clip configuration in /path/to.json, or an
+                                       OpenAI checkpoint that still carries OpenAI's own entries
+"""
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from harness.clip.prompts import Tokenizer
+from harness.clip.towers import CLIP
+from harness.errors import UserError, nearest
+
+RANDOM = "random"
+DEFAULT_TAG = "openai"
+# OpenAI's own checkpoints carry these entries beside the weights; no other format does.
+OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
+CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """What a backbone's text means, before any weight is read.
+
+    Attributes:
+        text: as the user wrote it; the name in results.
+        model: open_clip model name, or None for a checkpoint that brings its own configuration.
+        tag: pretrained tag, `random`, or None where a file is given.
+        checkpoint: local file, or None.
+    """
+
+    text: str
+    model: str | None
+    tag: str | None
+    checkpoint: Path | None
+
+
+def bundled() -> dict[str, Path]:
+    """Name -> checkpoint of the models that come with the project."""
+    folder = Path(str(files("harness.embedded")))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def parse_backbone(text: str) -> Backbone:
+    """Read the notation of this module's docstring.
+
+    Raises:
+        UserError: unknown model, unknown tag, missing file, or an activation (QuickGELU) that does not fit the weights.
+    """
+    if text in bundled():
+        return Backbone(text, None, None, bundled()[text])
+    model, separator, source = text.partition(":")
+    if model not in open_clip.list_models():
+        if text.endswith(CHECKPOINT_ENDINGS):
+            return Backbone(text, None, None, existing_file(text))
+        raise UserError(f"unknown backbone '{text}'.{nearest(model, [*open_clip.list_models(), *bundled()])}")
+    if source == RANDOM:
+        return Backbone(text, model, RANDOM, None)
+    if source.endswith(CHECKPOINT_ENDINGS):
+        return Backbone(text, model, None, existing_file(source))
+    tag = source or DEFAULT_TAG
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    if tag not in tags:
+        asked = f"has no pretrained tag '{tag}'" if separator else "has no default weights"
+        raise UserError(f"backbone '{model}' {asked}: write {model}:TAG.{nearest(tag, tags)}")
+    refuse_wrong_activation(model, bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu")), f"'{tag}' weights")
+    return Backbone(text, model, tag, None)
+
+
+def existing_file(path: str) -> Path:
+    """The path, which must be a file."""
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise UserError(f"checkpoint '{path}' does not exist: give the path of a .safetensors or .pt file")
+    return found
+
+
+def refuse_wrong_activation(model: str, weights_use_quick_gelu: bool, weights: str) -> None:
+    """Raise a UserError naming the right model if the model's activation is not the one its weights were trained with."""
+    model_uses = bool(model_config(model).get("quick_gelu"))
+    if model_uses == weights_use_quick_gelu:
+        return
+    right = model.removesuffix("-quickgelu") if model_uses else f"{model}-quickgelu"
+    activation = "QuickGELU" if weights_use_quick_gelu else "plain GELU"
+    raise UserError(
+        f"backbone '{model}' would run {weights} with the wrong activation: they were trained with {activation}. "
+        f"Use '{right}' instead."
+    )
+
+
+def model_config(model: str) -> dict[str, Any]:
+    """open_clip's configuration of a model name."""
+    config = open_clip.get_model_config(model)
+    assert config is not None
+    return config
+
+
+def blocks_of(backbone: Backbone) -> int | None:
+    """Number of blocks that both towers have, without reading weights; None where only the weights tell."""
+    if backbone.model:
+        config = model_config(backbone.model)
+    elif backbone.checkpoint and backbone.checkpoint.with_suffix(".json").is_file():
+        config = json.loads(backbone.checkpoint.with_suffix(".json").read_text())
+    else:
+        return None
+    layers = [config.get(tower, {}).get("layers", 12) for tower in ("vision_cfg", "text_cfg")]
+    return min(layers) if all(isinstance(n, int) for n in layers) else None
+
+
+@cache
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint without running any code in it.
+
+    Args:
+        path: safetensors, a PyTorch file of tensors (`weights_only`), or an OpenAI TorchScript archive.
+
+    Returns:
+        Name -> tensor, without the prefixes that training wrappers add.
+
+    Raises:
+        UserError: the file is damaged, or holds pickled objects other than tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        elif is_torchscript(path):
+            state = torch.jit.load(path, map_location="cpu").state_dict()
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"checkpoint '{path}' cannot be read: {first_line(error)}") from error
+    except Exception as error:  # weights_only refuses foreign objects with pickle.UnpicklingError and others
+        raise UserError(
+            f"checkpoint '{path}' holds more than tensors, and unpickling it could run code: "
+            f"save its state_dict as .safetensors and give that file ({type(error).__name__})"
+        ) from error
+    state = state.get("state_dict", state)
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"checkpoint '{path}' is not a state dict: expected names and tensors")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether a file is a TorchScript archive, the form of OpenAI's downloads."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
+
+
+def load_backbone(text: str) -> CLIP:
+    """Load a CLIP in fp32, in evaluation mode, with all weights frozen, on the CPU.
+
+    Args:
+        text: a backbone in the notation of this module's docstring.
+
+    Raises:
+        UserError: anything about the name, the file, the activation or the download that the user can put right.
+    """
+    backbone = parse_backbone(text)
+    if backbone.checkpoint:
+        clip = load_checkpoint(backbone, backbone.checkpoint)
+    else:
+        assert backbone.model
+        clip = load_open_clip(backbone, backbone.model)
+    return clip.float().eval().requires_grad_(False)
+
+
+def load_open_clip(backbone: Backbone, model: str) -> CLIP:
+    """Load an open_clip model by name, with the weights of a pretrained tag or with random ones."""
+    if backbone.tag == RANDOM:
+        return wrap(build(model_config(model)), open_clip.get_tokenizer(model), backbone.text, {})
+    try:
+        network = open_clip.create_model(model, pretrained=backbone.tag)
+    except Exception as error:  # network, disk and hub errors come in many types
+        raise UserError(
+            f"the weights of '{backbone.text}' could not be loaded ({first_line(error)}): connect to the network once, "
+            f"or download them elsewhere and use BACKBONE={model}:/path/to/checkpoint"
+        ) from error
+    preprocess = open_clip.get_model_preprocess_cfg(network)
+    return wrap(network, open_clip.get_tokenizer(model), backbone.text, preprocess)
+
+
+def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
+    """Load a local checkpoint into the architecture that its model name, its configuration file or itself tells."""
+    state = read_checkpoint(path)
+    is_openai = any(entry in state for entry in OPENAI_ENTRIES)
+    state = {name: value for name, value in state.items() if name not in OPENAI_ENTRIES}
+    config_file = path.with_suffix(".json")
+    config: dict[str, Any] = {}
+    tokenizer: Tokenizer = open_clip.get_tokenizer("ViT-B-32")
+    if backbone.model:
+        if is_openai:
+            refuse_wrong_activation(backbone.model, True, "OpenAI's weights")
+        config = model_config(backbone.model)
+        tokenizer = open_clip.get_tokenizer(backbone.model)
+        network = build(config)
+    elif config_file.is_file():
+        config = json.loads(config_file.read_text())
+        tokenizer = local_tokenizer(config, config_file.parent)
+        network = build(config)
+    elif is_openai:
+        network = build_from_shapes(state, path)
+    else:
+        raise UserError(
+            f"checkpoint '{path}' does not say which activation and heads it was trained with: name the model "
+            f"(BACKBONE=ViT-B-16-quickgelu:{path} for OpenAI's weights), or put its open_clip configuration "
+            f"beside it as {config_file.name}"
+        )
+    load_strictly(network, state, path)
+    return wrap(network, tokenizer, backbone.text, config.get("preprocess_cfg", {}))
+
+
+def build(config: dict[str, Any]) -> "open_clip.model.CLIP":
+    """A plain open_clip CLIP of a configuration, with random weights."""
+    known = {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu") if key in config}
+    return open_clip.CLIP(**known)
+
+
+def build_from_shapes(state: dict[str, Tensor], path: Path) -> "open_clip.model.CLIP":
+    """OpenAI's architecture as the shapes of its weights tell it: QuickGELU, heads = width / 64."""
+    try:
+        return open_clip.model.build_model_from_openai_state_dict(dict(state), quick_gelu=True, cast_dtype=torch.float32)
+    except (KeyError, RuntimeError) as error:
+        raise UserError(f"checkpoint '{path}' is not an OpenAI CLIP: {first_line(error)}") from error
+
+
+def load_strictly(network: torch.nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load weights; every name and shape must fit."""
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        detail = " ".join(str(error).split())[:300]
+        raise UserError(f"checkpoint '{path}' does not fit its model: {detail}") from error
+
+
+def local_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:
+    """CLIP's BPE tokenizer with the vocabulary file and context length of a local configuration."""
+    text = config.get("text_cfg", {})
+    options = dict(text.get("tokenizer_kwargs", {}))
+    if "bpe_path" in options:
+        options["bpe_path"] = str(existing_file(str(folder / options["bpe_path"])))
+    return partial(SimpleTokenizer(**options), context_length=text.get("context_length", 77))
+
+
+def wrap(network: "open_clip.model.CLIP", tokenizer: Tokenizer, name: str, preprocess: dict[str, Any]) -> CLIP:
+    """A CLIP of stages around an open_clip model."""
+    mean = tuple(preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN)
+    std = tuple(preprocess.get("std") or open_clip.OPENAI_DATASET_STD)
+    return CLIP(network, tokenizer, name, mean, std)

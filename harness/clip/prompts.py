@@ -1,0 +1,71 @@
+"""From class names to token ids, cut where nothing is read any more."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.errors import UserError
+
+Tokenizer = Callable[[list[str]], Tensor]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """One prompt a class, tokenised.
+
+    Attributes:
+        texts: the C prompt texts.
+        ids: token ids (C, T), T = longest end-of-text position + 1.
+        eot: position of the end-of-text token of each prompt (C,).
+    """
+
+    texts: tuple[str, ...]
+    ids: Tensor
+    eot: Tensor
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def to(self, device: torch.device) -> "Prompts":
+        """The same prompts on another device."""
+        return Prompts(self.texts, self.ids.to(device), self.eot.to(device))
+
+
+def end_of_text(ids: Tensor) -> Tensor:
+    """Position (C,) of the end-of-text token in ids (C, T): CLIP's tokenizers give it the highest id."""
+    return ids.argmax(dim=-1)
+
+
+def tokenize(texts: Sequence[str], tokenizer: Tokenizer, cut: bool = True) -> Prompts:
+    """Tokenise prompts and cut them at the longest end-of-text position.
+
+    The text tower is causal and read at the end-of-text token only, so what follows the longest one cannot matter.
+
+    Args:
+        texts: C prompts.
+        tokenizer: texts -> ids (C, context length), padded.
+        cut: False keeps the full context length, as the reference code does.
+
+    Raises:
+        UserError: no texts at all.
+    """
+    if not texts:
+        raise UserError("there are no classes: a prompt is needed for each class, and none was given")
+    ids = tokenizer(list(texts))
+    eot = end_of_text(ids)
+    if cut:
+        ids = ids[:, : int(eot.max()) + 1]
+    return Prompts(tuple(texts), ids, eot)
+
+
+def indefinite_article(name: str) -> str:
+    """'an' before a written vowel, otherwise 'a': a rule by letter, so that prompts are the same everywhere."""
+    return "an" if name[:1].lower() in {"a", "e", "i", "o", "u"} else "a"
+
+
+def fill_template(template: str, class_name: str) -> str:
+    """Put a class name into a template: `{}` is the name (underscores become spaces), `{article}` its a or an."""
+    name = class_name.replace("_", " ")
+    return template.replace("{article}", indefinite_article(name)).replace("{}", name)

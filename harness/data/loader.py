@@ -1,0 +1,136 @@
+"""Pictures from disk to batches of pixels on the device."""
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from harness.data.readers import Picture
+from harness.errors import UserError
+
+Transform = Callable[[Image.Image, str], Image.Image]
+ARCHIVE = ".zip/"
+# Decoded pictures up to this many bytes stay in memory; the embedded sets need 24 MB.
+DECODED_LIMIT = 256 * 2**20
+
+
+@cache
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """A zip file, opened once a process."""
+    return zipfile.ZipFile(path)
+
+
+def read_picture(folder: Path, path: str) -> Image.Image:
+    """Decode one picture as RGB.
+
+    Raises:
+        UserError: it is missing or broken; names it.
+    """
+    archive, inside, member = path.partition(ARCHIVE)
+    try:
+        if inside:
+            data = open_archive(folder / f"{archive}.zip").read(member)
+        else:
+            data = (folder / path).read_bytes()
+        return Image.open(io.BytesIO(data)).convert("RGB")
+    except (OSError, KeyError, SyntaxError, ValueError, UnidentifiedImageError, zipfile.BadZipFile) as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError | KeyError) else f"cannot be decoded ({error})"
+        raise UserError(f"picture '{folder / path}' {reason}: restore it, or remove it from the split") from error
+
+
+class PictureSet(Dataset[Tensor]):
+    """Some pictures of one data set.
+
+    Args:
+        folder: what the paths are relative to.
+        pictures: which, in order.
+    """
+
+    def __init__(self, folder: Path, pictures: Sequence[Picture]) -> None:
+        self.folder = folder
+        self.pictures = list(pictures)
+        self.labels = torch.tensor([picture.label for picture in pictures], dtype=torch.int64)
+        self._decoded: dict[str, Image.Image] = {}
+        self._decoded_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def decode(self, position: int) -> Image.Image:
+        """The picture at a position; small sets are decoded once."""
+        path = self.pictures[position].path
+        image = self._decoded.get(path)
+        if image is None:
+            image = read_picture(self.folder, path)
+            size = 3 * image.width * image.height
+            if self._decoded_bytes + size <= DECODED_LIMIT:
+                self._decoded[path] = image
+                self._decoded_bytes += size
+        return image
+
+    def batches(
+        self,
+        transform: Transform,
+        indices: Sequence[Sequence[int]],
+        key: str = "",
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> Iterator[Tensor]:
+        """Transformed batches, in order.
+
+        Args:
+            transform: picture, key -> square picture.
+            indices: positions of the pictures of every batch.
+            key: seed and epoch; with a picture's path it makes the key of its transform, so that a picture's view
+                depends on nothing else.
+            workers: processes that decode; 0 decodes here.
+            pin_memory: for fast transfers to a GPU.
+
+        Yields:
+            uint8 pixels (B, 3, H, W).
+        """
+        views = Views(self, transform, key)
+        # A generator of its own keeps the loader from drawing on the training's random numbers.
+        yield from DataLoader(
+            views,
+            batch_sampler=[list(batch) for batch in indices],
+            num_workers=workers,
+            pin_memory=pin_memory,
+            generator=torch.Generator(),
+        )
+
+    def in_order(self, batch_size: int) -> list[range]:
+        """Positions of batches that go through all pictures in order."""
+        return [range(start, min(start + batch_size, len(self))) for start in range(0, len(self), batch_size)]
+
+
+class Views(Dataset[Tensor]):
+    """Pictures seen through a transform."""
+
+    def __init__(self, pictures: PictureSet, transform: Transform, key: str) -> None:
+        self.pictures = pictures
+        self.transform = transform
+        self.key = key
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, position: int) -> Tensor:
+        path = self.pictures.pictures[position].path
+        view = self.transform(self.pictures.decode(position), f"{self.key}/{path}")
+        return torch.from_numpy(np.array(view)).permute(2, 0, 1)
+
+
+def normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float], device: torch.device) -> Tensor:
+    """uint8 pixels (B, 3, H, W) -> float32 on the device, scaled to 0..1, minus mean, by standard deviation."""
+    x = pixels.to(device, non_blocking=True).float().div_(255)
+    return x.sub_(torch.tensor(mean, device=device)[:, None, None]).div_(
+        torch.tensor(std, device=device)[:, None, None]
+    )

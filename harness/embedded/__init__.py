@@ -1,0 +1,1 @@
+"""Package data: the embedded picture sets and the small CLIP model."""

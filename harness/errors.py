@@ -1,0 +1,18 @@
+"""The one exception that means: the user can put this right, and here is how."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A problem with the input or the surroundings, told in one line. The command line prints it without a traceback."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint that ends an error line: the nearest known name and, if there are few, all of them."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    if len(names) <= 20:
+        hint += f" Known: {', '.join(names)}."
+    return hint

@@ -1,0 +1,184 @@
+"""What a run costs, phase by phase: seconds, pictures, peak memory, floating point operations.
+
+Memory on a GPU is the allocator's peak. On a CPU it is the peak of live tensor bytes, which is exact and repeatable,
+taken in steps of their own because watching every operator slows it down; and the peak resident set of the process.
+"""
+
+import resource
+import sys
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+MIB = 2**20
+PHASES = ("setup", "cache", "train", "evaluate")
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all live tensor storages while it is active.
+
+    Args:
+        resident: tensors that are alive from the start, such as weights, caches and inputs.
+
+    Attributes:
+        live: bytes alive now.
+        peak: most bytes that were alive at once.
+    """
+
+    def __init__(self, resident: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        self.live = 0
+        self.peak = 0
+        self._storages: dict[int, weakref.ref[Any]] = {}
+        for tensor in resident:
+            self._register(tensor)
+
+    def _register(self, value: object) -> None:
+        if not isinstance(value, Tensor):
+            return
+        storage = value.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._storages or not size:
+            return
+
+        def release(_: object) -> None:
+            del self._storages[key]
+            self.live -= size
+
+        self._storages[key] = weakref.ref(storage, release)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            self._register(leaf)
+        return result
+
+
+def peak_tensor_bytes(work: Callable[[], object], resident: Iterable[Tensor] = ()) -> int:
+    """Peak of live tensor bytes while `work` runs, the resident tensors included."""
+    with LiveBytes(resident) as watch:
+        work()
+    return watch.peak
+
+
+def count_flops(work: Callable[[], object]) -> int:
+    """Floating point operations (2 a multiply-add) of the matrix products, convolutions and attentions in `work`."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+@dataclass
+class Phase:
+    """Costs of one phase, over all its parts.
+
+    Attributes:
+        seconds: time spent in it.
+        images: pictures that went through.
+        peak_tensor_bytes: CPU only: peak of live tensor bytes, exact.
+        peak_rss_bytes: peak resident set of the process.
+        peak_allocated_bytes: GPU only: the allocator's peak of allocated memory.
+        peak_reserved_bytes: GPU only: the allocator's peak of reserved memory.
+    """
+
+    seconds: float = 0.0
+    images: int = 0
+    peak_tensor_bytes: int | None = None
+    peak_rss_bytes: int | None = None
+    peak_allocated_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+
+    def raise_peak(self, name: str, value: int | None) -> None:
+        """Take a measured peak if it is higher than the one so far."""
+        if value is not None:
+            setattr(self, name, max(value, getattr(self, name) or 0))
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Throughput, or None where no picture went through."""
+        return self.images / self.seconds if self.images and self.seconds else None
+
+
+class Meter:
+    """Collects the costs of a run's phases.
+
+    Args:
+        device: where the run computes.
+        phases: costs of an interrupted run to go on from, as `as_dict` gave them.
+    """
+
+    def __init__(self, device: torch.device, phases: dict[str, dict[str, Any]] | None = None) -> None:
+        self.device = device
+        known = {item.name for item in fields(Phase)}
+        self.phases = {name: Phase() for name in PHASES}
+        for name, costs in (phases or {}).items():
+            self.phases[name] = Phase(**{key: value for key, value in costs.items() if key in known})
+
+    @contextmanager
+    def phase(self, name: str, images: int = 0) -> Iterator[Phase]:
+        """Time and watch a part of a phase.
+
+        Args:
+            name: one of PHASES.
+            images: pictures that this part handles.
+        """
+        phase = self.phases[name]
+        on_gpu = self.device.type == "cuda"
+        if on_gpu:
+            torch.cuda.synchronize(self.device)
+            torch.cuda.reset_peak_memory_stats(self.device)
+        reset_peak_rss()
+        start = time.perf_counter()
+        yield phase
+        if on_gpu:
+            torch.cuda.synchronize(self.device)
+        phase.seconds += time.perf_counter() - start
+        phase.images += images
+        phase.raise_peak("peak_rss_bytes", peak_rss())
+        if on_gpu:
+            phase.raise_peak("peak_allocated_bytes", torch.cuda.max_memory_allocated(self.device))
+            phase.raise_peak("peak_reserved_bytes", torch.cuda.max_memory_reserved(self.device))
+
+    def probe(self, name: str, work: Callable[[], object], resident: Iterable[Tensor]) -> None:
+        """On a CPU, run `work` once more than needed, outside the timed parts, for the exact peak of a phase."""
+        if self.device.type == "cpu":
+            self.phases[name].raise_peak("peak_tensor_bytes", peak_tensor_bytes(work, resident))
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
+        """Costs by phase, as they stand in `result.json`."""
+        return {
+            name: {**asdict(phase), "images_per_second": phase.images_per_second}
+            for name, phase in self.phases.items()
+        }
+
+
+def reset_peak_rss() -> None:
+    """Start the peak resident set anew, where the system can."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_rss() -> int:
+    """Peak resident set of this process since the last reset, in bytes."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,234 @@
+"""From what the user asks for to a list of runs: experiments, protocols and recipes come together here."""
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from harness.data.datasets import find_dataset
+from harness.data.fewshot import class_subset
+from harness.errors import UserError, nearest
+from harness.registry import check_method, method_names
+from harness.spec import (
+    SPEC_KEYS,
+    RunSpec,
+    Section,
+    Settings,
+    merge,
+    parse_run_spec,
+    read_yaml,
+    validate,
+)
+
+EXPERIMENTS = Path(str(files("experiments")))
+RECIPES = EXPERIMENTS / "recipes"
+OFFICIAL = "official"
+EVERY_METHOD = "all"
+# Axes of the grid: setting one for every run would undo the grid.
+GRID = {
+    "method": "METHOD",
+    "seed": "SEEDS",
+    "protocol": "PROTOCOL",
+    "backbone": "BACKBONE",
+    "recipe": "RECIPE",
+    "data.dataset": "DATASET",
+    "data.shots": "SHOTS",
+}
+
+# What a run trains on and where it is evaluated; `evaluate` entries without a data set mean the training data set.
+PROTOCOLS: dict[str, Settings] = {
+    "base_to_new": {
+        "data": {"classes": "base"},
+        "evaluate": [{"name": "base", "classes": "base"}, {"name": "new", "classes": "new"}],
+    },
+    # Base-to-new inside the base classes: hyper-parameters are chosen here, without test pictures or new classes.
+    "base_to_new_validation": {
+        "data": {"classes": "base.base"},
+        "evaluate": [
+            {"name": "base", "classes": "base.base", "splits": ["val"]},
+            {"name": "new", "classes": "base.new", "splits": ["train", "val"]},
+        ],
+    },
+    "few_shot": {"data": {"classes": "all"}, "evaluate": [{"name": "all", "classes": "all"}]},
+}
+
+
+class Experiment(Section):
+    """A grid of runs: methods x data sets x shots x seeds under one protocol."""
+
+    protocol: str = "base_to_new"
+    methods: tuple[str, ...] = Field(("skip",), min_length=1)
+    datasets: tuple[str, ...] = Field(("emoji",), min_length=1)
+    backbone: str = "clip-emoji"
+    shots: tuple[int, ...] = Field((16,), min_length=1)
+    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    recipe: str | None = Field(None, description="recipe variant or YAML file; null: the backbone's, else official")
+    settings: Settings = Field({}, description="settings of every run, as on the command line")
+
+    @field_validator("methods")
+    @classmethod
+    def _all_methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(method_names()) if value == (EVERY_METHOD,) else tuple(dict.fromkeys(value))
+
+
+def load_experiment(path: Path, changes: Settings | None = None) -> Experiment:
+    """An experiment file, with changes on top of it.
+
+    Raises:
+        UserError: missing file, unknown key, method, data set or protocol.
+    """
+    experiment: Experiment = validate(Experiment, merge(read_yaml(path), changes or {}), "")
+    for method in experiment.methods:
+        check_method(method)
+    for dataset in experiment.datasets:
+        find_dataset(dataset)
+    find_protocol(experiment.protocol)
+    return experiment
+
+
+def find_protocol(name: str) -> Settings:
+    """Settings of a protocol.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name not in PROTOCOLS:
+        raise UserError(f"unknown protocol '{name}'.{nearest(name, PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+@cache
+def read_recipe_file(path: Path) -> Settings:
+    """A recipe file, read once."""
+    return read_yaml(path)
+
+
+def recipe_variants(method: str) -> list[str]:
+    """Names of the recipes that a method comes with."""
+    path = RECIPES / f"{method}.yaml"
+    return list(read_recipe_file(path)) if path.is_file() else []
+
+
+def recipe_settings(method: str, variant: str, protocol: str, dataset: str) -> Settings:
+    """Settings that a recipe gives: its `all` section, then the protocol's, then the data set's.
+
+    Args:
+        method: name of the method.
+        variant: name of a variant in `experiments/recipes/<method>.yaml`, or the path of a YAML file of settings.
+        protocol: name of the protocol.
+        dataset: name of the training data set.
+
+    Raises:
+        UserError: no such variant or file.
+    """
+    if variant.endswith((".yaml", ".yml")):
+        return read_recipe_file(Path(variant))
+    variants = recipe_variants(method)
+    if variant not in variants:
+        # A method without a recipe of its own runs with the defaults of its Config and of TrainSpec.
+        if variant == OFFICIAL and not variants:
+            return {}
+        raise UserError(f"method '{method}' has no recipe '{variant}'.{nearest(variant, variants)}")
+    sections = read_recipe_file(RECIPES / f"{method}.yaml")[variant]
+    return merge(*(sections.get(key) or {} for key in ("all", protocol, dataset)))
+
+
+def choose_variant(experiment: Experiment, method: str) -> str:
+    """The recipe variant of a method: the one asked for, else the backbone's own, else the official one."""
+    if experiment.recipe:
+        return experiment.recipe
+    return experiment.backbone if experiment.backbone in recipe_variants(method) else OFFICIAL
+
+
+def expand(experiment: Experiment, overrides: Settings | None = None) -> list[RunSpec]:
+    """All runs of an experiment, in the order in which they are best run.
+
+    Precedence: defaults < data set < protocol < recipe < experiment < overrides.
+
+    Args:
+        experiment: the grid.
+        overrides: settings from the command line; sections under a method's name go to that method only.
+
+    Raises:
+        UserError: a setting that no run can take, naming the nearest.
+    """
+    overrides = merge(experiment.settings, overrides or {})
+    check_sections(overrides, experiment.methods)
+    return [
+        make_spec(experiment, method, dataset, shots, seed, overrides)
+        for dataset in experiment.datasets
+        for shots in experiment.shots
+        for method in experiment.methods
+        for seed in seeds_of(experiment, method)
+    ]
+
+
+def seeds_of(experiment: Experiment, method: str) -> Sequence[int]:
+    """The seeds of a method; one is enough for a method whose recipe trains nothing."""
+    recipe = recipe_settings(method, choose_variant(experiment, method), experiment.protocol, experiment.datasets[0])
+    return experiment.seeds[:1] if recipe.get("train", {}).get("epochs") == 0 else experiment.seeds
+
+
+def check_sections(overrides: Settings, methods: Sequence[str]) -> None:
+    """Raise a UserError for a setting that is an axis of the grid, or neither a spec's nor one of the methods'."""
+    for key in (*overrides, *(f"data.{key}" for key in overrides.get("data", {}))):
+        if key in GRID:
+            raise UserError(f"'{key}' is an axis of the experiment: set it with {GRID[key]}=...")
+    for key in overrides:
+        if key in SPEC_KEYS or key in methods:
+            continue
+        if key in method_names():
+            raise UserError(f"settings for method '{key}' are given, but it is not run: add it to the methods")
+        raise UserError(f"unknown key '{key}'.{nearest(key, [*SPEC_KEYS, *methods])}")
+
+
+def make_spec(
+    experiment: Experiment, method: str, dataset: str, shots: int, seed: int, overrides: Settings
+) -> RunSpec:
+    """One validated spec of the grid."""
+    variant = choose_variant(experiment, method)
+    mine = {key: value for key, value in overrides.items() if key in SPEC_KEYS or key == method}
+    settings = merge(
+        {"data": {"dataset": dataset, "shots": shots}, "backbone": experiment.backbone},
+        {"method": method, "seed": seed, "protocol": experiment.protocol, "recipe": variant},
+        find_dataset(dataset).settings,
+        find_protocol(experiment.protocol),
+        recipe_settings(method, variant, experiment.protocol, dataset),
+        mine,
+    )
+    trained_on = settings["data"]["dataset"]
+    settings["evaluate"] = [{"dataset": trained_on, **evaluation} for evaluation in settings["evaluate"]]
+    spec = parse_run_spec(settings)
+    check_fits(spec)
+    return spec
+
+
+def check_fits(spec: RunSpec) -> None:
+    """Check a spec against its backbone and class subsets, as far as that needs neither weights nor pictures.
+
+    Raises:
+        UserError: an unknown backbone, data set or class subset, or an option beyond the backbone.
+    """
+    for evaluation in spec.evaluate:
+        find_dataset(evaluation.dataset)
+        class_subset(2**16, evaluation.classes)
+    class_subset(2**16, spec.data.classes)
+    check_options(spec.method, tuple(sorted(spec.options.items())), spec.backbone)
+
+
+@cache
+def check_options(method: str, options: tuple[tuple[str, Any], ...], backbone: str) -> None:
+    """Check a method's options against the number of blocks of the backbone (the same for all seeds)."""
+    from harness.clip.load import blocks_of, parse_backbone
+    from harness.registry import method_class
+
+    num_blocks = blocks_of(parse_backbone(backbone))
+    if num_blocks is not None:
+        cls = method_class(method)
+        try:
+            cls.check(cls.Config(**dict(options)), num_blocks)
+        except ValueError as error:
+            raise UserError(f"{method}.{error} (backbone {backbone})") from None

@@ -1,0 +1,288 @@
+"""What one run is: a typed, validated description. Its hash is the run's id."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from harness.errors import UserError, nearest
+
+Settings = dict[str, Any]
+"""Nested settings as they stand in YAML: {"train": {"epochs": 10}}."""
+
+
+class Section(BaseModel):
+    """A part of a spec: no unknown keys, no changes after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSpec(Section):
+    """What a run trains on."""
+
+    dataset: str = Field("emoji", description="data set to train on; see `skipbench list`")
+    classes: str = Field("base", description="classes to train on: all, base, new, or halves of halves (base.new)")
+    shots: int = Field(16, ge=1, description="training pictures a class")
+    templates: str = Field(
+        "zeroshot", description="prompt templates: zeroshot, finetune (as the method's authors do), or one with {}"
+    )
+    crop_scale: tuple[float, float] = Field((0.08, 1.0), description="area of training crops, as shares of the picture")
+    flip: bool = Field(True, description="mirror half of the training pictures")
+
+    @field_validator("templates")
+    @classmethod
+    def _known_template(cls, value: str) -> str:
+        if value not in ("zeroshot", "finetune") and "{}" not in value:
+            raise ValueError("use zeroshot, finetune, or a template with {} for the class name")
+        return value
+
+    @field_validator("crop_scale")
+    @classmethod
+    def _valid_scale(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1] <= 1:
+            raise ValueError("give two numbers, 0 < smallest <= largest <= 1")
+        return value
+
+
+class TrainSpec(Section):
+    """How a run trains. SGD; the learning rate changes once an epoch."""
+
+    epochs: int = Field(10, ge=0, description="passes over the training pictures")
+    batch_size: int = Field(4, ge=1, description="pictures a step; a smaller remainder is dropped")
+    batches: Literal["random", "same_class"] = Field(
+        "random", description="random, or same_class: every batch from one class (random below 4 shots)"
+    )
+    lr: float = Field(2e-3, ge=0, description="learning rate")
+    lr_image: float | None = Field(None, ge=0, description="learning rate of the image tower's own weights; null: lr")
+    warmup_epochs: int = Field(0, ge=0, description="first epochs at warmup_lr")
+    warmup_lr: float = Field(1e-5, ge=0, description="learning rate of all weights during warm-up")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(5e-4, ge=0, description="weight decay, on every trained tensor")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="fp32, or bf16: autocast to bfloat16")
+    cache: Literal["none", "fresh", "once"] = Field(
+        "fresh",
+        description="frozen stages: none (run at every step), fresh (once an epoch, same result), "
+        "once (the first epoch's augmented pictures serve all epochs)",
+    )
+    cache_batch_size: int = Field(128, ge=1, description="pictures a batch when the cache is filled")
+
+    def lr_factor(self, epoch: int) -> float:
+        """Cosine factor of the learning rate in an epoch behind the warm-up: 1/2 (1 + cos(pi (e - w) / E))."""
+        return 0.5 * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / self.epochs))
+
+    def lr_at(self, epoch: int, lr: float) -> float:
+        """Learning rate in an epoch (0, 1, ...) of weights whose full rate is `lr`."""
+        return self.warmup_lr if epoch < self.warmup_epochs else lr * self.lr_factor(epoch)
+
+
+class EvalSpec(Section):
+    """One evaluation: a split of some classes of a data set, with exactly those classes to choose from."""
+
+    name: str = Field(description="what tables call it, such as base or new")
+    dataset: str
+    classes: str = "all"
+    splits: tuple[Literal["train", "val", "test"], ...] = Field(("test",), min_length=1)
+
+
+class WandbSpec(Section):
+    """Where a run is tracked."""
+
+    mode: Literal["offline", "online", "disabled"] | None = Field(
+        None, description="null: WANDB_MODE, and without that offline"
+    )
+    project: str = Field("skipbench", description="W&B project")
+    entity: str | None = Field(None, description="W&B team or user; null: your default")
+    tags: tuple[str, ...] = Field((), description="W&B tags besides method, data set and protocol")
+
+
+class RuntimeSpec(Section):
+    """Where and how a run is executed. Changes no result, so it is no part of the run's id."""
+
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
+    threads: int | None = Field(None, ge=1, description="CPU threads; null: one a core")
+    workers: int | None = Field(None, ge=0, description="processes that decode pictures; null: 0 on a CPU, up to 8 on GPU")
+    eval_batch_size: int = Field(100, ge=1, description="pictures a batch in evaluation")
+    data_root: str | None = Field(None, description="folder that holds the data sets; null: $DATA")
+
+
+class RunSpec(Section):
+    """One run: train once, evaluate everywhere the protocol asks.
+
+    `options` are the method's own; in YAML and on the command line they stand under the method's name.
+    """
+
+    method: str
+    options: Settings = {}
+    backbone: str = "clip-emoji"
+    seed: int = Field(1, ge=0)
+    protocol: str = "base_to_new"
+    recipe: str = "official"
+    data: DataSpec = DataSpec()
+    train: TrainSpec = TrainSpec()
+    evaluate: tuple[EvalSpec, ...] = Field(min_length=1)
+    wandb: WandbSpec = WandbSpec()
+    runtime: RuntimeSpec = RuntimeSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_under_method_name(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and isinstance(value.get("method"), str) and value["method"] in value:
+            value = dict(value)
+            value["options"] = value.pop(value["method"]) or {}
+        return value
+
+    @model_validator(mode="after")
+    def _evaluations_differ(self) -> "RunSpec":
+        names = [evaluation.name for evaluation in self.evaluate]
+        if len(set(names)) != len(names):
+            raise ValueError(f"evaluations need different names, these are {names}")
+        return self
+
+    def identity(self) -> Settings:
+        """Everything that decides the result, as plain data."""
+        return _with_options(self.model_dump(mode="json", exclude={"recipe", "wandb", "runtime"}))
+
+    def settings(self) -> Settings:
+        """The whole spec as plain data, the form of `spec.yaml`."""
+        return _with_options(self.model_dump(mode="json"))
+
+    @property
+    def id(self) -> str:
+        """Hash of what decides the result: 12 hexadecimal digits. Names the run's folder and its W&B run."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """A name for people, such as skip-dtd-16shot-seed1; several runs may share it."""
+        return f"{self.method}-{self.data.dataset}-{self.data.shots}shot-seed{self.seed}"
+
+    @property
+    def group(self) -> str:
+        """What runs that differ only in their seed have in common, for people."""
+        return f"{self.protocol}-{self.data.dataset}-{self.method}"
+
+
+def _with_options(dump: Settings) -> Settings:
+    options = dump.pop("options")
+    method = dump["method"]
+    return {"method": method, method: options, **{key: value for key, value in dump.items() if key != "method"}}
+
+
+SPEC_KEYS = frozenset(RunSpec.model_fields) - {"options"}
+
+
+def validate(model: type[BaseModel], settings: Mapping[str, Any], where: str) -> Any:
+    """Validate settings against a model.
+
+    Args:
+        model: a pydantic model.
+        settings: plain data.
+        where: what the settings are of, for the message; '' or ending in '.', such as `skip.`.
+
+    Raises:
+        UserError: the first thing that is wrong, with the nearest known key where a key is unknown.
+    """
+    try:
+        return model.model_validate(settings)
+    except ValidationError as error:
+        raise UserError(explain(error, model, where)) from None
+
+
+def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> str:
+    """The first problem of a validation error as one line."""
+    problem = error.errors()[0]
+    location = [str(part) for part in problem["loc"]]
+    key = where + ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{key}'.{nearest(location[-1], known_keys(model, location[:-1]))}"
+    if problem["type"] == "missing":
+        return f"'{key}' is missing"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    # A check over several keys has no location, and its message names them.
+    return f"{key}={problem['input']!r}: {message}" if location else message
+
+
+def known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:
+    """Keys that a model accepts at a path of sections."""
+    for part in path:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def parse_overrides(pairs: Iterable[str]) -> Settings:
+    """`key=value` pairs as nested settings; values are YAML.
+
+    Raises:
+        UserError: a word that is no pair, or a value that is no YAML.
+    """
+    settings: Settings = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise UserError(f"'{pair}' is not of the form key=value, such as train.epochs=10")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"'{pair}': the value is not valid YAML") from None
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        settings = merge(settings, value)
+    return settings
+
+
+def merge(*layers: Mapping[str, Any]) -> Settings:
+    """Nested settings, later layers over earlier ones, section by section."""
+    result: Settings = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = result.get(key)
+            both = isinstance(old, Mapping) and isinstance(value, Mapping)
+            result[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def read_yaml(path: Path) -> Settings:
+    """Settings of a YAML file.
+
+    Raises:
+        UserError: missing, unreadable, or not a mapping.
+    """
+    try:
+        value = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"'{path}' does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""  # type: ignore[attr-defined]
+        raise UserError(f"'{path}'{line} is not valid YAML") from None
+    if not isinstance(value, dict):
+        raise UserError(f"'{path}' must hold keys and values, such as `method: skip`")
+    return value
+
+
+def parse_run_spec(settings: Mapping[str, Any]) -> RunSpec:
+    """A complete spec from settings, method options included.
+
+    Raises:
+        UserError: the first thing that is wrong.
+    """
+    from harness.registry import check_method, method_class
+
+    method = check_method(str(settings.get("method", "")))
+    unknown = [key for key in settings if key not in SPEC_KEYS and key not in (method, "options")]
+    if unknown:
+        raise UserError(f"unknown key '{unknown[0]}'.{nearest(unknown[0], [*SPEC_KEYS, method])}")
+    spec: RunSpec = validate(RunSpec, settings, "")
+    config = validate(method_class(method).Config, spec.options, f"{method}.")
+    return spec.model_copy(update={"options": config.model_dump(mode="json")})

@@ -1,0 +1,1 @@
+"""One file per adaptation method. A file here is a method; `base.py` is their common interface."""

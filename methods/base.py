@@ -1,0 +1,129 @@
+"""What every adaptation method is: a way to turn image tokens and class prompts into logits, and what of it trains."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from harness.clip.prompts import Prompts
+from harness.clip.towers import CLIP, END, RAW, Stage
+
+
+@dataclass(frozen=True)
+class Official:
+    """Names in the authors' implementation, by which `skipbench parity` reads its reference vectors.
+
+    Attributes:
+        trainer: name of the authors' trainer.
+        options: its option (last part of the name) -> field of our Config.
+        tensors: its parameter or stored state -> our parameter or buffer. Parameters of CLIP itself need no entry.
+    """
+
+    trainer: str
+    options: dict[str, str] = field(default_factory=dict)
+    tensors: dict[str, str] = field(default_factory=dict)
+
+
+class Method(nn.Module):
+    """An adaptation method. Subclasses override what their paper changes, and nothing else.
+
+    Args:
+        clip: a frozen CLIP.
+        config: the method's options.
+        prompts: prompts of the classes to train on.
+        cache_text: False runs the frozen text stages again at every use, as the reference code does.
+    """
+
+    templates: ClassVar[str] = "zeroshot"
+    """Which of a data set's two templates the authors use: 'zeroshot' or 'finetune'."""
+
+    official: ClassVar[Official | None] = None
+
+    class Config(BaseModel):
+        """The method's options, as `<method>.<option>=value` on the command line."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
+
+    def __init__(self, clip: CLIP, config: Any, prompts: Prompts, cache_text: bool = True) -> None:
+        super().__init__()
+        self.clip = clip
+        self.config = config
+        self.cache_text = cache_text
+        self.image_start, self.text_start = self.start_stages()
+        self.set_classes(prompts)
+        self.build()
+
+    @classmethod
+    def check(cls, config: Any, num_blocks: int) -> None:
+        """Raise ValueError, naming the option, if the options do not fit a backbone of that many blocks."""
+
+    def start_stages(self) -> tuple[Stage, Stage]:
+        """The stages of the image and the text tower from which training matters; before them everything is frozen."""
+        return END, END
+
+    def build(self) -> None:
+        """Create or unfreeze what trains. The training classes are set."""
+
+    def set_classes(self, prompts: Prompts) -> None:
+        """Take these classes (training or new ones) for everything that follows."""
+        self.prompts = prompts
+        self._text = self._run_frozen_text(prompts.ids, prompts.eot) if self.cache_text else None
+
+    @torch.no_grad()
+    def _run_frozen_text(self, ids: Tensor, eot: Tensor) -> Tensor:
+        return self.clip.text.run(ids, RAW, self.text_start, eot)
+
+    def text_tokens(self, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Texts at `text_start` (C, T, width) or, at END, (C, E), and their end-of-text positions (C,).
+
+        Args:
+            classes: indices of some of the classes, or None for all.
+        """
+        ids, eot, text = self.prompts.ids, self.prompts.eot, self._text
+        if classes is not None:
+            ids, eot, text = ids[classes], eot[classes], None if text is None else text[classes]
+        return (self._run_frozen_text(ids, eot) if text is None else text), eot
+
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        """Text embeddings (C, E), not normalised, of all classes or of those indexed by `classes`."""
+        tokens, eot = self.text_tokens(classes)
+        return self.clip.text.run(tokens, self.text_start, END, eot)
+
+    def image_features(self, x: Tensor) -> Tensor:
+        """Image embeddings (B, E), not normalised, of images at `image_start`."""
+        return self.clip.image.run(x, self.image_start, END)
+
+    def similarity_logits(self, image: Tensor, text: Tensor) -> Tensor:
+        """CLIP's logits (B, C): logit scale times cosine similarity of image (B, E) and text (C, E) embeddings."""
+        return self.clip.logit_scale.exp() * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
+
+    def logits(self, x: Tensor, text: Tensor) -> Tensor:
+        """Logits (B, C) of images at `image_start`, given the `text_features()` of the classes."""
+        return self.similarity_logits(self.image_features(x), text)
+
+    def training_logits(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What the loss is taken of: logits (B, C') over the classes that take part, and the labels (B,) among them."""
+        return self.logits(x, self.text_features()), labels
+
+    def loss(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy of a batch of images at `image_start` with labels (B,)."""
+        return F.cross_entropy(*self.training_logits(x, labels))
+
+    def train_towers_from(self, start: Stage) -> None:
+        """Unfreeze, in both towers, the blocks from `start` on, the final LayerNorm and the projection."""
+        for tower in (self.clip.image, self.clip.text):
+            for parameter in tower.parameters_from(start):
+                parameter.requires_grad_(True)
+
+    def facts(self) -> dict[str, int | float]:
+        """What a reader of the result should know about this training, such as how many classes took part."""
+        return {}
+
+
+def check_depth(depth: int, num_blocks: int) -> None:
+    """Raise ValueError if `depth` blocks cannot be skipped in towers of `num_blocks` blocks."""
+    if depth > num_blocks:
+        raise ValueError(f"depth={depth} is beyond a backbone with {num_blocks} blocks in each tower: 0 to {num_blocks}")

@@ -1,0 +1,107 @@
+"""Skip Tuning (Wu et al., 2024, arXiv:2412.11509): fine-tune only the later blocks, on the classes that matter.
+
+LSkip starts both towers from cached tokens behind block `depth`. CSkip trains each batch on its own classes, the
+classes nearest to it, and a few of the others. Testing uses the plain model and all classes.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from harness.clip.towers import Stage
+from methods.base import Method, Official, check_depth
+
+# Above every cosine similarity, so that the classes of the batch rank first.
+OWN_CLASS = 1e4
+
+
+class SkipTuning(Method):
+    """Layer-wise skipping (LSkip) and class-wise skipping (CSkip)."""
+
+    templates = "finetune"
+    official = Official(
+        trainer="SkipTuning",
+        options={
+            "START_LAYER": "depth",
+            "TOP_RATIO": "class_ratio",
+            "MAX_TOP": "max_classes",
+            "LAMBDA": "lambda",
+        },
+        tensors={"select.reserve_mask": "rank_mask", "cache.class_prototypes": "prototypes"},
+    )
+
+    class Config(Method.Config):
+        depth: int = Field(6, ge=0, description="how many of the first blocks of both towers are skipped (omega)")
+        class_ratio: float = Field(
+            0.5, gt=0, description="share of the classes that every batch trains on; 1: all, above 1: their number"
+        )
+        max_classes: int = Field(50, ge=1, description="at most so many classes are kept by class_ratio")
+        lambda_: float = Field(
+            0.3, gt=0, alias="lambda", description="decay of the chance to keep a class ranked behind class_ratio"
+        )
+
+    config: Config
+    prototypes: Tensor
+    rank_mask: Tensor
+    rescued_labels: Tensor
+
+    @classmethod
+    def check(cls, config: Config, num_blocks: int) -> None:
+        check_depth(config.depth, num_blocks)
+
+    def start_stages(self) -> tuple[Stage, Stage]:
+        return self.config.depth, self.config.depth
+
+    @torch.no_grad()
+    def build(self) -> None:
+        self.train_towers_from(self.config.depth)
+        keep = keep_probabilities(len(self.prompts), self.config)
+        self.register_buffer("rank_mask", (torch.rand(len(self.prompts)) < keep).to(self.clip.device))
+        self.register_buffer("prototypes", F.normalize(self.text_features(), dim=-1))
+        self.register_buffer("rescued_labels", torch.zeros((), dtype=torch.int64, device=self.clip.device))
+
+    @torch.no_grad()
+    def select_classes(self, image: Tensor, labels: Tensor) -> Tensor:
+        """Indices (C',), ascending, of the classes that a batch trains on, from its image embeddings (B, E)."""
+        similarity = F.normalize(image, dim=-1) @ self.prototypes.T
+        similarity = similarity.scatter(1, labels[:, None], OWN_CLASS)
+        by_rank = similarity.amax(dim=0).argsort(descending=True)
+        kept = by_rank[self.rank_mask.nonzero().squeeze(1)]
+        if len(labels) > num_top(len(self.prompts), self.config):
+            # The reference lets a label fall out of the kept classes here and trains on a wrong one.
+            own = labels.unique()
+            lost = own[~torch.isin(own, kept)]
+            self.rescued_labels += len(lost)
+            kept = torch.cat([kept, lost])
+        return kept.sort().values
+
+    def training_logits(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        image = self.image_features(x)
+        kept = self.select_classes(image, labels)
+        return self.similarity_logits(image, self.text_features(kept)), torch.searchsorted(kept, labels)
+
+    def facts(self) -> dict[str, int | float]:
+        return {"kept_classes": int(self.rank_mask.sum()), "rescued_labels": int(self.rescued_labels)}
+
+
+def num_top(num_classes: int, config: SkipTuning.Config) -> int:
+    """K, the number of top ranks that are always kept."""
+    if config.class_ratio == 1:
+        return num_classes
+    count = config.class_ratio * num_classes if config.class_ratio < 1 else min(config.class_ratio, num_classes)
+    return min(math.ceil(count), config.max_classes)
+
+
+def keep_probabilities(num_classes: int, config: SkipTuning.Config) -> Tensor:
+    """Chance (C,) to keep each rank: 1 for the top K, then exp(-x / lambda) over x = 0..5, min-max scaled.
+
+    A tail of a single rank scales to NaN, which no random number is below: as in the reference it is dropped.
+    """
+    top = num_top(num_classes, config)
+    tail = torch.exp(-torch.linspace(0, 5, num_classes - top) / config.lambda_)
+    if len(tail):
+        tail = (tail - tail.min()) / (tail.max() - tail.min())
+    return torch.cat([torch.ones(top), tail])

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A problem with the input or the surroundings, told in one line. The command line prints it without a traceback."""
+    """A problem with the input or the surroundings, told in one line that the command line prints as it is."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -159,8 +159,7 @@ class Meter:
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """Costs by phase, as they stand in `result.json`."""
         return {
-            name: {**asdict(phase), "images_per_second": phase.images_per_second}
-            for name, phase in self.phases.items()
+            name: {**asdict(phase), "images_per_second": phase.images_per_second} for name, phase in self.phases.items()
         }
 
 

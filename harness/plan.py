@@ -185,9 +185,7 @@ def check_sections(overrides: Settings, methods: Sequence[str]) -> None:
         raise UserError(f"unknown key '{key}'.{nearest(key, [*SPEC_KEYS, *methods])}")
 
 
-def make_spec(
-    experiment: Experiment, method: str, dataset: str, shots: int, seed: int, overrides: Settings
-) -> RunSpec:
+def make_spec(experiment: Experiment, method: str, dataset: str, shots: int, seed: int, overrides: Settings) -> RunSpec:
     """One validated spec of the grid."""
     variant = choose_variant(experiment, method)
     mine = {key: value for key, value in overrides.items() if key in SPEC_KEYS or key == method}

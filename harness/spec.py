@@ -69,7 +69,7 @@ class TrainSpec(Section):
         description="frozen stages: none (run at every step), fresh (once an epoch, same result), "
         "once (the first epoch's augmented pictures serve all epochs)",
     )
-    cache_batch_size: int = Field(128, ge=1, description="pictures a batch when the cache is filled")
+    cache_batch_size: int = Field(64, ge=1, description="pictures a batch when the cache is filled")
 
     def lr_factor(self, epoch: int) -> float:
         """Cosine factor of the learning rate in an epoch behind the warm-up: 1/2 (1 + cos(pi (e - w) / E))."""
@@ -105,7 +105,9 @@ class RuntimeSpec(Section):
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
     threads: int | None = Field(None, ge=1, description="CPU threads; null: one a core")
-    workers: int | None = Field(None, ge=0, description="processes that decode pictures; null: 0 on a CPU, up to 8 on GPU")
+    workers: int | None = Field(
+        None, ge=0, description="processes that decode pictures; null: 0 beside a CPU, 8 beside a GPU"
+    )
     eval_batch_size: int = Field(100, ge=1, description="pictures a batch in evaluation")
     data_root: str | None = Field(None, description="folder that holds the data sets; null: $DATA")
 

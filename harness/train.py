@@ -1,9 +1,252 @@
-from torch import nn, optim
+"""One training: epochs of a method's loss, by the recipe, resumable after every epoch."""
+
+import logging
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from harness.cache import TrainingImages, autocast
+from harness.data.sampler import BATCHES
+from harness.errors import UserError
+from harness.measure import Meter, count_flops
+from harness.spec import RunSpec
 from methods.base import Method
-def build_optimizer(method, lr, lr_image, momentum, weight_decay):
-    image = {id(p) for p in method.clip.image.parameters()}
-    groups = {"image": [], "other": []}
-    for p in method.parameters():
-        if p.requires_grad: groups["image" if id(p) in image else "other"].append(p)
-    rates = {"image": lr if lr_image is None else lr_image, "other": lr}
-    return optim.SGD([{"params": v, "lr": rates[k], "name": k} for k, v in groups.items() if v], momentum=momentum, weight_decay=weight_decay)
+
+log = logging.getLogger("skipbench")
+
+# With fewer shots Skip Tuning's authors mix classes in a batch.
+SAME_CLASS_SHOTS = 4
+MOMENTUM = "momentum."
+IMAGE_GROUP = "image"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of `metrics.jsonl`.
+
+    Attributes:
+        epoch: 0, 1, ...
+        loss: mean over the epoch's steps.
+        lr: learning rate of all weights but the image tower's own.
+        lr_image: learning rate of the image tower's own weights.
+        steps: steps of the epoch.
+        images: pictures of the epoch.
+        train_seconds: time in training steps.
+        cache_seconds: time in filling the cache.
+    """
+
+    epoch: int
+    loss: float
+    lr: float
+    lr_image: float
+    steps: int
+    images: int
+    train_seconds: float
+    cache_seconds: float
+
+
+def trained_parameters(method: Method) -> dict[str, nn.Parameter]:
+    """Name -> parameter of everything that trains."""
+    return {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
+
+
+def trained_state(method: Method) -> dict[str, Tensor]:
+    """What a checkpoint holds: trained parameters and the method's own buffers."""
+    buffers = {name: value for name, value in method.named_buffers() if not name.startswith("clip.")}
+    return {**trained_parameters(method), **buffers}
+
+
+def load_trained_state(method: Method, state: dict[str, Tensor]) -> None:
+    """Put a checkpoint's tensors into a method.
+
+    Raises:
+        UserError: the checkpoint is of another method, option or class count.
+    """
+    own = trained_state(method)
+    if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
+        raise UserError("the checkpoint does not fit this method and its options: it was made by another run")
+    with torch.no_grad():
+        for name, value in state.items():
+            own[name].copy_(value)
+
+
+def build_optimizer(
+    method: Method, lr: float, lr_image: float | None, momentum: float, weight_decay: float
+) -> torch.optim.SGD:
+    """SGD over what trains, the image tower's own weights in a group of their own.
+
+    Args:
+        method: its parameters with gradients are trained, all with weight decay, as the authors of this field do.
+        lr: learning rate.
+        lr_image: learning rate of the image tower's own weights; None: lr.
+        momentum: of SGD.
+        weight_decay: on every tensor.
+    """
+    in_image_tower = {id(parameter) for parameter in method.clip.image.parameters()}
+    groups: dict[str, list[nn.Parameter]] = {IMAGE_GROUP: [], "other": []}
+    for parameter in trained_parameters(method).values():
+        groups[IMAGE_GROUP if id(parameter) in in_image_tower else "other"].append(parameter)
+    rates = {IMAGE_GROUP: lr if lr_image is None else lr_image, "other": lr}
+    return torch.optim.SGD(
+        [{"params": params, "lr": rates[name], "name": name} for name, params in groups.items() if params],
+        momentum=momentum,
+        weight_decay=weight_decay,
+    )
+
+
+class Trainer:
+    """Trains a method.
+
+    Args:
+        method: built for the training classes.
+        images: the training pictures at the method's stage.
+        spec: the run.
+        meter: takes the costs of the phase `train`.
+    """
+
+    def __init__(self, method: Method, images: TrainingImages, spec: RunSpec, meter: Meter) -> None:
+        self.method = method
+        self.images = images
+        self.spec = spec
+        self.meter = meter
+        self.flops: dict[str, float] = {}
+        self.optimizer = self._new_optimizer()
+
+    def _new_optimizer(self) -> torch.optim.SGD:
+        recipe = self.spec.train
+        return build_optimizer(self.method, recipe.lr, recipe.lr_image, recipe.momentum, recipe.weight_decay)
+
+    def state(self) -> dict[str, Tensor]:
+        """Trained tensors and momentum."""
+        names = {id(parameter): name for name, parameter in trained_parameters(self.method).items()}
+        momentum = {
+            MOMENTUM + names[id(parameter)]: values["momentum_buffer"]
+            for parameter, values in self.optimizer.state.items()
+            if values.get("momentum_buffer") is not None
+        }
+        return {**trained_state(self.method), **momentum}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        weights = {name: value for name, value in state.items() if not name.startswith(MOMENTUM)}
+        load_trained_state(self.method, weights)
+        for name, parameter in trained_parameters(self.method).items():
+            if MOMENTUM + name in state:
+                momentum = state[MOMENTUM + name].to(parameter.device)
+                self.optimizer.state[parameter]["momentum_buffer"] = momentum
+
+    def draw_batches(self, epoch: int) -> list[list[int]]:
+        """Which pictures form the batches of an epoch: decided by seed and epoch alone.
+
+        Raises:
+            UserError: there are fewer training pictures than a batch holds.
+        """
+        recipe, labels = self.spec.train, self.images.pictures.labels.tolist()
+        kind = recipe.batches if self.spec.data.shots >= SAME_CLASS_SHOTS else "random"
+        batches = BATCHES[kind](labels, recipe.batch_size, random.Random(f"batches/{self.spec.seed}/{epoch}"))
+        if not batches:
+            raise UserError(
+                f"train.batch_size={recipe.batch_size} is more than the {len(labels)} training pictures: lower it"
+            )
+        return batches
+
+    def train(self, first_epoch: int, on_epoch: Callable[[EpochRecord], None]) -> None:
+        """Run the epochs from `first_epoch` on, calling `on_epoch` behind each.
+
+        Raises:
+            UserError: the loss is no longer a number.
+        """
+        for epoch in range(first_epoch, self.spec.train.epochs):
+            on_epoch(self._run_epoch(epoch))
+
+    def _run_epoch(self, epoch: int) -> EpochRecord:
+        batches = self.draw_batches(epoch)
+        self._set_lr(epoch)
+        torch.manual_seed(random.Random(f"epoch/{self.spec.seed}/{epoch}").getrandbits(63))
+        before = self.meter.phases["cache"].seconds, self.meter.phases["train"].seconds
+        self.images.prepare(epoch)
+        if not self.flops:
+            self._probe(epoch, batches[0])
+        images = sum(map(len, batches))
+        total = torch.zeros((), device=self.method.clip.device)
+        with self.meter.phase("train", images=images):
+            for x, labels in self.images.batches(epoch, batches):
+                total += self._step(self.optimizer, x, labels)
+        loss = total.item() / len(batches)
+        lr, lr_image = self._rates(epoch)
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss became {loss} in epoch {epoch} of {self.spec.train.epochs} (lr {lr:g}, image {lr_image:g}): "
+                "lower train.lr"
+            )
+        return EpochRecord(
+            epoch=epoch,
+            loss=loss,
+            lr=lr,
+            lr_image=lr_image,
+            steps=len(batches),
+            images=images,
+            train_seconds=self.meter.phases["train"].seconds - before[1],
+            cache_seconds=self.meter.phases["cache"].seconds - before[0],
+        )
+
+    def _rates(self, epoch: int) -> tuple[float, float]:
+        recipe = self.spec.train
+        lr_image = recipe.lr if recipe.lr_image is None else recipe.lr_image
+        return recipe.lr_at(epoch, recipe.lr), recipe.lr_at(epoch, lr_image)
+
+    def _set_lr(self, epoch: int) -> None:
+        lr, lr_image = self._rates(epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr_image if group["name"] == IMAGE_GROUP else lr
+
+    def _step(self, optimizer: torch.optim.Optimizer, x: Tensor, labels: Tensor) -> Tensor:
+        with autocast(self.spec.train.precision, x.device):
+            loss = self.method.loss(x, labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    def _probe(self, epoch: int, batch: list[int]) -> None:
+        """Measure memory and operations in steps of their own, then put everything back.
+
+        Two steps: from the second on the momentum is there, as in all that follow.
+        """
+        saved = {name: value.detach().clone() for name, value in trained_state(self.method).items()}
+        optimizer = self._new_optimizer()
+
+        def steps() -> None:
+            for _ in range(2):
+                for x, labels in self.images.batches(epoch, [batch]):
+                    self._step(optimizer, x, labels)
+
+        device = self.method.clip.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            self.meter.probe("train", steps, self.resident())
+            train_flops = count_flops(steps) / (2 * len(batch))
+        optimizer.zero_grad(set_to_none=True)
+        load_trained_state(self.method, saved)
+        self.flops = {"train": train_flops, "cache": self._probe_cache(epoch)}
+
+    def _probe_cache(self, epoch: int) -> float:
+        if not self.images.is_cached:
+            return 0.0
+        indices = self.images.pictures.in_order(self.spec.train.cache_batch_size)[:1]
+
+        def fill() -> None:
+            for pixels in self.images.pixels(epoch, indices):
+                self.images.run_frozen(pixels)
+
+        self.meter.probe("cache", fill, self.resident())
+        return count_flops(fill) / len(indices[0])
+
+    def resident(self) -> list[Tensor]:
+        """All tensors that are in memory whatever the phase: weights, buffers, texts, cached images."""
+        method = self.method
+        texts = [method.prompts.ids, method.prompts.eot, *([] if method.frozen_text is None else [method.frozen_text])]
+        return [*method.parameters(), *method.buffers(), *texts, *self.images.resident()]

@@ -70,7 +70,7 @@ class Method(nn.Module):
     def set_classes(self, prompts: Prompts) -> None:
         """Take these classes (training or new ones) for everything that follows."""
         self.prompts = prompts
-        self._text = self._run_frozen_text(prompts.ids, prompts.eot) if self.cache_text else None
+        self.frozen_text = self._run_frozen_text(prompts.ids, prompts.eot) if self.cache_text else None
 
     @torch.no_grad()
     def _run_frozen_text(self, ids: Tensor, eot: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class Method(nn.Module):
         Args:
             classes: indices of some of the classes, or None for all.
         """
-        ids, eot, text = self.prompts.ids, self.prompts.eot, self._text
+        ids, eot, text = self.prompts.ids, self.prompts.eot, self.frozen_text
         if classes is not None:
             ids, eot, text = ids[classes], eot[classes], None if text is None else text[classes]
         return (self._run_frozen_text(ids, eot) if text is None else text), eot
@@ -126,4 +126,6 @@ class Method(nn.Module):
 def check_depth(depth: int, num_blocks: int) -> None:
     """Raise ValueError if `depth` blocks cannot be skipped in towers of `num_blocks` blocks."""
     if depth > num_blocks:
-        raise ValueError(f"depth={depth} is beyond a backbone with {num_blocks} blocks in each tower: 0 to {num_blocks}")
+        raise ValueError(
+            f"depth={depth} is beyond a backbone with {num_blocks} blocks in each tower: 0 to {num_blocks}"
+        )

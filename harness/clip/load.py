@@ -96,7 +96,7 @@ def existing_file(path: str) -> Path:
 
 
 def refuse_wrong_activation(model: str, weights_use_quick_gelu: bool, weights: str) -> None:
-    """Raise a UserError naming the right model if the model's activation is not the one its weights were trained with."""
+    """Raise a UserError naming the right model if the weights were trained with another activation than the model's."""
     model_uses = bool(model_config(model).get("quick_gelu"))
     if model_uses == weights_use_quick_gelu:
         return
@@ -149,6 +149,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file is damaged, or holds pickled objects other than tensors.
     """
+    state: Any
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
@@ -254,7 +255,9 @@ def build(config: dict[str, Any]) -> "open_clip.model.CLIP":
 def build_from_shapes(state: dict[str, Tensor], path: Path) -> "open_clip.model.CLIP":
     """OpenAI's architecture as the shapes of its weights tell it: QuickGELU, heads = width / 64."""
     try:
-        return open_clip.model.build_model_from_openai_state_dict(dict(state), quick_gelu=True, cast_dtype=torch.float32)
+        return open_clip.model.build_model_from_openai_state_dict(
+            dict(state), quick_gelu=True, cast_dtype=torch.float32
+        )
     except (KeyError, RuntimeError) as error:
         raise UserError(f"checkpoint '{path}' is not an OpenAI CLIP: {first_line(error)}") from error
 

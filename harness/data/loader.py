@@ -35,10 +35,7 @@ def read_picture(folder: Path, path: str) -> Image.Image:
     """
     archive, inside, member = path.partition(ARCHIVE)
     try:
-        if inside:
-            data = open_archive(folder / f"{archive}.zip").read(member)
-        else:
-            data = (folder / path).read_bytes()
+        data = open_archive(folder / f"{archive}.zip").read(member) if inside else (folder / path).read_bytes()
         return Image.open(io.BytesIO(data)).convert("RGB")
     except (OSError, KeyError, SyntaxError, ValueError, UnidentifiedImageError, zipfile.BadZipFile) as error:
         reason = "is missing" if isinstance(error, FileNotFoundError | KeyError) else f"cannot be decoded ({error})"

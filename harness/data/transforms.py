@@ -61,7 +61,7 @@ class TrainTransform:
 
 
 def random_crop(width: int, height: int, crop_scale: tuple[float, float], rng: random.Random) -> Box:
-    """A crop of random area and aspect ratio (3/4 to 4/3, uniform in its logarithm); the largest centred one if none fits.
+    """A crop of random area and aspect ratio (3/4 to 4/3, uniform in its logarithm), or the largest centred one.
 
     Returns:
         Left, top, right, bottom in pixels.

@@ -1,0 +1,62 @@
+# SkipBench. `make help` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+RESULTS ?= results
+SKIPBENCH = $(VENV)/bin/skipbench
+
+# bench: empty means what experiments/bench.yaml says.
+METHOD ?=
+DATASET ?=
+BACKBONE ?=
+SHOTS ?=
+SEEDS ?=
+PROTOCOL ?=
+RECIPE ?=
+EXPERIMENT ?=
+ARGS ?=
+
+option = $(if $($(1)),$(2) "$($(1))")
+
+.PHONY: help setup bench list test lint clean
+
+help: ## list the targets
+	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
+	@echo "     DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= RECIPE= EXPERIMENT= RESULTS= ARGS=\"skip.depth=4 train.epochs=10\""
+	@echo "make test                   lint, type check and tests"
+	@echo "make list                   methods, data sets, backbones, protocols, recipes"
+	@echo "make setup                  only install, into $(VENV)"
+	@echo "make clean                  remove $(VENV) and caches, not results"
+	@echo "$(SKIPBENCH) --help         everything else, once installed"
+
+setup: $(VENV)/installed ## virtual environment with the package
+
+$(VENV)/python: 
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "error: SkipBench needs Python 3.10 or newer, '$(PYTHON)' is $$($(PYTHON) --version): use make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) && touch $@
+
+$(VENV)/installed: pyproject.toml | $(VENV)/python
+	@echo "Installing SkipBench into $(VENV) (once; minutes, about 6 GB with torch's GPU libraries)"
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable . && touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(VENV)/installed
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]' && touch $@
+
+bench: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= ARGS=
+	@$(SKIPBENCH) bench $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
+	  $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
+	  $(call option,RECIPE,--recipe) $(call option,EXPERIMENT,--experiment) --results "$(RESULTS)" $(ARGS)
+
+list: $(VENV)/installed ## what can be named
+	@$(SKIPBENCH) list
+
+lint: $(VENV)/installed-dev ## ruff and mypy
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+
+test: lint ## lint, type check and all tests but the long ones
+	@$(VENV)/bin/pytest -m "not long"
+
+clean: ## remove what `make` installed
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

@@ -1,0 +1,366 @@
+"""The `skipbench` command. Thin: every command reads its words, calls one module and prints.
+
+Modules that need torch are imported inside the commands, so that help and mistyped names answer at once.
+"""
+
+import os
+import sys
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+import harness
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.schedule.local import Failure
+    from harness.spec import RunSpec
+
+MISTAKE, INTERRUPTED = 2, 130
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+RESULTS = click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    envvar="RESULTS",
+    show_default=True,
+    help="Folder for results.",
+)
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(harness.__version__, prog_name="skipbench")
+@click.option("--debug", is_flag=True, envvar="SKIPBENCH_DEBUG", help="Show tracebacks of errors.")
+def cli(debug: bool) -> None:
+    """Few-shot adaptation of CLIP, measured: Skip Tuning beside its baselines.
+
+    \b
+    First steps (no GPU, account or download needed):
+      skipbench list                        methods, data sets, backbones, recipes
+      skipbench bench skip                  Skip Tuning on the embedded benchmark, three seeds
+      skipbench bench zeroshot,finetune,skip --seeds 1
+      skipbench bench skip skip.depth=4 train.epochs=10
+
+    \b
+    On real data (CoOp layout under $DATA) and one GPU:
+      DATA=/data skipbench bench skip --dataset dtd --backbone ViT-B-16-quickgelu
+
+    Every run lies in results/runs/<id>/: spec.yaml, metrics.jsonl, checkpoint.safetensors, sample.json, log.txt and,
+    when it is complete, result.json. A run that is complete is never computed again; an interrupted one goes on from
+    its last finished epoch. Settings are KEY=VALUE; `skipbench keys [METHOD]` lists them.
+    """
+    os.environ["SKIPBENCH_DEBUG"] = "1" if debug else ""
+
+
+def separated(text: str) -> list[str]:
+    """Words of a list with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers of a list with commas."""
+    try:
+        return [int(word) for word in separated(text)]
+    except ValueError:
+        raise UserError(f"'{text}' is no list of whole numbers, such as 1,2,3") from None
+
+
+@cli.command()
+@click.argument("methods", required=False)
+@OVERRIDES
+@click.option("--experiment", type=click.Path(path_type=Path), help="Experiment file; default experiments/bench.yaml.")
+@click.option("--dataset", help="Training data sets, by comma.")
+@click.option("--backbone", help="clip-emoji, an open_clip name, NAME:TAG, NAME:/path, NAME:random or /path.")
+@click.option("--shots", help="Pictures a class, by comma.")
+@click.option("--seeds", help="By comma.")
+@click.option("--protocol", help="base_to_new, base_to_new_validation or few_shot.")
+@click.option("--recipe", help="Recipe variant of the methods, or a YAML file.")
+@RESULTS
+def bench(methods: str | None, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
+    """Train and evaluate METHODS (one, several by comma, or `all`) and print their table.
+
+    Settings of all runs follow as KEY=VALUE; those under a method's name, such as skip.depth=4, go to that method.
+    """
+    if methods and "=" in methods:
+        overrides, methods = (methods, *overrides), None
+    check_names(methods, grid["dataset"])
+    from harness.plan import EXPERIMENTS, expand, load_experiment
+    from harness.spec import parse_overrides
+
+    changes = {
+        "methods": separated(methods) if methods else None,
+        "datasets": separated(grid["dataset"]) if grid["dataset"] else None,
+        "shots": numbers(grid["shots"]) if grid["shots"] else None,
+        "seeds": numbers(grid["seeds"]) if grid["seeds"] else None,
+        **{key: grid[key] for key in ("backbone", "protocol", "recipe")},
+    }
+    experiment = load_experiment(
+        grid["experiment"] or EXPERIMENTS / "bench.yaml", {key: value for key, value in changes.items() if value}
+    )
+    execute(expand(experiment, parse_overrides(overrides)), results)
+
+
+def check_names(methods: str | None, datasets: str | None) -> None:
+    """Answer mistyped names before anything slow is imported."""
+    from harness.data.datasets import find_dataset
+    from harness.plan import EVERY_METHOD
+    from harness.registry import check_method
+
+    for name in separated(methods or ""):
+        if name != EVERY_METHOD:
+            check_method(name)
+    for name in separated(datasets or ""):
+        find_dataset(name)
+
+
+@cli.command()
+@click.argument("spec_file", type=click.Path(path_type=Path), metavar="SPEC.YAML")
+@OVERRIDES
+@RESULTS
+def run(spec_file: Path, overrides: tuple[str, ...], results: Path) -> None:
+    """Execute the one run that SPEC.YAML describes, such as the spec.yaml of an earlier run, with changes."""
+    from harness.plan import check_fits
+    from harness.spec import merge, parse_overrides, parse_run_spec, read_yaml
+
+    spec = parse_run_spec(merge(read_yaml(spec_file), parse_overrides(overrides)))
+    check_fits(spec)
+    execute([spec], results)
+
+
+def execute(specs: "list[RunSpec]", results: Path) -> None:
+    """Run what is not complete, then print the table, the failures and where everything lies."""
+    from harness.schedule.local import run_all
+    from harness.store import RunFolder, check_writable, results_frame
+
+    check_writable(results)
+    todo = [spec for spec in specs if not RunFolder(results, spec.id).is_complete]
+    check_data(todo)
+    if len(todo) < len(specs):
+        console.print(f"{len(specs) - len(todo)} of {len(specs)} runs are complete already.")
+    with Watcher(todo) as watcher:
+        failures = run_all(todo, results, watcher.on_news)
+    runs = results_frame(results, [spec.id for spec in specs])
+    if not runs.empty:
+        print_table(runs)
+    print_places(specs, results)
+    print_failures(failures)
+    if failures:
+        sys.exit(1)
+
+
+def check_data(specs: "list[RunSpec]") -> None:
+    """Find out before the first run whether all data sets are there."""
+    from harness.data.datasets import find_dataset, find_folder
+
+    for spec in specs:
+        for name in {spec.data.dataset, *(item.dataset for item in spec.evaluate)}:
+            find_folder(find_dataset(name), spec.runtime.data_root or os.environ.get("DATA"))
+
+
+class Watcher:
+    """Shows the progress of runs: a bar on a terminal, a line a run elsewhere."""
+
+    def __init__(self, specs: "list[RunSpec]") -> None:
+        self.total = len(specs)
+        self.finished = 0
+        self.notices: set[str] = set()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[news]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.runs = self.progress.add_task("runs", total=self.total, news="")
+        self.epochs = self.progress.add_task("", total=None, news="", visible=False)
+
+    def __enter__(self) -> "Watcher":
+        if self.total:
+            self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def on_news(self, spec: "RunSpec", news: dict[str, Any]) -> None:
+        """Take news from a run."""
+        if "notice" in news:
+            if news["notice"] not in self.notices:
+                self.notices.add(news["notice"])
+                errors.print(f"note: {news['notice']}", markup=False)
+        elif "done" in news or "failed" in news:
+            self.finished += 1
+            outcome = "failed" if "failed" in news else "done"
+            self.progress.update(self.runs, completed=self.finished)
+            self.progress.update(self.epochs, visible=False)
+            console.print(f"[{self.finished}/{self.total}] {spec.name} {outcome} ({spec.id})", markup=False)
+        elif "epoch" in news:
+            speed = f"{news['images_per_second']:.0f} images/s" if "images_per_second" in news else ""
+            self.progress.update(
+                self.epochs,
+                description=spec.name,
+                completed=news["epoch"],
+                total=news["epochs"],
+                news=speed,
+                visible=True,
+            )
+        else:
+            self.progress.update(self.epochs, description=spec.name, news=news["phase"], visible=True)
+
+
+def print_table(runs: "pd.DataFrame") -> None:
+    """The table of some runs, a caption and a footnote."""
+    from harness.report.tables import caption, footnote, method_table
+
+    cells = method_table(runs)
+    table = Table(title=caption(runs), title_justify="left", box=None)
+    for name in cells.columns:
+        table.add_column(name, justify="left" if name in ("dataset", "method") else "right", no_wrap=True)
+    for row in cells.itertuples(index=False):
+        table.add_row(*row)
+    # A pipe has no width of its own: give the table what it needs.
+    wide = Console(highlight=False, width=None if console.is_terminal else 200)
+    wide.print(table)
+    console.print(footnote(runs), markup=False, soft_wrap=not console.is_terminal)
+
+
+def print_places(specs: "list[RunSpec]", results: Path) -> None:
+    """Where results and W&B files lie."""
+    from harness.store import RunFolder
+
+    folders = [RunFolder(results, spec.id).path for spec in specs]
+    offline = sum(1 for folder in folders for _ in folder.glob("wandb/offline-run-*"))
+    console.print(f"Results: {results}/runs/<id>/result.json", markup=False)
+    if offline:
+        where = f"{results}/runs/*/wandb/offline-run-*"
+        console.print(f"W&B: {offline} offline runs, upload with `wandb sync {where}`", markup=False, soft_wrap=True)
+
+
+def print_failures(failures: "list[Failure]") -> None:
+    """Why runs failed: a line for every reason, however many runs share it."""
+    counts = Counter(failure.reason for failure in failures)
+    for reason, count in counts.items():
+        first = next(failure for failure in failures if failure.reason == reason)
+        others = f" (and {count - 1} more)" if count > 1 else ""
+        errors.print(f"error: {first.spec.name}{others}: {reason} [log: {first.log}]", markup=False)
+
+
+@cli.command(name="list")
+def list_names() -> None:
+    """Name methods, data sets, backbones, protocols and recipes, a line each."""
+    from harness.data.datasets import DATASETS
+    from harness.plan import PROTOCOLS, recipe_variants
+    from harness.registry import method_class, method_names
+
+    for name in method_names():
+        about = (sys.modules[method_class(name).__module__].__doc__ or "").strip().splitlines()[0]
+        console.print(f"method    {name:22s} {about}", markup=False, soft_wrap=True)
+    for dataset in DATASETS.values():
+        console.print(f"data set  {dataset.name:22s} {dataset.about}", markup=False, soft_wrap=True)
+    for name, about in backbone_names().items():
+        console.print(f"backbone  {name:22s} {about}", markup=False, soft_wrap=True)
+    for protocol in PROTOCOLS:
+        console.print(f"protocol  {protocol}", markup=False, soft_wrap=True)
+    for name in method_names():
+        console.print(f"recipe    {name:22s} {', '.join(recipe_variants(name))}", markup=False, soft_wrap=True)
+
+
+def backbone_names() -> dict[str, str]:
+    """Backbones worth naming, each with a few words."""
+    from harness.clip.load import bundled
+
+    return {
+        **dict.fromkeys(bundled(), "embedded"),
+        "ViT-B-16-quickgelu": "open_clip, OpenAI weights",
+        "ViT-B-32-quickgelu": "open_clip, OpenAI weights",
+        "ViT-L-14-quickgelu": "open_clip, OpenAI weights",
+        "NAME:TAG": "any ViT CLIP of open_clip with a pretrained tag",
+        "NAME:/path/to/file": "any ViT CLIP of open_clip with a local checkpoint",
+        "NAME:random": "random weights, for measuring costs",
+    }
+
+
+@cli.command()
+@click.argument("method", required=False)
+def keys(method: str | None) -> None:
+    """List the settings that KEY=VALUE can change, with their defaults; with METHOD its options too."""
+    from harness.registry import check_method
+    from harness.spec import DataSpec, RuntimeSpec, TrainSpec, WandbSpec
+
+    sections: dict[str, Any] = {"data": DataSpec, "train": TrainSpec, "wandb": WandbSpec, "runtime": RuntimeSpec}
+    if method:
+        check_method(method)
+        from harness.registry import method_class
+
+        sections = {method: method_class(method).Config, **sections}
+    for section, model in sections.items():
+        for name, info in model.model_fields.items():
+            key = f"{section}.{info.alias or name}"
+            console.print(f"{key}={info.default}".ljust(36), info.description or "", markup=False, soft_wrap=True)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+def parity(folder: Path) -> None:
+    """Check our methods against reference vectors of the official implementations in DIR.
+
+    Prints the largest error of every method and quantity against its tolerance; exit code 1 if any is over.
+    """
+    from harness.parity import check_folder
+
+    with console.status("replaying reference vectors") if console.is_terminal else Progress(disable=True):
+        comparisons, unknown = check_folder(folder)
+    table = Table(box=None)
+    for name in ("method", "quantity", "largest error", "tolerance", ""):
+        table.add_column(name, justify="right" if name in ("largest error", "tolerance") else "left")
+    for item in comparisons:
+        table.add_row(
+            item.method, item.quantity, f"{item.error:.2e}", f"{item.tolerance:.2e}", "ok" if item.passed else "OVER"
+        )
+    console.print(table)
+    if unknown:
+        console.print(f"No such method here: {', '.join(unknown)}", markup=False)
+    failed = sum(not item.passed for item in comparisons)
+    console.print(f"{len(comparisons) - failed} of {len(comparisons)} quantities within tolerance")
+    if failed:
+        sys.exit(1)
+
+
+def main() -> None:
+    """Entry point: run the command line, and turn errors into one line and an exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(MISTAKE)
+    except UserError as error:
+        fail(str(error), error, MISTAKE)
+    except (KeyboardInterrupt, click.Abort) as error:
+        fail("stopped; the same command goes on from the last finished epoch", error, INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        fail(f"{error.strerror or error}: {error.filename or ''}", error, 1)
+
+
+def fail(message: str, error: BaseException, code: int) -> None:
+    """Print one line, the traceback only if it was asked for, and leave."""
+    if os.environ.get("SKIPBENCH_DEBUG"):
+        traceback.print_exception(error)
+    errors.print(f"error: {message}", markup=False)
+    sys.exit(code)

@@ -1,0 +1,115 @@
+"""How good a method is on a split of a data set: accuracy, per class, and how honest its confidence is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.cache import autocast
+from harness.clip.towers import RAW
+from harness.data.loader import PictureSet, Transform, normalise
+from harness.measure import Meter
+from methods.base import Method
+
+CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of one evaluation.
+
+    Attributes:
+        accuracy: percent of pictures whose highest logit is the right class.
+        ece: expected calibration error in percent, 15 equal bins of confidence (Guo et al., ICML 2017).
+        per_class: class name -> accuracy in percent, for classes that have pictures.
+        images: number of pictures.
+    """
+
+    accuracy: float
+    ece: float
+    per_class: dict[str, float]
+    images: int
+
+
+@torch.no_grad()
+def evaluate(
+    method: Method,
+    pictures: PictureSet,
+    class_names: Sequence[str],
+    template_texts: Sequence[str],
+    transform: Transform,
+    meter: Meter,
+    precision: str,
+    batch_size: int = 100,
+    workers: int = 0,
+) -> Evaluation:
+    """Classify all pictures among exactly the given classes; texts are encoded once.
+
+    Args:
+        method: trained; its classes are set to these.
+        pictures: with labels that index `class_names`.
+        class_names: C names.
+        template_texts: C prompts.
+        transform: of testing.
+        meter: takes the costs of the phase `evaluate`.
+        precision: as in training.
+        batch_size: pictures a batch.
+        workers: processes that decode pictures.
+    """
+    clip = method.clip
+    indices = pictures.in_order(batch_size)
+
+    def encode_texts() -> Tensor:
+        with autocast(precision, clip.device):
+            method.set_classes(clip.tokenize(list(template_texts)))
+            return method.text_features()
+
+    def classify(batch: Tensor, text: Tensor) -> Tensor:
+        pixels = normalise(batch, clip.mean, clip.std, clip.device)
+        with autocast(precision, clip.device):
+            return method.logits(clip.image.run(pixels, RAW, method.image_start), text).float()
+
+    with meter.phase("evaluate", images=len(pictures)):
+        text = encode_texts()
+        batches = pictures.batches(transform, indices, workers=workers, pin_memory=clip.device.type == "cuda")
+        logits = torch.cat([classify(batch, text).cpu() for batch in batches])
+
+    def first_batch() -> None:
+        text = encode_texts()
+        for batch in pictures.batches(transform, indices[:1]):
+            classify(batch, text)
+
+    meter.probe("evaluate", first_batch, [*method.parameters(), *method.buffers()])
+    return score(logits, pictures.labels, class_names)
+
+
+def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Evaluation:
+    """Scores of logits (N, C) against labels (N,)."""
+    confidence, predicted = logits.softmax(dim=-1).max(dim=-1)
+    right = (predicted == labels).double()
+    totals = torch.bincount(labels, minlength=len(class_names))
+    hits = torch.bincount(labels, weights=right, minlength=len(class_names))
+    return Evaluation(
+        accuracy=100 * right.mean().item(),
+        ece=100 * expected_calibration_error(confidence.double(), right),
+        per_class={
+            name: 100 * (hit / total).item()
+            for name, hit, total in zip(class_names, hits, totals, strict=True)
+            if total
+        },
+        images=len(labels),
+    )
+
+
+def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = CALIBRATION_BINS) -> float:
+    """Mean distance, over pictures, between confidence and accuracy of the picture's confidence bin.
+
+    Args:
+        confidence: probability (N,) of the predicted class.
+        right: 1 where the prediction is right, else 0 (N,).
+        bins: number of equal bins of (0, 1].
+    """
+    which = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    gap = torch.zeros(bins, dtype=confidence.dtype).index_add_(0, which, right - confidence)
+    return gap.abs().sum().item() / len(confidence)

@@ -1,0 +1,289 @@
+"""One run from start to finish: spec -> results/runs/<id>/."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness import environment
+from harness.cache import TrainingImages
+from harness.clip.load import load_backbone, parse_backbone, sha256_of
+from harness.clip.prompts import fill_template
+from harness.clip.towers import CLIP
+from harness.data.datasets import find_dataset, read_dataset
+from harness.data.fewshot import class_subset, few_shot_sample, keep_classes, sample_hash
+from harness.data.loader import PictureSet
+from harness.data.readers import Picture, Splits
+from harness.data.transforms import TestTransform, TrainTransform, transform_hash
+from harness.errors import UserError
+from harness.evaluate import evaluate
+from harness.measure import Meter
+from harness.registry import method_class
+from harness.spec import EvalSpec, RunSpec
+from harness.store import RunFolder
+from harness.track import Tracker
+from harness.train import EpochRecord, Trainer, trained_parameters, trained_state
+from methods.base import Method
+
+log = logging.getLogger("skipbench")
+
+VALIDATION_SHOTS = 4
+Report = Callable[[dict[str, Any]], None]
+"""Takes news of the run for whoever watches it: {"phase": ...}, {"epoch": ..., "epochs": ...}, {"notice": ...}."""
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the GPU if there is one.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device '{name}': use auto, cpu, cuda or cuda:0") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device '{name}' is not supported: use auto, cpu, cuda or cuda:0")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device '{name}' is not there: this machine shows {torch.cuda.device_count()} GPUs to torch")
+    return device
+
+
+def choose_workers(spec: RunSpec, device: torch.device) -> int:
+    """Processes that decode pictures: as asked, else none beside a CPU that computes, else one a core up to 8."""
+    if spec.runtime.workers is not None:
+        return spec.runtime.workers
+    return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+
+
+def make_repeatable(seed: int) -> None:
+    """Seed torch and ask for the same result every time, bit for bit, on the same machine."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.manual_seed(seed)
+
+
+@dataclass(frozen=True)
+class FewShotData:
+    """What a run may look at while it trains: k training and min(k, 4) validation pictures a class."""
+
+    splits: Splits
+    train: list[Picture]
+    val: list[Picture]
+
+
+class Run:
+    """One run.
+
+    Args:
+        spec: what to do.
+        results: the results folder.
+        report: takes news for whoever watches.
+    """
+
+    def __init__(self, spec: RunSpec, results: Path, report: Report = lambda news: None) -> None:
+        self.spec = spec
+        self.folder = RunFolder(results, spec.id)
+        self.report = report
+        self.data_root = spec.runtime.data_root or os.environ.get("DATA")
+        self.device = choose_device(spec.runtime.device)
+        self.workers = choose_workers(spec, self.device)
+
+    def execute(self) -> None:
+        """Compute the run, or what is left of it, unless it is complete.
+
+        Raises:
+            UserError: anything that the user can put right.
+        """
+        self.folder.create(self.spec)
+        with self.folder.locked():
+            if not self.folder.is_complete:
+                self._execute()
+
+    def _execute(self) -> None:
+        spec = self.spec
+        if spec.runtime.threads:
+            torch.set_num_threads(spec.runtime.threads)
+        make_repeatable(spec.seed)
+        saved = self.folder.load_progress()
+        tensors, about = saved or ({}, {"epoch": 0, "phases": {}, "flops": {}, "interrupted": -1})
+        about["phases"].pop("setup", None)
+        meter = Meter(self.device, about["phases"])
+        self.report({"phase": "setup"})
+        with meter.phase("setup"):
+            clip, data, method = self._set_up()
+        meter.probe("setup", lambda: method.set_classes(method.prompts), [*method.parameters(), *method.buffers()])
+        self._write_sample(data)
+        machine = environment.describe(self.device)
+        tracker = Tracker(spec, self.folder.path, machine, lambda line: self.report({"notice": line}))
+        records = self.folder.read_metrics(epochs=about["epoch"])
+        tracker.log_epochs(records)
+        flops: dict[str, float] = about["flops"]
+        if trained_parameters(method):
+            trainer = self._make_trainer(clip, data, method, meter)
+            trainer.flops = flops
+            if tensors:
+                trainer.load_state(tensors)
+                log.info("going on from epoch %d", about["epoch"])
+            self._train(trainer, about, records, tracker)
+            flops = trainer.flops
+        evaluations = [self._evaluate(method, item, meter) for item in spec.evaluate]
+        checkpoint_bytes = self._save_checkpoint(method)
+        result = {
+            "id": spec.id,
+            "name": spec.name,
+            "spec": spec.settings(),
+            "evaluations": evaluations,
+            "costs": {
+                "phases": meter.as_dict(),
+                "trainable_parameters": sum(p.numel() for p in trained_parameters(method).values()),
+                "total_parameters": sum(p.numel() for p in method.parameters()),
+                "train_flops_per_image": flops.get("train"),
+                "cache_flops_per_image": flops.get("cache"),
+                "checkpoint_bytes": checkpoint_bytes,
+            },
+            "method_facts": method.facts(),
+            "sample": {"hash": sample_hash(data.train), "train_images": len(data.train), "val_images": len(data.val)},
+            "transform_hash": transform_hash(list(self._transforms(clip)), clip.mean, clip.std),
+            "weights_sha256": self._weights_hash(),
+            "interruptions": about["interrupted"] + 1,
+            "environment": machine,
+        }
+        tracker.finish(result)
+        self.folder.finish(result)
+        log.info("complete: %s", {item["name"]: round(item["accuracy"], 2) for item in evaluations})
+
+    def _set_up(self) -> tuple[CLIP, FewShotData, Method]:
+        """Load the backbone, draw the sample, build the method for the training classes."""
+        spec = self.spec
+        clip = load_backbone(spec.backbone).to(self.device)
+        data = self._few_shot_data(spec.data.dataset)
+        if not data.splits.train and spec.train.epochs:
+            raise UserError(f"data set '{spec.data.dataset}' is for testing only: train on another, such as emoji")
+        cls = method_class(spec.method)
+        config = cls.Config(**spec.options)
+        try:
+            cls.check(config, clip.num_blocks)
+        except ValueError as error:
+            raise UserError(f"{spec.method}.{error} (backbone {spec.backbone})") from None
+        prompts = clip.tokenize(self._texts(spec.data.dataset, spec.data.classes))
+        # Every source of chance has its own seed: what the method draws does not depend on how the backbone was made.
+        torch.manual_seed(spec.seed)
+        method = cls(clip, config, prompts, cache_text=spec.train.cache != "none").to(self.device)
+        return clip, data, method
+
+    def _few_shot_data(self, dataset: str) -> FewShotData:
+        spec, splits = self.spec, read_dataset(dataset, self.data_root)
+        train = few_shot_sample(splits.train, spec.data.shots, spec.seed)
+        val = few_shot_sample(splits.val, min(spec.data.shots, VALIDATION_SHOTS), spec.seed)
+        return FewShotData(splits, train, val)
+
+    def _class_names(self, dataset: str, classes: str) -> list[str]:
+        names = read_dataset(dataset, self.data_root).class_names
+        return [names[label] for label in class_subset(len(names), classes)]
+
+    def _texts(self, dataset: str, classes: str) -> list[str]:
+        template = find_dataset(dataset).template_of(self.spec.data.templates)
+        return [fill_template(template, name) for name in self._class_names(dataset, classes)]
+
+    def _transforms(self, clip: CLIP) -> tuple[TrainTransform, TestTransform]:
+        data = self.spec.data
+        return TrainTransform(clip.image_size, data.crop_scale, data.flip), TestTransform(clip.image_size)
+
+    def _write_sample(self, data: FewShotData) -> None:
+        """Export the k-shot sample (before it is cut to the training classes), so that others can use the very same."""
+        names = data.splits.class_names
+        index = {
+            split: [[path, label, names[label]] for path, label in pictures]
+            for split, pictures in (("train", data.train), ("val", data.val))
+        }
+        about = {"dataset": self.spec.data.dataset, "shots": self.spec.data.shots, "seed": self.spec.seed}
+        self.folder.write_json("sample.json", {**about, "hash": sample_hash(data.train), **index})
+
+    def _make_trainer(self, clip: CLIP, data: FewShotData, method: Method, meter: Meter) -> Trainer:
+        labels = class_subset(len(data.splits.class_names), self.spec.data.classes)
+        pictures = PictureSet(data.splits.folder, keep_classes(data.train, labels))
+        transform, _ = self._transforms(clip)
+        images = TrainingImages(
+            clip, pictures, transform, method.image_start, self.spec.train, self.spec.seed, meter, self.workers
+        )
+        return Trainer(method, images, self.spec, meter)
+
+    def _train(self, trainer: Trainer, about: dict[str, Any], records: list[dict[str, Any]], tracker: Tracker) -> None:
+        """Train from the last saved epoch on; record, track and save every epoch."""
+
+        def on_epoch(record: EpochRecord) -> None:
+            line = asdict(record)
+            self.folder.append_metrics(line)
+            records.append(line)
+            progress = {
+                "epoch": record.epoch + 1,
+                "phases": trainer.meter.as_dict(),
+                "flops": trainer.flops,
+                "interrupted": about["interrupted"] + 1,
+            }
+            self.folder.save_progress(trainer.state(), progress)
+            tracker.log_epochs(records)
+            log.info("epoch %(epoch)d loss %(loss).4f lr %(lr).3g train %(train_seconds).2f s", line)
+            speed = record.images / (record.train_seconds + record.cache_seconds)
+            news = {"epoch": record.epoch + 1, "loss": record.loss, "images_per_second": speed}
+            self.report({"phase": "train", "epochs": self.spec.train.epochs, **news})
+
+        self.report({"phase": "train", "epoch": about["epoch"], "epochs": self.spec.train.epochs})
+        trainer.train(about["epoch"], on_epoch)
+
+    def _evaluate(self, method: Method, item: EvalSpec, meter: Meter) -> dict[str, Any]:
+        self.report({"phase": "evaluate", "name": item.name})
+        splits = read_dataset(item.dataset, self.data_root)
+        # Of the splits that are not for testing, only the few-shot sample is there to be looked at.
+        data = self._few_shot_data(item.dataset)
+        available = {"train": data.train, "val": data.val, "test": splits.test}
+        labels = class_subset(len(splits.class_names), item.classes)
+        chosen = keep_classes([picture for split in item.splits for picture in available[split]], labels)
+        if not chosen:
+            where = f"{'+'.join(item.splits)} pictures of classes '{item.classes}' of data set '{item.dataset}'"
+            raise UserError(f"evaluation '{item.name}' has nothing to look at: there are no {where}")
+        _, transform = self._transforms(method.clip)
+        scores = evaluate(
+            method,
+            PictureSet(splits.folder, chosen),
+            self._class_names(item.dataset, item.classes),
+            self._texts(item.dataset, item.classes),
+            transform,
+            meter,
+            self.spec.train.precision,
+            self.spec.runtime.eval_batch_size,
+            self.workers,
+        )
+        template = find_dataset(item.dataset).template_of(self.spec.data.templates)
+        return {**item.model_dump(mode="json"), "template": template, **asdict(scores)}
+
+    def _save_checkpoint(self, method: Method) -> int:
+        if not trained_parameters(method):
+            return 0
+        return self.folder.save_checkpoint(trained_state(method), {"id": self.spec.id, "spec": self.spec.settings()})
+
+    def _weights_hash(self) -> str | None:
+        checkpoint = parse_backbone(self.spec.backbone).checkpoint
+        return sha256_of(checkpoint) if checkpoint else None
+
+
+def start_log(folder: RunFolder) -> logging.Handler:
+    """Send the run's log to its `log.txt`, behind what an earlier start wrote."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(folder.log_file)
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    return handler

@@ -1,0 +1,1 @@
+"""Where runs are executed, behind one small interface: specs in, outcomes out."""

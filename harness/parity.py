@@ -6,6 +6,7 @@ new classes. The tolerances are those of the vectors' own documentation (docs/pa
 """
 
 import json
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from harness.clip.load import wrap
+from harness.clip.load import build, openai_config, wrap
 from harness.clip.towers import CLIP, RAW
 from harness.data.sampler import random_batches, same_class_batches
 from harness.errors import UserError
@@ -50,6 +51,13 @@ class Comparison:
     def passed(self) -> bool:
         """Whether the error is within the tolerance (NaN is not)."""
         return self.error <= self.tolerance
+
+    @property
+    def severity(self) -> float:
+        """Error in units of the tolerance; infinite for NaN and for any error where none is allowed."""
+        if self.error == 0:
+            return 0.0
+        return self.error / self.tolerance if self.tolerance and not math.isnan(self.error) else math.inf
 
 
 def compare(ours: Tensor, theirs: Tensor, atol: float | Tensor, rtol: float = RTOL) -> tuple[float, float]:
@@ -92,11 +100,11 @@ def load_tiny_clip(vectors: Vectors) -> CLIP:
     table = torch.zeros(open_clip.get_tokenizer("ViT-B-32").vocab_size, values.shape[1])
     table[rows] = values
     state["token_embedding.weight"] = table
-    quick_gelu = "QuickGELU" in vectors.about["activation"]
-    network = open_clip.model.build_model_from_openai_state_dict(state, quick_gelu, cast_dtype=torch.float32)
-    context_length = state["positional_embedding"].shape[0]
-    tokenizer = open_clip.get_tokenizer("ViT-B-32", context_length=context_length)
-    return wrap(network.float(), tokenizer, vectors.backbone.stem, {}).eval().requires_grad_(False)
+    config = openai_config(state) | {"quick_gelu": "QuickGELU" in vectors.about["activation"]}
+    network = build(config)
+    network.load_state_dict(state)
+    tokenizer = open_clip.get_tokenizer("ViT-B-32", context_length=config["text_cfg"]["context_length"])
+    return wrap(network, tokenizer, vectors.backbone.stem, {}).eval().requires_grad_(False)
 
 
 def find_method(vectors: Vectors) -> type[Method] | None:
@@ -339,8 +347,7 @@ def worst_by_quantity(comparisons: list[Comparison]) -> list[Comparison]:
     worst: dict[tuple[str, str], Comparison] = {}
     for item in comparisons:
         key = (item.method, item.quantity)
-        kept = worst.get(key)
-        if kept is None or not item.error * kept.tolerance <= kept.error * item.tolerance:
+        if key not in worst or item.severity > worst[key].severity:
             worst[key] = item
     return list(worst.values())
 

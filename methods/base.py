@@ -127,5 +127,5 @@ def check_depth(depth: int, num_blocks: int) -> None:
     """Raise ValueError if `depth` blocks cannot be skipped in towers of `num_blocks` blocks."""
     if depth > num_blocks:
         raise ValueError(
-            f"depth={depth} is beyond a backbone with {num_blocks} blocks in each tower: 0 to {num_blocks}"
+            f"depth={depth} is beyond a backbone of {num_blocks} blocks in each tower: choose 0 to {num_blocks}"
         )

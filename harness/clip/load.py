@@ -235,7 +235,11 @@ def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
         tokenizer = local_tokenizer(config, config_file.parent)
         network = build(config)
     elif is_openai:
-        network = build_from_shapes(state, path)
+        try:
+            config = openai_config(state)
+        except KeyError as error:
+            raise UserError(f"checkpoint '{path}' is not an OpenAI ViT CLIP: it has no {error}") from None
+        network = build(config)
     else:
         raise UserError(
             f"checkpoint '{path}' does not say which activation and heads it was trained with: name the model "
@@ -247,19 +251,46 @@ def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
 
 
 def build(config: dict[str, Any]) -> "open_clip.model.CLIP":
-    """A plain open_clip CLIP of a configuration, with random weights."""
+    """A plain open_clip CLIP of a configuration, in fp32, with random weights."""
     known = {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu") if key in config}
     return open_clip.CLIP(**known)
 
 
-def build_from_shapes(state: dict[str, Tensor], path: Path) -> "open_clip.model.CLIP":
-    """OpenAI's architecture as the shapes of its weights tell it: QuickGELU, heads = width / 64."""
-    try:
-        return open_clip.model.build_model_from_openai_state_dict(
-            dict(state), quick_gelu=True, cast_dtype=torch.float32
-        )
-    except (KeyError, RuntimeError) as error:
-        raise UserError(f"checkpoint '{path}' is not an OpenAI CLIP: {first_line(error)}") from error
+def openai_config(state: dict[str, Tensor]) -> dict[str, Any]:
+    """OpenAI's architecture as the shapes of its weights tell it: QuickGELU, heads of width 64, MLPs of 4 x width.
+
+    Raises:
+        KeyError: the tensors are not those of a ViT CLIP.
+    """
+
+    def layers(prefix: str) -> int:
+        return len({name.split(".")[0] for name in names_below(state, f"{prefix}transformer.resblocks.")})
+
+    patch_width = state["visual.conv1.weight"].shape
+    grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
+    context_length, text_width = state["positional_embedding"].shape
+    return {
+        "embed_dim": state["text_projection"].shape[1],
+        "quick_gelu": True,
+        "vision_cfg": {
+            "layers": layers("visual."),
+            "width": patch_width[0],
+            "patch_size": patch_width[-1],
+            "image_size": grid * patch_width[-1],
+        },
+        "text_cfg": {
+            "context_length": context_length,
+            "vocab_size": state["token_embedding.weight"].shape[0],
+            "width": text_width,
+            "heads": text_width // 64,
+            "layers": layers(""),
+        },
+    }
+
+
+def names_below(state: dict[str, Tensor], prefix: str) -> list[str]:
+    """Names that begin with a prefix, without it."""
+    return [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
 
 
 def load_strictly(network: torch.nn.Module, state: dict[str, Tensor], path: Path) -> None:

@@ -1,0 +1,114 @@
+"""Stages compose to open_clip's own outputs."""
+
+import json
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from open_clip.tokenizer import SimpleTokenizer
+
+from harness.clip.load import build, bundled, load_backbone, read_checkpoint
+from harness.clip.towers import CLIP, END, RAW
+from harness.errors import UserError
+
+TEXTS = ["a drawing of a cat.", "a drawing of an orange thing that is much longer.", "arrow"]
+
+
+@pytest.fixture(scope="module")
+def reference() -> open_clip.CLIP:
+    """open_clip's own model of the embedded checkpoint, frozen as ours is (torch's kernels ask for that)."""
+    path = bundled()["clip-emoji"]
+    model = build(json.loads(path.with_suffix(".json").read_text()))
+    model.load_state_dict(read_checkpoint(path))
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def pixels() -> torch.Tensor:
+    return torch.randn(5, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+
+
+def test_whole_towers_equal_open_clip_bit_for_bit(clip: CLIP, reference: open_clip.CLIP, pixels: torch.Tensor) -> None:
+    ids = clip.tokenizer(TEXTS)
+    assert torch.equal(clip.image.run(pixels), reference.encode_image(pixels))
+    assert torch.equal(clip.text.run(ids), reference.encode_text(ids))
+
+
+@pytest.mark.parametrize("middle", [RAW, 0, 1, 3, 5, 6, END])
+def test_stages_compose(clip: CLIP, pixels: torch.Tensor, middle: int) -> None:
+    prompts = clip.tokenize(TEXTS)
+    in_two = clip.image.run(clip.image.run(pixels, RAW, middle), middle, END)
+    assert torch.equal(in_two, clip.image.run(pixels))
+    texts = clip.text.run(clip.text.run(prompts.ids, RAW, middle), middle, END, prompts.eot)
+    assert torch.equal(texts, clip.text.run(prompts.ids))
+
+
+def test_every_stage_by_itself_gives_the_whole(clip: CLIP, pixels: torch.Tensor) -> None:
+    x = pixels
+    stages = [RAW, *range(clip.image.num_blocks + 1), END]
+    for start, stop in zip(stages, stages[1:], strict=False):
+        x = clip.image.run(x, start, stop)
+    assert torch.equal(x, clip.image.run(pixels))
+
+
+def test_cut_prompts_give_the_features_of_full_ones(clip: CLIP, reference: open_clip.CLIP) -> None:
+    prompts = clip.tokenize(TEXTS)
+    assert prompts.ids.shape[1] == int(prompts.eot.max()) + 1 < 20
+    torch.testing.assert_close(
+        clip.text.run(prompts.ids), reference.encode_text(clip.tokenizer(TEXTS)), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_cut_prompts_have_the_gradients_of_full_ones(clip: CLIP) -> None:
+    clip.text.requires_grad_(True)
+    short, full = clip.tokenize(TEXTS).ids, clip.tokenizer(TEXTS)
+    gradients = []
+    for ids in (short, full):
+        clip.zero_grad()
+        clip.text.run(ids).square().sum().backward()
+        gradients.append([p.grad.clone() for p in clip.text.parameters_from(0) if p.grad is not None])
+    assert len(gradients[0]) == len(clip.text.parameters_from(0))
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_running_with_and_without_gradients_is_the_same(clip: CLIP, pixels: torch.Tensor) -> None:
+    with torch.no_grad():
+        frozen = clip.image.run(pixels, RAW, 3)
+    assert torch.equal(frozen, clip.image.run(pixels, RAW, 3))
+
+
+def test_impossible_stages_are_refused(clip: CLIP, pixels: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="no stage 7 in a tower of 6 blocks"):
+        clip.image.run(pixels, RAW, 7)
+    with pytest.raises(ValueError, match="backwards"):
+        clip.image.run(pixels, 3, 2)
+    with pytest.raises(ValueError, match="end-of-text positions"):
+        clip.text.run(clip.text.run(clip.tokenizer(TEXTS), RAW, 2), 2, END)
+
+
+@pytest.mark.parametrize("model", ["ViT-B-32", "ViT-B-16-quickgelu", pytest.param("ViT-L-14", marks=pytest.mark.long)])
+def test_real_architectures_equal_open_clip(model: str) -> None:
+    torch.manual_seed(0)
+    ours = load_backbone(f"{model}:random")
+    network = build(open_clip.get_model_config(model))
+    state = {name.replace("image.", "visual."): value for name, value in ours.state_dict().items()}
+    network.load_state_dict({name.removeprefix("text."): value for name, value in state.items()})
+    network.eval().requires_grad_(False)
+    pixels, ids = torch.randn(2, 3, 224, 224), ours.tokenizer(["a photo of a cat.", "dog"])
+    # Convolution may pick another kernel for memory laid out differently, hence not bit for bit.
+    torch.testing.assert_close(ours.image.run(pixels), network.encode_image(pixels), rtol=1e-4, atol=1e-4)
+    assert torch.equal(ours.text.run(ids), network.encode_text(ids))
+
+
+def test_other_architectures_are_refused() -> None:
+    with pytest.raises(UserError, match="image tower is not a ViT"):
+        load_backbone("RN50:random")
+
+
+def test_embedded_tokenizer_is_clips_own_with_fewer_merges(clip: CLIP) -> None:
+    folder = Path(bundled()["clip-emoji"]).parent
+    tokenizer = SimpleTokenizer(bpe_path=str(folder / "bpe_4k.txt.gz"), context_length=20)
+    assert tokenizer.vocab_size == clip.text.token_embedding.num_embeddings
+    assert torch.equal(tokenizer(TEXTS), clip.tokenizer(TEXTS))

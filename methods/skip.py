@@ -66,7 +66,8 @@ class SkipTuning(Method):
     @torch.no_grad()
     def select_classes(self, image: Tensor, labels: Tensor) -> Tensor:
         """Indices (C',), ascending, of the classes that a batch trains on, from its image embeddings (B, E)."""
-        similarity = F.normalize(image, dim=-1) @ self.prototypes.T
+        # Diverged weights must give a loss of NaN, not a ranking in which NaN comes before the batch's own classes.
+        similarity = (F.normalize(image, dim=-1) @ self.prototypes.T).nan_to_num()
         similarity = similarity.scatter(1, labels[:, None], OWN_CLASS)
         by_rank = similarity.amax(dim=0).argsort(descending=True)
         kept = by_rank[self.rank_mask.nonzero().squeeze(1)]

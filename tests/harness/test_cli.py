@@ -1,0 +1,272 @@
+"""The commands as a user runs them: as processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["train.epochs=2", "skip.depth=3"]
+
+
+def skipbench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def results_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """Name -> result of the complete runs in a results folder."""
+    found = [json.loads(path.read_text()) for path in folder.glob("runs/*/result.json")]
+    return {result["name"]: result for result in found}
+
+
+@pytest.fixture(scope="module")
+def benched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A small benchmark of two methods and two seeds."""
+    results = tmp_path_factory.mktemp("bench")
+    words = ["bench", "zeroshot,skip", "--seeds", "1,2", "--shots", "4", "--results", str(results), *QUICK]
+    return results, skipbench(*words, WANDB_MODE="offline")
+
+
+def test_bench_ends_with_a_table(benched: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    results, done = benched
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    header = next(line for line in lines if "method" in line and "H" in line)
+    assert header.split()[:5] == ["method", "seeds", "base", "new", "H"]
+    for title in ("train s", "cache s", "train img/s", "train MiB", "run MiB"):
+        assert title in header
+    (zeroshot,) = (line for line in lines if line.split()[:1] == ["zeroshot"])
+    (skip,) = (line for line in lines if line.split()[:1] == ["skip"])
+    found = results_of(results)
+    assert set(found) == {"zeroshot-emoji-4shot-seed1", "skip-emoji-4shot-seed1", "skip-emoji-4shot-seed2"}
+    base = [found[f"skip-emoji-4shot-seed{seed}"]["evaluations"][0]["accuracy"] for seed in (1, 2)]
+    spread = abs(base[0] - base[1]) / 2**0.5
+    assert skip.split()[1:5] == ["2", f"{sum(base) / 2:.1f}", "±", f"{spread:.1f}"]
+    assert "±" not in zeroshot
+    assert f"Results: {results}/runs/" in done.stdout
+    assert "W&B: 3 offline runs" in done.stdout
+    assert len(list(results.glob("runs/*/wandb/offline-run-*/*.wandb"))) == 3
+
+
+def test_bench_again_computes_nothing(benched: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    results, first = benched
+    before = {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*")}
+    words = ["bench", "zeroshot,skip", "--seeds", "1,2", "--shots", "4", "--results", str(results), *QUICK]
+    again = skipbench(*words, WANDB_MODE="offline")
+    assert again.returncode == 0
+    assert "3 of 3 runs are complete already." in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*")} == before
+    table = first.stdout[first.stdout.index("base_to_new") :]
+    assert table in again.stdout
+
+
+def test_run_repeats_the_run_of_a_spec_file(
+    benched: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    results, _ = benched
+    original = results_of(results)["skip-emoji-4shot-seed2"]
+    spec_file = results / "runs" / original["id"] / "spec.yaml"
+    done = skipbench("run", str(spec_file), "--results", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    repeated = results_of(tmp_path)["skip-emoji-4shot-seed2"]
+    assert repeated["id"] == original["id"]
+    assert repeated["evaluations"] == original["evaluations"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bench", "skipp"], "unknown method 'skipp'. Did you mean 'skip'?"),
+        (["bench", "skip", "--dataset", "emojy"], "unknown data set 'emojy'. Did you mean 'emoji'?"),
+        (["bench", "skip", "train.epoch=3"], "unknown key 'train.epoch'. Did you mean 'epochs'?"),
+        (["bench", "skip", "skip.dept=3"], "unknown key 'skip.dept'. Did you mean 'depth'?"),
+        (["bench", "skip", "skip.depth=7"], "skip.depth=7 is beyond a backbone of 6 blocks"),
+        (["bench", "skip", "finetune.depth=1"], "settings for method 'finetune' are given, but it is not run"),
+        (["bench", "skip", "seed=3"], "set it with SEEDS"),
+        (["bench", "skip", "train.epochs"], "unexpected"),
+        (["bench", "skip", "--seeds", "one"], "no list of whole numbers"),
+        (["bench", "skip", "--protocol", "base2new"], "unknown protocol 'base2new'. Did you mean 'base_to_new'?"),
+        (["bench", "skip", "--backbone", "ViT-B-16"], "Use 'ViT-B-16-quickgelu'"),
+        (["bench", "skip", "--recipe", "oficial"], "Did you mean 'official'?"),
+        (["bench", "skip", "--dataset", "dtd"], "set DATA=/path/to/data"),
+        (["bench", "skip", "runtime.device=cuda:99"], "cuda:99"),
+        (["bench", "--experiment", "nowhere.yaml"], "'nowhere.yaml' does not exist"),
+        (["run", "nowhere.yaml"], "'nowhere.yaml' does not exist"),
+        (["parity", "nowhere"], "is not a folder of reference vectors"),
+        (["keys", "skipp"], "Did you mean 'skip'?"),
+        (["bench", "skip", "--nonsense"], "No such option"),
+    ],
+)
+def test_mistakes_get_one_helpful_line(words: list[str], message: str, tmp_path: Path) -> None:
+    environment = {"RESULTS": str(tmp_path / "results")}
+    if message == "unexpected":
+        message = "'train.epochs' is not of the form key=value"
+    done = skipbench(*words, **environment)
+    assert done.returncode not in (0, None)
+    told = [line for line in done.stderr.splitlines() if line.strip()]
+    assert message in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert sum("rror" in line for line in told) == 1, told
+    assert not list(tmp_path.glob("results/runs/*/result.json"))
+
+
+def test_missing_data_root_names_folder_and_remedy(tmp_path: Path) -> None:
+    done = skipbench("bench", "skip", "--dataset", "dtd", DATA=str(tmp_path / "nowhere"), RESULTS=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: data root '{tmp_path}/nowhere' does not exist: set DATA to the folder that holds dtd/"
+    ]
+
+
+def test_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    done = skipbench("bench", "skip", "--results", str(blocked / "results"))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: results folder '{blocked}/results' cannot be written")
+    if os.getuid():  # root may write everywhere
+        locked = tmp_path / "locked"
+        locked.mkdir(mode=0o500)
+        assert "cannot be written" in skipbench("bench", "skip", "--results", str(locked / "results")).stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    done = skipbench("--debug", "bench", "skip", "--seeds", "one")
+    assert "Traceback" in done.stderr
+    assert done.returncode == 2
+
+
+def test_one_failing_run_does_not_stop_the_others(tmp_path: Path) -> None:
+    words = ["--shots", "4,16", "--seeds", "1", "--results", str(tmp_path), "train.batch_size=8", "train.epochs=1"]
+    done = skipbench("bench", "skip", "skip.depth=3", *words)
+    assert done.returncode == 1
+    assert set(results_of(tmp_path)) == {"skip-emoji-16shot-seed1"}
+    (line,) = done.stderr.splitlines()
+    assert "skip-emoji-4shot-seed1: same-class batches of 8 need 8 training pictures" in line
+    log = Path(line.rsplit("[log: ", 1)[1].rstrip("]"))
+    assert "same-class batches" in log.read_text()
+    assert "skip " in done.stdout
+
+
+def test_help_teaches() -> None:
+    done = skipbench("--help")
+    assert done.returncode == 0
+    for word in ("bench", "list", "parity", "results/runs/<id>", "KEY=VALUE", "skip.depth=4"):
+        assert word in done.stdout
+
+
+def test_list_names_everything_a_line_each() -> None:
+    done = skipbench("list")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    for start in (
+        "method    skip ",
+        "method    zeroshot ",
+        "data set  emoji ",
+        "data set  dtd ",
+        "backbone  clip-emoji ",
+    ):
+        assert sum(line.startswith(start) for line in lines) == 1
+    assert any(line.startswith("recipe    skip") and "official" in line for line in lines)
+    assert all(len(line) < 160 for line in lines)
+
+
+def test_keys_lists_options_with_their_meaning() -> None:
+    done = skipbench("keys", "skip")
+    assert "skip.depth=6" in done.stdout
+    assert "train.epochs=10" in done.stdout
+
+
+def test_parity_passes_and_tells_failure_by_its_exit_code(golden: Path, tmp_path: Path) -> None:
+    for file in ("clip_tiny.safetensors", "inputs.safetensors", "zeroshot.json", "zeroshot.safetensors"):
+        (tmp_path / file).write_bytes((golden / file).read_bytes())
+    good = skipbench("parity", str(tmp_path))
+    assert good.returncode == 0, good.stderr
+    assert "quantities within tolerance" in good.stdout
+    about = json.loads((tmp_path / "zeroshot.json").read_text())
+    about["prompts_new"][0] = "a photo of something else."
+    (tmp_path / "zeroshot.json").write_text(json.dumps(about))
+    bad = skipbench("parity", str(tmp_path))
+    assert bad.returncode == 1
+    assert "OVER" in bad.stdout
+
+
+def wait_for(condition: Any, seconds: float = 120) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def alive_in(folder: Path) -> list[int]:
+    """Processes that hold the run's lock."""
+    pids = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            links = [os.readlink(link) for link in (process / "fd").iterdir()]
+        except OSError:
+            continue
+        if any(link == str(folder / "lock") for link in links):
+            pids.append(int(process.name))
+    return pids
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Result of a run that nobody kills."""
+    words = ["bench", "skip", "--seeds", "3", "--shots", "4", "--results", str(tmp_path / "calm")]
+    assert skipbench(*words, "skip.depth=3", "train.epochs=8").returncode == 0
+    yield results_of(tmp_path / "calm")["skip-emoji-4shot-seed3"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+@pytest.mark.parametrize("victim", ["main", "worker"])
+def test_killed_with_sigkill_and_started_again(victim: str, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    results = tmp_path / "killed"
+    words = ["bench", "skip", "--seeds", "3", "--shots", "4", "--results", str(results), "skip.depth=3"]
+    words.append("train.epochs=8")
+    folder = results / "runs" / undisturbed["id"]
+    main = subprocess.Popen(
+        [sys.executable, "-m", "harness", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = folder / "metrics.jsonl"
+    wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= 3)
+    os.kill(main.pid if victim == "main" else alive_in(folder)[0], signal.SIGKILL)
+    _, told = main.communicate(timeout=60)
+    assert main.returncode != 0
+    if victim == "worker":
+        assert "was killed (SIGKILL)" in told
+    wait_for(lambda: not alive_in(folder), 20)
+    assert not (folder / "result.json").exists()
+    done = skipbench(*words)
+    assert done.returncode == 0, done.stderr
+    result = results_of(results)["skip-emoji-4shot-seed3"]
+    assert result["interruptions"] == 1
+    assert result["evaluations"] == undisturbed["evaluations"]
+    assert result["method_facts"] == undisturbed["method_facts"]
+    calm = tmp_path / "calm" / "runs" / undisturbed["id"] / "checkpoint.safetensors"
+    assert (folder / "checkpoint.safetensors").read_bytes() == calm.read_bytes()
+    assert not list(folder.glob("*.tmp"))

@@ -1,5 +1,6 @@
 """How good a method is on a split of a data set: accuracy, per class, and how honest its confidence is."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -95,11 +96,17 @@ def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Evaluat
         ece=100 * expected_calibration_error(confidence.double(), right),
         per_class={
             name: 100 * (hit / total).item()
-            for name, hit, total in zip(class_names, hits, totals, strict=True)
+            for name, hit, total in zip(distinct(class_names), hits, totals, strict=True)
             if total
         },
         images=len(labels),
     )
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names with the label added to those that several classes share."""
+    counts = Counter(names)
+    return [name if counts[name] == 1 else f"{name} (label {label})" for label, name in enumerate(names)]
 
 
 def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = CALIBRATION_BINS) -> float:

@@ -1,5 +1,6 @@
 """From what the user asks for to a list of runs: experiments, protocols and recipes come together here."""
 
+import itertools
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -17,6 +18,7 @@ from harness.spec import (
     RunSpec,
     Section,
     Settings,
+    check_shape,
     merge,
     parse_run_spec,
     read_yaml,
@@ -71,7 +73,12 @@ class Experiment(Section):
     @field_validator("methods")
     @classmethod
     def _all_methods(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(method_names()) if value == (EVERY_METHOD,) else tuple(dict.fromkeys(value))
+        return tuple(method_names()) if value == (EVERY_METHOD,) else value
+
+    @field_validator("methods", "datasets", "shots", "seeds", mode="after")
+    @classmethod
+    def _once_each(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(dict.fromkeys(value))
 
 
 def load_experiment(path: Path, changes: Settings | None = None) -> Experiment:
@@ -113,7 +120,7 @@ def recipe_variants(method: str) -> list[str]:
 
 
 def recipe_settings(method: str, variant: str, protocol: str, dataset: str) -> Settings:
-    """Settings that a recipe gives: its `all` section, then the protocol's, then the data set's.
+    """Settings that a recipe gives: its `all` section, then those of the protocol, the data set, and of both together.
 
     Args:
         method: name of the method.
@@ -125,7 +132,9 @@ def recipe_settings(method: str, variant: str, protocol: str, dataset: str) -> S
         UserError: no such variant or file.
     """
     if variant.endswith((".yaml", ".yml")):
-        return read_recipe_file(Path(variant))
+        settings = read_recipe_file(Path(variant))
+        check_sections(settings, method_names())
+        return for_method(settings, method)
     variants = recipe_variants(method)
     if variant not in variants:
         # A method without a recipe of its own runs with the defaults of its Config and of TrainSpec.
@@ -133,7 +142,7 @@ def recipe_settings(method: str, variant: str, protocol: str, dataset: str) -> S
             return {}
         raise UserError(f"method '{method}' has no recipe '{variant}'.{nearest(variant, variants)}")
     sections = read_recipe_file(RECIPES / f"{method}.yaml")[variant]
-    return merge(*(sections.get(key) or {} for key in ("all", protocol, dataset)))
+    return merge(*(sections.get(key) or {} for key in ("all", protocol, dataset, f"{protocol}/{dataset}")))
 
 
 def choose_variant(experiment: Experiment, method: str) -> str:
@@ -157,23 +166,24 @@ def expand(experiment: Experiment, overrides: Settings | None = None) -> list[Ru
     """
     overrides = merge(experiment.settings, overrides or {})
     check_sections(overrides, experiment.methods)
-    return [
-        make_spec(experiment, method, dataset, shots, seed, overrides)
-        for dataset in experiment.datasets
-        for shots in experiment.shots
-        for method in experiment.methods
-        for seed in seeds_of(experiment, method)
-    ]
+    specs = []
+    for dataset, shots, method in itertools.product(experiment.datasets, experiment.shots, experiment.methods):
+        for seed in experiment.seeds:
+            specs.append(make_spec(experiment, method, dataset, shots, seed, overrides))
+            # Where nothing trains all seeds give the same.
+            if specs[-1].train.epochs == 0:
+                break
+    return specs
 
 
-def seeds_of(experiment: Experiment, method: str) -> Sequence[int]:
-    """The seeds of a method; one is enough for a method whose recipe trains nothing."""
-    recipe = recipe_settings(method, choose_variant(experiment, method), experiment.protocol, experiment.datasets[0])
-    return experiment.seeds[:1] if recipe.get("train", {}).get("epochs") == 0 else experiment.seeds
+def for_method(settings: Settings, method: str) -> Settings:
+    """Settings without the sections of other methods."""
+    return {key: value for key, value in settings.items() if key in SPEC_KEYS or key == method}
 
 
 def check_sections(overrides: Settings, methods: Sequence[str]) -> None:
     """Raise a UserError for a setting that is an axis of the grid, or neither a spec's nor one of the methods'."""
+    check_shape(overrides, *methods)
     for key in (*overrides, *(f"data.{key}" for key in overrides.get("data", {}))):
         if key in GRID:
             raise UserError(f"'{key}' is an axis of the experiment: set it with {GRID[key]}=...")
@@ -188,14 +198,13 @@ def check_sections(overrides: Settings, methods: Sequence[str]) -> None:
 def make_spec(experiment: Experiment, method: str, dataset: str, shots: int, seed: int, overrides: Settings) -> RunSpec:
     """One validated spec of the grid."""
     variant = choose_variant(experiment, method)
-    mine = {key: value for key, value in overrides.items() if key in SPEC_KEYS or key == method}
     settings = merge(
         {"data": {"dataset": dataset, "shots": shots}, "backbone": experiment.backbone},
         {"method": method, "seed": seed, "protocol": experiment.protocol, "recipe": variant},
         find_dataset(dataset).settings,
         find_protocol(experiment.protocol),
         recipe_settings(method, variant, experiment.protocol, dataset),
-        mine,
+        for_method(overrides, method),
     )
     trained_on = settings["data"]["dataset"]
     settings["evaluate"] = [{"dataset": trained_on, **evaluation} for evaluation in settings["evaluate"]]

@@ -3,7 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,12 @@ class Run:
         Raises:
             UserError: anything that the user can put right.
         """
-        self.folder.create(self.spec)
+        self.folder.create()
         with self.folder.locked():
             if not self.folder.is_complete:
-                self._execute()
+                with logging_to(self.folder.log_file):
+                    self.folder.prepare(self.spec)
+                    self._execute()
 
     def _execute(self) -> None:
         spec = self.spec
@@ -124,6 +127,8 @@ class Run:
         self._write_sample(data)
         machine = environment.describe(self.device)
         tracker = Tracker(spec, self.folder.path, machine, lambda line: self.report({"notice": line}))
+        if tracker.fell_back:
+            self.report({"phase": "setup", "tracking": "offline"})
         records = self.folder.read_metrics(epochs=about["epoch"])
         tracker.log_epochs(records)
         flops: dict[str, float] = about["flops"]
@@ -276,14 +281,24 @@ class Run:
         return sha256_of(checkpoint) if checkpoint else None
 
 
-def start_log(folder: RunFolder) -> logging.Handler:
-    """Send the run's log to its `log.txt`, behind what an earlier start wrote."""
-    folder.path.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder.log_file)
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Send the run's log to a file, behind what an earlier start wrote; an exception that passes is noted there."""
+    handler = logging.FileHandler(path)
     formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
-    return handler
+    try:
+        yield
+    except UserError as error:
+        log.error("%s", error)
+        raise
+    except BaseException:
+        log.exception("failed")
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -19,7 +19,7 @@ Settings = dict[str, Any]
 class Section(BaseModel):
     """A part of a spec: no unknown keys, no changes after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSpec(Section):
@@ -212,9 +212,12 @@ def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> 
 
 
 def known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:
-    """Keys that a model accepts at a path of sections."""
+    """Keys that a model accepts at a path of sections; positions in a list of sections are numbers."""
     for part in path:
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if part.isdigit():
+            continue
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = next(iter(get_args(annotation)), annotation)
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return []
         model = inner
@@ -273,6 +276,17 @@ def read_yaml(path: Path) -> Settings:
     return value
 
 
+def check_shape(settings: Mapping[str, Any], *methods: str) -> None:
+    """Raise a UserError where a section is given as a single value, or evaluations are no list of sections."""
+    for key in ("data", "train", "wandb", "runtime", *methods):
+        left_empty = key in methods and settings.get(key) is None
+        if key in settings and not left_empty and not isinstance(settings[key], Mapping):
+            raise UserError(f"'{key}' is a section: set the keys in it, such as data.shots=4, not '{key}' itself")
+    evaluations = settings.get("evaluate", [])
+    if not isinstance(evaluations, list | tuple) or not all(isinstance(item, Mapping) for item in evaluations):
+        raise UserError("'evaluate' is a list of evaluations, such as [{name: new, classes: new}]")
+
+
 def parse_run_spec(settings: Mapping[str, Any]) -> RunSpec:
     """A complete spec from settings, method options included.
 
@@ -282,9 +296,10 @@ def parse_run_spec(settings: Mapping[str, Any]) -> RunSpec:
     from harness.registry import check_method, method_class
 
     method = check_method(str(settings.get("method", "")))
-    unknown = [key for key in settings if key not in SPEC_KEYS and key not in (method, "options")]
+    unknown = [key for key in settings if key not in SPEC_KEYS and key != method]
     if unknown:
         raise UserError(f"unknown key '{unknown[0]}'.{nearest(unknown[0], [*SPEC_KEYS, method])}")
+    check_shape(settings, method)
     spec: RunSpec = validate(RunSpec, settings, "")
     config = validate(method_class(method).Config, spec.options, f"{method}.")
     return spec.model_copy(update={"options": config.model_dump(mode="json")})

@@ -2,9 +2,8 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise UserError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
@@ -63,21 +63,21 @@ class RunFolder:
         self._metrics = self.path / "metrics.jsonl"
         self._progress = self.path / "progress.safetensors"
 
-    def create(self, spec: RunSpec) -> None:
-        """Make the folder, remove what a killed process left half-written, and note the spec.
+    def create(self) -> None:
+        """Make the folder.
 
         Raises:
             UserError: the folder cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for leftover in self.path.glob(f"*{TEMPORARY}"):
-                leftover.unlink()
         except OSError as error:
-            raise UserError(
-                f"results folder '{self.path}' cannot be written ({error.strerror}): "
-                "choose another with RESULTS=/path or change its permissions"
-            ) from error
+            raise cannot_write(self.path, error) from error
+
+    def prepare(self, spec: RunSpec) -> None:
+        """With the folder locked: remove what a killed process left half-written, and note the spec."""
+        for leftover in self.path.glob(f"*{TEMPORARY}"):
+            leftover.unlink()
         write_atomically(self.path / "spec.yaml", yaml.safe_dump(spec.settings(), sort_keys=False).encode())
 
     @contextmanager
@@ -172,6 +172,14 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
         raise UserError(f"'{path}' is damaged ({error}): remove it to start the run anew") from error
 
 
+def cannot_write(folder: Path, error: OSError) -> UserError:
+    """The error of a results folder that cannot be written."""
+    return UserError(
+        f"results folder '{folder}' cannot be written ({error.strerror}): choose another with RESULTS=/path "
+        "or change its permissions"
+    )
+
+
 def check_writable(root: Path) -> None:
     """Raise a UserError if nothing can be written to the results folder."""
     probe = root / f"writable{TEMPORARY}"
@@ -180,10 +188,7 @@ def check_writable(root: Path) -> None:
         probe.write_text("")
         probe.unlink()
     except OSError as error:
-        raise UserError(
-            f"results folder '{root}' cannot be written ({error.strerror}): choose another with RESULTS=/path "
-            "or change its permissions"
-        ) from error
+        raise cannot_write(root, error) from error
 
 
 def read_result(path: Path) -> Json:
@@ -194,15 +199,10 @@ def read_result(path: Path) -> Json:
     """
     try:
         result = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"'{path}' is damaged ({error}): remove its folder to compute the run again") from error
     assert isinstance(result, dict)
     return result
-
-
-def remove_run(root: Path, run_id: str) -> None:
-    """Forget a run."""
-    shutil.rmtree(RunFolder(root, run_id).path, ignore_errors=True)
 
 
 def results_frame(root: Path, run_ids: list[str] | None = None) -> pd.DataFrame:

@@ -34,6 +34,9 @@ class Tracker:
         folder: the run's folder; W&B's files go to `wandb/` in it.
         environment: what the result says of the machine.
         notify: takes a line for the user when tracking does not go as asked.
+
+    Attributes:
+        fell_back: whether the run was to be online and had to go offline.
     """
 
     def __init__(self, spec: RunSpec, folder: Path, environment: dict[str, Any], notify: Callable[[str], None]) -> None:
@@ -41,12 +44,14 @@ class Tracker:
         self.folder = folder
         self.notify = notify
         self.run: Any = None
+        self.fell_back = False
         mode = tracking_mode(spec)
         if mode == "disabled":
             return
         remove_undelivered(folder, spec.id)
         if mode == "online":
             self.run = self._start_online(environment)
+            self.fell_back = self.run is None
         if self.run is None:
             self.run = self._guarded(lambda: self._start("offline", environment))
 

@@ -1,14 +1,16 @@
 """Pictures from disk to batches of pixels on the device."""
 
 import io
+import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -17,13 +19,23 @@ from harness.errors import UserError
 
 Transform = Callable[[Image.Image, str], Image.Image]
 ARCHIVE = ".zip/"
+# What Pillow and zipfile raise for pictures that are missing, cut or no pictures; UnidentifiedImageError is an OSError.
+BROKEN = (
+    OSError,
+    KeyError,
+    SyntaxError,
+    ValueError,
+    zlib.error,
+    zipfile.BadZipFile,
+    Image.DecompressionBombError,
+)
 # Decoded pictures up to this many bytes stay in memory; the embedded sets need 24 MB.
 DECODED_LIMIT = 256 * 2**20
 
 
 @cache
-def open_archive(path: Path) -> zipfile.ZipFile:
-    """A zip file, opened once a process."""
+def open_archive(path: Path, process: int) -> zipfile.ZipFile:
+    """A zip file, opened once a process: a forked one would share the position in the file with its parent."""
     return zipfile.ZipFile(path)
 
 
@@ -35,9 +47,13 @@ def read_picture(folder: Path, path: str) -> Image.Image:
     """
     archive, inside, member = path.partition(ARCHIVE)
     try:
-        data = open_archive(folder / f"{archive}.zip").read(member) if inside else (folder / path).read_bytes()
+        data = (
+            open_archive(folder / f"{archive}.zip", os.getpid()).read(member)
+            if inside
+            else (folder / path).read_bytes()
+        )
         return Image.open(io.BytesIO(data)).convert("RGB")
-    except (OSError, KeyError, SyntaxError, ValueError, UnidentifiedImageError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         reason = "is missing" if isinstance(error, FileNotFoundError | KeyError) else f"cannot be decoded ({error})"
         raise UserError(f"picture '{folder / path}' {reason}: restore it, or remove it from the split") from error
 
@@ -95,21 +111,36 @@ class PictureSet(Dataset[Tensor]):
         """
         views = Views(self, transform, key)
         # A generator of its own keeps the loader from drawing on the training's random numbers.
-        yield from DataLoader(
+        loader = DataLoader(
             views,
             batch_sampler=[list(batch) for batch in indices],
             num_workers=workers,
+            collate_fn=stack_or_error,
             pin_memory=pin_memory,
             generator=torch.Generator(),
         )
+        for batch in loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
 
     def in_order(self, batch_size: int) -> list[range]:
         """Positions of batches that go through all pictures in order."""
         return [range(start, min(start + batch_size, len(self))) for start in range(0, len(self), batch_size)]
 
 
-class Views(Dataset[Tensor]):
-    """Pictures seen through a transform."""
+def stack_or_error(items: list[Tensor | UserError]) -> Tensor | UserError:
+    """A batch (B, 3, H, W), or the first error among its pictures."""
+    views = []
+    for item in items:
+        if isinstance(item, UserError):
+            return item
+        views.append(item)
+    return torch.stack(views)
+
+
+class Views(Dataset[Tensor | UserError]):
+    """Pictures seen through a transform. A broken one is returned as its error, which a worker can hand over whole."""
 
     def __init__(self, pictures: PictureSet, transform: Transform, key: str) -> None:
         self.pictures = pictures
@@ -119,9 +150,12 @@ class Views(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, position: int) -> Tensor:
+    def __getitem__(self, position: int) -> Tensor | UserError:
         path = self.pictures.pictures[position].path
-        view = self.transform(self.pictures.decode(position), f"{self.key}/{path}")
+        try:
+            view = self.transform(self.pictures.decode(position), f"{self.key}/{path}")
+        except UserError as error:
+            return error
         return torch.from_numpy(np.array(view)).permute(2, 0, 1)
 
 

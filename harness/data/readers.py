@@ -71,7 +71,7 @@ def read_split_file(folder: Path, split_file: str, images: str) -> Splits:
             f"'{path}' is no split file: expected lists of [path, label, class name] under train, val and test "
             f"({type(error).__name__}: {error})"
         ) from error
-    if sorted(names) != list(range(len(names))):
+    if not names or sorted(names) != list(range(len(names))):
         raise UserError(f"'{path}' has labels {sorted(names)[:3]}...: expected every number from 0 to classes - 1")
     class_names = tuple(names[label] for label in range(len(names)))
     return Splits(folder, class_names, **pictures)

@@ -28,10 +28,10 @@ class TestTransform:
     def __call__(self, image: Image.Image, key: str) -> Image.Image:
         """The picture as a square; `key` (which picture it is, and when) plays no part."""
         width, height = image.size
-        scale = self.size / min(width, height)
-        if scale != 1:
-            sides = [self.size if side == min(width, height) else int(side * scale) for side in (width, height)]
-            image = image.resize((sides[0], sides[1]), Image.Resampling.BICUBIC)
+        shorter = min(width, height)
+        if shorter != self.size:
+            sides = (self.size * width // shorter, self.size * height // shorter)
+            image = image.resize(sides, Image.Resampling.BICUBIC)
         left, top = round((image.width - self.size) / 2), round((image.height - self.size) / 2)
         return image.crop((left, top, left + self.size, top + self.size))
 

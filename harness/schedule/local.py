@@ -4,7 +4,6 @@ A process a run keeps memory measurements apart and one run's crash away from th
 a server that has imported torch and nothing more, so each starts in milliseconds.
 """
 
-import logging
 import multiprocessing
 import os
 import threading
@@ -54,9 +53,19 @@ def run_all(
     if start_method() == "forkserver":
         context.set_forkserver_preload(["harness.run"])
     failures = []
+    offline = False
+
+    def listen(spec: RunSpec, news: News) -> None:
+        nonlocal offline
+        # One attempt tells for all: a server that cannot be reached would cost every run its time-out.
+        offline = offline or news.get("tracking") == "offline"
+        on_news(spec, news)
+
     for spec in specs:
         folder = RunFolder(results, spec.id)
-        reason = None if folder.is_complete else execute_in_process(context, spec, results, on_news)
+        if offline:
+            spec = spec.model_copy(update={"wandb": spec.wandb.model_copy(update={"mode": "offline"})})
+        reason = None if folder.is_complete else execute_in_process(context, spec, results, listen)
         if reason is None:
             on_news(spec, {"done": True})
         else:
@@ -110,23 +119,16 @@ def child(settings: Settings, results: Path, sender: Connection) -> None:
     """What a run's process does."""
     end_with_parent()
     os.environ.setdefault("WANDB_SILENT", "true")
-    from harness.run import Run, log, start_log
+    from harness.run import Run
 
-    spec = parse_run_spec(settings)
     try:
-        run = Run(spec, results, sender.send)
-        run.folder.create(spec)
-        start_log(run.folder)
-        run.execute()
+        Run(parse_run_spec(settings), results, sender.send).execute()
     except UserError as error:
-        log.error("%s", error)
         sender.send({"failed": str(error)})
     except Exception as error:
-        log.exception("failed")
         first_line = (str(error).splitlines() or [""])[0]
         sender.send({"failed": f"{type(error).__name__}: {first_line}"})
     finally:
-        logging.shutdown()
         sender.close()
 
 

@@ -6,11 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["train.epochs=2", "skip.depth=3"]
@@ -165,6 +165,43 @@ def test_one_failing_run_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "skip " in done.stdout
 
 
+def test_an_unreachable_server_is_told_once_and_costs_one_timeout(tmp_path: Path) -> None:
+    words = ["bench", "zeroshot,skip", "--seeds", "1", "--shots", "1", "--results", str(tmp_path / "r"), *QUICK]
+    done = skipbench(
+        *words, WANDB_MODE="online", WANDB_API_KEY="x" * 40, WANDB_BASE_URL="http://127.0.0.1:9", HOME=str(tmp_path)
+    )
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("note: W&B is not reachable (")
+    assert "W&B: 2 offline runs" in done.stdout
+
+
+def test_a_data_set_in_the_coop_layout(tmp_path: Path) -> None:
+    images = tmp_path / "DTD" / "images"
+    split: dict[str, list[Any]] = {"train": [], "val": [], "test": []}
+    for label, (name, colour) in enumerate({"red_wall": "red", "sky": "blue", "grass": "green"}.items()):
+        (images / name).mkdir(parents=True)
+        for number in range(8):
+            picture = f"{name}/{name}_{number}.jpg"
+            Image.new("RGB", (70 + number, 60), colour).save(images / picture)
+            part = "train" if number < 4 else "val" if number < 6 else "test"
+            split[part].append([picture, label, name])
+    (tmp_path / "DTD" / "split_zhou_DescribableTextures.json").write_text(json.dumps(split))
+    words = ["--dataset", "dtd", "--protocol", "few_shot", "--shots", "4", "--seeds", "1", *QUICK]
+    done = skipbench("bench", "skip", *words, "--results", str(tmp_path / "r"), DATA=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    result = results_of(tmp_path / "r")["skip-dtd-4shot-seed1"]
+    assert result["evaluations"][0]["images"] == 6
+    assert result["evaluations"][0]["template"] == "itap of a {}."
+    assert set(result["evaluations"][0]["per_class"]) == {"red_wall", "sky", "grass"}
+    assert result["spec"]["data"]["crop_scale"] == [0.08, 1.0]
+    (images / "sky" / "sky_7.jpg").write_bytes(b"no picture")
+    broken = skipbench("bench", "skip", *words, "train.epochs=1", "--results", str(tmp_path / "r"), DATA=str(tmp_path))
+    assert broken.returncode == 1
+    (line,) = broken.stderr.splitlines()
+    assert f"picture '{images}/sky/sky_7.jpg' cannot be decoded" in line
+
+
 def test_help_teaches() -> None:
     done = skipbench("--help")
     assert done.returncode == 0
@@ -230,11 +267,11 @@ def alive_in(folder: Path) -> list[int]:
 
 
 @pytest.fixture
-def undisturbed(tmp_path: Path) -> Iterator[dict[str, Any]]:
+def undisturbed(tmp_path: Path) -> dict[str, Any]:
     """Result of a run that nobody kills."""
     words = ["bench", "skip", "--seeds", "3", "--shots", "4", "--results", str(tmp_path / "calm")]
     assert skipbench(*words, "skip.depth=3", "train.epochs=8").returncode == 0
-    yield results_of(tmp_path / "calm")["skip-emoji-4shot-seed3"]
+    return results_of(tmp_path / "calm")["skip-emoji-4shot-seed3"]
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")

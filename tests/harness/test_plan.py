@@ -161,7 +161,6 @@ def test_a_setting_that_no_run_can_take_is_refused(override: str, message: str) 
     assert message in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="check_sections and make_spec iterate before validation")
 @pytest.mark.parametrize("override", ["data=", "data=5", "evaluate=5", "evaluate=[base]", "evaluate="])
 def test_a_section_of_the_wrong_shape_is_refused_in_one_line(override: str) -> None:
     with pytest.raises(UserError, match=override.partition("=")[0]):
@@ -205,7 +204,6 @@ def test_hyper_parameters_are_chosen_with_the_numbers_of_base_to_new() -> None:
         pytest.param(
             "few_shot",
             10,
-            marks=pytest.mark.xfail(strict=True, reason="a data set's section sets 5 epochs whatever the protocol"),
         ),
     ],
 )

@@ -81,7 +81,15 @@ def test_the_result_tells_everything(finished: tuple[RunSpec, Path, dict[str, An
 def test_the_folder_holds_what_the_documentation_says(finished: tuple[RunSpec, Path, dict[str, Any]]) -> None:
     spec, folder, result = finished
     files = {path.name for path in folder.iterdir()}
-    assert files == {"spec.yaml", "metrics.jsonl", "checkpoint.safetensors", "sample.json", "result.json", "lock"}
+    assert files == {
+        "spec.yaml",
+        "metrics.jsonl",
+        "checkpoint.safetensors",
+        "sample.json",
+        "result.json",
+        "log.txt",
+        "lock",
+    }
     assert parse_run_spec(yaml.safe_load((folder / "spec.yaml").read_text())).id == spec.id
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in metrics] == [0, 1, 2]
@@ -139,14 +147,11 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
 ) -> None:
     spec, folder, undisturbed = finished
 
-    class Interrupted(Exception):
-        pass
-
     def interrupt(news: dict[str, Any]) -> None:
         if when.items() <= news.items():
-            raise Interrupted
+            raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         Run(spec, tmp_path, interrupt).execute()
     mine = tmp_path / "runs" / spec.id
     assert not (mine / "result.json").exists()

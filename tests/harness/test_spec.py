@@ -146,9 +146,6 @@ def test_a_missing_method_is_refused() -> None:
         parse_run_spec({"evaluate": SETTINGS["evaluate"]})
 
 
-@pytest.mark.xfail(
-    strict=True, reason="known_keys does not look into a tuple of sections: the hint is an empty 'Known: .'"
-)
 def test_an_unknown_key_of_an_evaluation_names_the_nearest() -> None:
     message = error_of({"evaluate": [{"name": "x", "dataset": "dtd", "clases": "all"}]})
     assert "Did you mean 'classes'?" in message

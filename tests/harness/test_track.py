@@ -37,6 +37,11 @@ def read_records(path: Path) -> Iterator[Any]:
             yield record
 
 
+def values(items: Any) -> dict[str, Any]:
+    """Keys and decoded values of a record."""
+    return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
+
+
 def read_offline_run(folder: Path) -> dict[str, Any]:
     """Configuration, history and summary of the one offline run in a run's folder."""
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
@@ -48,7 +53,7 @@ def read_offline_run(folder: Path) -> dict[str, Any]:
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run = record.run
-            config.update({item.key: json.loads(item.value_json) for item in record.run.config.update})
+            config.update(values(record.run.config.update))
         elif kind == "history":
             history.append(
                 {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
@@ -101,14 +106,11 @@ def test_configuration_curve_and_summary_are_in_the_offline_run(tracked: tuple[R
 def test_an_interrupted_run_leaves_one_whole_offline_run(make_spec: Make, tmp_path: Path) -> None:
     spec = make_spec("skip", *QUICK, shots=4)
 
-    class Interrupted(Exception):
-        pass
-
     def interrupt(news: dict[str, Any]) -> None:
         if news.get("epoch") == 2:
-            raise Interrupted
+            raise KeyboardInterrupt
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         Run(spec, tmp_path, interrupt).execute()
     import wandb
 

@@ -99,18 +99,15 @@ def test_an_interrupted_training_ends_with_the_same_weights(make_spec: Make) -> 
     spec = make_spec("skip", *SMALL, shots=4)
     whole, _ = train(spec)
 
-    class Stop(Exception):
-        pass
-
     saved: dict[str, Any] = {}
     interrupted = make_trainer(spec)
 
     def save_and_stop(record: EpochRecord) -> None:
         saved.update({name: value.detach().clone() for name, value in interrupted.state().items()})
         if record.epoch == 1:
-            raise Stop
+            raise KeyboardInterrupt
 
-    with pytest.raises(Stop):
+    with pytest.raises(KeyboardInterrupt):
         interrupted.train(0, save_and_stop)
     resumed = make_trainer(spec)
     resumed.load_state(saved)

@@ -1,5 +1,6 @@
 """Stages compose to open_clip's own outputs."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_stages_compose(clip: CLIP, pixels: torch.Tensor, middle: int) -> None:
 def test_every_stage_by_itself_gives_the_whole(clip: CLIP, pixels: torch.Tensor) -> None:
     x = pixels
     stages = [RAW, *range(clip.image.num_blocks + 1), END]
-    for start, stop in zip(stages, stages[1:], strict=False):
+    for start, stop in itertools.pairwise(stages):
         x = clip.image.run(x, start, stop)
     assert torch.equal(x, clip.image.run(pixels))
 

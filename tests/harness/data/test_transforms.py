@@ -39,7 +39,6 @@ def test_photos_equal_torchvision(width: int, height: int) -> None:
     assert_like_torchvision(width, height, 224)
 
 
-@pytest.mark.xfail(strict=True, reason="int(side * (size / shorter)) rounds down where the quotient is a whole number")
 @pytest.mark.parametrize(
     ("width", "height", "size"), [(330, 220, 224), (220, 440, 224), (284, 639, 224), (598, 299, 224), (55, 11, 48)]
 )

@@ -281,7 +281,7 @@ def check_shape(settings: Mapping[str, Any], *methods: str) -> None:
     for key in ("data", "train", "wandb", "runtime", *methods):
         left_empty = key in methods and settings.get(key) is None
         if key in settings and not left_empty and not isinstance(settings[key], Mapping):
-            raise UserError(f"'{key}' is a section: set the keys in it, such as data.shots=4, not '{key}' itself")
+            raise UserError(f"{key}={settings[key]!r}: '{key}' is a section, set the keys in it, such as data.shots=4")
     evaluations = settings.get("evaluate", [])
     if not isinstance(evaluations, list | tuple) or not all(isinstance(item, Mapping) for item in evaluations):
         raise UserError("'evaluate' is a list of evaluations, such as [{name: new, classes: new}]")

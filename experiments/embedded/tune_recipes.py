@@ -60,7 +60,6 @@ def main() -> None:
                 "new": round(runs["accuracy.new"].mean(), 2),
                 "H": round(h_of_means(runs), 2),
                 "H_std": round(h_of_seeds(runs).std(ddof=1), 2),
-                "train_seconds": round(runs["train.seconds"].mean(), 1),
             }
             rows.append(row)
             print(*row.values(), flush=True)

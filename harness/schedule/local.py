@@ -6,6 +6,7 @@ a server that has imported torch and nothing more, so each starts in millisecond
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -118,6 +119,8 @@ def explain_exit(code: int) -> str:
 def child(settings: Settings, results: Path, sender: Connection) -> None:
     """What a run's process does."""
     end_with_parent()
+    # Ctrl-C reaches all processes of a terminal; the parent ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("WANDB_SILENT", "true")
     from harness.run import Run
 

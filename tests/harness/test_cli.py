@@ -266,31 +266,62 @@ def alive_in(folder: Path) -> list[int]:
     return pids
 
 
-@pytest.fixture
-def undisturbed(tmp_path: Path) -> dict[str, Any]:
-    """Result of a run that nobody kills."""
-    words = ["bench", "skip", "--seeds", "3", "--shots", "4", "--results", str(tmp_path / "calm")]
-    assert skipbench(*words, "skip.depth=3", "train.epochs=8").returncode == 0
-    return results_of(tmp_path / "calm")["skip-emoji-4shot-seed3"]
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
-@pytest.mark.parametrize("victim", ["main", "worker"])
-def test_killed_with_sigkill_and_started_again(victim: str, undisturbed: dict[str, Any], tmp_path: Path) -> None:
-    results = tmp_path / "killed"
-    words = ["bench", "skip", "--seeds", "3", "--shots", "4", "--results", str(results), "skip.depth=3"]
-    words.append("train.epochs=8")
-    folder = results / "runs" / undisturbed["id"]
-    main = subprocess.Popen(
+def start(*words: str) -> subprocess.Popen[str]:
+    """Start the command line in a process group of its own, as a terminal does."""
+    return subprocess.Popen(
         [sys.executable, "-m", "harness", *words],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
-    metrics = folder / "metrics.jsonl"
-    wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= 3)
+
+
+def epochs_in(results: Path) -> int:
+    """Epochs that the runs in a results folder have recorded."""
+    return sum(len(path.read_text().splitlines()) for path in results.glob("runs/*/metrics.jsonl"))
+
+
+def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    words = ["bench", "skip", "--seeds", "1", "--shots", "4", "--results", str(tmp_path), "skip.depth=3"]
+    main = start(*words, "train.epochs=8")
+    wait_for(lambda: epochs_in(tmp_path) >= 2)
+    os.killpg(main.pid, signal.SIGINT)
+    _, told = main.communicate(timeout=60)
+    assert main.returncode == 130
+    # click ends the line that shows ^C first.
+    assert told.split("\n") == ["", "error: stopped; the same command goes on from the last finished epoch", ""]
+    assert not list(tmp_path.glob("runs/*/result.json"))
+    done_before = epochs_in(tmp_path)
+    done = skipbench(*words, "train.epochs=8")
+    assert done.returncode == 0, done.stderr
+    (result,) = results_of(tmp_path).values()
+    assert result["interruptions"] == 1
+    assert result["costs"]["phases"]["train"]["images"] == 8 * 23 * 4
+    assert done_before < 8
+
+
+TO_KILL = ["bench", "skip", "--seeds", "3", "--shots", "4", "skip.depth=3", "train.epochs=6"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run that nobody kills."""
+    results = tmp_path_factory.mktemp("calm")
+    assert skipbench(*TO_KILL, "--results", str(results)).returncode == 0
+    (folder,) = results.glob("runs/*")
+    return folder
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+@pytest.mark.parametrize("victim", ["main", "worker"])
+def test_killed_with_sigkill_and_started_again(victim: str, undisturbed: Path, tmp_path: Path) -> None:
+    words = [*TO_KILL, "--results", str(tmp_path)]
+    folder = tmp_path / "runs" / undisturbed.name
+    main = start(*words)
+    wait_for(lambda: epochs_in(tmp_path) >= 2)
     os.kill(main.pid if victim == "main" else alive_in(folder)[0], signal.SIGKILL)
     _, told = main.communicate(timeout=60)
     assert main.returncode != 0
@@ -300,10 +331,10 @@ def test_killed_with_sigkill_and_started_again(victim: str, undisturbed: dict[st
     assert not (folder / "result.json").exists()
     done = skipbench(*words)
     assert done.returncode == 0, done.stderr
-    result = results_of(results)["skip-emoji-4shot-seed3"]
-    assert result["interruptions"] == 1
-    assert result["evaluations"] == undisturbed["evaluations"]
-    assert result["method_facts"] == undisturbed["method_facts"]
-    calm = tmp_path / "calm" / "runs" / undisturbed["id"] / "checkpoint.safetensors"
-    assert (folder / "checkpoint.safetensors").read_bytes() == calm.read_bytes()
+    result, calm = (json.loads((run / "result.json").read_text()) for run in (folder, undisturbed))
+    assert (result["interruptions"], calm["interruptions"]) == (1, 0)
+    assert result["evaluations"] == calm["evaluations"]
+    assert result["method_facts"] == calm["method_facts"]
+    checkpoints = [(run / "checkpoint.safetensors").read_bytes() for run in (folder, undisturbed)]
+    assert checkpoints[0] == checkpoints[1]
     assert not list(folder.glob("*.tmp"))

@@ -207,7 +207,7 @@ class Watcher:
             self.finished += 1
             outcome = "failed" if "failed" in news else "done"
             self.progress.update(self.runs, completed=self.finished)
-            self.progress.update(self.epochs, visible=False)
+            self.progress.reset(self.epochs, total=None, visible=False)
             console.print(f"[{self.finished}/{self.total}] {spec.name} {outcome} ({spec.id})", markup=False)
         elif "epoch" in news:
             speed = f"{news['images_per_second']:.0f} images/s" if "images_per_second" in news else ""
@@ -276,7 +276,7 @@ def list_names() -> None:
         console.print(f"backbone  {name:22s} {about}", markup=False, soft_wrap=True)
     for protocol in PROTOCOLS:
         console.print(f"protocol  {protocol}", markup=False, soft_wrap=True)
-    for name in method_names():
+    for name in filter(recipe_variants, method_names()):
         console.print(f"recipe    {name:22s} {', '.join(recipe_variants(name))}", markup=False, soft_wrap=True)
 
 

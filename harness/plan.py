@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from harness.data.datasets import find_dataset
 from harness.data.fewshot import class_subset
 from harness.errors import UserError, nearest
-from harness.registry import check_method, method_names
+from harness.registry import check_method, method_class, method_names
 from harness.spec import (
     SPEC_KEYS,
     RunSpec,
@@ -170,7 +170,7 @@ def expand(experiment: Experiment, overrides: Settings | None = None) -> list[Ru
     for dataset, shots, method in itertools.product(experiment.datasets, experiment.shots, experiment.methods):
         for seed in experiment.seeds:
             specs.append(make_spec(experiment, method, dataset, shots, seed, overrides))
-            # Where nothing trains all seeds give the same.
+            # Where nothing trains, all seeds give the same.
             if specs[-1].train.epochs == 0:
                 break
     return specs
@@ -208,6 +208,8 @@ def make_spec(experiment: Experiment, method: str, dataset: str, shots: int, see
     )
     trained_on = settings["data"]["dataset"]
     settings["evaluate"] = [{"dataset": trained_on, **evaluation} for evaluation in settings["evaluate"]]
+    if not method_class(method).trains:
+        settings = merge(settings, {"train": {"epochs": 0}})
     spec = parse_run_spec(settings)
     check_fits(spec)
     return spec
@@ -230,7 +232,6 @@ def check_fits(spec: RunSpec) -> None:
 def check_options(method: str, options: tuple[tuple[str, Any], ...], backbone: str) -> None:
     """Check a method's options against the number of blocks of the backbone (the same for all seeds)."""
     from harness.clip.load import blocks_of, parse_backbone
-    from harness.registry import method_class
 
     num_blocks = blocks_of(parse_backbone(backbone))
     if num_blocks is not None:

@@ -116,10 +116,8 @@ class Run:
         if spec.runtime.threads:
             torch.set_num_threads(spec.runtime.threads)
         make_repeatable(spec.seed)
-        saved = self.folder.load_progress()
-        tensors, about = saved or ({}, {"epoch": 0, "phases": {}, "flops": {}, "interrupted": -1})
-        about["phases"].pop("setup", None)
-        meter = Meter(self.device, about["phases"])
+        tensors, progress = self._load_progress()
+        meter = Meter(self.device, progress["phases"])
         self.report({"phase": "setup"})
         with meter.phase("setup"):
             clip, data, method = self._set_up()
@@ -129,42 +127,47 @@ class Run:
         tracker = Tracker(spec, self.folder.path, machine, lambda line: self.report({"notice": line}))
         if tracker.fell_back:
             self.report({"phase": "setup", "tracking": "offline"})
-        records = self.folder.read_metrics(epochs=about["epoch"])
-        tracker.log_epochs(records)
-        flops: dict[str, float] = about["flops"]
         if trained_parameters(method):
-            trainer = self._make_trainer(clip, data, method, meter)
-            trainer.flops = flops
-            if tensors:
-                trainer.load_state(tensors)
-                log.info("going on from epoch %d", about["epoch"])
-            self._train(trainer, about, records, tracker)
-            flops = trainer.flops
+            self._train(self._make_trainer(clip, data, method, meter), tensors, progress, tracker)
+            # What only training needs is gone before evaluation is measured.
+            method.zero_grad(set_to_none=True)
         evaluations = [self._evaluate(method, item, meter) for item in spec.evaluate]
-        checkpoint_bytes = self._save_checkpoint(method)
+        costs = self._costs(method, meter, progress["flops"])
         result = {
             "id": spec.id,
             "name": spec.name,
             "spec": spec.settings(),
             "evaluations": evaluations,
-            "costs": {
-                "phases": meter.as_dict(),
-                "trainable_parameters": sum(p.numel() for p in trained_parameters(method).values()),
-                "total_parameters": sum(p.numel() for p in method.parameters()),
-                "train_flops_per_image": flops.get("train"),
-                "cache_flops_per_image": flops.get("cache"),
-                "checkpoint_bytes": checkpoint_bytes,
-            },
+            "costs": costs,
             "method_facts": method.facts(),
             "sample": {"hash": sample_hash(data.train), "train_images": len(data.train), "val_images": len(data.val)},
             "transform_hash": transform_hash(list(self._transforms(clip)), clip.mean, clip.std),
             "weights_sha256": self._weights_hash(),
-            "interruptions": about["interrupted"] + 1,
+            "interruptions": progress["starts"] - 1,
             "environment": machine,
         }
         tracker.finish(result)
         self.folder.finish(result)
         log.info("complete: %s", {item["name"]: round(item["accuracy"], 2) for item in evaluations})
+
+    def _load_progress(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Tensors and facts of an interrupted run, or those of a new one."""
+        tensors, progress = self.folder.load_progress() or ({}, {"epoch": 0, "phases": {}, "flops": {}, "starts": 0})
+        # This start sets up anew; what the earlier one spent on it belongs to no result.
+        progress["phases"].pop("setup", None)
+        progress["starts"] += 1
+        return tensors, progress
+
+    def _costs(self, method: Method, meter: Meter, flops: dict[str, float]) -> dict[str, Any]:
+        """Costs of the whole run; saves the checkpoint to know its size."""
+        return {
+            "phases": meter.as_dict(),
+            "trainable_parameters": sum(p.numel() for p in trained_parameters(method).values()),
+            "total_parameters": sum(p.numel() for p in method.parameters()),
+            "train_flops_per_image": flops.get("train"),
+            "cache_flops_per_image": flops.get("cache"),
+            "checkpoint_bytes": self._save_checkpoint(method),
+        }
 
     def _set_up(self) -> tuple[CLIP, FewShotData, Method]:
         """Load the backbone, draw the sample, build the method for the training classes."""
@@ -222,19 +225,22 @@ class Run:
         )
         return Trainer(method, images, self.spec, meter)
 
-    def _train(self, trainer: Trainer, about: dict[str, Any], records: list[dict[str, Any]], tracker: Tracker) -> None:
-        """Train from the last saved epoch on; record, track and save every epoch."""
+    def _train(
+        self, trainer: Trainer, tensors: dict[str, torch.Tensor], progress: dict[str, Any], tracker: Tracker
+    ) -> None:
+        """Train from the last saved epoch on; record, save and track every epoch. Keeps `progress` up to date."""
+        trainer.flops = progress["flops"]
+        if tensors:
+            trainer.load_state(tensors)
+            log.info("going on from epoch %d", progress["epoch"])
+        records = self.folder.read_metrics(epochs=progress["epoch"])
+        tracker.log_epochs(records)
 
         def on_epoch(record: EpochRecord) -> None:
             line = asdict(record)
             self.folder.append_metrics(line)
             records.append(line)
-            progress = {
-                "epoch": record.epoch + 1,
-                "phases": trainer.meter.as_dict(),
-                "flops": trainer.flops,
-                "interrupted": about["interrupted"] + 1,
-            }
+            progress.update(epoch=record.epoch + 1, phases=trainer.meter.as_dict(), flops=trainer.flops)
             self.folder.save_progress(trainer.state(), progress)
             tracker.log_epochs(records)
             log.info("epoch %(epoch)d loss %(loss).4f lr %(lr).3g train %(train_seconds).2f s", line)
@@ -242,8 +248,8 @@ class Run:
             news = {"epoch": record.epoch + 1, "loss": record.loss, "images_per_second": speed}
             self.report({"phase": "train", "epochs": self.spec.train.epochs, **news})
 
-        self.report({"phase": "train", "epoch": about["epoch"], "epochs": self.spec.train.epochs})
-        trainer.train(about["epoch"], on_epoch)
+        self.report({"phase": "train", "epoch": progress["epoch"], "epochs": self.spec.train.epochs})
+        trainer.train(progress["epoch"], on_epoch)
 
     def _evaluate(self, method: Method, item: EvalSpec, meter: Meter) -> dict[str, Any]:
         self.report({"phase": "evaluate", "name": item.name})
@@ -284,6 +290,7 @@ class Run:
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Send the run's log to a file, behind what an earlier start wrote; an exception that passes is noted there."""
+    logging.raiseExceptions = False  # a full disk must not bury the error that says so
     handler = logging.FileHandler(path)
     formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime

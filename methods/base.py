@@ -40,6 +40,9 @@ class Method(nn.Module):
     templates: ClassVar[str] = "zeroshot"
     """Which of a data set's two templates the authors use: 'zeroshot' or 'finetune'."""
 
+    trains: ClassVar[bool] = True
+    """Whether there is anything to train; a method that has nothing is evaluated once, whatever seed and recipe."""
+
     official: ClassVar[Official | None] = None
 
     class Config(BaseModel):

@@ -6,4 +6,5 @@ from methods.base import Method, Official
 class ZeroShot(Method):
     """The classifier that the class names alone give."""
 
+    trains = False
     official = Official(trainer="ZeroShotCLIP")

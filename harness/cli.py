@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +147,7 @@ def execute(specs: "list[RunSpec]", results: Path) -> None:
     check_writable(results)
     todo = [spec for spec in specs if not RunFolder(results, spec.id).is_complete]
     check_data(todo)
+    fetch_backbones(todo)
     if len(todo) < len(specs):
         console.print(f"{len(specs) - len(todo)} of {len(specs)} runs are complete already.")
     with Watcher(todo) as watcher:
@@ -166,6 +168,17 @@ def check_data(specs: "list[RunSpec]") -> None:
     for spec in specs:
         for name in {spec.data.dataset, *(item.dataset for item in spec.evaluate)}:
             find_folder(find_dataset(name), spec.runtime.data_root or os.environ.get("DATA"))
+
+
+def fetch_backbones(specs: "list[RunSpec]") -> None:
+    """Have all weights on this machine before the first run, so that a missing network is told once and at once."""
+    from harness.clip.load import fetch_weights
+
+    for backbone in {spec.backbone for spec in specs}:
+        with console.status(f"looking for the weights of {backbone}") if console.is_terminal else nullcontext():
+            fetch_weights(backbone)
+    # They are in the cache now: no run needs to ask the hub again.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 class Watcher:
@@ -323,7 +336,7 @@ def parity(folder: Path) -> None:
     """
     from harness.parity import check_folder
 
-    with console.status("replaying reference vectors") if console.is_terminal else Progress(disable=True):
+    with console.status("replaying reference vectors") if console.is_terminal else nullcontext():
         comparisons, unknown = check_folder(folder)
     table = Table(box=None)
     for name in ("method", "quantity", "largest error", "tolerance", ""):

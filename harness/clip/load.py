@@ -13,6 +13,7 @@ How a backbone is written, everywhere (BACKBONE=, YAML):
 
 import hashlib
 import json
+import logging
 import zipfile
 from dataclasses import dataclass
 from functools import cache, partial
@@ -201,17 +202,34 @@ def load_backbone(text: str) -> CLIP:
     return clip.float().eval().requires_grad_(False)
 
 
+def fetch_weights(text: str) -> None:
+    """Download the weights of a pretrained tag, unless they are on this machine or need no download.
+
+    Raises:
+        UserError: they are neither here nor to be had.
+    """
+    backbone = parse_backbone(text)
+    if backbone.model is None or backbone.tag in (None, RANDOM):
+        return
+    # The hub's client logs every attempt; the one line below says all of it.
+    logging.disable(logging.CRITICAL)
+    try:
+        open_clip.download_pretrained(open_clip.get_pretrained_cfg(backbone.model, backbone.tag))
+    except Exception as error:  # network, disk and hub errors come in many types
+        raise UserError(
+            f"the weights of '{text}' are not on this machine and cannot be downloaded ({type(error).__name__}): "
+            f"connect to the network once, or use a checkpoint file with BACKBONE={backbone.model}:/path/to/file"
+        ) from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def load_open_clip(backbone: Backbone, model: str) -> CLIP:
     """Load an open_clip model by name, with the weights of a pretrained tag or with random ones."""
     if backbone.tag == RANDOM:
         return wrap(build(model_config(model)), open_clip.get_tokenizer(model), backbone.text, {})
-    try:
-        network = open_clip.create_model(model, pretrained=backbone.tag)
-    except Exception as error:  # network, disk and hub errors come in many types
-        raise UserError(
-            f"the weights of '{backbone.text}' could not be loaded ({first_line(error)}): connect to the network once, "
-            f"or download them elsewhere and use BACKBONE={model}:/path/to/checkpoint"
-        ) from error
+    fetch_weights(backbone.text)
+    network = open_clip.create_model(model, pretrained=backbone.tag)
     preprocess = open_clip.get_model_preprocess_cfg(network)
     return wrap(network, open_clip.get_tokenizer(model), backbone.text, preprocess)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness.clip.load import blocks_of, bundled, load_backbone, parse_backbone, read_checkpoint
+from harness.clip.load import blocks_of, bundled, fetch_weights, load_backbone, parse_backbone, read_checkpoint
 from harness.errors import UserError
 
 TINY = {
@@ -117,6 +117,19 @@ def test_damaged_checkpoint(tmp_path: Path) -> None:
 def test_bad_names(backbone: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse_backbone(backbone)
+
+
+def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(config: object) -> None:
+        raise OSError("name or service\nnot known")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", no_network)
+    with pytest.raises(UserError, match="cannot be downloaded") as caught:
+        fetch_weights("ViT-B-32-quickgelu")
+    assert "\n" not in str(caught.value)
+    assert "BACKBONE=ViT-B-32-quickgelu:/path" in str(caught.value)
+    for local in ("clip-emoji", "ViT-B-32:random"):
+        fetch_weights(local)
 
 
 def test_blocks_without_weights() -> None:

@@ -1,0 +1,37 @@
+"""Runs in processes of their own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.schedule.local import explain_exit, run_all
+from harness.spec import RunSpec
+from harness.store import RunFolder
+
+Make = Callable[..., RunSpec]
+
+
+def test_runs_report_and_one_failure_touches_no_other(make_spec: Make, tmp_path: Path) -> None:
+    good = make_spec("zeroshot", shots=1)
+    bad = make_spec("skip", "train.batch_size=8", shots=4)
+    news: list[tuple[str, dict[str, Any]]] = []
+    failures = run_all([bad, good], tmp_path, lambda spec, item: news.append((spec.method, item)))
+    assert [failure.spec.id for failure in failures] == [bad.id]
+    assert "same-class batches of 8" in failures[0].reason
+    assert "same-class batches of 8" in failures[0].log.read_text()
+    assert RunFolder(tmp_path, good.id).is_complete
+    assert not RunFolder(tmp_path, bad.id).is_complete
+    assert news[-1] == ("zeroshot", {"done": True})
+    assert ("skip", {"failed": failures[0].reason}) in news
+    assert ("zeroshot", {"phase": "evaluate", "name": "new"}) in news
+
+    before = RunFolder(tmp_path, good.id).result_file.stat().st_mtime_ns
+    assert run_all([good], tmp_path) == []
+    assert RunFolder(tmp_path, good.id).result_file.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(("code", "words"), [(-9, "SIGKILL"), (-11, "signal 11"), (3, "exit code 3")])
+def test_exit_codes_are_explained(code: int, words: str) -> None:
+    assert words in explain_exit(code)

@@ -111,7 +111,7 @@ def find_method(vectors: Vectors) -> type[Method] | None:
     """Our method for the official trainer of these vectors, if we have it."""
     for name in method_names():
         cls = method_class(name)
-        if cls.official and cls.official.trainer == vectors.about["official_trainer"]:
+        if cls.official and vectors.about["official_trainer"] in cls.official.trainers:
             return cls
     return None
 
@@ -139,8 +139,9 @@ def our_name(official: str, cls: type[Method]) -> str:
     assert cls.official
     if official in cls.official.tensors:
         return cls.official.tensors[official]
-    for prefix, ours in (("text_encoder.", "clip.text."), ("image_encoder.", "clip.image.")):
-        if official.startswith(prefix):
+    prefixes = {"text_encoder.": "clip.text.", "image_encoder.": "clip.image."} | cls.official.tensors
+    for prefix, ours in prefixes.items():
+        if prefix.endswith(".") and official.startswith(prefix):
             return ours + official.removeprefix(prefix)
     return official
 
@@ -167,7 +168,9 @@ class Replay:
         self.stored = vectors.tensors
         self.clip = load_tiny_clip(vectors)
         self.prompts = self.clip.tokenize(vectors.about["prompts_base"])
-        self.prompts_new = self.clip.tokenize(vectors.about["prompts_new"])
+        # Vectors of a method that cannot be carried to new classes have none.
+        new = vectors.about.get("prompts_new") or vectors.about["prompts_base"]
+        self.prompts_new = self.clip.tokenize(new)
         if vectors.about["hyper"].get("train_rng_seed") is not None:
             # The official loop draws one permutation of the image tokens before the method draws anything.
             torch.manual_seed(vectors.about["hyper"]["train_rng_seed"])

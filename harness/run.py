@@ -29,7 +29,7 @@ from harness.spec import EvalSpec, RunSpec
 from harness.store import RunFolder
 from harness.track import Tracker
 from harness.train import EpochRecord, Trainer, trained_parameters, trained_state
-from methods.base import Method
+from methods.base import Method, OtherClassesError
 
 log = logging.getLogger("skipbench")
 
@@ -109,7 +109,10 @@ class Run:
             if not self.folder.is_complete:
                 with logging_to(self.folder.log_file):
                     self.folder.prepare(self.spec)
-                    self._execute()
+                    try:
+                        self._execute()
+                    except OtherClassesError as error:
+                        raise UserError(f"{self.spec.method}: {error}") from None
 
     def _execute(self) -> None:
         spec = self.spec
@@ -199,8 +202,12 @@ class Run:
         return [names[label] for label in class_subset(len(names), classes)]
 
     def _texts(self, dataset: str, classes: str) -> list[str]:
+        return [fill_template(self._template(dataset), name) for name in self._class_names(dataset, classes)]
+
+    def _template(self, dataset: str) -> str:
+        cls = method_class(self.spec.method)
         template = find_dataset(dataset).template_of(self.spec.data.templates)
-        return [fill_template(template, name) for name in self._class_names(dataset, classes)]
+        return cls.prompt_template(cls.Config(**self.spec.options), template)
 
     def _transforms(self, clip: CLIP) -> tuple[TrainTransform, TestTransform]:
         data = self.spec.data
@@ -274,8 +281,7 @@ class Run:
             self.spec.runtime.eval_batch_size,
             self.workers,
         )
-        template = find_dataset(item.dataset).template_of(self.spec.data.templates)
-        return {**item.model_dump(mode="json"), "template": template, **asdict(scores)}
+        return {**item.model_dump(mode="json"), "template": self._template(item.dataset), **asdict(scores)}
 
     def _save_checkpoint(self, method: Method) -> int:
         if not trained_parameters(method):

@@ -17,14 +17,19 @@ class Official:
     """Names in the authors' implementation, by which `skipbench parity` reads its reference vectors.
 
     Attributes:
-        trainer: name of the authors' trainer.
+        trainers: names of the authors' trainers, of which one is enough.
         options: its option (last part of the name) -> field of our Config.
-        tensors: its parameter or stored state -> our parameter or buffer. Parameters of CLIP itself need no entry.
+        tensors: its parameter or stored state -> our parameter or buffer; names that end in a dot stand for all that
+            begin with them. Parameters of CLIP itself need no entry.
     """
 
-    trainer: str
+    trainers: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
+
+
+class OtherClassesError(ValueError):
+    """A trained method that cannot be used for other classes than those it was trained on."""
 
 
 class Method(nn.Module):
@@ -63,6 +68,11 @@ class Method(nn.Module):
     def check(cls, config: Any, num_blocks: int) -> None:
         """Raise ValueError, naming the option, if the options do not fit a backbone of that many blocks."""
 
+    @classmethod
+    def prompt_template(cls, config: Any, template: str) -> str:
+        """The prompt template for a data set's own, with `{}` for the class name."""
+        return template
+
     def start_stages(self) -> tuple[Stage, Stage]:
         """The stages of the image and the text tower from which training matters; before them everything is frozen."""
         return END, END
@@ -71,7 +81,11 @@ class Method(nn.Module):
         """Create or unfreeze what trains. The training classes are set."""
 
     def set_classes(self, prompts: Prompts) -> None:
-        """Take these classes (training or new ones) for everything that follows."""
+        """Take these classes (training or new ones) for everything that follows.
+
+        Raises:
+            OtherClassesError: what was learned belongs to the training classes alone.
+        """
         self.prompts = prompts
         self.frozen_text = self._run_frozen_text(prompts.ids, prompts.eot) if self.cache_text else None
 

@@ -10,7 +10,7 @@ class FineTune(Method):
     """All blocks, final LayerNorms and projections train; patch, token, position and class embeddings stay."""
 
     templates = "finetune"
-    official = Official(trainer="FinetuneCLIP", options={"START_LAYER": "depth"})
+    official = Official(trainers=("FinetuneCLIP",), options={"START_LAYER": "depth"})
 
     class Config(Method.Config):
         depth: int = Field(0, ge=0, description="how many of the first blocks of both towers stay frozen")

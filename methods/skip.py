@@ -23,7 +23,7 @@ class SkipTuning(Method):
 
     templates = "finetune"
     official = Official(
-        trainer="SkipTuning",
+        trainers=("SkipTuning",),
         options={
             "START_LAYER": "depth",
             "TOP_RATIO": "class_ratio",

@@ -7,4 +7,4 @@ class ZeroShot(Method):
     """The classifier that the class names alone give."""
 
     trains = False
-    official = Official(trainer="ZeroShotCLIP")
+    official = Official(trainers=("ZeroShotCLIP",))

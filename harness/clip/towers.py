@@ -7,6 +7,7 @@ Caches, methods and evaluation are all written with `tower.run(x, start, stop)`.
 """
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import open_clip
 
 Stage = int
+BlockHook = Callable[[int, Tensor], Tensor]
 RAW: Stage = -1
 END: Stage = sys.maxsize
 
@@ -64,7 +66,14 @@ class Tower(nn.Module):
         """Additive mask (T, T) of the tower's attention, or None."""
         return None
 
-    def run(self, x: Tensor, start: Stage = RAW, stop: Stage = END, eot: Tensor | None = None) -> Tensor:
+    def run(
+        self,
+        x: Tensor,
+        start: Stage = RAW,
+        stop: Stage = END,
+        eot: Tensor | None = None,
+        before_block: BlockHook | None = None,
+    ) -> Tensor:
         """Take x from stage `start` to stage `stop`.
 
         Args:
@@ -72,6 +81,7 @@ class Tower(nn.Module):
             start: the stage that x is at.
             stop: the stage to take it to, not before `start`.
             eot: for texts that start behind RAW, the end-of-text positions (B,).
+            before_block: block number, tokens -> tokens that enter the block.
 
         Returns:
             x at stage `stop`.
@@ -89,11 +99,12 @@ class Tower(nn.Module):
             return x
         if start == RAW:
             x = self.embed(x)
-        blocks = self.blocks[max(start, 0) : min(stop, n)]
-        if blocks:
-            mask = self.attention_mask(x.shape[1])
-            for block in blocks:
-                x = block(x, attn_mask=mask)
+        blocks = range(max(start, 0), min(stop, n))
+        mask = self.attention_mask(x.shape[1]) if blocks else None
+        for block in blocks:
+            if before_block:
+                x = before_block(block, x)
+            x = self.blocks[block](x, attn_mask=mask)
         return self.project(x, eot) if stop == END else x
 
 
@@ -143,18 +154,29 @@ class TextTower(Tower):
     def attention_mask(self, length: int) -> Tensor:
         return self.attn_mask[:length, :length]
 
+    def add_positions(self, words: Tensor) -> Tensor:
+        """Word embeddings (B, T, width) -> tokens at stage 0."""
+        return words + self.positional_embedding[: words.shape[1]]
+
     def embed(self, x: Tensor) -> Tensor:
-        return self.token_embedding(x) + self.positional_embedding[: x.shape[1]]
+        return self.add_positions(self.token_embedding(x))
 
     def project(self, x: Tensor, eot: Tensor | None = None) -> Tensor:
         if eot is None:
             raise ValueError("a text that starts behind RAW needs its end-of-text positions")
         return self.ln_final(x[torch.arange(len(x), device=x.device), eot]) @ self.text_projection
 
-    def run(self, x: Tensor, start: Stage = RAW, stop: Stage = END, eot: Tensor | None = None) -> Tensor:
+    def run(
+        self,
+        x: Tensor,
+        start: Stage = RAW,
+        stop: Stage = END,
+        eot: Tensor | None = None,
+        before_block: BlockHook | None = None,
+    ) -> Tensor:
         if start == RAW and eot is None:
             eot = end_of_text(x)
-        return super().run(x, start, stop, eot)
+        return super().run(x, start, stop, eot, before_block)
 
 
 class CLIP(nn.Module):
@@ -195,6 +217,11 @@ class CLIP(nn.Module):
     def num_blocks(self) -> int:
         """Number of blocks that both towers have: the deepest stage that both can start from."""
         return min(self.image.num_blocks, self.text.num_blocks)
+
+    @property
+    def embed_dim(self) -> int:
+        """E, the size of the embeddings."""
+        return int(self.text.text_projection.shape[1])
 
     @property
     def device(self) -> torch.device:

@@ -30,7 +30,7 @@ def test_batches_are_the_augmented_pictures_at_the_stage(clip: CLIP, stage: int,
         batches = list(images.batches(epoch, INDICES))
         shown = 0 if cache == "once" and stage > 0 else epoch
         for indices, (x, labels), pixels in zip(INDICES, batches, images.pixels(shown, INDICES), strict=True):
-            # Batches of another size round differently, and tokens behind the last block are as large as 20.
+            # Batches of another size round differently, and tokens behind the last block are large.
             torch.testing.assert_close(x, clip.image.run(pixels, RAW, stage), rtol=1e-4, atol=1e-4)
             assert labels.tolist() == [images.pictures.pictures[index].label for index in indices]
 

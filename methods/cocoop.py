@@ -1,0 +1,62 @@
+"""CoCoOp (Zhou et al., CVPR 2022, arXiv:2203.05557): learned context that every image shifts."""
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.clip.context import context_template, context_words, initial_context, put_context
+from harness.clip.towers import END, RAW, Stage
+from methods.base import Method, Official
+
+# Prompts, images times classes, that go through the text tower at once.
+PROMPTS_AT_ONCE = 512
+
+
+class CoCoOp(Method):
+    """Every context vector plus a small net's output for the image; so every image has text features of its own."""
+
+    official = Official(
+        trainers=("CoCoOp",), options={"N_CTX": "n_ctx", "CTX_INIT": "ctx_init"}, tensors={"prompt_learner.": ""}
+    )
+
+    class Config(Method.Config):
+        n_ctx: int = Field(4, ge=1, description="number of context tokens; with ctx_init the number of its words")
+        ctx_init: str | None = Field("a photo of a", description="words to start from; null: random")
+
+    config: Config
+
+    @classmethod
+    def prompt_template(cls, config: Config, template: str) -> str:
+        return context_template(config.n_ctx, config.ctx_init)
+
+    def start_stages(self) -> tuple[Stage, Stage]:
+        return END, RAW
+
+    def build(self) -> None:
+        n_ctx = len(context_words(self.config.n_ctx, self.config.ctx_init))
+        self.ctx = nn.Parameter(initial_context(self.clip, n_ctx, self.config.ctx_init))
+        size, width = self.clip.embed_dim, self.ctx.shape[1]
+        layers = {"linear1": nn.Linear(size, size // 16), "relu": nn.ReLU(), "linear2": nn.Linear(size // 16, width)}
+        self.meta_net = nn.Sequential(OrderedDict(layers))
+
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        """Word embeddings (C, T, width): what is the same for all images."""
+        ids, _ = self.text_tokens(classes)
+        return self.clip.text.token_embedding(ids)
+
+    def logits(self, x: Tensor, text: Tensor) -> Tensor:
+        image = F.normalize(self.image_features(x), dim=-1)
+        chunk = max(1, PROMPTS_AT_ONCE // len(text))
+        return torch.cat([self.logits_of_chunk(part, text) for part in image.split(chunk)])
+
+    def logits_of_chunk(self, image: Tensor, words: Tensor) -> Tensor:
+        """Logits (b, C) of normalised image embeddings (b, E), all (image, class) pairs in one pass."""
+        ctx = self.ctx + self.meta_net(image)[:, None]
+        pairs = put_context(words.expand(len(image), *words.shape), ctx[:, None]).flatten(0, 1)
+        eot = self.prompts.eot.repeat(len(image))
+        text = self.clip.text.run(self.clip.text.add_positions(pairs), 0, END, eot)
+        text = F.normalize(text.view(len(image), len(words), -1), dim=-1)
+        return self.clip.logit_scale.exp() * torch.einsum("be,bce->bc", image, text)

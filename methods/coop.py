@@ -1,0 +1,73 @@
+"""CoOp (Zhou et al., IJCV 2022, arXiv:2109.01134): the words around the class name are learned vectors."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.clip.context import context_template, context_words, initial_context, put_context
+from harness.clip.prompts import Prompts
+from harness.clip.towers import END, RAW, Stage
+from methods.base import Method, Official, OtherClassesError
+
+
+class CoOp(Method):
+    """Context vectors, shared or one set a class, before, around or behind the class name."""
+
+    official = Official(
+        trainers=("CoOp",),
+        options={
+            "N_CTX": "n_ctx",
+            "CTX_INIT": "ctx_init",
+            "CSC": "class_specific",
+            "CLASS_TOKEN_POSITION": "class_token_position",
+        },
+        tensors={"prompt_learner.": ""},
+    )
+
+    class Config(Method.Config):
+        n_ctx: int = Field(16, ge=1, description="number of context tokens; with ctx_init the number of its words")
+        ctx_init: str | None = Field(None, description="words to start from, such as 'a photo of a'; null: random")
+        class_specific: bool = Field(False, description="a context for every class, which no other classes can use")
+        class_token_position: Literal["end", "middle", "front"] = Field(
+            "end", description="where the class name stands"
+        )
+
+    config: Config
+
+    @classmethod
+    def prompt_template(cls, config: Config, template: str) -> str:
+        return context_template(config.n_ctx, config.ctx_init)
+
+    def start_stages(self) -> tuple[Stage, Stage]:
+        return END, RAW
+
+    def build(self) -> None:
+        self.n_ctx = len(context_words(self.config.n_ctx, self.config.ctx_init))
+        contexts = len(self.prompts) if self.config.class_specific else 1
+        drawn = [initial_context(self.clip, self.n_ctx, self.config.ctx_init) for _ in range(contexts)]
+        self.ctx = nn.Parameter(torch.stack(drawn) if self.config.class_specific else drawn[0])
+
+    def set_classes(self, prompts: Prompts) -> None:
+        if self.config.class_specific and hasattr(self, "ctx") and len(prompts) != len(self.ctx):
+            raise OtherClassesError(
+                f"class-specific context of {len(self.ctx)} classes cannot be used for {len(prompts)} others"
+            )
+        super().set_classes(prompts)
+
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        ids, eot = self.text_tokens(classes)
+        ctx = self.ctx if classes is None or not self.config.class_specific else self.ctx[classes]
+        words = put_context(self.clip.text.token_embedding(ids), ctx)
+        source = self.word_order(ids.shape[1], eot)[..., None].expand_as(words)
+        return self.clip.text.run(self.clip.text.add_positions(words.gather(1, source)), 0, END, eot)
+
+    def word_order(self, length: int, eot: Tensor) -> Tensor:
+        """For every place of the prompts (C, T), where in `[start] context name . [end]` its token comes from."""
+        before = {"end": self.n_ctx, "middle": self.n_ctx // 2, "front": 0}[self.config.class_token_position]
+        place = torch.arange(length, device=eot.device)
+        name = (eot - self.n_ctx - 2)[:, None]
+        in_name = (place > before) & (place <= before + name)
+        in_rest = (place > before + name) & (place <= self.n_ctx + name)
+        return torch.where(in_name, place + self.n_ctx - before, torch.where(in_rest, place - name, place))

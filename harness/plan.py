@@ -119,14 +119,16 @@ def recipe_variants(method: str) -> list[str]:
     return list(read_recipe_file(path)) if path.is_file() else []
 
 
-def recipe_settings(method: str, variant: str, protocol: str, dataset: str) -> Settings:
-    """Settings that a recipe gives: its `all` section, then those of the protocol, the data set, and of both together.
+def recipe_settings(method: str, variant: str, protocol: str, dataset: str, shots: int) -> Settings:
+    """Settings that a recipe gives: its `all` section, then those of protocol, protocol and shots, data set, and of
+    protocol and data set.
 
     Args:
         method: name of the method.
         variant: name of a variant in `experiments/recipes/<method>.yaml`, or the path of a YAML file of settings.
         protocol: name of the protocol.
         dataset: name of the training data set.
+        shots: pictures a class.
 
     Raises:
         UserError: no such variant or file.
@@ -142,7 +144,8 @@ def recipe_settings(method: str, variant: str, protocol: str, dataset: str) -> S
             return {}
         raise UserError(f"method '{method}' has no recipe '{variant}'.{nearest(variant, variants)}")
     sections = read_recipe_file(RECIPES / f"{method}.yaml")[variant]
-    return merge(*(sections.get(key) or {} for key in ("all", protocol, dataset, f"{protocol}/{dataset}")))
+    keys = ("all", protocol, f"{protocol}/{shots}shot", dataset, f"{protocol}/{dataset}")
+    return merge(*(sections.get(key) or {} for key in keys))
 
 
 def choose_variant(experiment: Experiment, method: str) -> str:
@@ -203,7 +206,7 @@ def make_spec(experiment: Experiment, method: str, dataset: str, shots: int, see
         {"method": method, "seed": seed, "protocol": experiment.protocol, "recipe": variant},
         find_dataset(dataset).settings,
         find_protocol(experiment.protocol),
-        recipe_settings(method, variant, experiment.protocol, dataset),
+        recipe_settings(method, variant, experiment.protocol, dataset, shots),
         for_method(overrides, method),
     )
     trained_on = settings["data"]["dataset"]

@@ -286,3 +286,17 @@ def test_changes_are_above_an_experiment_file(tmp_path: Path) -> None:
     assert set(experiment.methods) >= {"finetune", "skip"}
     assert experiment.shots == (4,)
     assert experiment.settings == {"train": {"epochs": 2, "lr": 0.1}}
+
+
+@pytest.mark.parametrize(("shots", "epochs"), [(16, 200), (8, 200), (4, 100), (2, 100), (1, 50)])
+def test_coop_trains_longer_on_more_shots(shots: int, epochs: int) -> None:
+    spec = one(methods=("coop",), protocol="few_shot", shots=(shots,))
+    assert (spec.train.epochs, spec.train.batch_size, spec.train.lr) == (epochs, 32, 2e-3)
+    assert (spec.options["n_ctx"], spec.options["ctx_init"]) == (16, None)
+
+
+def test_prompt_methods_base_to_new() -> None:
+    coop, cocoop, maple = expand(grid(methods=("coop", "cocoop", "maple"), seeds=(1,)))
+    assert (coop.options["ctx_init"], coop.train.epochs) == ("a photo of a", 200)
+    assert (cocoop.train.epochs, cocoop.train.batch_size, cocoop.train.lr) == (10, 1, 2e-3)
+    assert (maple.options["depth"], maple.options["n_ctx"], maple.train.lr, maple.train.epochs) == (9, 2, 3.5e-3, 5)

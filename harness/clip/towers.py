@@ -62,6 +62,10 @@ class Tower(nn.Module):
         """Tokens at stage N -> embeddings (B, E)."""
         raise NotImplementedError
 
+    def read_positions(self, x: Tensor) -> Tensor | None:
+        """Where the tokens of raw input (B, ...) are read at the end, if that depends on the input: (B,)."""
+        return None
+
     def attention_mask(self, length: int) -> Tensor | None:
         """Additive mask (T, T) of the tower's attention, or None."""
         return None
@@ -98,6 +102,7 @@ class Tower(nn.Module):
         if start == stop:
             return x
         if start == RAW:
+            eot = self.read_positions(x) if eot is None else eot
             x = self.embed(x)
         blocks = range(max(start, 0), min(stop, n))
         mask = self.attention_mask(x.shape[1]) if blocks else None
@@ -166,17 +171,8 @@ class TextTower(Tower):
             raise ValueError("a text that starts behind RAW needs its end-of-text positions")
         return self.ln_final(x[torch.arange(len(x), device=x.device), eot]) @ self.text_projection
 
-    def run(
-        self,
-        x: Tensor,
-        start: Stage = RAW,
-        stop: Stage = END,
-        eot: Tensor | None = None,
-        before_block: BlockHook | None = None,
-    ) -> Tensor:
-        if start == RAW and eot is None:
-            eot = end_of_text(x)
-        return super().run(x, start, stop, eot, before_block)
+    def read_positions(self, x: Tensor) -> Tensor:
+        return end_of_text(x)
 
 
 class CLIP(nn.Module):

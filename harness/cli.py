@@ -167,7 +167,7 @@ def check_data(specs: "list[RunSpec]") -> None:
 
     for spec in specs:
         for name in {spec.data.dataset, *(item.dataset for item in spec.evaluate)}:
-            find_folder(find_dataset(name), spec.runtime.data_root or os.environ.get("DATA"))
+            find_folder(find_dataset(name), spec.runtime.find_data_root())
 
 
 def fetch_backbones(specs: "list[RunSpec]") -> None:

@@ -8,6 +8,11 @@ class UserError(Exception):
     """A problem with the input or the surroundings, told in one line that the command line prints as it is."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that ends an error line: the nearest known name and, if there are few, all of them."""
     names = sorted(set(known))

@@ -94,7 +94,7 @@ class Run:
         self.spec = spec
         self.folder = RunFolder(results, spec.id)
         self.report = report
-        self.data_root = spec.runtime.data_root or os.environ.get("DATA")
+        self.data_root = spec.runtime.find_data_root()
         self.device = choose_device(spec.runtime.device)
         self.workers = choose_workers(spec, self.device)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -110,6 +111,10 @@ class RuntimeSpec(Section):
     )
     eval_batch_size: int = Field(100, ge=1, description="pictures a batch in evaluation")
     data_root: str | None = Field(None, description="folder that holds the data sets; null: $DATA")
+
+    def find_data_root(self) -> str | None:
+        """The data root asked for, else $DATA."""
+        return self.data_root or os.environ.get("DATA")
 
 
 class RunSpec(Section):

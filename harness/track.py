@@ -10,6 +10,7 @@ from typing import Any
 import wandb
 from wandb.errors import Error as WandbError
 
+from harness.errors import first_line
 from harness.spec import RunSpec
 
 log = logging.getLogger("skipbench")
@@ -60,11 +61,11 @@ class Tracker:
         try:
             return self._start("online", environment)
         except WandbError as error:
-            reason = str(error).splitlines()[0]
             # The service remembers the failed run and would refuse its id.
             wandb.teardown()
             for leftover in (self.folder / "wandb").glob(f"run-*-{self.spec.id}"):
                 shutil.rmtree(leftover, ignore_errors=True)
+            reason = first_line(error)
             self.notify(f"W&B is not reachable ({reason}); the run goes on offline, upload it later with `wandb sync`")
             return None
 
@@ -97,7 +98,7 @@ class Tracker:
         except Exception as error:
             self.run = None
             log.exception("W&B failed")
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             self.notify(f"W&B failed ({reason}); the run goes on without it, its record is {self.folder}/metrics.jsonl")
             return None
 

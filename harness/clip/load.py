@@ -30,7 +30,7 @@ from torch import Tensor
 
 from harness.clip.prompts import Tokenizer
 from harness.clip.towers import CLIP
-from harness.errors import UserError, nearest
+from harness.errors import UserError, first_line, nearest
 
 RANDOM = "random"
 DEFAULT_TAG = "openai"
@@ -169,11 +169,6 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"checkpoint '{path}' is not a state dict: expected names and tensors")
     return {name.removeprefix("module."): value for name, value in state.items()}
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def is_torchscript(path: Path) -> bool:

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.spec import RunSpec, Settings, parse_run_spec
 from harness.store import RunFolder
 
@@ -129,8 +129,7 @@ def child(settings: Settings, results: Path, sender: Connection) -> None:
     except UserError as error:
         sender.send({"failed": str(error)})
     except Exception as error:
-        first_line = (str(error).splitlines() or [""])[0]
-        sender.send({"failed": f"{type(error).__name__}: {first_line}"})
+        sender.send({"failed": f"{type(error).__name__}: {first_line(error)}"})
     finally:
         sender.close()
 

@@ -168,6 +168,8 @@ class Trainer:
         self._set_lr(epoch)
         torch.manual_seed(random.Random(f"epoch/{self.spec.seed}/{epoch}").getrandbits(63))
         before = self.meter.phases["cache"].seconds, self.meter.phases["train"].seconds
+        # The last step's gradients have no place beside the cache's batches.
+        self.optimizer.zero_grad(set_to_none=True)
         self.images.prepare(epoch)
         if not self.flops:
             self._probe(epoch, batches[0])
@@ -231,9 +233,11 @@ class Trainer:
             train_flops = count_flops(steps) / (2 * len(batch))
         optimizer.zero_grad(set_to_none=True)
         load_trained_state(self.method, saved)
-        self.flops = {"train": train_flops, "cache": self._probe_cache(epoch)}
+        momentum = [value for values in optimizer.state.values() for value in values.values() if value is not None]
+        self.flops = {"train": train_flops, "cache": self._probe_cache(epoch, momentum)}
 
-    def _probe_cache(self, epoch: int) -> float:
+    def _probe_cache(self, epoch: int, momentum: list[Tensor]) -> float:
+        """The momentum stays in memory while the cache is filled for the second epoch and later ones."""
         if not self.images.is_cached:
             return 0.0
         indices = self.images.pictures.in_order(self.spec.train.cache_batch_size)[:1]
@@ -242,7 +246,7 @@ class Trainer:
             for pixels in self.images.pixels(epoch, indices):
                 self.images.run_frozen(pixels)
 
-        self.meter.probe("cache", fill, self.resident())
+        self.meter.probe("cache", fill, [*self.resident(), *momentum])
         return count_flops(fill) / len(indices[0])
 
     def resident(self) -> list[Tensor]:

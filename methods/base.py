@@ -91,7 +91,7 @@ class Method(nn.Module):
 
     @torch.no_grad()
     def _run_frozen_text(self, ids: Tensor, eot: Tensor) -> Tensor:
-        return self.clip.text.run(ids, RAW, self.text_start, eot)
+        return self.clip.text.run(ids, RAW, self.text_start, eot, shared=self.prompts.shared)
 
     def text_tokens(self, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Texts at `text_start` (C, T, width) or, at END, (C, E), and their end-of-text positions (C,).
@@ -107,7 +107,7 @@ class Method(nn.Module):
     def text_features(self, classes: Tensor | None = None) -> Tensor:
         """Text embeddings (C, E), not normalised, of all classes or of those indexed by `classes`."""
         tokens, eot = self.text_tokens(classes)
-        return self.clip.text.run(tokens, self.text_start, END, eot)
+        return self.clip.text.run(tokens, self.text_start, END, eot, shared=self.prompts.shared)
 
     def image_features(self, x: Tensor) -> Tensor:
         """Image embeddings (B, E), not normalised, of images at `image_start`."""

@@ -11,9 +11,6 @@ from harness.clip.context import context_template, context_words, initial_contex
 from harness.clip.towers import END, RAW, Stage
 from methods.base import Method, Official
 
-# Prompts, images times classes, that go through the text tower at once.
-PROMPTS_AT_ONCE = 512
-
 
 class CoCoOp(Method):
     """Every context vector plus a small net's output for the image; so every image has text features of its own."""
@@ -49,7 +46,7 @@ class CoCoOp(Method):
 
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
         image = F.normalize(self.image_features(x), dim=-1)
-        chunk = max(1, PROMPTS_AT_ONCE // len(text))
+        chunk = max(1, self.clip.speedups.prompts_at_once // len(text))
         return torch.cat([self.logits_of_chunk(part, text) for part in image.split(chunk)])
 
     def logits_of_chunk(self, image: Tensor, words: Tensor) -> Tensor:
@@ -57,6 +54,7 @@ class CoCoOp(Method):
         ctx = self.ctx + self.meta_net(image)[:, None]
         pairs = put_context(words.expand(len(image), *words.shape), ctx[:, None]).flatten(0, 1)
         eot = self.prompts.eot.repeat(len(image))
-        text = self.clip.text.run(self.clip.text.add_positions(pairs), 0, END, eot)
+        tokens = self.clip.text.add_positions(pairs)
+        text = self.clip.text.run(tokens, 0, END, eot, shared=self.prompts.shared, groups=len(image))
         text = F.normalize(text.view(len(image), len(words), -1), dim=-1)
         return self.clip.logit_scale.exp() * torch.einsum("be,bce->bc", image, text)

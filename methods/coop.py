@@ -61,11 +61,21 @@ class CoOp(Method):
         ctx = self.ctx if classes is None or not self.config.class_specific else self.ctx[classes]
         words = put_context(self.clip.text.token_embedding(ids), ctx)
         source = self.word_order(ids.shape[1], eot)[..., None].expand_as(words)
-        return self.clip.text.run(self.clip.text.add_positions(words.gather(1, source)), 0, END, eot)
+        tokens = self.clip.text.add_positions(words.gather(1, source))
+        return self.clip.text.run(tokens, 0, END, eot, shared=self.shared_tokens())
+
+    def context_before_name(self) -> int:
+        """How many context tokens stand before the class name."""
+        return {"end": self.n_ctx, "middle": self.n_ctx // 2, "front": 0}[self.config.class_token_position]
+
+    def shared_tokens(self) -> int:
+        """How many first tokens are the same for all classes."""
+        before = 0 if self.config.class_specific else self.context_before_name()
+        return self.prompts.shared if before == self.n_ctx else min(self.prompts.shared, 1 + before)
 
     def word_order(self, length: int, eot: Tensor) -> Tensor:
         """For every place of the prompts (C, T), where in `[start] context name . [end]` its token comes from."""
-        before = {"end": self.n_ctx, "middle": self.n_ctx // 2, "front": 0}[self.config.class_token_position]
+        before = self.context_before_name()
         place = torch.arange(length, device=eot.device)
         name = (eot - self.n_ctx - 2)[:, None]
         in_name = (place > before) & (place <= before + name)

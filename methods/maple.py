@@ -63,7 +63,8 @@ class MaPLe(Method):
         def prompt_block(block: int, x: Tensor) -> Tensor:
             return put_context(x, self.compound_prompts_text[block - 1]) if 0 < block < self.config.depth else x
 
-        return self.clip.text.run(self.clip.text.add_positions(words), 0, END, eot, before_block=prompt_block)
+        tokens = self.clip.text.add_positions(words)
+        return self.clip.text.run(tokens, 0, END, eot, before_block=prompt_block, shared=self.prompts.shared)
 
     def image_features(self, x: Tensor) -> Tensor:
         # LayerNorm is per token, so stage 0 of the patches does not change when prompts join them.

@@ -1,7 +1,7 @@
 """From class names to token ids, cut where nothing is read any more."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,18 +19,20 @@ class Prompts:
         texts: the C prompt texts.
         ids: token ids (C, T), T = longest end-of-text position + 1.
         eot: position of the end-of-text token of each prompt (C,).
+        shared: how many tokens all prompts begin with, end-of-text not counted.
     """
 
     texts: tuple[str, ...]
     ids: Tensor
     eot: Tensor
+    shared: int = 0
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def to(self, device: torch.device) -> "Prompts":
         """The same prompts on another device."""
-        return Prompts(self.texts, self.ids.to(device), self.eot.to(device))
+        return replace(self, ids=self.ids.to(device), eot=self.eot.to(device))
 
 
 def end_of_text(ids: Tensor) -> Tensor:
@@ -57,7 +59,13 @@ def tokenize(texts: Sequence[str], tokenizer: Tokenizer, cut: bool = True) -> Pr
     eot = end_of_text(ids)
     if cut:
         ids = ids[:, : int(eot.max()) + 1]
-    return Prompts(tuple(texts), ids, eot)
+    return Prompts(tuple(texts), ids, eot, shared_prefix(ids, eot))
+
+
+def shared_prefix(ids: Tensor, eot: Tensor) -> int:
+    """How many tokens all rows of ids (C, T) begin with, at most up to the first end-of-text position."""
+    differs = (ids != ids[0]).any(dim=0).nonzero()
+    return min(int(differs[0]) if len(differs) else ids.shape[1], int(eot.min()))
 
 
 def indefinite_article(name: str) -> str:

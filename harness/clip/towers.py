@@ -8,12 +8,16 @@ Caches, methods and evaluation are all written with `tower.run(x, start, stop)`.
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from harness.clip.blocks import is_divisible, run_packed
+from harness.clip.packing import Packing, pack_texts
 from harness.clip.prompts import Prompts, Tokenizer, end_of_text, tokenize
+from harness.clip.speedups import Speedups
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,15 +28,24 @@ BlockHook = Callable[[int, Tensor], Tensor]
 RAW: Stage = -1
 END: Stage = sys.maxsize
 
+
 # The fused inference kernel of nn.MultiheadAttention rounds differently from the attention used in training and hides
 # its buffers from memory measurement. Without it frozen stages give the same numbers with and without gradients.
 torch.backends.mha.set_fastpath_enabled(False)
 
 
 class Tower(nn.Module):
-    """One tower: embedding, `transformer.resblocks`, projection. Parameter names are those of OpenAI's CLIP."""
+    """One tower: embedding, `transformer.resblocks`, projection. Parameter names are those of OpenAI's CLIP.
+
+    Args:
+        speedups: which ways to do less work are switched on.
+    """
 
     transformer: nn.Module
+
+    def __init__(self, speedups: Speedups) -> None:
+        super().__init__()
+        self.speedups = speedups
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -58,13 +71,21 @@ class Tower(nn.Module):
         """Raw input -> tokens at stage 0, (B, T, width)."""
         raise NotImplementedError
 
-    def project(self, x: Tensor, eot: Tensor | None) -> Tensor:
-        """Tokens at stage N -> embeddings (B, E)."""
+    def project(self, x: Tensor) -> Tensor:
+        """The tokens (B, width) that are read behind the last block -> embeddings (B, E)."""
         raise NotImplementedError
 
-    def read_positions(self, x: Tensor) -> Tensor | None:
-        """Where the tokens of raw input (B, ...) are read at the end, if that depends on the input: (B,)."""
+    def end_of_text(self, x: Tensor) -> Tensor | None:
+        """End-of-text positions (B,) of raw input, if it is text."""
         return None
+
+    def read_positions(self, x: Tensor, eot: Tensor | None) -> Tensor:
+        """Where tokens (B, T, width) are read behind the last block, (B,)."""
+        raise NotImplementedError
+
+    def packing(self, x: Tensor, eot: Tensor | None, shared: int, groups: int) -> Packing:
+        """Which of the tokens (B, T, width) matter for what is read behind the last block."""
+        return Packing(*x.shape[:2])
 
     def attention_mask(self, length: int) -> Tensor | None:
         """Additive mask (T, T) of the tower's attention, or None."""
@@ -77,15 +98,22 @@ class Tower(nn.Module):
         stop: Stage = END,
         eot: Tensor | None = None,
         before_block: BlockHook | None = None,
+        shared: int = 0,
+        groups: int = 1,
     ) -> Tensor:
         """Take x from stage `start` to stage `stop`.
+
+        What comes out is the same whatever `speedups` are on, to the last digits of floating point.
 
         Args:
             x: pixels (B, 3, H, W) or token ids (B, T) at RAW, tokens (B, T, width) at 0..N, embeddings (B, E) at END.
             start: the stage that x is at.
             stop: the stage to take it to, not before `start`.
             eot: for texts that start behind RAW, the end-of-text positions (B,).
-            before_block: block number, tokens -> tokens that enter the block.
+            before_block: block number, tokens -> tokens that enter the block; of texts that share their first tokens
+                it gets and gives only those, (groups, shared, width).
+            shared: how many first tokens the texts of a group have in common.
+            groups: so many groups of consecutive texts, of the same size, make up x.
 
         Returns:
             x at stage `stop`.
@@ -102,22 +130,52 @@ class Tower(nn.Module):
         if start == stop:
             return x
         if start == RAW:
-            eot = self.read_positions(x) if eot is None else eot
+            eot = self.end_of_text(x) if eot is None else eot
             x = self.embed(x)
-        blocks = range(max(start, 0), min(stop, n))
-        mask = self.attention_mask(x.shape[1]) if blocks else None
-        for block in blocks:
-            if before_block:
-                x = before_block(block, x)
+        first = max(start, 0)
+        if stop == END:
+            return self.project(self._run_to_read(x, first, eot, before_block, shared, groups))
+        mask = self.attention_mask(x.shape[1])
+        for block in range(first, stop):
+            x = before_block(block, x) if before_block else x
             x = self.blocks[block](x, attn_mask=mask)
-        return self.project(x, eot) if stop == END else x
+        return x
+
+    def _run_to_read(
+        self, x: Tensor, first: int, eot: Tensor | None, before_block: BlockHook | None, shared: int, groups: int
+    ) -> Tensor:
+        """Tokens that enter block `first` -> the tokens (B, width) that are read behind the last block."""
+        read, mask, last = self.read_positions(x, eot), self.attention_mask(x.shape[1]), self.num_blocks - 1
+        packing = Packing(*x.shape[:2])
+        if first <= last and all(map(is_divisible, self.blocks)):
+            packing = self.packing(x, eot, shared, groups)
+            if before_block and not packing.shared:
+                packing = Packing(*x.shape[:2])
+        x = x if packing.is_everything else packing.pack(x)
+        for block in range(first, last + 1):
+            if before_block:
+                x = self._hook(before_block, block, x, packing)
+            if block == last and self.speedups.read_one_token and is_divisible(self.blocks[block]):
+                return run_packed(self.blocks[block], x.view(-1, x.shape[-1]), packing, mask, read)
+            if packing.is_everything:
+                x = self.blocks[block](x, attn_mask=mask)
+            else:
+                x = run_packed(self.blocks[block], x, packing, mask)
+        return x.reshape(-1, x.shape[-1])[packing.place_of(read)]
+
+    @staticmethod
+    def _hook(before_block: BlockHook, block: int, x: Tensor, packing: Packing) -> Tensor:
+        if packing.is_everything:
+            return before_block(block, x)
+        leading = x[: packing.num_shared].view(packing.groups, packing.shared, -1)
+        return torch.cat([before_block(block, leading).flatten(0, 1), x[packing.num_shared :]])
 
 
 class ImageTower(Tower):
     """The vision transformer of an open_clip CLIP; its class token is read."""
 
-    def __init__(self, visual: "open_clip.transformer.VisionTransformer") -> None:
-        super().__init__()
+    def __init__(self, visual: "open_clip.transformer.VisionTransformer", speedups: Speedups) -> None:
+        super().__init__(speedups)
         self.conv1 = visual.conv1
         self.class_embedding = visual.class_embedding
         self.positional_embedding = visual.positional_embedding
@@ -135,8 +193,11 @@ class ImageTower(Tower):
         tokens = torch.cat([class_token, patches], dim=1) + self.positional_embedding.to(patches.dtype)
         return self.ln_pre(tokens)
 
-    def project(self, x: Tensor, eot: Tensor | None = None) -> Tensor:
-        return self.ln_post(x[:, 0]) @ self.proj
+    def read_positions(self, x: Tensor, eot: Tensor | None) -> Tensor:
+        return torch.zeros(len(x), dtype=torch.int64, device=x.device)
+
+    def project(self, x: Tensor) -> Tensor:
+        return self.ln_post(x) @ self.proj
 
 
 class TextTower(Tower):
@@ -144,8 +205,8 @@ class TextTower(Tower):
 
     attn_mask: Tensor
 
-    def __init__(self, model: "open_clip.model.CLIP") -> None:
-        super().__init__()
+    def __init__(self, model: "open_clip.model.CLIP", speedups: Speedups) -> None:
+        super().__init__(speedups)
         self.token_embedding = model.token_embedding
         self.positional_embedding = model.positional_embedding
         self.transformer = model.transformer
@@ -166,13 +227,20 @@ class TextTower(Tower):
     def embed(self, x: Tensor) -> Tensor:
         return self.add_positions(self.token_embedding(x))
 
-    def project(self, x: Tensor, eot: Tensor | None = None) -> Tensor:
+    def end_of_text(self, x: Tensor) -> Tensor:
+        return end_of_text(x)
+
+    def read_positions(self, x: Tensor, eot: Tensor | None) -> Tensor:
         if eot is None:
             raise ValueError("a text that starts behind RAW needs its end-of-text positions")
-        return self.ln_final(x[torch.arange(len(x), device=x.device), eot]) @ self.text_projection
+        return eot
 
-    def read_positions(self, x: Tensor) -> Tensor:
-        return end_of_text(x)
+    def packing(self, x: Tensor, eot: Tensor | None, shared: int, groups: int) -> Packing:
+        assert eot is not None
+        return pack_texts(x, eot, shared, groups, self.speedups.cut_prompts)
+
+    def project(self, x: Tensor) -> Tensor:
+        return self.ln_final(x) @ self.text_projection
 
 
 class CLIP(nn.Module):
@@ -199,15 +267,15 @@ class CLIP(nn.Module):
     ) -> None:
         super().__init__()
         refuse_unsupported(model, name)
-        self.image = ImageTower(model.visual)
-        self.text = TextTower(model)
+        self.speedups = Speedups()
+        self.image = ImageTower(model.visual, self.speedups)
+        self.text = TextTower(model, self.speedups)
         self.logit_scale = model.logit_scale
         self.name = name
         self.image_size: int = model.visual.image_size[0]
         self.mean = mean
         self.std = std
         self.tokenizer = tokenizer
-        self.cut_prompts = True
 
     @property
     def num_blocks(self) -> int:
@@ -225,8 +293,9 @@ class CLIP(nn.Module):
         return self.logit_scale.device
 
     def tokenize(self, texts: list[str] | tuple[str, ...]) -> Prompts:
-        """Prompts on the device of the weights, cut at the longest end-of-text position unless `cut_prompts` is off."""
-        return tokenize(texts, self.tokenizer, cut=self.cut_prompts).to(self.device)
+        """Prompts on the device of the weights, cut at the longest end-of-text position unless that is switched off."""
+        prompts = tokenize(texts, self.tokenizer, cut=self.speedups.cut_prompts)
+        return (prompts if self.speedups.share_prefix else replace(prompts, shared=0)).to(self.device)
 
 
 def refuse_unsupported(model: "open_clip.model.CLIP", name: str) -> None:

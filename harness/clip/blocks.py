@@ -1,0 +1,94 @@
+"""A residual attention block, computed only for the tokens that matter.
+
+Behind the last block one token of each row is read, so there only the keys and values of the others are needed; of
+texts, less still is needed (`packing.py`).
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from open_clip.transformer import ResidualAttentionBlock
+from torch import Tensor, nn
+
+from harness.clip.packing import Packing, take
+
+
+def is_divisible(block: nn.Module) -> bool:
+    """Whether `run_packed` knows how to compute such a block."""
+    return isinstance(block, ResidualAttentionBlock) and isinstance(block.attn, nn.MultiheadAttention)
+
+
+def run_packed(block: Any, x: Tensor, packing: Packing, mask: Tensor | None, read: Tensor | None = None) -> Tensor:
+    """Output of a block for packed tokens, or for the one token of each row that is read.
+
+    Args:
+        block: one that `is_divisible`.
+        x: packed tokens (N, width).
+        packing: what they are.
+        mask: additive causal mask (T, T); None: every token sees every other.
+        read: the position (B,) of each row's only token whose output is wanted; None: all.
+
+    Returns:
+        (N, width), or (B, width) if one token a row is read.
+    """
+    attention, normed = block.attn, block.ln_1(x)
+    if read is None:
+        mixed = attend_all(attention, normed, packing, mask)
+    else:
+        places = packing.place_of(read)
+        mixed = attend_one(attention, normed, packing, read if mask is not None else None, places)
+        x = take(x, places)
+    x = x + block.ls_1(attention.out_proj(mixed))
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
+
+
+def attend_all(attention: nn.MultiheadAttention, normed: Tensor, packing: Packing, mask: Tensor | None) -> Tensor:
+    """Attention of all packed tokens (N, width), before the output projection."""
+    projected = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
+    query, key, value = split_heads(attention, packing.pad_own(projected[packing.num_shared :]))
+    own_mask = None if mask is None else mask[packing.shared : packing.length, : packing.length].to(query.dtype)
+    if not packing.shared:
+        own = F.scaled_dot_product_attention(query, key, value, attn_mask=own_mask)
+        return packing.take_own(merge_heads(own).flatten(0, 1))
+    shared = projected[: packing.num_shared].view(packing.groups, packing.shared, -1)
+    shared_query, shared_key, shared_value = split_heads(attention, shared)
+    key, value = see_shared(packing, shared_key, key), see_shared(packing, shared_value, value)
+    own = F.scaled_dot_product_attention(query, key, value, attn_mask=own_mask)
+    first = F.scaled_dot_product_attention(shared_query, shared_key, shared_value, is_causal=True)
+    return torch.cat([merge_heads(first).flatten(0, 1), packing.take_own(merge_heads(own).flatten(0, 1))])
+
+
+def attend_one(
+    attention: nn.MultiheadAttention, normed: Tensor, packing: Packing, last_seen: Tensor | None, places: Tensor
+) -> Tensor:
+    """Attention (B, width) of the packed tokens at `places` (B,), which see their row up to `last_seen` (B,)."""
+    width = attention.embed_dim
+    weight, bias = attention.in_proj_weight, attention.in_proj_bias
+    (query,) = split_heads(attention, F.linear(take(normed, places), weight[:width], bias[:width])[:, None])
+    projected = F.linear(normed, weight[width:], bias[width:])
+    key, value = split_heads(attention, packing.pad_own(projected[packing.num_shared :]))
+    if packing.shared:
+        shared = projected[: packing.num_shared].view(packing.groups, packing.shared, -1)
+        shared_key, shared_value = split_heads(attention, shared)
+        key, value = see_shared(packing, shared_key, key), see_shared(packing, shared_value, value)
+    seen = None
+    if last_seen is not None:
+        seen = (torch.arange(packing.length, device=normed.device) <= last_seen[:, None])[:, None, None]
+    return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=seen)).squeeze(1)
+
+
+def see_shared(packing: Packing, shared: Tensor, own: Tensor) -> Tensor:
+    """Keys or values of each row (B, heads, T, size) from those of its group (G, heads, P, ...) and its own."""
+    return torch.cat([shared.repeat_interleave(packing.rows // packing.groups, dim=0), own], dim=2)
+
+
+def split_heads(attention: nn.MultiheadAttention, projected: Tensor) -> list[Tensor]:
+    """(B, T, n x width) -> n times (B, heads, T, width / heads)."""
+    pieces = projected.split(attention.embed_dim, dim=2)
+    return [piece.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for piece in pieces]
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, heads, T, size) -> (B, T, heads x size)."""
+    return x.transpose(1, 2).flatten(2)

@@ -1,0 +1,123 @@
+"""Which tokens of a batch of texts are computed at all, and how they are laid out for it.
+
+A text tower is causal and read at the end-of-text token. So what stands behind it never matters, and tokens that all
+prompts begin with are the same for all of them, through every block.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _Put(torch.autograd.Function):
+    """Rows (M, ...) at their places (all different) among `size` rows of zeros."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: Tensor, size: int) -> Tensor:
+        ctx.save_for_backward(places)
+        return x.new_zeros(size, *x.shape[1:]).index_copy_(0, places, x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0].index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class _Take(torch.autograd.Function):
+    """The rows at some places (all different): torch's own indexing adds up gradients, as if places could repeat."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(places)
+        ctx.size = len(x)
+        return x.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _Put.apply(gradients[0], ctx.saved_tensors[0], ctx.size), None
+
+
+def put(x: Tensor, places: Tensor, size: int) -> Tensor:
+    """Rows (M, ...) at different places (M,) among `size` rows of zeros."""
+    placed: Tensor = _Put.apply(x, places, size)
+    return placed
+
+
+def take(x: Tensor, places: Tensor) -> Tensor:
+    """The rows of x at different places (M,)."""
+    taken: Tensor = _Take.apply(x, places)
+    return taken
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Which tokens of (B, T, width) are computed. Packed, they are (N, width): the shared ones, then each row's own.
+
+    Attributes:
+        rows: B.
+        length: T.
+        shared: P, how many leading tokens are the same in all rows of a group.
+        groups: G; every B / G consecutive rows are a group.
+        own: places (M,) among the B x (T - P) other tokens of those that are computed; None: all.
+    """
+
+    rows: int
+    length: int
+    shared: int = 0
+    groups: int = 1
+    own: Tensor | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether all tokens of all rows are computed, so that packing is only another shape."""
+        return not self.shared and self.own is None
+
+    @property
+    def num_shared(self) -> int:
+        """How many packed tokens are shared ones: G x P."""
+        return self.groups * self.shared
+
+    def pack(self, x: Tensor) -> Tensor:
+        """Tokens (B, T, width) -> packed (N, width)."""
+        own = self.take_own(x[:, self.shared :].flatten(0, 1))
+        if not self.shared:
+            return own
+        return torch.cat([x[:: self.rows // self.groups, : self.shared].flatten(0, 1), own])
+
+    def take_own(self, x: Tensor) -> Tensor:
+        """Of all tokens (B x (T - P), width) behind the shared ones those that are computed, (M, width)."""
+        return x if self.own is None else take(x, self.own)
+
+    def pad_own(self, x: Tensor) -> Tensor:
+        """The reverse of `take_own`, by row, with zeros where nothing is computed: (B, T - P, width)."""
+        rest = self.length - self.shared
+        full = x if self.own is None else put(x, self.own, self.rows * rest)
+        return full.view(self.rows, rest, -1)
+
+    def place_of(self, position: Tensor) -> Tensor:
+        """Where the token at a position (B,) of each row stands among the packed ones, (B,)."""
+        rest = self.length - self.shared
+        place = torch.arange(self.rows, device=position.device) * rest + position - self.shared
+        return self.num_shared + (place if self.own is None else torch.searchsorted(self.own, place))
+
+
+def pack_texts(x: Tensor, eot: Tensor, shared: int, groups: int, drop_padding: bool) -> Packing:
+    """How texts are packed.
+
+    Args:
+        x: tokens (B, T, width).
+        eot: end-of-text positions (B,).
+        shared: how many leading tokens the rows of a group have in common, at most the first eot.
+        groups: so many groups of consecutive rows.
+        drop_padding: leave out what stands behind end-of-text.
+    """
+    rows, length = x.shape[:2]
+    if rows == groups:
+        # Nobody to share with.
+        shared, groups = 0, 1
+    own = None
+    if drop_padding:
+        matters = torch.arange(shared, length, device=eot.device) <= eot[:, None]
+        own = matters.flatten().nonzero().squeeze(1)
+    return Packing(rows, length, shared, groups, own)

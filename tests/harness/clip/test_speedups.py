@@ -1,0 +1,148 @@
+"""Each way to compute less gives the same outputs and the same gradients as computing everything."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from harness.clip.load import load_backbone
+from harness.clip.packing import Packing, pack_texts, put, take
+from harness.clip.speedups import Speedups
+from harness.clip.towers import CLIP, END, RAW
+from harness.registry import method_class, method_names
+
+NAMES = ["cat", "sports equipment", "asian dish", "asian dish", "bird", "thing that is rather long to say"]
+SWITCHES = [field.name for field in fields(Speedups)]
+OFF = {"cut_prompts": False, "share_prefix": False, "read_one_token": False, "prompts_at_once": 1}
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "coop": [
+        {},
+        {"class_specific": True},
+        {"class_token_position": "middle", "n_ctx": 5},
+        {"ctx_init": "a drawing of a"},
+    ],
+    "skip": [{"depth": 3}, {"depth": 5}, {"depth": 6}],
+    "maple": [{"depth": 3}, {"depth": 1, "n_ctx": 3}],
+    "finetune": [{}, {"depth": 6}],
+}
+CASES = [(name, options) for name in method_names() for options in VARIANTS.get(name, [{}])]
+
+
+def outcome(name: str, options: dict[str, Any], speedups: dict[str, Any]) -> dict[str, Tensor]:
+    """Loss, gradients and logits on training and on other classes, computed with some speed-ups switched."""
+    clip = load_backbone("clip-emoji")
+    for switch, value in speedups.items():
+        setattr(clip.speedups, switch, value)
+    cls = method_class(name)
+    torch.manual_seed(0)
+    config = cls.Config(**options)
+    template = cls.prompt_template(config, "a drawing of a {}.")
+    cache_text = speedups != OFF
+    method = cls(clip, config, clip.tokenize([template.replace("{}", n) for n in NAMES]), cache_text=cache_text)
+    pixels = torch.randn(4, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([0, 2, 5, 1])
+    with torch.no_grad():
+        x = clip.image.run(pixels, RAW, method.image_start)
+    found: dict[str, Tensor] = {}
+    trained = {key: p for key, p in method.named_parameters() if p.requires_grad}
+    if trained:
+        loss = method.loss(x, labels)
+        loss.backward()
+        found = {"loss": loss.detach(), **{f"grad {key}": p.grad for key, p in trained.items() if p.grad is not None}}
+        assert len(found) == 1 + len(trained)
+    with torch.no_grad():
+        found["logits"] = method.logits(x, method.text_features())
+        if not options.get("class_specific"):
+            method.set_classes(clip.tokenize([template.replace("{}", n) for n in ("arrow", "blue square")]))
+            found["new"] = method.logits(x, method.text_features())
+    return found
+
+
+@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize("switch", ["all", *SWITCHES])
+def test_a_speedup_changes_no_result(name: str, options: dict[str, Any], switch: str) -> None:
+    off = outcome(name, options, OFF)
+    on = outcome(name, options, {} if switch == "all" else {key: value for key, value in OFF.items() if key != switch})
+    assert on.keys() == off.keys()
+    for key, value in off.items():
+        torch.testing.assert_close(on[key], value, rtol=1e-4, atol=1e-5 * max(1.0, float(value.abs().max())), msg=key)
+
+
+def count(clip: CLIP, block: torch.nn.Module) -> list[int]:
+    """A list that grows by the number of tokens whenever the block's MLP computes."""
+    seen: list[int] = []
+    block.mlp.register_forward_hook(lambda _, x, y: seen.append(x[0].numel() // x[0].shape[-1]))
+    return seen
+
+
+def test_only_what_matters_goes_through_a_block(clip: CLIP) -> None:
+    texts = [f"a drawing of a {name}." for name in NAMES]
+    prompts = clip.tokenize(texts)
+    assert prompts.shared == 5
+    own = int((prompts.eot + 1 - 5).sum())
+    first, last = count(clip, clip.text.blocks[0]), count(clip, clip.text.blocks[-1])
+    clip.text.run(prompts.ids, shared=prompts.shared)
+    assert (first, last) == ([5 + own], [len(NAMES)])
+    last_image = count(clip, clip.image.blocks[-1])
+    clip.image.run(torch.zeros(3, 3, 48, 48))
+    assert last_image == [3]
+    clip.speedups.switch_off()
+    prompts = clip.tokenize(texts)
+    assert prompts.shared == 0
+    clip.text.run(prompts.ids, shared=prompts.shared)
+    context = clip.text.positional_embedding.shape[0]
+    assert first[1:] == last[1:] == [len(NAMES) * context]
+
+
+@given(
+    st.lists(st.integers(2, 7), min_size=1, max_size=6),
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=100)
+def test_packing_keeps_every_token_that_is_seen(eots: list[int], groups: int, shared: int, drop_padding: bool) -> None:
+    eot = torch.tensor(eots * groups)
+    x = torch.arange(len(eot) * (max(eots) + 1)).view(len(eot), -1, 1) + 1
+    for group in range(groups):  # what is shared is the same in every row of a group
+        x[group * len(eots) : (group + 1) * len(eots), :shared] = x[group * len(eots), :shared].clone()
+    packing = pack_texts(x, eot, shared, groups, drop_padding)
+    packed = packing.pack(x)
+    kept = eot + 1 if drop_padding else torch.full_like(eot, x.shape[1])
+    assert len(packed) == packing.num_shared + int((kept - packing.shared).sum())
+    padded = packing.pad_own(packed[packing.num_shared :])
+    for row, tokens in enumerate(padded):
+        seen = int(kept[row]) - packing.shared
+        assert torch.equal(tokens[:seen], x[row, packing.shared :][:seen])
+        assert not tokens[seen:].any()
+    assert torch.equal(packed[packing.place_of(eot)], x[torch.arange(len(x)), eot])
+
+
+def test_put_and_take_are_each_others_gradient() -> None:
+    places = torch.tensor([4, 0, 2])
+    x = torch.randn(5, 2, dtype=torch.float64, requires_grad=True)
+    rows = torch.randn(3, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.equal(take(x, places), x[places])
+    assert torch.equal(put(rows, places, 5)[places], rows)
+    assert torch.autograd.gradcheck(lambda x: take(x, places), (x,))
+    assert torch.autograd.gradcheck(lambda rows: put(rows, places, 5), (rows,))
+
+
+def test_packing_of_everything_is_a_reshape() -> None:
+    x = torch.randn(2, 3, 4)
+    packing = Packing(2, 3)
+    assert packing.is_everything
+    assert torch.equal(packing.pack(x), x.flatten(0, 1))
+
+
+def test_towers_with_other_blocks_are_computed_whole(clip: CLIP, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = clip.tokenize([f"a drawing of a {name}." for name in NAMES])
+    fast = clip.text.run(prompts.ids, RAW, END, shared=prompts.shared)
+    monkeypatch.setattr("harness.clip.towers.is_divisible", lambda block: False)
+    seen = count(clip, clip.text.blocks[0])
+    torch.testing.assert_close(clip.text.run(prompts.ids, RAW, END, shared=prompts.shared), fast, rtol=1e-4, atol=1e-5)
+    assert seen == [prompts.ids.numel()]

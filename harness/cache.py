@@ -6,7 +6,6 @@ once    the first epoch's pictures serve all epochs
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -14,12 +13,8 @@ from torch import Tensor
 from harness.clip.towers import CLIP, RAW, Stage
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.measure import Meter
+from harness.precision import autocast
 from harness.spec import TrainSpec
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """What a precision means for the computations inside it."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 class TrainingImages:

@@ -243,7 +243,7 @@ def print_table(runs: "pd.DataFrame") -> None:
     cells = method_table(runs)
     table = Table(title=caption(runs), title_justify="left", box=None)
     for name in cells.columns:
-        table.add_column(name, justify="left" if name in ("dataset", "method") else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in ("dataset", "method", "precision") else "right", no_wrap=True)
     for row in cells.itertuples(index=False):
         table.add_row(*row)
     # A pipe has no width of its own: give the table what it needs.

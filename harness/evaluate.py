@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.cache import autocast
 from harness.clip.towers import RAW
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.measure import Meter
+from harness.precision import autocast
 from methods.base import Method
 
 CALIBRATION_BINS = 15

@@ -24,6 +24,7 @@ from harness.data.transforms import TestTransform, TrainTransform, transform_has
 from harness.errors import UserError
 from harness.evaluate import evaluate
 from harness.measure import Meter
+from harness.precision import autocast, store_clip, store_method
 from harness.registry import method_class
 from harness.spec import EvalSpec, RunSpec
 from harness.store import RunFolder
@@ -124,7 +125,12 @@ class Run:
         self.report({"phase": "setup"})
         with meter.phase("setup"):
             clip, data, method = self._set_up()
-        meter.probe("setup", lambda: method.set_classes(method.prompts), [*method.parameters(), *method.buffers()])
+
+        def set_classes() -> None:
+            with autocast(spec.train.precision, self.device):
+                method.set_classes(method.prompts)
+
+        meter.probe("setup", set_classes, [*method.parameters(), *method.buffers()])
         self._write_sample(data)
         machine = environment.describe(self.device)
         tracker = Tracker(spec, self.folder.path, machine, lambda line: self.report({"notice": line}))
@@ -132,8 +138,6 @@ class Run:
             self.report({"phase": "setup", "tracking": "offline"})
         if trained_parameters(method):
             self._train(self._make_trainer(clip, data, method, meter), tensors, progress, tracker)
-            # What only training needs is gone before evaluation is measured.
-            method.zero_grad(set_to_none=True)
         evaluations = [self._evaluate(method, item, meter) for item in spec.evaluate]
         costs = self._costs(method, meter, progress["flops"])
         result = {
@@ -175,7 +179,8 @@ class Run:
     def _set_up(self) -> tuple[CLIP, FewShotData, Method]:
         """Load the backbone, draw the sample, build the method for the training classes."""
         spec = self.spec
-        clip = load_backbone(spec.backbone).to(self.device)
+        precision = spec.train.precision
+        clip = store_clip(load_backbone(spec.backbone), precision).to(self.device)
         data = self._few_shot_data(spec.data.dataset)
         if not data.splits.train and spec.train.epochs:
             raise UserError(f"data set '{spec.data.dataset}' is for testing only: train on another, such as emoji")
@@ -188,8 +193,9 @@ class Run:
         prompts = clip.tokenize(self._texts(spec.data.dataset, spec.data.classes))
         # Every source of chance has its own seed: what the method draws does not depend on how the backbone was made.
         torch.manual_seed(spec.seed)
-        method = cls(clip, config, prompts, cache_text=spec.train.cache != "none").to(self.device)
-        return clip, data, method
+        with autocast(precision, self.device):
+            method = cls(clip, config, prompts, cache_text=spec.train.cache != "none")
+        return clip, data, store_method(method, precision).to(self.device)
 
     def _few_shot_data(self, dataset: str) -> FewShotData:
         spec, splits = self.spec, read_dataset(dataset, self.data_root)

@@ -64,7 +64,10 @@ class TrainSpec(Section):
     warmup_lr: float = Field(1e-5, ge=0, description="learning rate of all weights during warm-up")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
     weight_decay: float = Field(5e-4, ge=0, description="weight decay, on every trained tensor")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="fp32, or bf16: autocast to bfloat16")
+    precision: Literal["fp32", "bf16", "fp16", "half"] = Field(
+        "fp32",
+        description="fp32; bf16, fp16: autocast; half: weights in float16 too, as the official code trains",
+    )
     cache: Literal["none", "fresh", "once"] = Field(
         "fresh",
         description="frozen stages: none (run at every step), fresh (once an epoch, same result), "

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from harness.cache import TrainingImages, autocast
+from harness.cache import TrainingImages
 from harness.data.sampler import BATCHES
 from harness.errors import UserError
 from harness.measure import Meter, count_flops
+from harness.precision import autocast, gradient_scaler
 from harness.spec import RunSpec
 from methods.base import Method
 
@@ -21,6 +22,7 @@ log = logging.getLogger("skipbench")
 # With fewer shots Skip Tuning's authors mix classes in a batch.
 SAME_CLASS_SHOTS = 4
 MOMENTUM = "momentum."
+LOSS_SCALE = "loss_scale"
 IMAGE_GROUP = "image"
 
 
@@ -75,7 +77,12 @@ def load_trained_state(method: Method, state: dict[str, Tensor]) -> None:
 
 
 def build_optimizer(
-    method: Method, lr: float, lr_image: float | None, momentum: float, weight_decay: float
+    method: Method,
+    lr: float,
+    lr_image: float | None = None,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    precision: str = "fp32",
 ) -> torch.optim.SGD:
     """SGD over what trains, the image tower's own weights in a group of their own.
 
@@ -85,17 +92,41 @@ def build_optimizer(
         lr_image: learning rate of the image tower's own weights; None: lr.
         momentum: of SGD.
         weight_decay: on every tensor.
+        precision: of training.
     """
     in_image_tower = {id(parameter) for parameter in method.clip.image.parameters()}
     groups: dict[str, list[nn.Parameter]] = {IMAGE_GROUP: [], "other": []}
     for parameter in trained_parameters(method).values():
         groups[IMAGE_GROUP if id(parameter) in in_image_tower else "other"].append(parameter)
     rates = {IMAGE_GROUP: lr if lr_image is None else lr_image, "other": lr}
+    # Fused is faster and needs no scratch memory. But on half weights the reference rounds after every term, and when a
+    # loss scale lets it skip its first step, torch's fused SGD goes on from a momentum that nobody has set.
+    fused = precision in ("fp32", "bf16")
     return torch.optim.SGD(
         [{"params": params, "lr": rates[name], "name": name} for name, params in groups.items() if params],
         momentum=momentum,
         weight_decay=weight_decay,
+        fused=fused,
     )
+
+
+def training_step(
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    x: Tensor,
+    labels: Tensor,
+    precision: str,
+) -> Tensor:
+    """One step on a batch of images at the method's stage with labels (B,); the loss, a scalar."""
+    with autocast(precision, x.device):
+        loss = method.loss(x, labels)
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    # Gradients have no place beside the next step's activations.
+    optimizer.zero_grad(set_to_none=True)
+    return loss.detach()
 
 
 class Trainer:
@@ -115,29 +146,40 @@ class Trainer:
         self.meter = meter
         self.flops: dict[str, float] = {}
         self.optimizer = self._new_optimizer()
+        self.scaler = self._new_scaler()
 
     def _new_optimizer(self) -> torch.optim.SGD:
         recipe = self.spec.train
-        return build_optimizer(self.method, recipe.lr, recipe.lr_image, recipe.momentum, recipe.weight_decay)
+        return build_optimizer(
+            self.method, recipe.lr, recipe.lr_image, recipe.momentum, recipe.weight_decay, recipe.precision
+        )
+
+    def _new_scaler(self) -> torch.amp.GradScaler:
+        return gradient_scaler(self.spec.train.precision, self.method.clip.device)
 
     def state(self) -> dict[str, Tensor]:
-        """Trained tensors and momentum."""
+        """Trained tensors, momentum and, for fp16, the loss scale and how many steps it has lasted."""
         names = {id(parameter): name for name, parameter in trained_parameters(self.method).items()}
         momentum = {
             MOMENTUM + names[id(parameter)]: values["momentum_buffer"]
             for parameter, values in self.optimizer.state.items()
             if values.get("momentum_buffer") is not None
         }
-        return {**trained_state(self.method), **momentum}
+        scale = {LOSS_SCALE: torch.tensor([self.scaler.get_scale(), self.scaler._get_growth_tracker()])}
+        return {**trained_state(self.method), **momentum, **(scale if self.scaler.is_enabled() else {})}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from what `state` gave."""
-        weights = {name: value for name, value in state.items() if not name.startswith(MOMENTUM)}
+        weights = {name: value for name, value in state.items() if not name.startswith((MOMENTUM, LOSS_SCALE))}
         load_trained_state(self.method, weights)
         for name, parameter in trained_parameters(self.method).items():
             if MOMENTUM + name in state:
                 momentum = state[MOMENTUM + name].to(parameter.device)
                 self.optimizer.state[parameter]["momentum_buffer"] = momentum
+        if LOSS_SCALE in state:
+            scale, growth_tracker = state[LOSS_SCALE].tolist()
+            saved = {"scale": scale, "_growth_tracker": int(growth_tracker)}
+            self.scaler.load_state_dict({**self.scaler.state_dict(), **saved})
 
     def draw_batches(self, epoch: int) -> list[list[int]]:
         """Which pictures form the batches of an epoch: decided by seed and epoch alone.
@@ -168,8 +210,6 @@ class Trainer:
         self._set_lr(epoch)
         torch.manual_seed(random.Random(f"epoch/{self.spec.seed}/{epoch}").getrandbits(63))
         before = self.meter.phases["cache"].seconds, self.meter.phases["train"].seconds
-        # The last step's gradients have no place beside the cache's batches.
-        self.optimizer.zero_grad(set_to_none=True)
         self.images.prepare(epoch)
         if not self.flops:
             self._probe(epoch, batches[0])
@@ -177,7 +217,7 @@ class Trainer:
         total = torch.zeros((), device=self.method.clip.device)
         with self.meter.phase("train", images=images):
             for x, labels in self.images.batches(epoch, batches):
-                total += self._step(self.optimizer, x, labels)
+                total += self._step(self.optimizer, self.scaler, x, labels)
         loss = total.item() / len(batches)
         lr, lr_image = self._rates(epoch)
         if not math.isfinite(loss):
@@ -206,13 +246,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr_image if group["name"] == IMAGE_GROUP else lr
 
-    def _step(self, optimizer: torch.optim.Optimizer, x: Tensor, labels: Tensor) -> Tensor:
-        with autocast(self.spec.train.precision, x.device):
-            loss = self.method.loss(x, labels)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
+    def _step(
+        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, x: Tensor, labels: Tensor
+    ) -> Tensor:
+        return training_step(self.method, optimizer, scaler, x, labels, self.spec.train.precision)
 
     def _probe(self, epoch: int, batch: list[int]) -> None:
         """Measure memory and operations in steps of their own, then put everything back.
@@ -220,18 +257,17 @@ class Trainer:
         Two steps: from the second on the momentum is there, as in all that follow.
         """
         saved = {name: value.detach().clone() for name, value in trained_state(self.method).items()}
-        optimizer = self._new_optimizer()
+        optimizer, scaler = self._new_optimizer(), self._new_scaler()
 
         def steps() -> None:
             for _ in range(2):
                 for x, labels in self.images.batches(epoch, [batch]):
-                    self._step(optimizer, x, labels)
+                    self._step(optimizer, scaler, x, labels)
 
         device = self.method.clip.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             self.meter.probe("train", steps, self.resident())
             train_flops = count_flops(steps) / (2 * len(batch))
-        optimizer.zero_grad(set_to_none=True)
         load_trained_state(self.method, saved)
         momentum = [value for values in optimizer.state.values() for value in values.values() if value is not None]
         self.flops = {"train": train_flops, "cache": self._probe_cache(epoch, momentum)}

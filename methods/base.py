@@ -48,6 +48,9 @@ class Method(nn.Module):
     trains: ClassVar[bool] = True
     """Whether there is anything to train; a method that has nothing is evaluated once, whatever seed and recipe."""
 
+    stays_fp32: ClassVar[tuple[str, ...]] = ()
+    """First parts of the names of parameters that the authors keep in float32 when they train in half precision."""
+
     official: ClassVar[Official | None] = None
 
     class Config(BaseModel):
@@ -114,8 +117,21 @@ class Method(nn.Module):
         return self.clip.image.run(x, self.image_start, END)
 
     def similarity_logits(self, image: Tensor, text: Tensor) -> Tensor:
-        """CLIP's logits (B, C): logit scale times cosine similarity of image (B, E) and text (C, E) embeddings."""
-        return self.clip.logit_scale.exp() * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
+        """CLIP's logits (B, C): logit scale times cosine similarity of image and text embeddings.
+
+        Under autocast they are taken in float32: logits reach 100, and bfloat16 has 8 bits.
+
+        Args:
+            image: embeddings (B, E).
+            text: embeddings (C, E), or (B, C, E) where each image has texts of its own.
+        """
+        device = image.device.type
+        if torch.is_autocast_enabled(device):
+            image, text = image.float(), text.float()
+        with torch.autocast(device, enabled=False):
+            image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+            cosine = image @ text.T if text.dim() == 2 else (text @ image[:, :, None]).squeeze(2)
+            return self.clip.logit_scale.exp() * cosine
 
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
         """Logits (B, C) of images at `image_start`, given the `text_features()` of the classes."""

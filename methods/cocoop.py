@@ -56,5 +56,4 @@ class CoCoOp(Method):
         eot = self.prompts.eot.repeat(len(image))
         tokens = self.clip.text.add_positions(pairs)
         text = self.clip.text.run(tokens, 0, END, eot, shared=self.prompts.shared, groups=len(image))
-        text = F.normalize(text.view(len(image), len(words), -1), dim=-1)
-        return self.clip.logit_scale.exp() * torch.einsum("be,bce->bc", image, text)
+        return self.similarity_logits(image, text.view(len(image), len(words), -1))

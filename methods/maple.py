@@ -23,6 +23,8 @@ class MaPLe(Method):
         tensors={"prompt_learner.": ""},
     )
 
+    stays_fp32 = ("compound_prompts_text.", "compound_prompt_projections.")
+
     class Config(Method.Config):
         n_ctx: int = Field(2, ge=1, description="number of context tokens")
         ctx_init: str | None = Field("a photo of a", description="words to start from, if n_ctx <= 4; null: random")
@@ -75,6 +77,6 @@ class MaPLe(Method):
             if not 0 < block < self.config.depth:
                 return x
             deep = self.compound_prompt_projections[block - 1](self.compound_prompts_text[block - 1])
-            return torch.cat([x[:, : -len(deep)], deep.expand(len(x), -1, -1)], dim=1)
+            return torch.cat([x[:, : -len(deep)], deep.to(x.dtype).expand(len(x), -1, -1)], dim=1)
 
         return self.clip.image.run(x, 0, END, before_block=prompt_block)

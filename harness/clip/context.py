@@ -36,5 +36,5 @@ def initial_context(clip: CLIP, n_ctx: int, ctx_init: str | None) -> Tensor:
 
 def put_context(words: Tensor, ctx: Tensor) -> Tensor:
     """Word embeddings (..., T, width) with the vectors (..., n, width) in place of those behind the start of text."""
-    ctx = ctx.expand(*words.shape[:-2], *ctx.shape[-2:])
+    ctx = ctx.to(words.dtype).expand(*words.shape[:-2], *ctx.shape[-2:])
     return torch.cat([words[..., :1, :], ctx, words[..., 1 + ctx.shape[-2] :, :]], dim=-2)

@@ -188,7 +188,7 @@ class ImageTower(Tower):
         return [*self.ln_post.parameters(), self.proj]
 
     def embed(self, x: Tensor) -> Tensor:
-        patches = self.conv1(x).flatten(2).permute(0, 2, 1)
+        patches = self.conv1(x.to(self.conv1.weight.dtype)).flatten(2).permute(0, 2, 1)
         class_token = self.class_embedding.to(patches.dtype).expand(len(x), 1, -1)
         tokens = torch.cat([class_token, patches], dim=1) + self.positional_embedding.to(patches.dtype)
         return self.ln_pre(tokens)
@@ -222,7 +222,8 @@ class TextTower(Tower):
 
     def add_positions(self, words: Tensor) -> Tensor:
         """Word embeddings (B, T, width) -> tokens at stage 0."""
-        return words + self.positional_embedding[: words.shape[1]]
+        dtype = self.text_projection.dtype
+        return words.to(dtype) + self.positional_embedding[: words.shape[1]].to(dtype)
 
     def embed(self, x: Tensor) -> Tensor:
         return self.add_positions(self.token_embedding(x))

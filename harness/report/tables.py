@@ -7,7 +7,7 @@ import pandas as pd
 
 from harness.measure import MIB
 
-KEYS = ["dataset", "shots", "method"]
+KEYS = ["dataset", "shots", "method", "precision"]
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
         runs: finished runs of one protocol, as `results_frame` gives them.
 
     Returns:
-        Text cells, a row for every data set, shots and method, in the order in which they came; of data set and
-        shots only what differs.
+        Text cells, a row for every data set, shots, method and precision, in the order in which they came; of data
+        set and shots only what differs.
     """
     columns = [*accuracy_columns(runs), *COST_COLUMNS]
     rows = []
@@ -133,6 +133,6 @@ def footnote(runs: pd.DataFrame) -> str:
     memory = "exact peak of live tensor bytes" if on_cpu else "allocator peak"
     return (
         "Accuracy in percent, mean ± sample std over seeds; H of the means. "
-        f"Backbone {listed('backbone')}, {listed('precision')}, recipe {listed('recipe')}, device {listed('device')}. "
+        f"Backbone {listed('backbone')}, recipe {listed('recipe')}, device {listed('device')}. "
         f"MiB: {memory}, in training and in the whole run; train s is without cache s."
     )

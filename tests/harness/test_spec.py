@@ -127,7 +127,7 @@ def test_a_rate_in_scientific_notation_without_a_point_is_a_number() -> None:
         ({"train": {"momentum": 1}}, ["train.momentum=1", "less than 1"]),
         ({"data": {"shots": 0}}, ["data.shots=0", "greater than or equal to 1"]),
         ({"skip": {"lambda": 0}}, ["skip.lambda=0", "greater than 0"]),
-        ({"train": {"precision": "fp16"}}, ["train.precision='fp16'", "'fp32' or 'bf16'"]),
+        ({"train": {"precision": "fp64"}}, ["train.precision='fp64'", "'fp16' or 'half'"]),
         ({"data": {"crop_scale": [0.9, 0.5]}}, ["data.crop_scale=[0.9, 0.5]", "0 < smallest <= largest <= 1"]),
         ({"data": {"templates": "a photo"}}, ["data.templates='a photo'", "a template with {}"]),
         ({"evaluate": []}, ["evaluate=[]", "at least 1"]),
@@ -222,7 +222,7 @@ def test_the_id_does_not_depend_on_the_order_of_keys() -> None:
     lr=st.floats(0, 1),
     lambda_=st.floats(1e-6, 10),
     low=st.floats(0.01, 1),
-    precision=st.sampled_from(["fp32", "bf16"]),
+    precision=st.sampled_from(["fp32", "bf16", "fp16", "half"]),
     lr_image=st.none() | st.floats(0, 1),
     template=st.sampled_from(["zeroshot", "finetune", "a 'photo': of {}, #1", "ein Bild, {} - groß"]),
 )

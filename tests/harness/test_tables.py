@@ -161,5 +161,12 @@ def test_caption_and_footnote_name_what_the_runs_share() -> None:
     assert caption(runs) == "base_to_new, emoji, 16 shots"
     assert caption(runs.assign(shots=[1, 2, 4, 8, 16, 16, 16])) == "base_to_new, emoji"
     note = footnote(runs.assign(recipe=["official"] * 3 + ["mine"] * 4))
-    for part in ("clip-emoji", "fp32", "mine, official", "cpu", "sample std", "H of the means"):
+    for part in ("clip-emoji", "mine, official", "cpu", "sample std", "H of the means"):
         assert part in note
+
+
+def test_precisions_are_rows_of_their_own() -> None:
+    runs = make_runs({("emoji", "skip"): [(80.0, 60.0), (70.0, 50.0), (90.0, 40.0)]})
+    runs["precision"] = ["fp32", "half", "half"]
+    table = method_table(runs)
+    assert table[["method", "precision", "seeds"]].values.tolist() == [["skip", "fp32", "1"], ["skip", "half", "2"]]

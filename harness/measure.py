@@ -73,6 +73,22 @@ def peak_tensor_bytes(work: Callable[[], object], resident: Iterable[Tensor] = (
     return watch.peak
 
 
+def peak_bytes(work: Callable[[], object], resident: Iterable[Tensor], device: torch.device) -> int:
+    """Peak memory while `work` runs: live tensor bytes on a CPU, exact; the allocator's on a GPU."""
+    if device.type != "cuda":
+        return peak_tensor_bytes(work, resident)
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    work()
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device)
+
+
+def storage_bytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes of all storages behind some tensors, each counted once."""
+    return LiveBytes(tensors).live
+
+
 def count_flops(work: Callable[[], object]) -> int:
     """Floating point operations (2 a multiply-add) of the matrix products, convolutions and attentions in `work`."""
     with FlopCounterMode(display=False) as counter:

@@ -4,12 +4,15 @@ Behind the last block one token of each row is read, so there only the keys and 
 texts, less still is needed (`packing.py`).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from harness.clip.packing import Packing, take
 
@@ -19,7 +22,9 @@ def is_divisible(block: nn.Module) -> bool:
     return isinstance(block, ResidualAttentionBlock) and isinstance(block.attn, nn.MultiheadAttention)
 
 
-def run_packed(block: Any, x: Tensor, packing: Packing, mask: Tensor | None, read: Tensor | None = None) -> Tensor:
+def run_packed(
+    block: Any, x: Tensor, packing: Packing, mask: Tensor | None, recompute: bool = False, read: Tensor | None = None
+) -> Tensor:
     """Output of a block for packed tokens, or for the one token of each row that is read.
 
     Args:
@@ -27,20 +32,56 @@ def run_packed(block: Any, x: Tensor, packing: Packing, mask: Tensor | None, rea
         x: packed tokens (N, width).
         packing: what they are.
         mask: additive causal mask (T, T); None: every token sees every other.
+        recompute: do not keep outputs of LayerNorms and of the activation for the backward pass.
         read: the position (B,) of each row's only token whose output is wanted; None: all.
 
     Returns:
         (N, width), or (B, width) if one token a row is read.
     """
-    attention, normed = block.attn, block.ln_1(x)
-    if read is None:
-        mixed = attend_all(attention, normed, packing, mask)
-    else:
-        places = packing.place_of(read)
-        mixed = attend_one(attention, normed, packing, read if mask is not None else None, places)
-        x = take(x, places)
+    attention, mlp = block.attn, block.mlp
+    with forgetting(block.ln_1, x, recompute) as normed:
+        if read is None:
+            mixed = attend_all(attention, normed, packing, mask)
+        else:
+            places = packing.place_of(read)
+            mixed = attend_one(attention, normed, packing, read if mask is not None else None, places)
+            x = take(x, places)
     x = x + block.ls_1(attention.out_proj(mixed))
-    return x + block.ls_2(block.mlp(block.ln_2(x)))
+    with forgetting(block.ln_2, x, recompute) as normed:
+        hidden = mlp.c_fc(normed)
+    with forgetting(mlp.gelu, hidden, recompute) as activated:
+        return x + block.ls_2(mlp.c_proj(activated))
+
+
+@contextmanager
+def forgetting(layer: nn.Module, x: Tensor, recompute: bool) -> Iterator[Tensor]:
+    """Output of a cheap layer, which what is computed inside does not keep for its backward pass but computes again.
+
+    Only what is the output itself (or a view with all of it) is recognised; anything else is kept as usual.
+    """
+    if not (recompute and torch.is_grad_enabled()):
+        yield layer(x)
+        return
+    output = checkpoint(layer, x, use_reentrant=False, preserve_rng_state=False) if keeps_more(layer) else layer(x)
+    place, size, device = output.data_ptr(), output.numel(), x.device.type
+    autocast, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+
+    def pack(kept: Tensor) -> Tensor | tuple[torch.Size, tuple[int, ...]]:
+        return (kept.shape, kept.stride()) if kept.data_ptr() == place and kept.numel() == size else kept
+
+    def unpack(kept: Tensor | tuple[torch.Size, tuple[int, ...]]) -> Tensor:
+        if isinstance(kept, Tensor):
+            return kept
+        with torch.autocast(device, dtype, enabled=autocast):
+            return layer(x).as_strided(*kept)
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        yield output
+
+
+def keeps_more(layer: nn.Module) -> bool:
+    """Whether a layer is made of several operations, such as QuickGELU, each of which keeps tensors of its own."""
+    return not isinstance(layer, nn.LayerNorm | nn.GELU)
 
 
 def attend_all(attention: nn.MultiheadAttention, normed: Tensor, packing: Packing, mask: Tensor | None) -> Tensor:

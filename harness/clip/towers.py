@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from harness.clip.blocks import is_divisible, run_packed
 from harness.clip.packing import Packing, pack_texts
 from harness.clip.prompts import Prompts, Tokenizer, end_of_text, tokenize
-from harness.clip.speedups import Speedups
+from harness.clip.speedups import NO_SPEEDUPS, Speedups
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -135,6 +135,10 @@ class Tower(nn.Module):
         first = max(start, 0)
         if stop == END:
             return self.project(self._run_to_read(x, first, eot, before_block, shared, groups))
+        return self._run_whole(x, first, stop, before_block)
+
+    def _run_whole(self, x: Tensor, first: int, stop: int, before_block: BlockHook | None) -> Tensor:
+        """All tokens that enter block `first` -> all that enter block `stop`."""
         mask = self.attention_mask(x.shape[1])
         for block in range(first, stop):
             x = before_block(block, x) if before_block else x
@@ -144,31 +148,31 @@ class Tower(nn.Module):
     def _run_to_read(
         self, x: Tensor, first: int, eot: Tensor | None, before_block: BlockHook | None, shared: int, groups: int
     ) -> Tensor:
-        """Tokens that enter block `first` -> the tokens (B, width) that are read behind the last block."""
-        read, mask, last = self.read_positions(x, eot), self.attention_mask(x.shape[1]), self.num_blocks - 1
+        """All tokens that enter block `first` -> the tokens (B, width) that are read behind the last block."""
+        read, on = self.read_positions(x, eot), self.speedups
         packing = Packing(*x.shape[:2])
-        if first <= last and all(map(is_divisible, self.blocks)):
-            packing = self.packing(x, eot, shared, groups)
-            if before_block and not packing.shared:
-                packing = Packing(*x.shape[:2])
-        x = x if packing.is_everything else packing.pack(x)
-        for block in range(first, last + 1):
-            if before_block:
-                x = self._hook(before_block, block, x, packing)
-            if block == last and self.speedups.read_one_token and is_divisible(self.blocks[block]):
-                return run_packed(self.blocks[block], x.view(-1, x.shape[-1]), packing, mask, read)
-            if packing.is_everything:
-                x = self.blocks[block](x, attn_mask=mask)
-            else:
-                x = run_packed(self.blocks[block], x, packing, mask)
-        return x.reshape(-1, x.shape[-1])[packing.place_of(read)]
+        if not all(map(is_divisible, self.blocks)) or on == NO_SPEEDUPS:
+            x = self._run_whole(x, first, self.num_blocks, before_block)
+            return x[torch.arange(len(x), device=x.device), read]
+        wanted = self.packing(x, eot, shared, groups)
+        # A hook gets whole rows, or what is shared.
+        packing = wanted if wanted.shared or not before_block else packing
+        mask = self.attention_mask(x.shape[1])
+        x = packing.pack(x)
+        for block in range(first, self.num_blocks):
+            x = _hooked(before_block, block, x, packing) if before_block else x
+            if block == self.num_blocks - 1 and on.read_one_token:
+                return run_packed(self.blocks[block], x, packing, mask, on.recompute_cheap, read)
+            x = run_packed(self.blocks[block], x, packing, mask, on.recompute_cheap)
+        return x[packing.place_of(read)]
 
-    @staticmethod
-    def _hook(before_block: BlockHook, block: int, x: Tensor, packing: Packing) -> Tensor:
-        if packing.is_everything:
-            return before_block(block, x)
-        leading = x[: packing.num_shared].view(packing.groups, packing.shared, -1)
-        return torch.cat([before_block(block, leading).flatten(0, 1), x[packing.num_shared :]])
+
+def _hooked(before_block: BlockHook, block: int, x: Tensor, packing: Packing) -> Tensor:
+    """Packed tokens behind a hook, which gets whole rows (B, T, width) or, where tokens are shared, only those."""
+    if not packing.shared:
+        return before_block(block, x.view(packing.rows, packing.length, -1)).flatten(0, 1)
+    leading = x[: packing.num_shared].view(packing.groups, packing.shared, -1)
+    return torch.cat([before_block(block, leading).flatten(0, 1), x[packing.num_shared :]])
 
 
 class ImageTower(Tower):

@@ -48,7 +48,7 @@ def test_bench_ends_with_a_table(benched: tuple[Path, subprocess.CompletedProces
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     header = next(line for line in lines if "method" in line and "H" in line)
-    assert header.split()[:5] == ["method", "seeds", "base", "new", "H"]
+    assert header.split()[:6] == ["method", "precision", "seeds", "base", "new", "H"]
     for title in ("train s", "cache s", "train img/s", "train MiB", "run MiB"):
         assert title in header
     (zeroshot,) = (line for line in lines if line.split()[:1] == ["zeroshot"])
@@ -57,7 +57,7 @@ def test_bench_ends_with_a_table(benched: tuple[Path, subprocess.CompletedProces
     assert set(found) == {"zeroshot-emoji-4shot-seed1", "skip-emoji-4shot-seed1", "skip-emoji-4shot-seed2"}
     base = [found[f"skip-emoji-4shot-seed{seed}"]["evaluations"][0]["accuracy"] for seed in (1, 2)]
     spread = abs(base[0] - base[1]) / 2**0.5
-    assert skip.split()[1:5] == ["2", f"{sum(base) / 2:.1f}", "±", f"{spread:.1f}"]
+    assert skip.split()[1:6] == ["fp32", "2", f"{sum(base) / 2:.1f}", "±", f"{spread:.1f}"]
     assert "±" not in zeroshot
     assert f"Results: {results}/runs/" in done.stdout
     assert "W&B: 3 offline runs" in done.stdout

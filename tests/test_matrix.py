@@ -1,0 +1,226 @@
+"""Every method in every precision, cache mode and number of shots, on a tiny model; one clear line for bad options."""
+
+import copy
+import json
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from harness.cli import main
+from harness.clip.load import build, bundled, load_backbone
+from harness.clip.towers import CLIP, RAW
+from harness.data.loader import read_picture
+from harness.measure import Meter
+from harness.plan import EXPERIMENTS, expand, load_experiment
+from harness.precision import autocast
+from harness.registry import method_class, method_names
+from harness.run import Run
+from harness.spec import RunSpec, TrainSpec, parse_overrides
+from harness.train import EpochRecord, Trainer, trained_state
+from methods.base import Method
+
+TRAINABLE = [name for name in method_names() if method_class(name).trains]
+PRECISIONS = get_args(TrainSpec.model_fields["precision"].annotation)
+CACHES = get_args(TrainSpec.model_fields["cache"].annotation)
+SHOTS = (1, 2, 4, 8, 16)
+OPTIONS = {
+    "coop": ["coop.n_ctx=4"],
+    "finetune": ["finetune.depth=1"],
+    "maple": ["maple.depth=2"],
+    "skip": ["skip.depth=1"],
+}
+CLASSES, NUM_CLASSES = "base.base.base.base", 3
+OTHERS, NUM_OTHERS = "new.new.new", 5
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoint of a CLIP with random weights: two narrow blocks in each tower, pictures of 16 pixels."""
+    folder, embedded = tmp_path_factory.mktemp("tiny"), bundled()["clip-emoji"]
+    config = json.loads(embedded.with_suffix(".json").read_text())
+    config["embed_dim"] = 32
+    config["vision_cfg"].update(layers=2, width=32, head_width=16, image_size=16)
+    config["text_cfg"].update(layers=2, width=32, heads=2)
+    torch.manual_seed(0)
+    checkpoint = folder / "tiny.safetensors"
+    save_file({name: value.contiguous() for name, value in build(config).state_dict().items()}, checkpoint)
+    checkpoint.with_suffix(".json").write_text(json.dumps(config))
+    shutil.copy(embedded.parent / config["text_cfg"]["tokenizer_kwargs"]["bpe_path"], folder)
+    return checkpoint
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(tiny: Path) -> Iterator[None]:
+    """Read the tiny model and every picture once, and compute on one core: there is too little to share."""
+    original = load_backbone(str(tiny))
+
+    def load(text: str) -> CLIP:
+        assert text == str(tiny)
+        return copy.deepcopy(original, {id(original.tokenizer): original.tokenizer})
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.run.load_backbone", load)
+        patch.setattr("harness.data.loader.read_picture", cache(read_picture))
+        yield
+    torch.set_num_threads(threads)
+
+
+def tiny_spec(backbone: Path, method: str, precision: str, cache_mode: str, shots: int) -> RunSpec:
+    """Spec of two epochs: at most three steps each, in batches of one class where the recipe asks for that."""
+    grid = {"methods": [method], "seeds": [1], "shots": [shots], "backbone": str(backbone), "recipe": "official"}
+    overrides = [
+        "train.epochs=2",
+        "train.warmup_epochs=0",
+        "train.lr=0.01",
+        "train.lr_image=null",
+        f"train.batch_size={max(NUM_CLASSES, shots)}",
+        f"train.precision={precision}",
+        f"train.cache={cache_mode}",
+        f"data.classes={CLASSES}",
+        "runtime.device=cpu",
+        *OPTIONS.get(method, []),
+    ]
+    experiment = load_experiment(EXPERIMENTS / "bench.yaml", grid)
+    return expand(experiment, parse_overrides(overrides))[0]
+
+
+def make_trainer(spec: RunSpec) -> tuple[Run, Trainer]:
+    """What a run makes of its spec, without a folder."""
+    run = Run(spec, Path("nowhere"))
+    clip, data, method = run._set_up()
+    return run, run._make_trainer(clip, data, method, Meter(run.device))
+
+
+@torch.no_grad()
+def logits_of_others(run: Run, method: Method) -> Tensor:
+    """Logits of three pictures among other classes, as evaluation takes them."""
+    clip = method.clip
+    pixels = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with autocast(run.spec.train.precision, run.device):
+        method.set_classes(clip.tokenize(run._texts("emoji", OTHERS)))
+        return method.logits(clip.image.run(pixels, RAW, method.image_start), method.text_features())
+
+
+@pytest.mark.parametrize("shots", SHOTS, ids="{}shot".format)
+@pytest.mark.parametrize("cache_mode", CACHES)
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("method", TRAINABLE)
+def test_every_combination_trains_and_takes_other_classes(
+    method: str, precision: str, cache_mode: str, shots: int, tiny: Path
+) -> None:
+    run, trainer = make_trainer(tiny_spec(tiny, method, precision, cache_mode, shots))
+    trained = trainer.method
+    assert len(trained.prompts) == NUM_CLASSES
+    if shots > 1:
+        # As in a run that goes on: measuring memory and operations takes longer than all that follows.
+        trainer.flops = {"train": 1.0, "cache": 0.0}
+    before = {name: value.detach().clone() for name, value in trained_state(trained).items()}
+    records: list[EpochRecord] = []
+    trainer.train(0, records.append)
+    assert [record.steps for record in records] == [min(shots, 3)] * 2
+    assert all(math.isfinite(record.loss) and record.loss > 0 for record in records)
+    after = trained_state(trained)
+    assert all(bool(value.isfinite().all()) for value in after.values())
+    assert any(not torch.equal(before[name], value) for name, value in after.items() if value.requires_grad)
+    # MaPLe trains from stage 0, which is not kept.
+    fills = 0 if method == "maple" else {"none": 0, "fresh": 2, "once": 1}[cache_mode]
+    assert trainer.meter.phases["cache"].images == fills * NUM_CLASSES * shots
+    logits = logits_of_others(run, trained)
+    assert logits.shape == (3, NUM_OTHERS)
+    assert logits.isfinite().all()
+    assert logits.std() > 0
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_zeroshot_gives_logits_in_every_precision(precision: str, tiny: Path) -> None:
+    logits = {}
+    for kind in ("fp32", precision):
+        run = Run(tiny_spec(tiny, "zeroshot", kind, "fresh", 1), Path("nowhere"))
+        _, _, method = run._set_up()
+        assert not any(parameter.requires_grad for parameter in method.parameters())
+        logits[kind] = logits_of_others(run, method).float()
+    assert logits[precision].shape == (3, NUM_OTHERS)
+    # bfloat16 keeps 8 bits of embeddings whose cosines are multiplied by 14.
+    torch.testing.assert_close(logits[precision], logits["fp32"], rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize("shots", SHOTS, ids="{}shot".format)
+def test_skip_draws_batches_of_one_class_from_four_shots_on(shots: int, tiny: Path) -> None:
+    spec = tiny_spec(tiny, "skip", "fp32", "fresh", shots)
+    assert spec.train.batches == "same_class"
+    _, trainer = make_trainer(spec)
+    labels = trainer.images.pictures.labels.tolist()
+    drawn = [[labels[position] for position in batch] for batch in trainer.draw_batches(0)]
+    classes = {len(set(batch)) for batch in drawn}
+    if shots >= 4:
+        assert classes == {1}
+        assert {batch[0] for batch in drawn} == set(range(NUM_CLASSES))
+    else:
+        assert max(classes) > 1
+
+
+def told(words: list[str], patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:
+    """Exit code, standard output and standard error of a command, in this process."""
+    patch.setattr(sys, "argv", ["skipbench", *words])
+    patch.setenv("SKIPBENCH_DEBUG", "")
+    patch.setenv("HF_HUB_OFFLINE", "1")  # the command sets them; so they are put back
+    with pytest.raises(SystemExit) as left:
+        main()
+    return left.value.code, *capsys.readouterr()
+
+
+BAD_OPTIONS = {
+    "skip train.precision=fp64": "train.precision='fp64': input should be 'fp32', 'bf16', 'fp16' or 'half'",
+    "skip train.cache=always": "train.cache='always': input should be 'none', 'fresh' or 'once'",
+    "skip train.batches=one_class": "train.batches='one_class': input should be 'random' or 'same_class'",
+    "skip skip.depth=7": "skip.depth=7 is beyond a backbone of 6 blocks in each tower: choose 0 to 6",
+    "finetune finetune.depth=7": "finetune.depth=7 is beyond a backbone of 6 blocks in each tower: choose 0 to 6",
+    "maple maple.depth=7": "maple.depth=7 is beyond a backbone of 6 blocks in each tower: choose 0 to 6",
+    "maple maple.depth=0": "maple.depth=0: input should be greater than or equal to 1",
+    "skip skip.lambda=0": "skip.lambda=0: input should be greater than 0",
+    "coop coop.class_token_position=behind": (
+        "coop.class_token_position='behind': input should be 'end', 'middle' or 'front'"
+    ),
+    "coop coop.nctx=4": "unknown key 'coop.nctx'. Did you mean 'n_ctx'?",
+    "cocoop cocoop.n_ctx=0": "cocoop.n_ctx=0: input should be greater than or equal to 1",
+    "clip_adapter clip_adapter.residual_ratio=2": (
+        "clip_adapter.residual_ratio=2: input should be less than or equal to 1"
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), BAD_OPTIONS.items(), ids=BAD_OPTIONS)
+def test_a_bad_option_is_one_line_that_names_it(
+    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results"
+    code, out, err = told(["bench", *words.split(), "--results", str(results)], monkeypatch, capsys)
+    assert code == 2
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(f"error: {message}")
+    assert not results.exists()
+
+
+def test_class_specific_context_is_refused_new_classes_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["train.epochs=1", "train.batch_size=4", "--shots", "1", "--seeds", "1", "--results", str(tmp_path)]
+    code, out, err = told(["bench", "coop", "coop.class_specific=true", *few], monkeypatch, capsys)
+    assert code == 1
+    assert "Traceback" not in out + err
+    (line,) = err.splitlines()
+    assert line.startswith("error: coop-emoji-1shot-seed1: coop: class-specific context of 23 classes")
+    assert "cannot be used for 22 others" in line
+    assert not list(tmp_path.glob("runs/*/result.json"))

@@ -6,7 +6,7 @@ VENV ?= .venv
 RESULTS ?= results
 SKIPBENCH = $(VENV)/bin/skipbench
 
-# bench: empty means what experiments/bench.yaml says.
+# bench, speed: empty means what experiments/bench.yaml, experiments/speed.yaml say.
 METHOD ?=
 DATASET ?=
 BACKBONE ?=
@@ -15,15 +15,20 @@ SEEDS ?=
 PROTOCOL ?=
 RECIPE ?=
 EXPERIMENT ?=
+CLASSES ?=
+BATCH ?=
+PRECISION ?=
 ARGS ?=
 
 option = $(if $($(1)),$(2) "$($(1))")
 
-.PHONY: help setup bench list test lint clean
+.PHONY: help setup bench speed list test lint clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
 	@echo "     DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= RECIPE= EXPERIMENT= RESULTS= ARGS=\"skip.depth=4 train.epochs=10\""
+	@echo "make speed                  every method with our speed-ups and without, side by side"
+	@echo "     METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= RESULTS= ARGS=\"coop.n_ctx=8 --brief\""
 	@echo "make test                   lint, type check and tests"
 	@echo "make list                   methods, data sets, backbones, protocols, recipes"
 	@echo "make setup                  only install, into $(VENV)"
@@ -48,6 +53,10 @@ bench: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= SHOTS= SEEDS= PROTOCO
 	@$(SKIPBENCH) bench $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
 	  $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
 	  $(call option,RECIPE,--recipe) $(call option,EXPERIMENT,--experiment) --results "$(RESULTS)" $(ARGS)
+
+speed: $(VENV)/installed ## METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= ARGS=
+	@$(SKIPBENCH) speed $(METHOD) $(call option,BACKBONE,--backbone) $(call option,CLASSES,--classes) \
+	  $(call option,BATCH,--batch) $(call option,PRECISION,--precision) --results "$(RESULTS)" $(ARGS)
 
 list: $(VENV)/installed ## what can be named
 	@$(SKIPBENCH) list

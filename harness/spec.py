@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from harness.errors import UserError, nearest
 
+Precision = Literal["fp32", "bf16", "fp16", "half"]
 Settings = dict[str, Any]
 """Nested settings as they stand in YAML: {"train": {"epochs": 10}}."""
 
@@ -64,7 +65,7 @@ class TrainSpec(Section):
     warmup_lr: float = Field(1e-5, ge=0, description="learning rate of all weights during warm-up")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
     weight_decay: float = Field(5e-4, ge=0, description="weight decay, on every trained tensor")
-    precision: Literal["fp32", "bf16", "fp16", "half"] = Field(
+    precision: Precision = Field(
         "fp32",
         description="fp32; bf16, fp16: autocast; half: weights in float16 too, as the official code trains",
     )

@@ -5,11 +5,13 @@ cache, which whole towers fill), one image at a time where texts depend on the i
 every test batch. Weights are random, pictures are noise: costs depend on neither.
 """
 
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,11 +23,13 @@ from harness.clip.prompts import fill_template
 from harness.clip.speedups import Speedups
 from harness.clip.towers import CLIP, RAW
 from harness.data.datasets import read_dataset
+from harness.environment import describe
 from harness.errors import UserError
 from harness.measure import count_flops, peak_bytes, storage_bytes
 from harness.precision import autocast, gradient_scaler, store_clip, store_method
-from harness.registry import check_method, method_class
-from harness.spec import Section, Settings, validate
+from harness.registry import check_method, method_class, method_names
+from harness.spec import Precision, Section, Settings, validate
+from harness.store import to_json, write_atomically
 from harness.train import build_optimizer, trained_parameters, training_step
 from methods.base import Method
 
@@ -70,7 +74,8 @@ class SpeedSpec(Section):
     batch_size: int = Field(4, ge=1)
     eval_batch_size: int = Field(8, ge=1)
     cache_batch_size: int = Field(8, ge=1)
-    precision: str = "fp32"
+    precision: Precision = "fp32"
+    each: bool = Field(True, description="measure also without each of the speed-ups, not only without all")
     class_names: tuple[str, ...] = Field(min_length=1, description="data sets whose class names are taken")
     rows: tuple[Row, ...] = Field(min_length=1)
 
@@ -159,10 +164,6 @@ class Measurement:
     ratios: dict[str, float]
     difference: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
 
 def choose_rows(spec: SpeedSpec, methods: list[str], overrides: Settings) -> SpeedSpec:
     """The rows of some methods (all, if none is named), options changed by `overrides` ({"coop": {"n_ctx": 8}}).
@@ -170,8 +171,11 @@ def choose_rows(spec: SpeedSpec, methods: list[str], overrides: Settings) -> Spe
     Raises:
         UserError: an unknown method or option.
     """
-    for name in [*methods, *overrides]:
+    for name in methods:
         check_method(name)
+    strange = [key for key in overrides if key not in (methods or method_names())]
+    if strange:
+        raise UserError(f"unknown key '{strange[0]}': only options of the methods can be changed, such as skip.depth=4")
     rows = [row for row in spec.rows if not methods or row.method in methods]
     rows += [Row(method=name) for name in methods if name not in {row.method for row in rows}]
     changed = [row.model_copy(update={"options": {**row.options, **overrides.get(row.method, {})}}) for row in rows]
@@ -181,8 +185,8 @@ def choose_rows(spec: SpeedSpec, methods: list[str], overrides: Settings) -> Spe
     return spec.model_copy(update={"rows": tuple(distinct.values())})
 
 
-def settings_of(row: Row) -> list[Setting]:
-    """Off, on, and on without each of the speed-ups."""
+def settings_of(row: Row, each: bool) -> list[Setting]:
+    """Off, on, and, if `each` is asked for, on without each of the speed-ups."""
     plain, fast = Speedups(), Speedups()
     plain.switch_off()
     on = Setting(ON, fast, cached=True, texts_once=True)
@@ -192,7 +196,8 @@ def settings_of(row: Row) -> list[Setting]:
     ]
     without.append(replace(on, name="on without cache", cached=False))
     without.append(replace(on, name="on without texts_once", texts_once=False))
-    return [Setting(OFF, plain, cached=row.reference_caches, texts_once=False), on, *without]
+    off = Setting(OFF, plain, cached=row.reference_caches, texts_once=False)
+    return [off, on, *(without if each else [])]
 
 
 def class_names(spec: SpeedSpec) -> list[str]:
@@ -217,6 +222,7 @@ class Benchmark:
         self.spec = spec
         self.device = device
         self.names = class_names(spec)
+        self.machine = describe(device)
         torch.manual_seed(0)
         backbone = spec.backbone if ":" in spec.backbone or spec.backbone in bundled() else f"{spec.backbone}:{RANDOM}"
         self.clip = store_clip(load_backbone(backbone), spec.precision).to(device)
@@ -226,12 +232,22 @@ class Benchmark:
         self.pixels = torch.randn(pictures, 3, size, size).to(device)
         self.labels = torch.randint(spec.classes, (pictures,)).to(device)
 
-    def measure(self) -> Iterator[Measurement]:
-        """Every row under every setting; settings that take nothing away from a method are left out."""
+    @property
+    def num_settings(self) -> int:
+        """How many settings of all rows are to be tried."""
+        return sum(len(settings_of(row, self.spec.each)) for row in self.spec.rows)
+
+    def measure(self, report: Callable[[str], None] = lambda title: None) -> Iterator[Measurement]:
+        """Every row under every setting; settings that take nothing away from a method are left out.
+
+        Args:
+            report: told what is measured next.
+        """
         for row in self.spec.rows:
             off: tuple[Costs, Outcome] | None = None
             on: Costs | None = None
-            for setting in settings_of(row):
+            for setting in settings_of(row, self.spec.each):
+                report(f"{row.title}, {setting.name}")
                 subject = Subject(self, row, setting)
                 costs, outcome = subject.costs(on), subject.outcome
                 if costs == Costs():
@@ -341,9 +357,13 @@ class Subject:
 
     @torch.no_grad()
     def encode_texts(self) -> Tensor:
-        """What inference needs of the class names."""
+        """What inference needs of the class names, from its cache or, in every batch, from their words on."""
+        method = self.method
+        kept, method.frozen_text = method.frozen_text, method.frozen_text if self.setting.texts_once else None
         with autocast(self.spec.precision, self.device):
-            return self.method.text_features()
+            text = method.text_features()
+        method.frozen_text = kept
+        return text
 
     @torch.no_grad()
     def infer(self, text: Tensor | None = None) -> Tensor:
@@ -420,3 +440,18 @@ def ratios(costs: Costs, off: Costs) -> dict[str, float]:
         if ours and theirs:
             found[item.name] = theirs / ours
     return found
+
+
+def save(results: Path, spec: SpeedSpec, measured: list[Measurement], machine: dict[str, Any]) -> Path:
+    """Write all measurements, what was measured and on what machine; the file's path.
+
+    Raises:
+        UserError: no space, no permission.
+    """
+    kind = "gpu" if machine["cuda"] else "cpu"
+    name = f"{spec.backbone}-{spec.classes}classes-batch{spec.batch_size}-{spec.precision}-{kind}"
+    path = results / "speed" / (re.sub(r"[^A-Za-z0-9.-]+", "_", name) + ".json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [asdict(item) for item in measured]
+    write_atomically(path, to_json({"spec": spec.model_dump(mode="json"), "machine": machine, "measured": rows}))
+    return path

@@ -88,16 +88,16 @@ def attend_all(attention: nn.MultiheadAttention, normed: Tensor, packing: Packin
     """Attention of all packed tokens (N, width), before the output projection."""
     projected = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
     query, key, value = split_heads(attention, packing.pad_own(projected[packing.num_shared :]))
-    own_mask = None if mask is None else mask[packing.shared : packing.length, : packing.length].to(query.dtype)
+    own_mask = None if mask is None else mask[: query.shape[2], : key.shape[2]].to(query.dtype)
     if not packing.shared:
-        own = F.scaled_dot_product_attention(query, key, value, attn_mask=own_mask)
-        return packing.take_own(merge_heads(own).flatten(0, 1))
-    shared = projected[: packing.num_shared].view(packing.groups, packing.shared, -1)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=own_mask)
+        return packing.take_own(merge_heads(mixed).flatten(0, 1))
+    # A copy, since a view would keep all that is projected for the backward pass.
+    shared = projected[: packing.num_shared].view(packing.groups, packing.shared, -1).clone()
     shared_query, shared_key, shared_value = split_heads(attention, shared)
-    key, value = see_shared(packing, shared_key, key), see_shared(packing, shared_value, value)
-    own = F.scaled_dot_product_attention(query, key, value, attn_mask=own_mask)
     first = F.scaled_dot_product_attention(shared_query, shared_key, shared_value, is_causal=True)
-    return torch.cat([merge_heads(first).flatten(0, 1), packing.take_own(merge_heads(own).flatten(0, 1))])
+    mixed = attend_shared_and_own(query, (shared_key, shared_value), (key, value), own_mask)
+    return torch.cat([merge_heads(first).flatten(0, 1), packing.take_own(merge_heads(mixed).flatten(0, 1))])
 
 
 def attend_one(
@@ -109,19 +109,46 @@ def attend_one(
     (query,) = split_heads(attention, F.linear(take(normed, places), weight[:width], bias[:width])[:, None])
     projected = F.linear(normed, weight[width:], bias[width:])
     key, value = split_heads(attention, packing.pad_own(projected[packing.num_shared :]))
-    if packing.shared:
-        shared = projected[: packing.num_shared].view(packing.groups, packing.shared, -1)
-        shared_key, shared_value = split_heads(attention, shared)
-        key, value = see_shared(packing, shared_key, key), see_shared(packing, shared_value, value)
-    seen = None
+    mask = None
     if last_seen is not None:
-        seen = (torch.arange(packing.length, device=normed.device) <= last_seen[:, None])[:, None, None]
-    return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=seen)).squeeze(1)
+        unseen = torch.arange(packing.shared, packing.length, device=normed.device) > last_seen[:, None]
+        mask = torch.zeros_like(unseen, dtype=query.dtype).masked_fill(unseen, float("-inf"))[:, None, None]
+    if not packing.shared:
+        return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask)).squeeze(1)
+    shared = projected[: packing.num_shared].view(packing.groups, packing.shared, -1).clone()
+    shared_key, shared_value = split_heads(attention, shared)
+    return merge_heads(attend_shared_and_own(query, (shared_key, shared_value), (key, value), mask)).squeeze(1)
 
 
-def see_shared(packing: Packing, shared: Tensor, own: Tensor) -> Tensor:
-    """Keys or values of each row (B, heads, T, size) from those of its group (G, heads, P, ...) and its own."""
-    return torch.cat([shared.repeat_interleave(packing.rows // packing.groups, dim=0), own], dim=2)
+def attend_shared_and_own(
+    query: Tensor, shared: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor], mask: Tensor | None
+) -> Tensor:
+    """Attention to tokens of the group and tokens of the row, without a copy of the group's for every row.
+
+    Args:
+        query: (B, heads, Q, size).
+        shared: keys and values of each group, (G, heads, P, size).
+        own: keys and values of each row, (B, heads, T, size).
+        mask: additive, for the row's own tokens; those of the group are all seen.
+
+    Returns:
+        (B, heads, Q, size).
+    """
+    groups, tokens = len(shared[0]), shared[0].shape[2]
+    rows, _, queries, size = query.shape
+
+    def by_group(x: Tensor) -> Tensor:
+        return x.unflatten(0, (groups, -1)).transpose(1, 2).flatten(2, 3)
+
+    def by_row(x: Tensor) -> Tensor:
+        return x.unflatten(2, (rows // groups, queries)).transpose(1, 2).flatten(0, 1)
+
+    query = query * size**-0.5
+    to_own = query @ own[0].transpose(2, 3)
+    to_own = to_own if mask is None else to_own + mask
+    to_shared = by_row(by_group(query) @ shared[0].transpose(2, 3))
+    weights = torch.cat([to_shared, to_own], dim=3).softmax(dim=3).to(own[1].dtype)
+    return by_row(by_group(weights[..., :tokens]) @ shared[1]) + weights[..., tokens:] @ own[1]
 
 
 def split_heads(attention: nn.MultiheadAttention, projected: Tensor) -> list[Tensor]:

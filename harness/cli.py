@@ -400,6 +400,10 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
             measured.append(item)
             if not console.is_terminal:
                 console.print(f"measured {item.title}, {item.setting}", markup=False)
+    for line in benchmark.left_out:
+        errors.print(f"note: {line}", markup=False)
+    if not measured:
+        raise UserError("nothing could be measured")
     print_frame(speed_table(measured), title=f"{spec.backbone}, {spec.classes} classes, {spec.precision}")
     console.print(NOTE, markup=False, soft_wrap=not console.is_terminal)
     console.print(f"JSON: {save(results, spec, measured, benchmark.machine)}", markup=False, soft_wrap=True)

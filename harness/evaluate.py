@@ -9,6 +9,7 @@ from torch import Tensor
 
 from harness.clip.towers import RAW
 from harness.data.loader import PictureSet, Transform, normalise
+from harness.errors import UserError
 from harness.measure import Meter
 from harness.precision import autocast
 from methods.base import Method
@@ -57,6 +58,9 @@ def evaluate(
         precision: as in training.
         batch_size: pictures a batch.
         workers: processes that decode pictures.
+
+    Raises:
+        UserError: the logits are no numbers, or a picture is broken.
     """
     clip = method.clip
     indices = pictures.in_order(batch_size)
@@ -75,6 +79,12 @@ def evaluate(
         text = encode_texts()
         batches = pictures.batches(transform, indices, workers=workers, pin_memory=clip.device.type == "cuda")
         logits = torch.cat([classify(batch, text).cpu() for batch in batches])
+
+    if not logits.isfinite().all():
+        raise UserError(
+            f"{method.__class__.__name__} gives logits that are no numbers: training diverged, lower train.lr"
+            + ("" if precision == "fp32" else f" or use another train.precision than {precision}")
+        )
 
     def first_batch() -> None:
         text = encode_texts()

@@ -23,9 +23,9 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST)
 
 
-def gradient_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
+def gradient_scaler(precision: str, device: torch.device, init_scale: float = 2.0**16) -> torch.amp.GradScaler:
     """Dynamic loss scale for fp16, which skips steps whose gradients overflow; for all others it does nothing."""
-    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+    return torch.amp.GradScaler(device.type, init_scale, enabled=precision == "fp16")
 
 
 def store_clip(clip: CLIP, precision: str) -> CLIP:

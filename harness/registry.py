@@ -15,8 +15,15 @@ INTERFACE = "base"
 
 
 def method_names() -> list[str]:
-    """Names of all methods, without importing any."""
+    """Names of all methods, without importing any.
+
+    Raises:
+        UserError: a folder of methods does not exist.
+    """
     folders = [Path(folder) for folder in methods.__path__]
+    missing = [folder for folder in folders if not folder.is_dir()]
+    if missing:
+        raise UserError(f"SKIPBENCH_METHODS='{missing[0]}' is no folder: name one whose files are methods")
     files = {path.stem for folder in folders for path in folder.glob("*.py")}
     return sorted(name for name in files if name != INTERFACE and not name.startswith("_"))
 

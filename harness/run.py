@@ -195,6 +195,8 @@ class Run:
         torch.manual_seed(spec.seed)
         with autocast(precision, self.device):
             method = cls(clip, config, prompts, cache_text=spec.train.cache != "none")
+        for item in spec.evaluate:
+            method.check_classes(tuple(self._texts(item.dataset, item.classes)))
         return clip, data, store_method(method, precision).to(self.device)
 
     def _few_shot_data(self, dataset: str) -> FewShotData:

@@ -107,7 +107,7 @@ class Costs:
         step_gflop: its operations.
         cache_seconds: the caching pass of one picture, median.
         cache_gflop: its operations.
-        texts_seconds: encoding the texts of the class list, median.
+        texts_seconds: encoding the texts of a class list, median.
         inference_seconds: one picture from pixels to logits, median, its share of the texts included if every batch
             encodes them.
         inference_mib: its peak memory above the resting model.
@@ -222,6 +222,7 @@ class Benchmark:
         self.spec = spec
         self.device = device
         self.names = class_names(spec)
+        self.left_out: list[str] = []
         self.machine = describe(device)
         torch.manual_seed(0)
         backbone = spec.backbone if ":" in spec.backbone or spec.backbone in bundled() else f"{spec.backbone}:{RANDOM}"
@@ -248,7 +249,11 @@ class Benchmark:
             on: Costs | None = None
             for setting in settings_of(row, self.spec.each):
                 report(f"{row.title}, {setting.name}")
-                subject = Subject(self, row, setting)
+                try:
+                    subject = Subject(self, row, setting)
+                except UserError as error:
+                    self.left_out.append(f"{row.title} is left out: {error}")
+                    break
                 costs, outcome = subject.costs(on), subject.outcome
                 if costs == Costs():
                     continue
@@ -365,6 +370,12 @@ class Subject:
         method.frozen_text = kept
         return text
 
+    def set_classes(self) -> None:
+        """What a new class list costs before the first picture."""
+        with autocast(self.spec.precision, self.device):
+            self.method.set_classes(self.method.prompts)
+        self.encode_texts()
+
     @torch.no_grad()
     def infer(self, text: Tensor | None = None) -> Tensor:
         """Logits of a batch of pixels."""
@@ -381,7 +392,7 @@ class Subject:
             works["step"] = self.step, 1
         if self.trains and self.method.image_start > 0:
             works["cache"] = self.fill_cache, self.spec.cache_batch_size
-        works["texts"] = self.encode_texts, 1
+        works["texts"] = self.set_classes, 1
         works["inference"] = lambda: self.infer(text), self.spec.eval_batch_size
         return works
 

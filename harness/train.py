@@ -154,8 +154,8 @@ class Trainer:
             self.method, recipe.lr, recipe.lr_image, recipe.momentum, recipe.weight_decay, recipe.precision
         )
 
-    def _new_scaler(self) -> torch.amp.GradScaler:
-        return gradient_scaler(self.spec.train.precision, self.method.clip.device)
+    def _new_scaler(self, **options: float) -> torch.amp.GradScaler:
+        return gradient_scaler(self.spec.train.precision, self.method.clip.device, **options)
 
     def state(self) -> dict[str, Tensor]:
         """Trained tensors, momentum and, for fp16, the loss scale and how many steps it has lasted."""
@@ -225,6 +225,13 @@ class Trainer:
                 f"the loss became {loss} in epoch {epoch} of {self.spec.train.epochs} (lr {lr:g}, image {lr_image:g}): "
                 "lower train.lr"
             )
+        # The last step's weights are in no loss.
+        diverged = [name for name, value in trained_parameters(self.method).items() if not value.isfinite().all()]
+        if diverged:
+            raise UserError(
+                f"'{diverged[0]}' is no longer finite after epoch {epoch} of {self.spec.train.epochs} (lr {lr:g}, "
+                f"image {lr_image:g}): lower train.lr, or use another train.precision than {self.spec.train.precision}"
+            )
         return EpochRecord(
             epoch=epoch,
             loss=loss,
@@ -257,7 +264,8 @@ class Trainer:
         Two steps: from the second on the momentum is there, as in all that follow.
         """
         saved = {name: value.detach().clone() for name, value in trained_state(self.method).items()}
-        optimizer, scaler = self._new_optimizer(), self._new_scaler()
+        # A scale that cannot overflow: a step that is skipped has no momentum to measure.
+        optimizer, scaler = self._new_optimizer(), self._new_scaler(init_scale=1.0)
 
         def steps() -> None:
             for _ in range(2):

@@ -63,6 +63,7 @@ class Method(nn.Module):
         self.clip = clip
         self.config = config
         self.cache_text = cache_text
+        self.training_texts = prompts.texts
         self.image_start, self.text_start = self.start_stages()
         self.set_classes(prompts)
         self.build()
@@ -83,12 +84,16 @@ class Method(nn.Module):
     def build(self) -> None:
         """Create or unfreeze what trains. The training classes are set."""
 
+    def check_classes(self, texts: tuple[str, ...]) -> None:
+        """Raise OtherClassesError if the method cannot be used for the classes of these prompts."""
+
     def set_classes(self, prompts: Prompts) -> None:
         """Take these classes (training or new ones) for everything that follows.
 
         Raises:
             OtherClassesError: what was learned belongs to the training classes alone.
         """
+        self.check_classes(prompts.texts)
         self.prompts = prompts
         self.frozen_text = self._run_frozen_text(prompts.ids, prompts.eot) if self.cache_text else None
 

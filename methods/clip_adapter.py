@@ -16,7 +16,7 @@ class CLIPAdapter(Method):
     )
 
     class Config(Method.Config):
-        reduction: int = Field(4, ge=1, description="embedding size by size of the bottleneck")
+        reduction: int = Field(4, ge=1, le=64, description="embedding size by size of the bottleneck")
         residual_ratio: float = Field(0.2, ge=0, le=1, description="share of the adapter in the mixed embedding")
 
     config: Config

@@ -21,7 +21,7 @@ class CoCoOp(Method):
 
     class Config(Method.Config):
         n_ctx: int = Field(4, ge=1, description="number of context tokens; with ctx_init the number of its words")
-        ctx_init: str | None = Field("a photo of a", description="words to start from; null: random")
+        ctx_init: str | None = Field("a photo of a", min_length=1, description="words to start from; null: random")
 
     config: Config
 
@@ -36,7 +36,8 @@ class CoCoOp(Method):
         n_ctx = len(context_words(self.config.n_ctx, self.config.ctx_init))
         self.ctx = nn.Parameter(initial_context(self.clip, n_ctx, self.config.ctx_init))
         size, width = self.clip.embed_dim, self.ctx.shape[1]
-        layers = {"linear1": nn.Linear(size, size // 16), "relu": nn.ReLU(), "linear2": nn.Linear(size // 16, width)}
+        hidden = max(1, size // 16)
+        layers = {"linear1": nn.Linear(size, hidden), "relu": nn.ReLU(), "linear2": nn.Linear(hidden, width)}
         self.meta_net = nn.Sequential(OrderedDict(layers))
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:

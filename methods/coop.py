@@ -7,7 +7,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.clip.context import context_template, context_words, initial_context, put_context
-from harness.clip.prompts import Prompts
 from harness.clip.towers import END, RAW, Stage
 from methods.base import Method, Official, OtherClassesError
 
@@ -28,7 +27,9 @@ class CoOp(Method):
 
     class Config(Method.Config):
         n_ctx: int = Field(16, ge=1, description="number of context tokens; with ctx_init the number of its words")
-        ctx_init: str | None = Field(None, description="words to start from, such as 'a photo of a'; null: random")
+        ctx_init: str | None = Field(
+            None, min_length=1, description="words to start from, such as 'a photo of a'; null: random"
+        )
         class_specific: bool = Field(False, description="a context for every class, which no other classes can use")
         class_token_position: Literal["end", "middle", "front"] = Field(
             "end", description="where the class name stands"
@@ -49,12 +50,12 @@ class CoOp(Method):
         drawn = [initial_context(self.clip, self.n_ctx, self.config.ctx_init) for _ in range(contexts)]
         self.ctx = nn.Parameter(torch.stack(drawn) if self.config.class_specific else drawn[0])
 
-    def set_classes(self, prompts: Prompts) -> None:
-        if self.config.class_specific and hasattr(self, "ctx") and len(prompts) != len(self.ctx):
+    def check_classes(self, texts: tuple[str, ...]) -> None:
+        if self.config.class_specific and texts != self.training_texts:
             raise OtherClassesError(
-                f"class-specific context of {len(self.ctx)} classes cannot be used for {len(prompts)} others"
+                f"class_specific=true learns a context for each of its {len(self.training_texts)} classes, "
+                f"which the {len(texts)} classes of an evaluation cannot use"
             )
-        super().set_classes(prompts)
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:
         ids, eot = self.text_tokens(classes)

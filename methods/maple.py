@@ -3,10 +3,10 @@
 import copy
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from harness.clip.context import CONTEXT_STD, context_template, initial_context, put_context
+from harness.clip.context import CONTEXT_STD, context_template, context_words, initial_context, put_context
 from harness.clip.towers import END, RAW, Stage
 from methods.base import Method, Official, check_depth
 
@@ -27,8 +27,17 @@ class MaPLe(Method):
 
     class Config(Method.Config):
         n_ctx: int = Field(2, ge=1, description="number of context tokens")
-        ctx_init: str | None = Field("a photo of a", description="words to start from, if n_ctx <= 4; null: random")
+        ctx_init: str | None = Field(
+            "a photo of a", min_length=1, description="words to start from, if n_ctx <= 4; null: random"
+        )
         depth: int = Field(9, ge=1, description="prompts enter before so many of the first blocks of both towers")
+
+        @model_validator(mode="after")
+        def _enough_words(self) -> "MaPLe.Config":
+            words = MaPLe.words(self)
+            if words and len(context_words(self.n_ctx, words)) < self.n_ctx:
+                raise ValueError(f"maple.ctx_init='{words}' has fewer words than maple.n_ctx={self.n_ctx}: add some")
+            return self
 
     config: Config
 

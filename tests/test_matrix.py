@@ -193,6 +193,11 @@ BAD_OPTIONS = {
         "coop.class_token_position='behind': input should be 'end', 'middle' or 'front'"
     ),
     "coop coop.nctx=4": "unknown key 'coop.nctx'. Did you mean 'n_ctx'?",
+    "coop coop.ctx_init=''": "coop.ctx_init='': string should have at least 1 character",
+    "maple maple.n_ctx=3 maple.ctx_init=drawing": (
+        "maple.ctx_init='drawing' has fewer words than maple.n_ctx=3: add some"
+    ),
+    "clip_adapter clip_adapter.reduction=65": "clip_adapter.reduction=65: input should be less than or equal to 64",
     "cocoop cocoop.n_ctx=0": "cocoop.n_ctx=0: input should be greater than or equal to 1",
     "clip_adapter clip_adapter.residual_ratio=2": (
         "clip_adapter.residual_ratio=2: input should be less than or equal to 1"
@@ -221,6 +226,10 @@ def test_class_specific_context_is_refused_new_classes_in_one_line(
     assert code == 1
     assert "Traceback" not in out + err
     (line,) = err.splitlines()
-    assert line.startswith("error: coop-emoji-1shot-seed1: coop: class-specific context of 23 classes")
-    assert "cannot be used for 22 others" in line
+    assert line.startswith(
+        "error: coop-emoji-1shot-seed1: coop: class_specific=true learns a context for each of its 23"
+    )
+    assert "the 22 classes of an evaluation cannot use" in line
+    # Refused before anything is trained.
+    assert not list(tmp_path.glob("runs/*/metrics.jsonl"))
     assert not list(tmp_path.glob("runs/*/result.json"))

@@ -236,7 +236,6 @@ def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
     state = {name: value for name, value in state.items() if name not in OPENAI_ENTRIES}
     config_file = path.with_suffix(".json")
     config: dict[str, Any] = {}
-    tokenizer: Tokenizer = open_clip.get_tokenizer("ViT-B-32")
     if backbone.model:
         if is_openai:
             refuse_wrong_activation(backbone.model, True, "OpenAI's weights")
@@ -252,6 +251,7 @@ def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
             config = openai_config(state)
         except KeyError as error:
             raise UserError(f"checkpoint '{path}' is not an OpenAI ViT CLIP: it has no {error}") from None
+        tokenizer = open_clip.get_tokenizer("ViT-B-32")
         network = build(config)
     else:
         raise UserError(

@@ -1,14 +1,20 @@
 """From class names to token ids, cut where nothing is read any more."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from harness.errors import UserError
 
-Tokenizer = Callable[[list[str]], Tensor]
+
+class Tokenizer(Protocol):
+    """Texts -> ids (C, context length), padded."""
+
+    def __call__(self, texts: list[str], context_length: int = ...) -> Tensor:
+        """Tokenise; another context length than the text tower's shows what was cut."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +57,28 @@ def tokenize(texts: Sequence[str], tokenizer: Tokenizer, cut: bool = True) -> Pr
         cut: False keeps the full context length, as the reference code does.
 
     Raises:
-        UserError: no texts at all.
+        UserError: no texts at all, or one that is longer than the text tower takes.
     """
     if not texts:
         raise UserError("there are no classes: a prompt is needed for each class, and none was given")
     ids = tokenizer(list(texts))
     eot = end_of_text(ids)
+    refuse_truncated([text for text, last in zip(texts, eot, strict=True) if last == ids.shape[1] - 1], tokenizer, ids)
     if cut:
         ids = ids[:, : int(eot.max()) + 1]
     return Prompts(tuple(texts), ids, eot, shared_prefix(ids, eot))
+
+
+def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor) -> None:
+    """Raise a UserError if one of some texts, which fill ids (C, T) to the end, was cut by the tokenizer."""
+    length = ids.shape[1]
+    for text in texts:
+        tokens = int(end_of_text(tokenizer([text], context_length=8 * length))[0]) + 1
+        if tokens > length:
+            raise UserError(
+                f"the prompt '{text}' has {tokens} tokens, and the text tower takes {length}: "
+                "use fewer context tokens (n_ctx) or a shorter template (data.templates)"
+            )
 
 
 def shared_prefix(ids: Tensor, eot: Tensor) -> int:

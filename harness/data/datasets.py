@@ -185,7 +185,7 @@ def find_folder(dataset: DataSet, data_root: str | None) -> Path:
 
 
 @cache
-def read_dataset(name: str, data_root: str | None) -> Splits:
+def read_dataset(name: str, data_root: str | None = None) -> Splits:
     """Read a data set's classes and picture lists (no picture is opened).
 
     Raises:

@@ -14,7 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from harness.clip.towers import CLIP
 from harness.data.readers import Picture
+from harness.data.transforms import TestTransform
 from harness.errors import UserError
 
 Transform = Callable[[Image.Image, str], Image.Image]
@@ -157,6 +159,23 @@ class Views(Dataset[Tensor | UserError]):
         except UserError as error:
             return error
         return torch.from_numpy(np.array(view)).permute(2, 0, 1)
+
+
+def load_pixels(clip: CLIP, folder: Path, pictures: Sequence[Picture]) -> tuple[Tensor, Tensor]:
+    """All of some pictures as a CLIP takes them for testing.
+
+    Args:
+        clip: for its image size, normalisation and device.
+        folder: of the data set.
+        pictures: which.
+
+    Returns:
+        Pixels (N, 3, H, W) and labels (N,), on the CLIP's device.
+    """
+    found = PictureSet(folder, pictures)
+    batches = found.batches(TestTransform(clip.image_size), found.in_order(256))
+    pixels = torch.cat([normalise(batch, clip.mean, clip.std, clip.device) for batch in batches])
+    return pixels, found.labels.to(clip.device)
 
 
 def normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float], device: torch.device) -> Tensor:

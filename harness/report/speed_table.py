@@ -27,7 +27,12 @@ def cell(measured: Measurement, name: str, factor: float, digits: int) -> str:
     value, ratio = getattr(measured.costs, name), measured.ratios.get(name)
     if value is None:
         return "-"
-    return f"{factor * value:.{digits}f}" + (f" ({ratio:.2f}x)" if ratio and measured.setting != "off" else "")
+    return f"{factor * value:.{digits}f}" + (f" ({shown(ratio)}x)" if ratio and measured.setting != "off" else "")
+
+
+def shown(ratio: float) -> str:
+    """A ratio, and no digits that mean nothing."""
+    return f"{ratio:.2f}" if ratio < 100 else f"{ratio:.0f}" if ratio < 1000 else ">1000"
 
 
 def speed_table(measurements: list[Measurement]) -> pd.DataFrame:

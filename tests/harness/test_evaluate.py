@@ -8,7 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.evaluate import expected_calibration_error, score
+from harness.clip.towers import CLIP
+from harness.data.datasets import read_dataset
+from harness.data.loader import PictureSet
+from harness.data.transforms import TestTransform
+from harness.errors import UserError
+from harness.evaluate import evaluate, expected_calibration_error, score
+from harness.measure import Meter
+from harness.registry import method_class
 
 
 def ece_by_hand(confidence: list[float], right: list[bool], bins: int) -> float:
@@ -87,3 +94,12 @@ def test_large_logits_in_single_precision() -> None:
     scores = score(logits, torch.tensor([0, 1, 1]), ["a", "b"])
     assert scores.accuracy == pytest.approx(200 / 3)
     assert scores.ece == pytest.approx(100 / 3)
+
+
+def test_logits_that_are_no_numbers_are_told(clip: CLIP) -> None:
+    emoji = read_dataset("emoji")
+    pictures = PictureSet(emoji.folder, emoji.test[:2])
+    clip.image.proj.data.fill_(float("nan"))
+    method = method_class("zeroshot")(clip, method_class("zeroshot").Config(), clip.tokenize(["a", "b"]))
+    with pytest.raises(UserError, match=r"logits that are no numbers: training diverged, lower train.lr"):
+        evaluate(method, pictures, ["a", "b"], ["a", "b"], TestTransform(48), Meter(clip.device), "half")

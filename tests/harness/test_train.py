@@ -206,6 +206,19 @@ def test_a_loss_that_is_no_number_is_one_clear_line(make_spec: Make) -> None:
         train(spec)
 
 
+def test_weights_that_are_no_numbers_after_the_last_step_are_told(make_spec: Make) -> None:
+    one_step = (
+        "train.epochs=1",
+        "train.warmup_epochs=0",
+        "train.lr=1e300",
+        "train.lr_image=1e300",
+        "data.classes=base.base",
+    )
+    spec = make_spec("finetune", *one_step, "train.batch_size=12", shots=1)
+    with pytest.raises(UserError, match=r"is no longer finite after epoch 0 of 1 .*lower train\.lr"):
+        train(spec)
+
+
 def test_batches_larger_than_the_sample_are_refused(make_spec: Make) -> None:
     with pytest.raises(UserError, match=r"train\.batch_size=100 is more than the 12 training pictures"):
         train(make_spec("finetune", *SMALL, "train.batch_size=100", shots=1))

@@ -22,9 +22,10 @@ SWITCHES = [field.name for field in fields(Speedups)]
 OFF = vars(NO_SPEEDUPS)
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "coop": [
-        {},
-        {"class_specific": True},
+        {"n_ctx": 4},
+        {"n_ctx": 4, "class_specific": True},
         {"class_token_position": "middle", "n_ctx": 5},
+        {"class_token_position": "front", "n_ctx": 3},
         {"ctx_init": "a drawing of a"},
     ],
     "skip": [{"depth": 3}, {"depth": 5}, {"depth": 6}],

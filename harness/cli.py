@@ -3,10 +3,12 @@
 Modules that need torch are imported inside the commands, so that help and mistyped names answer at once.
 """
 
+import functools
 import os
 import sys
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.plan import Experiment
     from harness.schedule.local import Failure
     from harness.spec import RunSpec
 
@@ -77,22 +80,28 @@ def numbers(text: str) -> list[int]:
         raise UserError(f"'{text}' is no list of whole numbers, such as 1,2,3") from None
 
 
-@cli.command()
-@click.argument("methods", required=False)
-@OVERRIDES
-@click.option("--experiment", type=click.Path(path_type=Path), help="Experiment file; default experiments/bench.yaml.")
-@click.option("--dataset", help="Training data sets, by comma.")
-@click.option("--backbone", help="clip-emoji, an open_clip name, NAME:TAG, NAME:/path, NAME:random or /path.")
-@click.option("--shots", help="Pictures a class, by comma.")
-@click.option("--seeds", help="By comma.")
-@click.option("--protocol", help="base_to_new, base_to_new_validation or few_shot.")
-@click.option("--recipe", help="Recipe variant of the methods, or a YAML file.")
-@RESULTS
-def bench(methods: str | None, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
-    """Train and evaluate METHODS (one, several by comma, or `all`) and print their table.
+GRID_OPTIONS = (
+    click.option(
+        "--experiment", type=click.Path(path_type=Path), help="Experiment file; default experiments/bench.yaml."
+    ),
+    click.option("--dataset", help="Training data sets, by comma."),
+    click.option("--backbone", help="clip-emoji, an open_clip name, NAME:TAG, NAME:/path, NAME:random or /path."),
+    click.option("--shots", help="Pictures a class, by comma."),
+    click.option("--seeds", help="By comma."),
+    click.option("--protocol", help="base_to_new, few_shot, cross_dataset, domain_generalization, ...: see `list`."),
+    click.option("--recipe", help="Recipe variant of the methods, or a YAML file."),
+)
 
-    Settings of all runs follow as KEY=VALUE; those under a method's name, such as skip.depth=4, go to that method.
-    """
+
+def takes_grid(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that change the grid of an experiment."""
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(GRID_OPTIONS), command)
+
+
+def read_grid(
+    methods: str | None, overrides: tuple[str, ...], grid: dict[str, Any]
+) -> "tuple[Experiment, list[RunSpec]]":
+    """The experiment that the words of a command line ask for, and its runs."""
     if methods and "=" in methods:
         overrides, methods = (methods, *overrides), None
     check_names(methods, grid["dataset"])
@@ -109,7 +118,41 @@ def bench(methods: str | None, overrides: tuple[str, ...], results: Path, **grid
     experiment = load_experiment(
         grid["experiment"] or EXPERIMENTS / "bench.yaml", {key: value for key, value in changes.items() if value}
     )
-    execute(expand(experiment, parse_overrides(overrides)), results)
+    return experiment, expand(experiment, parse_overrides(overrides))
+
+
+@cli.command()
+@click.argument("methods", required=False)
+@OVERRIDES
+@takes_grid
+@RESULTS
+def bench(methods: str | None, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
+    """Train and evaluate METHODS (one, several by comma, or `all`) and print their table.
+
+    Settings of all runs follow as KEY=VALUE; those under a method's name, such as skip.depth=4, go to that method.
+    """
+    _, specs = read_grid(methods, overrides, grid)
+    execute(specs, results)
+
+
+@cli.command()
+@click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
+@OVERRIDES
+@takes_grid
+@RESULTS
+def plan(experiment_file: Path | None, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
+    """List the runs of the experiment in FILE: which are done, which are begun, which are left. Computes nothing."""
+    if experiment_file and "=" in str(experiment_file):
+        overrides, experiment_file = (str(experiment_file), *overrides), None
+    from harness.plan import describe_grid
+    from harness.store import run_state
+
+    experiment, specs = read_grid(None, overrides, {**grid, "experiment": experiment_file or grid["experiment"]})
+    states = [run_state(results, spec.id) for spec in specs]
+    for spec, state in zip(specs, states, strict=True):
+        click.echo(f"{state:6s} {spec.id} {spec.protocol} {spec.name} {spec.backbone}")
+    click.echo(describe_grid(experiment, len(specs)))
+    console.print(", ".join(f"{states.count(state)} {state}" for state in ("done", "begun", "left")))
 
 
 def check_names(methods: str | None, datasets: str | None) -> None:
@@ -300,7 +343,7 @@ def list_names() -> None:
 
 def backbone_names() -> dict[str, str]:
     """Backbones worth naming, each with a few words."""
-    from harness.clip.load import bundled
+    from harness.clip.backbones import bundled
 
     return {
         **dict.fromkeys(bundled(), "embedded"),

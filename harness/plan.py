@@ -1,6 +1,7 @@
 """From what the user asks for to a list of runs: experiments, protocols and recipes come together here."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -9,6 +10,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from harness.clip.backbones import blocks_of, parse_backbone
 from harness.data.datasets import find_dataset
 from harness.data.fewshot import class_subset
 from harness.errors import UserError, nearest
@@ -55,6 +57,31 @@ PROTOCOLS: dict[str, Settings] = {
         ],
     },
     "few_shot": {"data": {"classes": "all"}, "evaluate": [{"name": "all", "classes": "all"}]},
+    "cross_dataset": {"data": {"classes": "all"}},
+    "domain_generalization": {"data": {"classes": "all"}},
+}
+
+# Protocols that are evaluated on the training data set and on others: protocol -> training data set -> the others.
+TARGETS: dict[str, dict[str, tuple[str, ...]]] = {
+    "cross_dataset": {
+        "imagenet": (
+            "caltech101",
+            "oxford_pets",
+            "stanford_cars",
+            "oxford_flowers",
+            "food101",
+            "fgvc_aircraft",
+            "sun397",
+            "dtd",
+            "eurosat",
+            "ucf101",
+        ),
+        "emoji": ("emoji-faces", "emoji-animals", "emoji-food", "emoji-travel", "emoji-objects"),
+    },
+    "domain_generalization": {
+        "imagenet": ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"),
+        "emoji": ("emoji-outline", "emoji-glyph"),
+    },
 }
 
 
@@ -67,6 +94,9 @@ class Experiment(Section):
     backbone: str = "clip-emoji"
     shots: tuple[int, ...] = Field((16,), min_length=1)
     seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    targets: tuple[str, ...] | None = Field(
+        None, description="data sets to be evaluated on besides the training one; null: the protocol's own"
+    )
     recipe: str | None = Field(None, description="recipe variant or YAML file; null: the backbone's, else official")
     settings: Settings = Field({}, description="settings of every run, as on the command line")
 
@@ -90,9 +120,11 @@ def load_experiment(path: Path, changes: Settings | None = None) -> Experiment:
     experiment: Experiment = validate(Experiment, merge(read_yaml(path), changes or {}), "")
     for method in experiment.methods:
         check_method(method)
-    for dataset in experiment.datasets:
+    for dataset in (*experiment.datasets, *(experiment.targets or ())):
         find_dataset(dataset)
     find_protocol(experiment.protocol)
+    if experiment.targets and experiment.protocol not in TARGETS:
+        raise UserError(f"protocol '{experiment.protocol}' takes no targets: use {' or '.join(TARGETS)}")
     return experiment
 
 
@@ -105,6 +137,25 @@ def find_protocol(name: str) -> Settings:
     if name not in PROTOCOLS:
         raise UserError(f"unknown protocol '{name}'.{nearest(name, PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def evaluations(experiment: Experiment, dataset: str) -> list[Settings]:
+    """What a run that trains on a data set is evaluated on, as settings.
+
+    Raises:
+        UserError: the protocol needs target data sets and has none for this one.
+    """
+    protocol = find_protocol(experiment.protocol)
+    if experiment.protocol not in TARGETS:
+        return list(protocol["evaluate"])
+    known = TARGETS[experiment.protocol]
+    targets = experiment.targets or known.get(dataset)
+    if not targets:
+        raise UserError(
+            f"protocol '{experiment.protocol}' has no targets for training data set '{dataset}': train on "
+            f"{' or '.join(known)}, or set `targets` in the experiment file"
+        )
+    return [{"name": name, "dataset": name, "classes": "all"} for name in (dataset, *targets)]
 
 
 @cache
@@ -169,7 +220,7 @@ def expand(experiment: Experiment, overrides: Settings | None = None) -> list[Ru
     """
     overrides = merge(experiment.settings, overrides or {})
     check_sections(overrides, experiment.methods)
-    specs = []
+    specs: list[RunSpec] = []
     for dataset, shots, method in itertools.product(experiment.datasets, experiment.shots, experiment.methods):
         for seed in experiment.seeds:
             specs.append(make_spec(experiment, method, dataset, shots, seed, overrides))
@@ -177,6 +228,20 @@ def expand(experiment: Experiment, overrides: Settings | None = None) -> list[Ru
             if specs[-1].train.epochs == 0:
                 break
     return specs
+
+
+def describe_grid(experiment: Experiment, num_runs: int) -> str:
+    """The grid as a product, such as `11 data sets x 7 methods x 3 seeds = 231 runs`, and how many of them differ."""
+    axes = {
+        "data sets": experiment.datasets,
+        "shots": experiment.shots,
+        "methods": experiment.methods,
+        "seeds": experiment.seeds,
+    }
+    sizes = [f"{len(values)} {name}" for name, values in axes.items() if len(values) > 1]
+    total = math.prod(len(values) for values in axes.values())
+    same = "" if num_runs == total else f", {num_runs} of them different: seeds change nothing where nothing trains"
+    return f"{' x '.join(sizes) or '1'} = {total} runs{same}"
 
 
 def for_method(settings: Settings, method: str) -> Settings:
@@ -206,11 +271,11 @@ def make_spec(experiment: Experiment, method: str, dataset: str, shots: int, see
         {"method": method, "seed": seed, "protocol": experiment.protocol, "recipe": variant},
         find_dataset(dataset).settings,
         find_protocol(experiment.protocol),
+        {"evaluate": evaluations(experiment, dataset)},
         recipe_settings(method, variant, experiment.protocol, dataset, shots),
         for_method(overrides, method),
     )
-    trained_on = settings["data"]["dataset"]
-    settings["evaluate"] = [{"dataset": trained_on, **evaluation} for evaluation in settings["evaluate"]]
+    settings["evaluate"] = [{"dataset": dataset, **evaluation} for evaluation in settings["evaluate"]]
     if not method_class(method).trains:
         settings = merge(settings, {"train": {"epochs": 0}})
     spec = parse_run_spec(settings)
@@ -234,8 +299,6 @@ def check_fits(spec: RunSpec) -> None:
 @cache
 def check_options(method: str, options: tuple[tuple[str, Any], ...], backbone: str) -> None:
     """Check a method's options against the number of blocks of the backbone (the same for all seeds)."""
-    from harness.clip.load import blocks_of, parse_backbone
-
     num_blocks = blocks_of(parse_backbone(backbone))
     if num_blocks is not None:
         cls = method_class(method)

@@ -13,7 +13,8 @@ import torch
 
 from harness import environment
 from harness.cache import TrainingImages
-from harness.clip.load import load_backbone, parse_backbone, sha256_of
+from harness.clip.backbones import parse_backbone
+from harness.clip.load import load_backbone, sha256_of
 from harness.clip.prompts import fill_template
 from harness.clip.towers import CLIP
 from harness.data.datasets import find_dataset, read_dataset

@@ -18,7 +18,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from harness.clip.load import RANDOM, bundled, load_backbone
+from harness.clip.backbones import RANDOM, bundled
+from harness.clip.load import load_backbone
 from harness.clip.prompts import fill_template
 from harness.clip.speedups import Speedups
 from harness.clip.towers import CLIP, RAW

@@ -5,9 +5,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -15,6 +14,9 @@ from torch import Tensor
 
 from harness.errors import UserError
 from harness.spec import RunSpec, Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEMPORARY = ".tmp"
 Json = dict[str, Any]
@@ -180,6 +182,14 @@ def cannot_write(folder: Path, error: OSError) -> UserError:
     )
 
 
+def run_state(root: Path, run_id: str) -> str:
+    """`done`, `begun` (goes on from its last saved epoch) or `left`."""
+    path = root / "runs" / run_id
+    if (path / "result.json").is_file():
+        return "done"
+    return "begun" if (path / "progress.safetensors").is_file() else "left"
+
+
 def check_writable(root: Path) -> None:
     """Raise a UserError if nothing can be written to the results folder."""
     probe = root / f"writable{TEMPORARY}"
@@ -205,7 +215,7 @@ def read_result(path: Path) -> Json:
     return result
 
 
-def results_frame(root: Path, run_ids: list[str] | None = None) -> pd.DataFrame:
+def results_frame(root: Path, run_ids: list[str] | None = None) -> "pd.DataFrame":
     """Finished runs as a table, one row a run.
 
     Args:
@@ -216,6 +226,9 @@ def results_frame(root: Path, run_ids: list[str] | None = None) -> pd.DataFrame:
         Columns id, method, dataset, backbone, protocol, shots, seed, recipe, precision, device, `accuracy.<evaluation>`
         (percent), `<phase>.<cost>` and the parameters' counts.
     """
+    # Not at the top: listing runs needs no table.
+    import pandas as pd
+
     ids = run_ids if run_ids is not None else sorted(path.parent.name for path in root.glob("runs/*/result.json"))
     folders = [RunFolder(root, run_id) for run_id in ids]
     return pd.DataFrame([flatten(read_result(folder.result_file)) for folder in folders if folder.is_complete])

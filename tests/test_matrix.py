@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from harness.cli import main
-from harness.clip.load import build, bundled, load_backbone
+from harness.clip.backbones import bundled
+from harness.clip.load import build, load_backbone
 from harness.clip.towers import CLIP, RAW
 from harness.data.loader import read_picture
 from harness.measure import Meter

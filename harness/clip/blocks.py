@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -19,6 +18,9 @@ from harness.clip.packing import Packing, take
 
 def is_divisible(block: nn.Module) -> bool:
     """Whether `run_packed` knows how to compute such a block."""
+    # Not at the top: planning imports the methods, and open_clip takes seconds.
+    from open_clip.transformer import ResidualAttentionBlock
+
     return isinstance(block, ResidualAttentionBlock) and isinstance(block.attn, nn.MultiheadAttention)
 
 

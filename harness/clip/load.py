@@ -1,23 +1,10 @@
-"""Where a CLIP comes from: open_clip name and tag, a local checkpoint, or the model that comes with the project.
-
-How a backbone is written, everywhere (BACKBONE=, YAML):
-
-    clip-emoji                         the small CLIP of the embedded benchmark
-    ViT-B-16-quickgelu                 an open_clip model with OpenAI's weights
-    ViT-B-16:laion2b_s34b_b88k         an open_clip model with a pretrained tag
-    ViT-B-16-quickgelu:/path/to.pt     an open_clip model with a local checkpoint
-    ViT-B-16:random                    random weights, for measuring costs
-    /path/to.safetensors               a local checkpoint with its open_clip configuration in /path/to.json, or an
-                                       OpenAI checkpoint that still carries OpenAI's own entries
-"""
+"""A CLIP from what `backbones` says it is: weights of open_clip, of a local checkpoint, or random ones."""
 
 import hashlib
 import json
 import logging
 import zipfile
-from dataclasses import dataclass
 from functools import cache, partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,72 +15,29 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from harness.clip.backbones import RANDOM, Backbone, existing_file, model_config, parse_backbone
 from harness.clip.prompts import Tokenizer
 from harness.clip.towers import CLIP
 from harness.errors import UserError, first_line, nearest
 
-RANDOM = "random"
-DEFAULT_TAG = "openai"
 # OpenAI's own checkpoints carry these entries beside the weights; no other format does.
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
-CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
 
 
-@dataclass(frozen=True)
-class Backbone:
-    """What a backbone's text means, before any weight is read.
-
-    Attributes:
-        text: as the user wrote it; the name in results.
-        model: open_clip model name, or None for a checkpoint that brings its own configuration.
-        tag: pretrained tag, `random`, or None where a file is given.
-        checkpoint: local file, or None.
-    """
-
-    text: str
-    model: str | None
-    tag: str | None
-    checkpoint: Path | None
-
-
-def bundled() -> dict[str, Path]:
-    """Name -> checkpoint of the models that come with the project."""
-    folder = Path(str(files("harness.embedded")))
-    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
-
-
-def parse_backbone(text: str) -> Backbone:
-    """Read the notation of this module's docstring.
+def verify_tag(backbone: Backbone) -> None:
+    """Check a pretrained tag.
 
     Raises:
-        UserError: unknown model, unknown tag, missing file, or an activation (QuickGELU) that does not fit the weights.
+        UserError: open_clip has no such weights, or they were trained with another activation (QuickGELU).
     """
-    if text in bundled():
-        return Backbone(text, None, None, bundled()[text])
-    model, separator, source = text.partition(":")
-    if model not in open_clip.list_models():
-        if text.endswith(CHECKPOINT_ENDINGS):
-            return Backbone(text, None, None, existing_file(text))
-        raise UserError(f"unknown backbone '{text}'.{nearest(model, [*open_clip.list_models(), *bundled()])}")
-    if source == RANDOM:
-        return Backbone(text, model, RANDOM, None)
-    if source.endswith(CHECKPOINT_ENDINGS):
-        return Backbone(text, model, None, existing_file(source))
-    tag = source or DEFAULT_TAG
+    model, tag = backbone.model, backbone.tag
+    if model is None or tag in (None, RANDOM):
+        return
     tags = open_clip.list_pretrained_tags_by_model(model)
     if tag not in tags:
-        asked = f"has no pretrained tag '{tag}'" if separator else "has no default weights"
-        raise UserError(f"backbone '{model}' {asked}: write {model}:TAG.{nearest(tag, tags)}")
+        asked = f"has no pretrained tag '{tag}'" if ":" in backbone.text else "has no default weights"
+        raise UserError(f"backbone '{model}' {asked}: write {model}:TAG.{nearest(str(tag), tags)}")
     refuse_wrong_activation(model, bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu")), f"'{tag}' weights")
-    return Backbone(text, model, tag, None)
-
-
-def existing_file(path: str) -> Path:
-    """The path, which must be a file."""
-    found = Path(path).expanduser()
-    if not found.is_file():
-        raise UserError(f"checkpoint '{path}' does not exist: give the path of a .safetensors or .pt file")
-    return found
 
 
 def refuse_wrong_activation(model: str, weights_use_quick_gelu: bool, weights: str) -> None:
@@ -107,25 +51,6 @@ def refuse_wrong_activation(model: str, weights_use_quick_gelu: bool, weights: s
         f"backbone '{model}' would run {weights} with the wrong activation: they were trained with {activation}. "
         f"Use '{right}' instead."
     )
-
-
-def model_config(model: str) -> dict[str, Any]:
-    """open_clip's configuration of a model name."""
-    config = open_clip.get_model_config(model)
-    assert config is not None
-    return config
-
-
-def blocks_of(backbone: Backbone) -> int | None:
-    """Number of blocks that both towers have, without reading weights; None where only the weights tell."""
-    if backbone.model:
-        config = model_config(backbone.model)
-    elif backbone.checkpoint and backbone.checkpoint.with_suffix(".json").is_file():
-        config = json.loads(backbone.checkpoint.with_suffix(".json").read_text())
-    else:
-        return None
-    layers = [config.get(tower, {}).get("layers", 12) for tower in ("vision_cfg", "text_cfg")]
-    return min(layers) if all(isinstance(n, int) for n in layers) else None
 
 
 @cache
@@ -183,12 +108,13 @@ def load_backbone(text: str) -> CLIP:
     """Load a CLIP in fp32, in evaluation mode, with all weights frozen, on the CPU.
 
     Args:
-        text: a backbone in the notation of this module's docstring.
+        text: a backbone in the notation of `backbones`.
 
     Raises:
         UserError: anything about the name, the file, the activation or the download that the user can put right.
     """
     backbone = parse_backbone(text)
+    verify_tag(backbone)
     if backbone.checkpoint:
         clip = load_checkpoint(backbone, backbone.checkpoint)
     else:
@@ -204,6 +130,7 @@ def fetch_weights(text: str) -> None:
         UserError: they are neither here nor to be had.
     """
     backbone = parse_backbone(text)
+    verify_tag(backbone)
     if backbone.model is None or backbone.tag in (None, RANDOM):
         return
     # The hub's client logs every attempt; the one line below says all of it.

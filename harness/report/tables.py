@@ -83,6 +83,12 @@ def accuracy_columns(runs: pd.DataFrame) -> list[Column]:
     columns = [Column(name, accuracy(name)) for name in names]
     if {"base", "new"} <= set(names):
         columns.append(Column("H", h_of_seeds, mean=h_of_means))
+    sources = set(runs["dataset"])
+    targets = [name for name in names if name not in sources]
+    # Evaluations on several data sets go by their names, the training one among them.
+    if sources <= set(names) and len(targets) > 1:
+        of_targets = [f"accuracy.{name}" for name in targets]
+        columns.append(Column("average of targets", lambda group: group[of_targets].mean(axis=1, skipna=False)))
     return columns
 
 

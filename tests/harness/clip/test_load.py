@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness.clip.load import blocks_of, bundled, fetch_weights, load_backbone, parse_backbone, read_checkpoint
+from harness.clip.backbones import blocks_of, bundled, parse_backbone
+from harness.clip.load import fetch_weights, load_backbone, read_checkpoint, verify_tag
 from harness.errors import UserError
 
 TINY = {
@@ -116,7 +117,7 @@ def test_damaged_checkpoint(tmp_path: Path) -> None:
 )
 def test_bad_names(backbone: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        parse_backbone(backbone)
+        verify_tag(parse_backbone(backbone))
 
 
 def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 
-from harness.clip.load import build, bundled, load_backbone, read_checkpoint
+from harness.clip.backbones import bundled
+from harness.clip.load import build, load_backbone, read_checkpoint
 from harness.clip.towers import CLIP, END, RAW
 from harness.errors import UserError
 

@@ -155,6 +155,33 @@ def plan(experiment_file: Path | None, overrides: tuple[str, ...], results: Path
     console.print(", ".join(f"{states.count(state)} {state}" for state in ("done", "begun", "left")))
 
 
+@cli.command()
+@click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
+@OVERRIDES
+@takes_grid
+@RESULTS
+def compare(experiment_file: Path | None, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
+    """Set the finished runs of the experiment in FILE beside the numbers that papers published.
+
+    Published numbers are those of results/published/: CLIP ViT-B/16 with OpenAI's weights, 16 shots.
+    """
+    if experiment_file and "=" in str(experiment_file):
+        overrides, experiment_file = (str(experiment_file), *overrides), None
+    experiment, specs = read_grid(None, overrides, {**grid, "experiment": experiment_file or grid["experiment"]})
+    from harness.report import compare as report
+    from harness.report.tables import footnote
+    from harness.store import results_frame
+
+    published = report.read_published(experiment.protocol)
+    runs = results_frame(results, [spec.id for spec in specs])
+    if runs.empty:
+        raise UserError(f"none of the {len(specs)} runs is complete in '{results}': see `skipbench plan`, then `bench`")
+    compared = report.compare(runs, published, experiment.protocol, len(experiment.datasets))
+    print_frame(report.comparison_table(compared), title=f"{experiment.protocol}, {len(runs)} of {len(specs)} runs")
+    console.print(footnote(runs), markup=False, soft_wrap=not console.is_terminal)
+    console.print(f"Published: {', '.join(sorted(set(compared['source'])))}", markup=False, soft_wrap=True)
+
+
 def check_names(methods: str | None, datasets: str | None) -> None:
     """Answer mistyped names before anything slow is imported."""
     from harness.data.datasets import find_dataset
@@ -290,7 +317,7 @@ def print_table(runs: "pd.DataFrame") -> None:
 def print_frame(cells: "pd.DataFrame", title: str) -> None:
     """A table of text cells."""
     table = Table(title=title, title_justify="left", box=None)
-    words = ("dataset", "method", "precision", "setting")
+    words = ("dataset", "method", "precision", "setting", "metric")
     for name in cells.columns:
         table.add_column(name, justify="left" if name in words else "right", no_wrap=True)
     for row in cells.itertuples(index=False):

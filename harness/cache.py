@@ -5,13 +5,16 @@ fresh   every epoch's augmented pictures go through them once, in large batches:
 once    the first epoch's pictures serve all epochs
 """
 
+import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from harness.clip.towers import CLIP, RAW, Stage
 from harness.data.loader import PictureSet, Transform, normalise
+from harness.features import FILE, Place
 from harness.measure import Meter
 from harness.precision import autocast
 from harness.spec import TrainSpec
@@ -29,6 +32,7 @@ class TrainingImages:
         seed: of the augmentation.
         meter: takes the costs of the phase `cache`.
         workers: processes that decode pictures.
+        place: where the features may lie; None: host memory.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class TrainingImages:
         seed: int,
         meter: Meter,
         workers: int = 0,
+        place: Place | None = None,
     ) -> None:
         self.clip = clip
         self.pictures = pictures
@@ -50,7 +55,9 @@ class TrainingImages:
         self.seed = seed
         self.meter = meter
         self.workers = workers
+        self.place = place or Place(clip.device, gpu_mib=0, host_mib=sys.maxsize, folder=Path())
         self.features: Tensor | None = None
+        self.location: str | None = None
         self._filled_for: int | None = None
         # Stage 0 is only the patch embedding: keeping its tokens costs more than computing them.
         self.is_cached = spec.cache != "none" and stage > 0
@@ -82,7 +89,7 @@ class TrainingImages:
 
     def _store(self, positions: range, tokens: Tensor) -> None:
         if self.features is None:
-            self.features = torch.empty((len(self.pictures), *tokens.shape[1:]), dtype=tokens.dtype)
+            self.features, self.location = self.place.allocate((len(self.pictures), *tokens.shape[1:]), tokens.dtype)
         self.features[positions.start : positions.stop] = tokens
 
     def batches(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -100,5 +107,9 @@ class TrainingImages:
             yield x, self.pictures.labels[list(batch)].to(self.clip.device)
 
     def resident(self) -> list[Tensor]:
-        """What stays in memory on the images' behalf."""
-        return [] if self.features is None else [self.features]
+        """What stays in memory on the images' behalf; a mapped file does not."""
+        return [] if self.features is None or self.location == FILE else [self.features]
+
+    def facts(self) -> dict[str, str | int | None]:
+        """Where the features lie, and how many bytes they are."""
+        return {"cache_location": self.location, "cache_bytes": 0 if self.features is None else self.features.nbytes}

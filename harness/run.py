@@ -24,6 +24,7 @@ from harness.data.readers import Picture, Splits
 from harness.data.transforms import TestTransform, TrainTransform, transform_hash
 from harness.errors import UserError
 from harness.evaluate import evaluate
+from harness.features import Place
 from harness.measure import Meter
 from harness.precision import autocast, store_clip, store_method
 from harness.registry import method_class
@@ -140,7 +141,7 @@ class Run:
         if trained_parameters(method):
             self._train(self._make_trainer(clip, data, method, meter), tensors, progress, tracker)
         evaluations = [self._evaluate(method, item, meter) for item in spec.evaluate]
-        costs = self._costs(method, meter, progress["flops"])
+        costs = self._costs(method, meter, progress)
         result = {
             "id": spec.id,
             "name": spec.name,
@@ -166,14 +167,16 @@ class Run:
         progress["starts"] += 1
         return tensors, progress
 
-    def _costs(self, method: Method, meter: Meter, flops: dict[str, float]) -> dict[str, Any]:
+    def _costs(self, method: Method, meter: Meter, progress: dict[str, Any]) -> dict[str, Any]:
         """Costs of the whole run; saves the checkpoint to know its size."""
+        flops = progress["flops"]
         return {
             "phases": meter.as_dict(),
             "trainable_parameters": sum(p.numel() for p in trained_parameters(method).values()),
             "total_parameters": sum(p.numel() for p in method.parameters()),
             "train_flops_per_image": flops.get("train"),
             "cache_flops_per_image": flops.get("cache"),
+            **progress.get("cache", {"cache_location": None, "cache_bytes": 0}),
             "checkpoint_bytes": self._save_checkpoint(method),
         }
 
@@ -236,8 +239,17 @@ class Run:
         labels = class_subset(len(data.splits.class_names), self.spec.data.classes)
         pictures = PictureSet(data.splits.folder, keep_classes(data.train, labels))
         transform, _ = self._transforms(clip)
+        runtime = self.spec.runtime
         images = TrainingImages(
-            clip, pictures, transform, method.image_start, self.spec.train, self.spec.seed, meter, self.workers
+            clip,
+            pictures,
+            transform,
+            method.image_start,
+            self.spec.train,
+            self.spec.seed,
+            meter,
+            self.workers,
+            Place(self.device, runtime.cache_gpu_mib, runtime.cache_host_mib, self.folder.path),
         )
         return Trainer(method, images, self.spec, meter)
 
@@ -256,7 +268,8 @@ class Run:
             line = asdict(record)
             self.folder.append_metrics(line)
             records.append(line)
-            progress.update(epoch=record.epoch + 1, phases=trainer.meter.as_dict(), flops=trainer.flops)
+            costs = {"phases": trainer.meter.as_dict(), "flops": trainer.flops, "cache": trainer.images.facts()}
+            progress.update(epoch=record.epoch + 1, **costs)
             self.folder.save_progress(trainer.state(), progress)
             tracker.log_epochs(records)
             log.info("epoch %(epoch)d loss %(loss).4f lr %(lr).3g train %(train_seconds).2f s", line)

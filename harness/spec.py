@@ -114,6 +114,10 @@ class RuntimeSpec(Section):
         None, ge=0, description="processes that decode pictures; null: 0 beside a CPU, 8 beside a GPU"
     )
     eval_batch_size: int = Field(100, ge=1, description="pictures a batch in evaluation")
+    cache_gpu_mib: int = Field(4096, ge=0, description="cached features up to this size stay on the GPU")
+    cache_host_mib: int = Field(
+        16384, ge=0, description="cached features up to this size stay in memory, larger ones in a file"
+    )
     data_root: str | None = Field(None, description="folder that holds the data sets; null: $DATA")
 
     def find_data_root(self) -> str | None:

@@ -1,11 +1,6 @@
 """Pictures from disk to batches of pixels on the device."""
 
-import io
-import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,49 +10,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from harness.clip.towers import CLIP
+from harness.data.pictures import read_picture
 from harness.data.readers import Picture
 from harness.data.transforms import TestTransform
 from harness.errors import UserError
 
 Transform = Callable[[Image.Image, str], Image.Image]
-ARCHIVE = ".zip/"
-# What Pillow and zipfile raise for pictures that are missing, cut or no pictures; UnidentifiedImageError is an OSError.
-BROKEN = (
-    OSError,
-    KeyError,
-    SyntaxError,
-    ValueError,
-    zlib.error,
-    zipfile.BadZipFile,
-    Image.DecompressionBombError,
-)
 # Decoded pictures up to this many bytes stay in memory; the embedded sets need 24 MB.
 DECODED_LIMIT = 256 * 2**20
-
-
-@cache
-def open_archive(path: Path, process: int) -> zipfile.ZipFile:
-    """A zip file, opened once a process: a forked one would share the position in the file with its parent."""
-    return zipfile.ZipFile(path)
-
-
-def read_picture(folder: Path, path: str) -> Image.Image:
-    """Decode one picture as RGB.
-
-    Raises:
-        UserError: it is missing or broken; names it.
-    """
-    archive, inside, member = path.partition(ARCHIVE)
-    try:
-        data = (
-            open_archive(folder / f"{archive}.zip", os.getpid()).read(member)
-            if inside
-            else (folder / path).read_bytes()
-        )
-        return Image.open(io.BytesIO(data)).convert("RGB")
-    except BROKEN as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError | KeyError) else f"cannot be decoded ({error})"
-        raise UserError(f"picture '{folder / path}' {reason}: restore it, or remove it from the split") from error
 
 
 class PictureSet(Dataset[Tensor]):

@@ -4,19 +4,24 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.errors import UserError
+from harness.data.listing import read_lines
+from harness.errors import UserError, nearest
+
+INSTRUCTIONS = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
+SPLITS = ("train", "val", "test")
 
 
 class Picture(NamedTuple):
     """One labelled picture.
 
     Attributes:
-        path: relative to the data set's folder, with `/`; `archive.zip/member` for one inside a zip file.
+        path: relative to the folder of its data set's pictures, with `/`; `archive.zip/member` for one inside a zip
+            file. The same wherever and under whatever name that folder lies, as samples are drawn by it.
         label: index of its class.
     """
 
@@ -34,6 +39,7 @@ class Splits:
         train: pictures to draw few-shot samples from; empty for data sets that are for testing only.
         val: pictures to select hyper-parameters on.
         test: pictures to report accuracy on.
+        layout: what was found other than the usual layout has it, a few words each.
     """
 
     folder: Path
@@ -41,40 +47,100 @@ class Splits:
     train: tuple[Picture, ...]
     val: tuple[Picture, ...]
     test: tuple[Picture, ...]
+    layout: tuple[str, ...] = ()
 
 
-def read_split_file(folder: Path, split_file: str, images: str) -> Splits:
+def find_images(folder: Path, images: Sequence[str], samples: Iterable[str]) -> tuple[Path, tuple[str, ...]]:
+    """Where a data set's pictures lie.
+
+    Args:
+        folder: of the data set.
+        images: where in it they may lie, the usual place first; empty for the folder itself.
+        samples: paths of a few pictures; the place that has one of them is taken.
+
+    Returns:
+        The place, the usual one if no picture is found anywhere, and a note where it is another.
+    """
+    samples = list(samples)
+    for place in images:
+        if any((folder / place / path).exists() for path in samples):
+            return folder / place, unusual_place(place, images[0])
+    return folder / images[0], ()
+
+
+def unusual_place(place: str, usual: str) -> tuple[str, ...]:
+    """A note on where pictures were found, if that is not the usual place."""
+    return () if place == usual else (f"pictures in {place or '.'}/ (usually {usual or '.'}/)",)
+
+
+def read_split_file(folder: Path, split_file: str, images: Sequence[str]) -> Splits:
     """Read a `split_zhou_*.json`: {"train": [[path, label, class name], ...], "val": ..., "test": ...}.
 
     Args:
         folder: the data set's folder.
         split_file: name of the JSON file in it.
-        images: the folder in it that the file's paths are relative to; empty for the data set's folder itself.
+        images: where in it the folder may lie that the file's paths are relative to, as `find_images` takes it.
 
     Raises:
         UserError: the file is missing or is not of this format.
     """
     path = folder / split_file
+    names: dict[int, str] = {}
+    pictures: dict[str, tuple[Picture, ...]] = {}
     try:
-        entries = json.loads(path.read_text())
-        prefix = f"{images}/" if images else ""
-        names: dict[int, str] = {}
-        pictures: dict[str, tuple[Picture, ...]] = {}
-        for split in ("train", "val", "test"):
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+        for split in SPLITS:
             rows = [(str(file), int(label), str(name)) for file, label, name in entries[split]]
-            names.update({label: name for _, label, name in rows})
-            pictures[split] = tuple(Picture(prefix + file, label) for file, label, _ in rows)
+            for file, label, name in rows:
+                if names.setdefault(label, name) != name:
+                    raise ValueError(f"{file}: class {label} is called both '{names[label]}' and '{name}'")
+            pictures[split] = tuple(Picture(file, label) for file, label, _ in rows)
     except FileNotFoundError:
-        raise UserError(f"split file '{path}' does not exist: it is part of the data set's CoOp layout") from None
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"split file '{path}' does not exist: it is part of the CoOp layout, get it as {INSTRUCTIONS} says"
+        ) from None
+    except OSError as error:
+        raise UserError(f"split file '{path}' cannot be read: {error.strerror}") from None
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"'{path}' is no split file: expected lists of [path, label, class name] under train, val and test "
             f"({type(error).__name__}: {error})"
         ) from error
     if not names or sorted(names) != list(range(len(names))):
         raise UserError(f"'{path}' has labels {sorted(names)[:3]}...: expected every number from 0 to classes - 1")
+    place, layout = find_images(folder, images, (part[0].path for part in pictures.values() if part))
     class_names = tuple(names[label] for label in range(len(names)))
-    return Splits(folder, class_names, **pictures)
+    return Splits(place, class_names, **pictures, layout=layout)
+
+
+def read_aircraft(folder: Path, images: Sequence[str]) -> Splits:
+    """Read FGVC Aircraft's own files: `variants.txt`, a class a line in label order, and for every split
+    `images_variant_<split>.txt` with lines such as `0034309 Boeing 707-320`.
+
+    Args:
+        folder: the data set's folder.
+        images: where in it the pictures may lie, as `find_images` takes it.
+
+    Raises:
+        UserError: a file is missing, or names a variant that `variants.txt` does not.
+    """
+    advice = f"it comes with the data set's archive, see {INSTRUCTIONS}"
+    variants = read_lines(folder / "variants.txt", advice)
+    labels = {variant: label for label, variant in enumerate(variants)}
+    if len(labels) < len(variants) or not variants:
+        raise UserError(f"'{folder / 'variants.txt'}' must name every class once: it has {len(variants)} lines")
+    pictures: dict[str, tuple[Picture, ...]] = {}
+    for split in SPLITS:
+        path = folder / f"images_variant_{split}.txt"
+        rows = []
+        for line in read_lines(path, advice):
+            number, _, variant = line.partition(" ")
+            if variant not in labels:
+                raise UserError(f"'{path}': '{line}' names no class of variants.txt.{nearest(variant, variants)}")
+            rows.append(Picture(f"{number}.jpg", labels[variant]))
+        pictures[split] = tuple(rows)
+    place, layout = find_images(folder, images, (part[0].path for part in pictures.values() if part))
+    return Splits(place, tuple(variants), **pictures, layout=layout)
 
 
 def read_categories(folder: Path, archive: str, categories: str) -> Splits:
@@ -85,13 +151,13 @@ def read_categories(folder: Path, archive: str, categories: str) -> Splits:
         archive: zip file with pictures and `index.csv` (file, name, category, split, group).
         categories: text file beside it, a class name a line in label order; other categories are left out.
     """
-    class_names = tuple((folder / categories).read_text().splitlines())
+    class_names = tuple(read_lines(folder / categories, "it comes with the project"))
     labels = {name: label for label, name in enumerate(class_names)}
-    pictures: dict[str, list[Picture]] = {"train": [], "val": [], "test": []}
+    pictures: dict[str, list[Picture]] = {split: [] for split in SPLITS}
     for row in archive_index(folder / archive):
         if row["split"] in pictures and row["category"] in labels:
             pictures[row["split"]].append(Picture(f"{archive}/{row['file']}", labels[row["category"]]))
-    return Splits(folder, class_names, *(tuple(pictures[split]) for split in ("train", "val", "test")))
+    return Splits(folder, class_names, tuple(pictures["train"]), tuple(pictures["val"]), tuple(pictures["test"]))
 
 
 def read_names(folder: Path, archive: str, group: str) -> Splits:

@@ -2,7 +2,6 @@
 
 import gc
 import io
-import struct
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional
 
-from harness.data.loader import PictureSet, normalise, read_picture
+from harness.data.loader import PictureSet, normalise
+from harness.data.pictures import read_picture
 from harness.data.readers import Picture
 from harness.data.transforms import TestTransform, TrainTransform
 from harness.errors import UserError
@@ -63,75 +63,6 @@ def test_pictures_are_read_from_folder_and_archive(folder: Path, prefix: str) ->
         assert np.array_equal(np.array(pictures.decode(number)), np.array(noise(number)))
         # The second time it comes from memory.
         assert np.array_equal(np.array(pictures.decode(number)), np.array(noise(number)))
-
-
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "LA"])
-def test_every_kind_of_picture_becomes_rgb(tmp_path: Path, mode: str) -> None:
-    image = noise(1, mode)
-    (tmp_path / "a.png").write_bytes(as_png(image))
-    read = read_picture(tmp_path, "a.png")
-    assert read.mode == "RGB"
-    assert np.array_equal(np.array(read), np.array(image.convert("RGB")))
-
-
-@pytest.mark.parametrize("path", ["gone.png", "sub/gone.png", "pictures.zip/gone.png", "gone.zip/0.png"])
-def test_a_missing_picture_is_named(folder: Path, path: str) -> None:
-    with pytest.raises(UserError) as caught:
-        read_picture(folder, path)
-    assert f"picture '{folder / path}' is missing" in str(caught.value)
-
-
-def deflated_with_damage(image: bytes) -> bytes:
-    """An archive whose compressed member p.png starts with bytes that are no deflate stream."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("p.png", image + bytes(5000))
-    start = 30 + len("p.png")
-    return data.getvalue()[:start] + b"\xff" * 20 + data.getvalue()[start + 20 :]
-
-
-def stored_with_damage(image: bytes) -> bytes:
-    """An archive whose member p.png fails its checksum."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as archive:
-        archive.writestr("p.png", image)
-    start = 30 + len("p.png")
-    return data.getvalue()[: start + 100] + b"\xff" * 20 + data.getvalue()[start + 120 :]
-
-
-def picture_with_header_of_huge_size() -> bytes:
-    data = io.BytesIO()
-    noise(1).save(data, "GIF")
-    return data.getvalue()[:6] + struct.pack("<HH", 65535, 65535) + data.getvalue()[10:]
-
-
-@pytest.mark.parametrize(
-    ("file", "data", "path"),
-    [
-        pytest.param("p.jpg", b"<html>not found</html>", "p.jpg", id="no picture"),
-        pytest.param("p.jpg", b"", "p.jpg", id="empty"),
-        pytest.param("p.png", as_png(noise(1))[:700], "p.png", id="cut"),
-        pytest.param("a.zip", b"no archive", "a.zip/p.png", id="no archive"),
-        pytest.param("a.zip", stored_with_damage(as_png(noise(1))), "a.zip/p.png", id="damaged, stored"),
-        pytest.param(
-            "a.zip",
-            deflated_with_damage(as_png(noise(1))),
-            "a.zip/p.png",
-            id="damaged, deflated",
-        ),
-        pytest.param(
-            "p.gif",
-            picture_with_header_of_huge_size(),
-            "p.gif",
-            id="huge",
-        ),
-    ],
-)
-def test_a_broken_picture_is_named(tmp_path: Path, file: str, data: bytes, path: str) -> None:
-    (tmp_path / file).write_bytes(data)
-    with pytest.raises(UserError) as caught:
-        read_picture(tmp_path, path)
-    assert f"picture '{tmp_path / path}' cannot be decoded" in str(caught.value)
 
 
 def error_of_workers(pictures: PictureSet, batch_size: int, workers: int) -> str | None:

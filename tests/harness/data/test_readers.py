@@ -38,26 +38,37 @@ def write_archive(path: Path, rows: list[dict[str, str]]) -> None:
 
 def test_split_file(tmp_path: Path) -> None:
     write_split(tmp_path, SPLIT)
-    splits = read_split_file(tmp_path, "split_zhou_Pets.json", "images")
-    assert splits.folder == tmp_path
+    splits = read_split_file(tmp_path, "split_zhou_Pets.json", ["images"])
+    assert splits.folder == tmp_path / "images"
     assert splits.class_names == ("big_dog", "Cat", "eel")
     assert splits.train == (
-        Picture("images/cat/1.jpg", 1),
-        Picture("images/dog/1.jpg", 0),
-        Picture("images/eel/1.jpg", 2),
+        Picture("cat/1.jpg", 1),
+        Picture("dog/1.jpg", 0),
+        Picture("eel/1.jpg", 2),
     )
-    assert splits.val == (Picture("images/cat/2.jpg", 1),)
-    assert splits.test == (Picture("images/dog/3.jpg", 0), Picture("images/cat/3.jpg", 1))
+    assert splits.val == (Picture("cat/2.jpg", 1),)
+    assert splits.test == (Picture("dog/3.jpg", 0), Picture("cat/3.jpg", 1))
 
 
-def test_paths_relative_to_the_data_sets_folder_itself(tmp_path: Path) -> None:
+def test_pictures_in_the_data_sets_folder_itself(tmp_path: Path) -> None:
     write_split(tmp_path, SPLIT)
-    assert read_split_file(tmp_path, "split_zhou_Pets.json", "").val == (Picture("cat/2.jpg", 1),)
+    splits = read_split_file(tmp_path, "split_zhou_Pets.json", [""])
+    assert (splits.folder, splits.val) == (tmp_path, (Picture("cat/2.jpg", 1),))
+
+
+def test_the_first_place_that_has_a_picture_is_taken(tmp_path: Path) -> None:
+    write_split(tmp_path, SPLIT)
+    (tmp_path / "a").mkdir()
+    for place in ("b", "c"):
+        (tmp_path / place / "cat").mkdir(parents=True)
+        (tmp_path / place / "cat" / "2.jpg").touch()
+    splits = read_split_file(tmp_path, "split_zhou_Pets.json", ["a", "b", "c"])
+    assert (splits.folder, splits.layout) == (tmp_path / "b", ("pictures in b/ (usually a/)",))
 
 
 def test_a_missing_split_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"split_zhou_Pets.json' does not exist"):
-        read_split_file(tmp_path, "split_zhou_Pets.json", "images")
+        read_split_file(tmp_path, "split_zhou_Pets.json", ["images"])
 
 
 @pytest.mark.parametrize(
@@ -69,12 +80,13 @@ def test_a_missing_split_file_is_named(tmp_path: Path) -> None:
         pytest.param({**SPLIT, "val": [["cat/2.jpg", 1]]}, id="row without a name"),
         pytest.param({**SPLIT, "val": [["cat/2.jpg", "one", "Cat"]]}, id="label is a word"),
         pytest.param({**SPLIT, "val": 5}, id="split is a number"),
+        pytest.param({**SPLIT, "val": [["cat/2.jpg", 1, "cat"]]}, id="two names of a class"),
     ],
 )
 def test_a_file_of_another_format_is_refused(tmp_path: Path, content: Any) -> None:
     write_split(tmp_path, content)
     with pytest.raises(UserError, match=r"split_zhou_Pets.json' is no split file: expected lists of") as caught:
-        read_split_file(tmp_path, "split_zhou_Pets.json", "images")
+        read_split_file(tmp_path, "split_zhou_Pets.json", ["images"])
     assert "\n" not in str(caught.value)
 
 
@@ -83,7 +95,7 @@ def test_labels_with_gaps_are_refused(tmp_path: Path, labels: tuple[int, int]) -
     rows = [[f"{label}.jpg", label, f"name {label}"] for label in labels]
     write_split(tmp_path, {"train": rows, "val": [], "test": rows})
     with pytest.raises(UserError, match="expected every number from 0 to classes - 1"):
-        read_split_file(tmp_path, "split_zhou_Pets.json", "images")
+        read_split_file(tmp_path, "split_zhou_Pets.json", ["images"])
 
 
 def test_archive_by_category(tmp_path: Path) -> None:

@@ -19,8 +19,10 @@ from harness.clip.prompts import fill_template
 from harness.clip.towers import CLIP
 from harness.data.datasets import find_dataset, read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, keep_classes, sample_hash
+from harness.data.index import VALIDATION_SHOTS, Sample, read_index, sample_index
 from harness.data.loader import PictureSet
-from harness.data.readers import Picture, Splits
+from harness.data.pictures import Broken, check_pictures, missing_pictures
+from harness.data.readers import Splits
 from harness.data.transforms import TestTransform, TrainTransform, transform_hash
 from harness.errors import UserError
 from harness.evaluate import evaluate
@@ -36,7 +38,6 @@ from methods.base import Method, OtherClassesError
 
 log = logging.getLogger("skipbench")
 
-VALIDATION_SHOTS = 4
 Report = Callable[[dict[str, Any]], None]
 """Takes news of the run for whoever watches it: {"phase": ...}, {"epoch": ..., "epochs": ...}, {"notice": ...}."""
 
@@ -77,11 +78,17 @@ def make_repeatable(seed: int) -> None:
 
 @dataclass(frozen=True)
 class FewShotData:
-    """What a run may look at while it trains: k training and min(k, 4) validation pictures a class."""
+    """What a run may look at while it trains.
+
+    Attributes:
+        splits: of the data set.
+        sample: k training and min(k, 4) validation pictures a class, without broken ones.
+        broken: pictures of the sample that cannot be read and were left out.
+    """
 
     splits: Splits
-    train: list[Picture]
-    val: list[Picture]
+    sample: Sample
+    broken: tuple[Broken, ...] = ()
 
 
 class Run:
@@ -149,7 +156,13 @@ class Run:
             "evaluations": evaluations,
             "costs": costs,
             "method_facts": method.facts(),
-            "sample": {"hash": sample_hash(data.train), "train_images": len(data.train), "val_images": len(data.val)},
+            "sample": {
+                "hash": sample_hash(data.sample.train),
+                "train_images": len(data.sample.train),
+                "val_images": len(data.sample.val),
+                "broken_images": [broken.path for broken in data.broken],
+            },
+            "layout": list(data.splits.layout),
             "transform_hash": transform_hash(list(self._transforms(clip)), clip.mean, clip.std),
             "weights_sha256": self._weights_hash(),
             "interruptions": progress["starts"] - 1,
@@ -185,9 +198,7 @@ class Run:
         spec = self.spec
         precision = spec.train.precision
         clip = store_clip(load_backbone(spec.backbone), precision).to(self.device)
-        data = self._few_shot_data(spec.data.dataset)
-        if not data.splits.train and spec.train.epochs:
-            raise UserError(f"data set '{spec.data.dataset}' is for testing only: train on another, such as emoji")
+        data = self._checked_data()
         cls = method_class(spec.method)
         config = cls.Config(**spec.options)
         try:
@@ -203,11 +214,43 @@ class Run:
             method.check_classes(tuple(self._texts(item.dataset, item.classes)))
         return clip, data, store_method(method, precision).to(self.device)
 
-    def _few_shot_data(self, dataset: str) -> FewShotData:
-        spec, splits = self.spec, read_dataset(dataset, self.data_root)
-        train = few_shot_sample(splits.train, spec.data.shots, spec.seed)
-        val = few_shot_sample(splits.val, min(spec.data.shots, VALIDATION_SHOTS), spec.seed)
-        return FewShotData(splits, train, val)
+    def _few_shot_sample(self, dataset: str, splits: Splits) -> Sample:
+        data = self.spec.data
+        if data.index and dataset == data.dataset:
+            return read_index(Path(data.index), splits, data.shots, dataset)
+        train = few_shot_sample(splits.train, data.shots, self.spec.seed)
+        val = few_shot_sample(splits.val, min(data.shots, VALIDATION_SHOTS), self.spec.seed)
+        return Sample(train, val)
+
+    def _checked_data(self) -> FewShotData:
+        """The training data set and its sample, all of whose pictures can be read.
+
+        Raises:
+            UserError: there is nothing to train on, or a picture is broken or missing.
+        """
+        spec = self.spec
+        splits = read_dataset(spec.data.dataset, self.data_root)
+        if not splits.train and spec.train.epochs:
+            layout = f" ({'; '.join(splits.layout)})" if splits.layout else ""
+            raise UserError(f"data set '{spec.data.dataset}' has no training pictures{layout}: train on another")
+        sample = self._few_shot_sample(spec.data.dataset, splits)
+        checked = [check_pictures(splits.folder, pictures, spec.data.skip_broken) for pictures in sample]
+        if not spec.data.skip_broken:
+            self._refuse_missing_test_pictures()
+        broken = tuple(broken for part in checked for broken in part.broken)
+        return FewShotData(splits, Sample(*(part.usable for part in checked)), broken)
+
+    def _refuse_missing_test_pictures(self) -> None:
+        """Tell before training what evaluation would stumble over; folders are listed, no picture is opened."""
+        for dataset in {item.dataset for item in self.spec.evaluate if "test" in item.splits}:
+            splits = read_dataset(dataset, self.data_root)
+            missing = missing_pictures(splits.folder, splits.test)
+            if missing:
+                raise UserError(
+                    f"{len(missing)} test pictures of data set '{dataset}' are missing, the first is "
+                    f"'{splits.folder / missing[0]}': restore them (see `skipbench data {dataset}`), "
+                    "or leave out what is broken with data.skip_broken=true"
+                )
 
     def _class_names(self, dataset: str, classes: str) -> list[str]:
         names = read_dataset(dataset, self.data_root).class_names
@@ -227,17 +270,12 @@ class Run:
 
     def _write_sample(self, data: FewShotData) -> None:
         """Export the k-shot sample (before it is cut to the training classes), so that others can use the very same."""
-        names = data.splits.class_names
-        index = {
-            split: [[path, label, names[label]] for path, label in pictures]
-            for split, pictures in (("train", data.train), ("val", data.val))
-        }
         about = {"dataset": self.spec.data.dataset, "shots": self.spec.data.shots, "seed": self.spec.seed}
-        self.folder.write_json("sample.json", {**about, "hash": sample_hash(data.train), **index})
+        self.folder.write_json("sample.json", sample_index(data.sample, data.splits.class_names, **about))
 
     def _make_trainer(self, clip: CLIP, data: FewShotData, method: Method, meter: Meter) -> Trainer:
         labels = class_subset(len(data.splits.class_names), self.spec.data.classes)
-        pictures = PictureSet(data.splits.folder, keep_classes(data.train, labels))
+        pictures = PictureSet(data.splits.folder, keep_classes(data.sample.train, labels))
         transform, _ = self._transforms(clip)
         runtime = self.spec.runtime
         images = TrainingImages(
@@ -284,13 +322,16 @@ class Run:
         self.report({"phase": "evaluate", "name": item.name})
         splits = read_dataset(item.dataset, self.data_root)
         # Of the splits that are not for testing, only the few-shot sample is there to be looked at.
-        data = self._few_shot_data(item.dataset)
-        available = {"train": data.train, "val": data.val, "test": splits.test}
+        sample = self._few_shot_sample(item.dataset, splits)
+        available = {"train": sample.train, "val": sample.val, "test": splits.test}
         labels = class_subset(len(splits.class_names), item.classes)
         chosen = keep_classes([picture for split in item.splits for picture in available[split]], labels)
         if not chosen:
             where = f"{'+'.join(item.splits)} pictures of classes '{item.classes}' of data set '{item.dataset}'"
             raise UserError(f"evaluation '{item.name}' has nothing to look at: there are no {where}")
+        broken: list[Broken] = []
+        if self.spec.data.skip_broken:
+            chosen, broken = check_pictures(splits.folder, chosen, skip_broken=True)
         _, transform = self._transforms(method.clip)
         scores = evaluate(
             method,
@@ -303,7 +344,8 @@ class Run:
             self.spec.runtime.eval_batch_size,
             self.workers,
         )
-        return {**item.model_dump(mode="json"), "template": self._template(item.dataset), **asdict(scores)}
+        about = {"template": self._template(item.dataset), "layout": list(splits.layout), "broken_images": len(broken)}
+        return {**item.model_dump(mode="json"), **about, **asdict(scores)}
 
     def _save_checkpoint(self, method: Method) -> int:
         if not trained_parameters(method):

@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -30,6 +31,10 @@ class DataSpec(Section):
     dataset: str = Field("emoji", description="data set to train on; see `skipbench list`")
     classes: str = Field("base", description="classes to train on: all, base, new, or halves of halves (base.new)")
     shots: int = Field(16, ge=1, description="training pictures a class")
+    index: str | None = Field(
+        None, description="k-shot sample to use instead of drawing one: a sample.json or .jsonl; null: by seed"
+    )
+    skip_broken: bool = Field(False, description="leave out pictures that cannot be read, and count them")
     templates: str = Field(
         "zeroshot", description="prompt templates: zeroshot, finetune (as the method's authors do), or one with {}"
     )
@@ -159,8 +164,15 @@ class RunSpec(Section):
         return self
 
     def identity(self) -> Settings:
-        """Everything that decides the result, as plain data."""
-        return _with_options(self.model_dump(mode="json", exclude={"recipe", "wandb", "runtime"}))
+        """Everything that decides the result, as plain data; of a sample's index what is in it, not where it lies.
+
+        Raises:
+            UserError: the index cannot be read.
+        """
+        dump = self.model_dump(mode="json", exclude={"recipe", "wandb", "runtime"})
+        if self.data.index:
+            dump["data"]["index"] = content_hash(self.data.index)
+        return _with_options(dump)
 
     def settings(self) -> Settings:
         """The whole spec as plain data, the form of `spec.yaml`."""
@@ -181,6 +193,19 @@ class RunSpec(Section):
     def group(self) -> str:
         """What runs that differ only in their seed have in common, for people."""
         return f"{self.protocol}-{self.data.dataset}-{self.method}"
+
+
+@cache
+def content_hash(path: str) -> str:
+    """SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"data.index='{path}' cannot be read: {error.strerror}") from None
 
 
 def _with_options(dump: Settings) -> Settings:

@@ -80,7 +80,7 @@ class Tracker:
             entity=spec.wandb.entity,
             group=spec.group,
             job_type="train" if spec.train.epochs else "eval",
-            tags=[spec.method, spec.data.dataset, spec.protocol, spec.backbone[:64], *spec.wandb.tags],
+            tags=[spec.method, spec.data.dataset[:64], spec.protocol, spec.backbone[:64], *spec.wandb.tags],
             config={**spec.identity(), "environment": environment},
             dir=str(self.folder),
             settings=wandb.Settings(

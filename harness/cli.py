@@ -122,6 +122,15 @@ def read_grid(
     return experiment, expand(experiment, parse_overrides(overrides))
 
 
+def read_file_grid(
+    experiment_file: Path | None, overrides: tuple[str, ...], grid: dict[str, Any]
+) -> "tuple[Experiment, list[RunSpec]]":
+    """The same where the file stands first and may be left out."""
+    if experiment_file and "=" in str(experiment_file):
+        overrides, experiment_file = (str(experiment_file), *overrides), None
+    return read_grid(None, overrides, {**grid, "experiment": experiment_file or grid["experiment"]})
+
+
 @cli.command()
 @click.argument("methods", required=False)
 @OVERRIDES
@@ -143,12 +152,10 @@ def bench(methods: str | None, overrides: tuple[str, ...], results: Path, **grid
 @RESULTS
 def plan(experiment_file: Path | None, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
     """List the runs of the experiment in FILE: which are done, which are begun, which are left. Computes nothing."""
-    if experiment_file and "=" in str(experiment_file):
-        overrides, experiment_file = (str(experiment_file), *overrides), None
     from harness.plan import describe_grid
     from harness.store import run_state
 
-    experiment, specs = read_grid(None, overrides, {**grid, "experiment": experiment_file or grid["experiment"]})
+    experiment, specs = read_file_grid(experiment_file, overrides, grid)
     states = [run_state(results, spec.id) for spec in specs]
     for spec, state in zip(specs, states, strict=True):
         click.echo(f"{state:6s} {spec.id} {spec.protocol} {spec.name} {spec.backbone}")
@@ -166,9 +173,7 @@ def compare(experiment_file: Path | None, overrides: tuple[str, ...], results: P
 
     Published numbers are those of results/published/: CLIP ViT-B/16 with OpenAI's weights, 16 shots.
     """
-    if experiment_file and "=" in str(experiment_file):
-        overrides, experiment_file = (str(experiment_file), *overrides), None
-    experiment, specs = read_grid(None, overrides, {**grid, "experiment": experiment_file or grid["experiment"]})
+    experiment, specs = read_file_grid(experiment_file, overrides, grid)
     from harness.report import compare as report
     from harness.report.tables import footnote
     from harness.store import results_frame

@@ -540,6 +540,7 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
         progress.update(task, total=benchmark.num_settings)
         for item in benchmark.measure(lambda title: progress.update(task, description=title, advance=1)):
             measured.append(item)
+            path = save(results, spec, measured, benchmark.machine)
             if not console.is_terminal:
                 console.print(f"measured {item.title}, {item.setting}", markup=False)
     for line in benchmark.left_out:
@@ -548,7 +549,7 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
         raise UserError("nothing could be measured")
     print_frame(speed_table(measured), title=f"{spec.backbone}, {spec.classes} classes, {spec.precision}")
     console.print(NOTE, markup=False, soft_wrap=not console.is_terminal)
-    console.print(f"JSON: {save(results, spec, measured, benchmark.machine)}", markup=False, soft_wrap=True)
+    console.print(f"JSON: {path}", markup=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from harness.cache import TrainingImages
 from harness.data.sampler import BATCHES
 from harness.errors import UserError
-from harness.measure import Meter, count_flops
+from harness.measure import MIB, Meter, count_flops
 from harness.precision import autocast, gradient_scaler
 from harness.spec import RunSpec
 from methods.base import Method
@@ -23,6 +24,7 @@ log = logging.getLogger("skipbench")
 SAME_CLASS_SHOTS = 4
 MOMENTUM = "momentum."
 LOSS_SCALE = "loss_scale"
+PART_BYTES = 16 * MIB
 IMAGE_GROUP = "image"
 
 
@@ -121,12 +123,44 @@ def training_step(
     """One step on a batch of images at the method's stage with labels (B,); the loss, a scalar."""
     with autocast(precision, x.device):
         loss = method.loss(x, labels)
-    scaler.scale(loss).backward()
+    # A loss scale must see all gradients before the first weight changes.
+    in_parts = method.clip.speedups.step_in_backward and not scaler.is_enabled()
+    with stepping_in_parts(optimizer) if in_parts else nullcontext():
+        scaler.scale(loss).backward()
     scaler.step(optimizer)
     scaler.update()
     # Gradients have no place beside the next step's activations.
     optimizer.zero_grad(set_to_none=True)
     return loss.detach()
+
+
+@contextmanager
+def stepping_in_parts(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """In a backward pass inside, update weights whenever gradients of PART_BYTES have gathered, and free these.
+
+    A weight's gradient is handed over when nothing in the pass needs the weight any more, and SGD treats each weight by
+    itself; so the outcome is that of one step behind the pass. What is left over takes that step.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if sum(parameter.nbytes for parameter in parameters) <= PART_BYTES:
+        yield
+        return
+    gathered = 0
+
+    def on_gradient(parameter: Tensor) -> None:
+        nonlocal gathered
+        gathered += parameter.nbytes
+        if gathered >= PART_BYTES:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            gathered = 0
+
+    hooks = [parameter.register_post_accumulate_grad_hook(on_gradient) for parameter in parameters]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class Trainer:

@@ -219,6 +219,29 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_told(make_spec: Mak
         train(spec)
 
 
+@pytest.mark.parametrize("method", ["skip", "finetune", "maple"])
+def test_steps_in_the_backward_pass_end_with_the_same_weights(
+    method: str, make_spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depth = ["maple.depth=3"] if method == "maple" else []
+    spec = make_spec(method, *SMALL, *depth, shots=4)
+    whole, _ = train(spec)
+    steps: list[int] = []
+    monkeypatch.setattr("harness.train.PART_BYTES", 20_000)
+    monkeypatch.setattr("torch.optim.SGD.step", count_calls(torch.optim.SGD.step, steps))
+    in_parts, _ = train(spec)
+    assert len(steps) > 3 * 12
+    assert_same(whole, in_parts)
+
+
+def count_calls(step: Callable[..., Any], calls: list[int]) -> Callable[..., Any]:
+    def counting(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        return step(*arguments, **options)
+
+    return counting
+
+
 def test_batches_larger_than_the_sample_are_refused(make_spec: Make) -> None:
     with pytest.raises(UserError, match=r"train\.batch_size=100 is more than the 12 training pictures"):
         train(make_spec("finetune", *SMALL, "train.batch_size=100", shots=1))

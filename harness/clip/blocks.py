@@ -4,8 +4,7 @@ Behind the last block one token of each row is read, so there only the keys and 
 texts, less still is needed (`packing.py`).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,29 +40,28 @@ def run_packed(
         (N, width), or (B, width) if one token a row is read.
     """
     attention, mlp = block.attn, block.mlp
-    with forgetting(block.ln_1, x, recompute) as normed:
-        if read is None:
-            mixed = attend_all(attention, normed, packing, mask)
-        else:
-            places = packing.place_of(read)
-            mixed = attend_one(attention, normed, packing, read if mask is not None else None, places)
-            x = take(x, places)
-    x = x + block.ls_1(attention.out_proj(mixed))
-    with forgetting(block.ln_2, x, recompute) as normed:
-        hidden = mlp.c_fc(normed)
-    with forgetting(mlp.gelu, hidden, recompute) as activated:
-        return x + block.ls_2(mlp.c_proj(activated))
+    places = None if read is None else packing.place_of(read)
+
+    def mix(normed: Tensor) -> Tensor:
+        if read is None or places is None:
+            return attend_all(attention, normed, packing, mask)
+        return attend_one(attention, normed, packing, read if mask is not None else None, places)
+
+    x = (x if places is None else take(x, places)) + block.ls_1(
+        attention.out_proj(forgetting(block.ln_1, x, mix, recompute))
+    )
+    return x + block.ls_2(forgetting(mlp.gelu, forgetting(block.ln_2, x, mlp.c_fc, recompute), mlp.c_proj, recompute))
 
 
-@contextmanager
-def forgetting(layer: nn.Module, x: Tensor, recompute: bool) -> Iterator[Tensor]:
-    """Output of a cheap layer, which what is computed inside does not keep for its backward pass but computes again.
+def forgetting(layer: nn.Module, x: Tensor, use: Callable[[Tensor], Tensor], recompute: bool) -> Tensor:
+    """`use(layer(x))`, where `use` does not keep the output of a cheap layer for its backward pass: it is computed again.
 
     Only what is the output itself (or a view with all of it) is recognised; anything else is kept as usual.
     """
     if not (recompute and torch.is_grad_enabled()):
-        yield layer(x)
-        return
+        # One name, so that nothing holds the input while the output is used.
+        x = layer(x)
+        return use(x)
     output = checkpoint(layer, x, use_reentrant=False, preserve_rng_state=False) if keeps_more(layer) else layer(x)
     place, size, device = output.data_ptr(), output.numel(), x.device.type
     autocast, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
@@ -78,7 +76,7 @@ def forgetting(layer: nn.Module, x: Tensor, recompute: bool) -> Iterator[Tensor]
             return layer(x).as_strided(*kept)
 
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-        yield output
+        return use(output)
 
 
 def keeps_more(layer: nn.Module) -> bool:

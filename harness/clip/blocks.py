@@ -54,7 +54,7 @@ def run_packed(
 
 
 def forgetting(layer: nn.Module, x: Tensor, use: Callable[[Tensor], Tensor], recompute: bool) -> Tensor:
-    """`use(layer(x))`, where `use` does not keep the output of a cheap layer for its backward pass: it is computed again.
+    """`use(layer(x))`, where the output of a cheap layer is not kept for the backward pass of `use` but computed again.
 
     Only what is the output itself (or a view with all of it) is recognised; anything else is kept as usual.
     """

@@ -5,6 +5,7 @@ cache, which whole towers fill), one image at a time where texts depend on the i
 every test batch. Weights are random, pictures are noise: costs depend on neither.
 """
 
+import math
 import re
 import statistics
 import time
@@ -140,7 +141,9 @@ class Outcome:
     def difference(self, other: "Outcome") -> float:
         """Largest distance of the three, each relative to the other's norm."""
         pairs = [(getattr(self, item.name), getattr(other, item.name)) for item in fields(self)]
-        return max(float((ours - theirs).norm() / theirs.norm()) for ours, theirs in pairs if theirs.numel())
+        # The distance itself, where the other is zero; infinite, where anything is no number.
+        found = [float((ours - theirs).norm()) / (float(theirs.norm()) or 1.0) for ours, theirs in pairs]
+        return math.inf if any(map(math.isnan, found)) else max(found)
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,11 @@ def choose_rows(spec: SpeedSpec, methods: list[str], overrides: Settings) -> Spe
     """
     for name in methods:
         check_method(name)
+    flat = [key for key, options in overrides.items() if not isinstance(options, Mapping)]
+    if flat:
+        raise UserError(
+            f"{flat[0]}={overrides[flat[0]]!r}: '{flat[0]}' is a method, set its options, such as skip.depth=4"
+        )
     strange = [key for key in overrides if key not in (methods or method_names())]
     if strange:
         raise UserError(f"unknown key '{strange[0]}': only options of the methods can be changed, such as skip.depth=4")
@@ -398,13 +406,13 @@ class Subject:
         return works
 
     def costs(self, on: Costs | None) -> Costs:
-        """Measure everything; if `on` is given only the training step and inference, where they compute more."""
+        """Measure everything; if `on` is given, only training step and inference, where operations or memory differ."""
         found: dict[str, float] = {}
         for name, (work, pictures) in self.works().items():
             if on and name not in ("step", "inference"):
                 continue
             mib, gflop = self.probe(work)
-            if on and gflop / pictures == getattr(on, f"{name}_gflop"):
+            if on and (gflop / pictures, mib) == (getattr(on, f"{name}_gflop"), getattr(on, f"{name}_mib")):
                 continue
             seconds = median_seconds(work, self.device) / pictures
             found |= {f"{name}_seconds": seconds, f"{name}_mib": mib, f"{name}_gflop": gflop / pictures}
@@ -461,9 +469,14 @@ def save(results: Path, spec: SpeedSpec, measured: list[Measurement], machine: d
         UserError: no space, no permission.
     """
     kind = "gpu" if machine["cuda"] else "cpu"
-    name = f"{spec.backbone}-{spec.classes}classes-batch{spec.batch_size}-{spec.precision}-{kind}"
+    methods = sorted({row.method for row in spec.rows})
+    which = f"{'_'.join(methods)}-" if len(methods) < len(method_names()) else ""
+    name = f"{which}{spec.backbone}-{spec.classes}classes-batch{spec.batch_size}-{spec.precision}-{kind}"
     path = results / "speed" / (re.sub(r"[^A-Za-z0-9.-]+", "_", name) + ".json")
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [asdict(item) for item in measured]
+    for row in rows:
+        # JSON knows no infinity.
+        row["difference"] = row["difference"] if math.isfinite(row["difference"]) else None
     write_atomically(path, to_json({"spec": spec.model_dump(mode="json"), "machine": machine, "measured": rows}))
     return path

@@ -9,7 +9,9 @@ from harness.errors import UserError
 from harness.report.tables import h_of_seeds, harmonic_mean
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+PUBLISHED_SHOTS = 16
 BASE_TO_NEW = "base_to_new"
+AVERAGE = "average"
 # Published averages over target data sets: protocol -> name of the row.
 TARGET_AVERAGES = {
     "cross_dataset": "average_10_targets",
@@ -60,7 +62,7 @@ def summarise_base_to_new(runs: pd.DataFrame, num_datasets: int) -> pd.DataFrame
     )
     found = [rows_of(dataset, base[dataset], new[dataset]) for dataset in runs["dataset"].unique()]
     if num_datasets > 1 and base.shape[1] == num_datasets and not base.isna().any(axis=None):
-        found.append(rows_of("average", base.mean(axis=1), new.mean(axis=1)))
+        found.append(rows_of(AVERAGE, base.mean(axis=1), new.mean(axis=1)))
     return pd.concat(found, ignore_index=True)
 
 
@@ -79,7 +81,8 @@ def summarise_targets(runs: pd.DataFrame, protocol: str) -> pd.DataFrame:
     source = runs["dataset"].iloc[0]
     targets = [column for column in columns if column != f"accuracy.{source}"]
     rows = [one_row(column.removeprefix("accuracy."), "accuracy", seeds[column]) for column in columns]
-    if protocol in TARGET_AVERAGES:
+    # The name says over how many data sets the average is.
+    if protocol in TARGET_AVERAGES and f"_{len(targets)}_" in TARGET_AVERAGES[protocol]:
         rows.append(one_row(TARGET_AVERAGES[protocol], "accuracy", seeds[targets].mean(axis=1)))
     return pd.DataFrame(rows)
 
@@ -106,7 +109,12 @@ def compare(runs: pd.DataFrame, published: pd.DataFrame, protocol: str, num_data
     Raises:
         UserError: no number has a counterpart.
     """
+    runs = runs[runs["shots"] == PUBLISHED_SHOTS]
+    if runs.empty:
+        raise UserError(f"published numbers are of {PUBLISHED_SHOTS} shots, and no finished run is: use --shots 16")
     ours = summarise(runs, protocol, num_datasets)
+    if set(published["dataset"]) - {AVERAGE} != set(runs["dataset"]):
+        ours = ours[ours["dataset"] != AVERAGE]
     merged = ours.merge(published.rename(columns={"value": "published"}), on=["dataset", "method", "metric"])
     if merged.empty:
         raise UserError(

@@ -288,11 +288,10 @@ def test_off_is_cached_where_the_reference_is() -> None:
 
 def test_settings_that_change_nothing_for_a_method_are_left_out(each: Found) -> None:
     settings_found = {method: {name for found, name in each if found == method} for method, _ in each}
-    # Its texts are encoded before inference, and nothing trains.
-    assert settings_found["zeroshot"] == {"off", "on", "on without read_one_token", "on without texts_once"}
+    # Its texts are encoded before inference, and nothing trains; without the cache they are not kept beside it.
+    of_inference = {"on without read_one_token", "on without texts_once", "on without cache"}
+    assert settings_found["zeroshot"] == {"off", "on", *of_inference}
     assert "on without cache" in settings_found["cocoop"]
-    # The first stage is never cached.
-    assert "on without cache" not in settings_found["finetune"]
     # What it keeps of texts is their words, which cost no operation.
     assert "on without texts_once" not in settings_found["cocoop"]
     for method in ("finetune", "cocoop"):
@@ -306,18 +305,21 @@ def test_without_a_speed_up_only_what_it_changes_is_measured_again(each: Found) 
         if setting in ("off", "on"):
             continue
         for work in ("step", "inference"):
-            here, on = (getattr(costs, f"{work}_gflop") for costs in (item.costs, each[method, "on"].costs))
-            assert here is None or here > on
+            here, on = (
+                tuple(getattr(costs, f"{work}_{kind}") for kind in ("gflop", "mib"))
+                for costs in (item.costs, each[method, "on"].costs)
+            )
+            assert here[0] is None or (here[0] >= on[0] and here != on)
         assert (item.costs.cache_gflop, item.costs.texts_gflop) == (None, None)
     texts_once = each["finetune", "on without texts_once"].costs
     assert texts_once.step_gflop is None
     assert texts_once.inference_gflop is not None
 
 
-@pytest.mark.xfail(strict=True, reason="left out where operations are equal, though memory or time are not")
 def test_every_speed_up_is_measured_alone_for_some_method(each: Found) -> None:
     everything = {setting.name for setting in settings_of(ROWS[0], each=True)}
-    assert {setting for _, setting in each} == everything
+    # Weights this small are updated in one part.
+    assert {setting for _, setting in each} == everything - {"on without step_in_backward"}
 
 
 # Class names.
@@ -396,7 +398,6 @@ def test_what_cannot_be_chosen_is_refused_in_one_line(methods: list[str], overri
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="a traceback")
 @pytest.mark.parametrize("override", ["skip=5", "skip="])
 def test_a_section_of_the_wrong_shape_is_refused_in_one_line(override: str) -> None:
     with pytest.raises(UserError, match="skip"):
@@ -434,7 +435,6 @@ def test_the_difference_is_the_largest_of_the_relative_distances() -> None:
     assert outcome([], [], [1.0]).difference(outcome([], [], [2.0])) == pytest.approx(0.5)
 
 
-@pytest.mark.xfail(strict=True, reason="max() does not see a NaN behind the first distance")
 def test_a_gradient_of_nan_is_not_the_same_gradient() -> None:
     off = outcome([3.0], [1.0], [2.0])
     assert not outcome([3.0], [math.nan], [2.0]).difference(off) < 1
@@ -551,7 +551,7 @@ def test_the_command_prints_a_table_and_writes_json(
         [*title.split(), name] for title in ("coop n_ctx=4", "skip depth=3") for name in ("off", "on")
     ]
     assert NOTE in printed.out
-    path = tmp_path / "speed" / "clip-emoji-4classes-batch2-fp32-cpu.json"
+    path = tmp_path / "speed" / "coop_skip-clip-emoji-4classes-batch2-fp32-cpu.json"
     assert lines[-1] == f"JSON: {path}"
     written = strictly(path.read_text())
     assert set(written) == {"spec", "machine", "measured"}
@@ -582,7 +582,6 @@ def test_nothing_to_measure_is_an_error(
     assert not list(tmp_path.rglob("*.json"))
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="the loss of a single class is 0, and 0 / 0 is no JSON")
 def test_a_step_with_a_single_class_can_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     benchmark = Benchmark(spec_of(Row(method="skip", options={"depth": 3}), classes=2, batch_size=1, each=False), CPU)
     monkeypatch.setattr(harness.speed, "median_seconds", lambda work, device: 2.0)

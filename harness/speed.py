@@ -27,7 +27,7 @@ from harness.clip.towers import CLIP, RAW
 from harness.data.datasets import read_dataset
 from harness.environment import describe
 from harness.errors import UserError
-from harness.measure import count_flops, peak_bytes, storage_bytes
+from harness.measure import MIB, count_flops, peak_bytes, storage_bytes
 from harness.precision import autocast, gradient_scaler, store_clip, store_method
 from harness.registry import check_method, method_class, method_names
 from harness.spec import Precision, Section, Settings, validate
@@ -431,7 +431,7 @@ class Subject:
             flops = count_flops(work)
 
         peak = peak_bytes(counted, [*model, *momentum, *kept], self.device)
-        return (peak - storage_bytes(model)) / 2**20, flops / 1e9
+        return (peak - storage_bytes(model)) / MIB, flops / 1e9
 
 
 def median_seconds(

@@ -8,6 +8,14 @@ class UserError(Exception):
     """A problem with the input or the surroundings, told in one line that the command line prints as it is."""
 
 
+class DivergedError(UserError):
+    """Training left the range of numbers; the same seed would do so again."""
+
+
+class NoSpaceError(UserError):
+    """A disk or a quota is full."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

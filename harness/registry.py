@@ -2,7 +2,9 @@
 
 import importlib
 import inspect
+from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import methods
@@ -20,11 +22,18 @@ def method_names() -> list[str]:
     Raises:
         UserError: a folder of methods does not exist.
     """
-    folders = [Path(folder) for folder in methods.__path__]
-    missing = [folder for folder in folders if not folder.is_dir()]
-    if missing:
-        raise UserError(f"SKIPBENCH_METHODS='{missing[0]}' is no folder: name one whose files are methods")
-    files = {path.stem for folder in folders for path in folder.glob("*.py")}
+    return _names_in(tuple((path, _changed(Path(path))) for path in methods.__path__))
+
+
+def _changed(folder: Path) -> int:
+    if not folder.is_dir():
+        raise UserError(f"SKIPBENCH_METHODS='{folder}' is no folder: name one whose files are methods")
+    return folder.stat().st_mtime_ns
+
+
+@cache
+def _names_in(folders: tuple[tuple[str, int], ...]) -> list[str]:
+    files = {path.stem for folder, _ in folders for path in Path(folder).glob("*.py")}
     return sorted(name for name in files if name != INTERFACE and not name.startswith("_"))
 
 
@@ -45,14 +54,18 @@ def method_class(name: str) -> "type[Method]":
     Raises:
         UserError: no such method, or its file does not define exactly one Method.
     """
+    return _only_method_in(importlib.import_module(f"methods.{check_method(name)}"))
+
+
+@cache
+def _only_method_in(module: ModuleType) -> "type[Method]":
     from methods.base import Method
 
-    module = importlib.import_module(f"methods.{check_method(name)}")
     found = [
         member
         for member in vars(module).values()
         if inspect.isclass(member) and issubclass(member, Method) and member.__module__ == module.__name__
     ]
     if len(found) != 1:
-        raise UserError(f"methods/{name}.py must define one subclass of Method, it defines {len(found)}")
+        raise UserError(f"{module.__file__} must define one subclass of Method, it defines {len(found)}")
     return found[0]

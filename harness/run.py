@@ -13,6 +13,7 @@ import torch
 
 from harness import environment
 from harness.cache import TrainingImages
+from harness.claim import Claim
 from harness.clip.backbones import parse_backbone
 from harness.clip.load import load_backbone, sha256_of
 from harness.clip.prompts import fill_template
@@ -24,6 +25,7 @@ from harness.data.loader import PictureSet
 from harness.data.pictures import Broken, check_pictures, missing_pictures
 from harness.data.readers import Splits
 from harness.data.transforms import TestTransform, TrainTransform, transform_hash
+from harness.device import DeviceUse, choose_device, device_use
 from harness.errors import UserError
 from harness.evaluate import evaluate
 from harness.features import Place
@@ -40,25 +42,6 @@ log = logging.getLogger("skipbench")
 
 Report = Callable[[dict[str, Any]], None]
 """Takes news of the run for whoever watches it: {"phase": ...}, {"epoch": ..., "epochs": ...}, {"notice": ...}."""
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the GPU if there is one.
-
-    Raises:
-        UserError: no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"unknown device '{name}': use auto, cpu, cuda or cuda:0") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"device '{name}' is not supported: use auto, cpu, cuda or cuda:0")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"device '{name}' is not there: this machine shows {torch.cuda.device_count()} GPUs to torch")
-    return device
 
 
 def choose_workers(spec: RunSpec, device: torch.device) -> int:
@@ -115,17 +98,20 @@ class Run:
             UserError: anything that the user can put right.
         """
         self.folder.create()
-        with self.folder.locked():
+        with self.folder.claimed() as claim:
             if not self.folder.is_complete:
-                with logging_to(self.folder.log_file):
+                with logging_to(self.folder.log_file), device_use(self.device) as use:
                     self.folder.prepare(self.spec)
                     try:
-                        self._execute()
+                        self._execute(claim, use)
                     except OtherClassesError as error:
                         raise UserError(f"{self.spec.method}: {error}") from None
+        self.folder.tidy()
 
-    def _execute(self) -> None:
+    def _execute(self, claim: Claim, use: DeviceUse) -> None:
         spec = self.spec
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
         if spec.runtime.threads:
             torch.set_num_threads(spec.runtime.threads)
         make_repeatable(spec.seed)
@@ -146,8 +132,10 @@ class Run:
         if tracker.fell_back:
             self.report({"phase": "setup", "tracking": "offline"})
         if trained_parameters(method):
-            self._train(self._make_trainer(clip, data, method, meter), tensors, progress, tracker)
+            self._train(self._make_trainer(clip, data, method, meter), tensors, progress, tracker, claim, use)
         evaluations = [self._evaluate(method, item, meter) for item in spec.evaluate]
+        use.check()
+        progress["alone"] = progress["alone"] and use.alone and not spec.runtime.device_shared
         costs = self._costs(method, meter, progress)
         result = {
             "id": spec.id,
@@ -169,12 +157,16 @@ class Run:
             "environment": machine,
         }
         tracker.finish(result)
+        claim.check()
         self.folder.finish(result)
         log.info("complete: %s", {item["name"]: round(item["accuracy"], 2) for item in evaluations})
 
     def _load_progress(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Tensors and facts of an interrupted run, or those of a new one."""
-        tensors, progress = self.folder.load_progress() or ({}, {"epoch": 0, "phases": {}, "flops": {}, "starts": 0})
+        tensors, progress = self.folder.load_progress() or (
+            {},
+            {"epoch": 0, "phases": {}, "flops": {}, "starts": 0, "alone": True},
+        )
         # This start sets up anew; what the earlier one spent on it belongs to no result.
         progress["phases"].pop("setup", None)
         progress["starts"] += 1
@@ -185,6 +177,7 @@ class Run:
         flops = progress["flops"]
         return {
             "phases": meter.as_dict(),
+            "alone": progress["alone"],
             "trainable_parameters": sum(p.numel() for p in trained_parameters(method).values()),
             "total_parameters": sum(p.numel() for p in method.parameters()),
             "train_flops_per_image": flops.get("train"),
@@ -292,7 +285,13 @@ class Run:
         return Trainer(method, images, self.spec, meter)
 
     def _train(
-        self, trainer: Trainer, tensors: dict[str, torch.Tensor], progress: dict[str, Any], tracker: Tracker
+        self,
+        trainer: Trainer,
+        tensors: dict[str, torch.Tensor],
+        progress: dict[str, Any],
+        tracker: Tracker,
+        claim: Claim,
+        use: DeviceUse,
     ) -> None:
         """Train from the last saved epoch on; record, save and track every epoch. Keeps `progress` up to date."""
         trainer.flops = progress["flops"]
@@ -303,10 +302,13 @@ class Run:
         tracker.log_epochs(records)
 
         def on_epoch(record: EpochRecord) -> None:
+            claim.check()
+            use.check()
             line = asdict(record)
             self.folder.append_metrics(line)
             records.append(line)
             costs = {"phases": trainer.meter.as_dict(), "flops": trainer.flops, "cache": trainer.images.facts()}
+            progress["alone"] = progress["alone"] and use.alone
             progress.update(epoch=record.epoch + 1, **costs)
             self.folder.save_progress(trainer.state(), progress)
             tracker.log_epochs(records)
@@ -372,6 +374,9 @@ def logging_to(path: Path) -> Iterator[None]:
         yield
     except UserError as error:
         log.error("%s", error)
+        raise
+    except SystemExit:
+        log.warning("stopped")
         raise
     except BaseException:
         log.exception("failed")

@@ -124,10 +124,55 @@ class RuntimeSpec(Section):
         16384, ge=0, description="cached features up to this size stay in memory, larger ones in a file"
     )
     data_root: str | None = Field(None, description="folder that holds the data sets; null: $DATA")
+    device_shared: bool = Field(False, description="others use the device: costs are marked as not measured alone")
 
     def find_data_root(self) -> str | None:
         """The data root asked for, else $DATA."""
         return self.data_root or os.environ.get("DATA")
+
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class ScheduleSpec(Section):
+    """How the runs of an experiment are brought to their end. Changes no result."""
+
+    executor: Literal["local", "ray", "slurm"] = Field(
+        "local", description="local: this machine; ray: a Ray cluster; slurm: job arrays of a Slurm cluster"
+    )
+    devices: tuple[str, ...] | None = Field(
+        None, description="numbers of GPUs, or cpu; null: all GPUs that torch sees, else the CPU"
+    )
+    runs_per_device: int = Field(
+        1, ge=1, description="runs at a time on one device; over 1 costs are not measured alone"
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads a run; null: the cores shared among the runs")
+    time_limit: float | None = Field(
+        24 * 3600.0, gt=0, description="of one attempt at a run: seconds, or 90s, 30m, 2h, 1d; null: none"
+    )
+    retries: int = Field(1, ge=0, description="further attempts after a crash, a hang or when memory ran out")
+    share_busy_devices: bool = Field(False, description="also use GPUs whose memory is in use already")
+    max_jobs: int | None = Field(
+        None, ge=1, description="ray, slurm: runs at a time; null: as many as there is room for"
+    )
+    ray_address: str | None = Field(None, description="of a Ray cluster; null: RAY_ADDRESS, else one on this machine")
+    slurm: Settings = Field({}, description="what sbatch is to be asked for, such as {partition: gpu, account: lab}")
+
+    @field_validator("time_limit", mode="before")
+    @classmethod
+    def _in_seconds(cls, value: Any) -> Any:
+        if isinstance(value, str) and value[-1:] in SECONDS:
+            try:
+                return float(value[:-1]) * SECONDS[value[-1]]
+            except ValueError:
+                raise ValueError("use seconds, or a number with s, m, h or d, such as 30m") from None
+        return value
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _as_words(cls, value: Any) -> Any:
+        words = value if isinstance(value, list | tuple) or value is None else str(value).split(",")
+        return None if words is None else [str(word).strip() for word in words]
 
 
 class RunSpec(Section):
@@ -316,7 +361,7 @@ def read_yaml(path: Path) -> Settings:
 
 def check_shape(settings: Mapping[str, Any], *methods: str) -> None:
     """Raise a UserError where a section is given as a single value, or evaluations are no list of sections."""
-    for key in ("data", "train", "wandb", "runtime", *methods):
+    for key in ("data", "train", "wandb", "runtime", "schedule", *methods):
         left_empty = key in methods and settings.get(key) is None
         if key in settings and not left_empty and not isinstance(settings[key], Mapping):
             raise UserError(f"{key}={settings[key]!r}: '{key}' is a section, set the keys in it, such as data.shots=4")

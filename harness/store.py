@@ -1,5 +1,6 @@
 """Results on disk: one folder a run, complete when and only when it holds `result.json`."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -8,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
-from harness.errors import UserError
+from harness.claim import Claim, claimed, holder_of, remove_dead_claims
+from harness.errors import NoSpaceError, UserError
 from harness.spec import RunSpec, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
 TEMPORARY = ".tmp"
+STATES = ("done", "running", "failed", "begun", "left")
 Json = dict[str, Any]
 
 
@@ -38,7 +39,13 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise UserError(f"'{path}' cannot be written: {error.strerror}") from error
+        raise write_error(path, error) from error
+
+
+def write_error(path: Path, error: OSError) -> UserError:
+    """The error of a file that cannot be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return (NoSpaceError if full else UserError)(f"'{path}' cannot be written: {error.strerror}")
 
 
 def to_json(value: Json) -> bytes:
@@ -62,6 +69,7 @@ class RunFolder:
         self.result_file = self.path / "result.json"
         self.checkpoint_file = self.path / "checkpoint.safetensors"
         self.log_file = self.path / "log.txt"
+        self.failure_file = self.path / "failure.json"
         self._metrics = self.path / "metrics.jsonl"
         self._progress = self.path / "progress.safetensors"
 
@@ -76,30 +84,76 @@ class RunFolder:
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
-    def prepare(self, spec: RunSpec) -> None:
-        """With the folder locked: remove what a killed process left half-written, and note the spec."""
-        for leftover in self.path.glob(f"*{TEMPORARY}"):
-            leftover.unlink()
-        write_atomically(self.path / "spec.yaml", yaml.safe_dump(spec.settings(), sort_keys=False).encode())
-
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder, so that no second process works in it; the system frees it when the process ends.
+    def claimed(self) -> Iterator[Claim]:
+        """Hold the claim on this run, so that no second process computes it.
 
         Raises:
-            UserError: another process holds it.
+            ClaimedError: another process holds it.
         """
-        try:
-            import fcntl
-        except ImportError:  # no such locks on Windows
-            yield
-            return
-        with (self.path / "lock").open("w") as file:
+        with claimed(self.path) as claim:
+            yield claim
+
+    def prepare(self, spec: RunSpec) -> None:
+        """With the run claimed: remove what an earlier process left half-written, and note the spec."""
+        self._remove_temporary()
+        self.failure_file.unlink(missing_ok=True)
+        write_atomically(self.path / "spec.yaml", yaml.safe_dump(spec.settings(), sort_keys=False).encode())
+
+    def _remove_temporary(self) -> None:
+        for leftover in self.path.glob(f"*{TEMPORARY}"):
+            leftover.unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what killed processes left: dead claims and, if the run is complete, what only its making needed."""
+        with suppress(OSError):
+            remove_dead_claims(self.path)
+            if self.is_complete and holder_of(self.path) is None:
+                self._remove_temporary()
+                self._progress.unlink(missing_ok=True)
+                self.failure_file.unlink(missing_ok=True)
+
+    def set_aside(self, root: Path) -> Path:
+        """Move the whole folder to `<root>/replaced/<id>-<n>`; returns that.
+
+        Raises:
+            ClaimedError: a process computes the run.
+            UserError: it cannot be moved.
+        """
+        with self.claimed() as claim:
+            number = 1 + len(list(root.glob(f"replaced/{self.path.name}-*")))
+            target = root / "replaced" / f"{self.path.name}-{number}"
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"run {self.path.name} is being computed by another process: wait for it") from None
-            yield
+                target.parent.mkdir(exist_ok=True)
+                self.path.rename(target)
+                (target / claim.link.name).unlink()
+            except OSError as error:
+                raise cannot_write(target, error) from error
+        return target
+
+    @property
+    def state(self) -> str:
+        """`done`, `running`, `failed`, `begun` (goes on from its last saved epoch) or `left`."""
+        if self.is_complete:
+            return "done"
+        if holder_of(self.path):
+            return "running"
+        if self.failure_file.is_file():
+            return "failed"
+        return "begun" if self._progress.is_file() else "left"
+
+    def note_failure(self, failure: Json) -> None:
+        """Write why the run did not come to its end; a disk that takes nothing more is no second failure."""
+        with suppress(UserError):
+            write_atomically(self.failure_file, to_json(failure))
+
+    def read_failure(self) -> Json | None:
+        """What `note_failure` wrote, or None."""
+        try:
+            failure = json.loads(self.failure_file.read_text())
+        except (OSError, ValueError):
+            return None
+        return failure if isinstance(failure, dict) else None
 
     @property
     def is_complete(self) -> bool:
@@ -121,7 +175,7 @@ class RunFolder:
             with self._metrics.open("a") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise UserError(f"'{self._metrics}' cannot be written: {error.strerror}") from error
+            raise write_error(self._metrics, error) from error
 
     def read_metrics(self, epochs: int | None = None) -> list[Json]:
         """The recorded epochs; with `epochs`, only the first so many, and the file is cut to them."""
@@ -138,35 +192,40 @@ class RunFolder:
             write_atomically(self._metrics, "".join(json.dumps(record) + "\n" for record in records).encode())
         return records
 
-    def save_checkpoint(self, tensors: dict[str, Tensor], about: Json) -> int:
+    def save_checkpoint(self, tensors: "dict[str, Tensor]", about: Json) -> int:
         """Write the trained tensors; returns the size of the file in bytes."""
         return save_tensors(self.checkpoint_file, tensors, about)
 
-    def save_progress(self, tensors: dict[str, Tensor], about: Json) -> None:
+    def save_progress(self, tensors: "dict[str, Tensor]", about: Json) -> None:
         """Write what training needs to go on: one file, so that weights, momentum, epoch and costs agree."""
         save_tensors(self._progress, tensors, about)
 
-    def load_progress(self) -> tuple[dict[str, Tensor], Json] | None:
+    def load_progress(self) -> "tuple[dict[str, Tensor], Json] | None":
         """What `save_progress` wrote last, or None."""
         if not self._progress.is_file():
             return None
         return load_tensors(self._progress)
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], about: Json) -> int:
+def save_tensors(path: Path, tensors: "dict[str, Tensor]", about: Json) -> int:
     """Write tensors and plain data as safetensors; returns the size in bytes."""
+    # Not at the top: looking at results needs no torch.
+    from safetensors.torch import save
+
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = save(own, metadata={"about": json.dumps(about)})
     write_atomically(path, data)
     return len(data)
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
+def load_tensors(path: Path) -> "tuple[dict[str, Tensor], Json]":
     """Read what `save_tensors` wrote.
 
     Raises:
         UserError: the file is damaged.
     """
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["about"])  # noqa: SIM118
@@ -180,14 +239,6 @@ def cannot_write(folder: Path, error: OSError) -> UserError:
         f"results folder '{folder}' cannot be written ({error.strerror}): choose another with RESULTS=/path "
         "or change its permissions"
     )
-
-
-def run_state(root: Path, run_id: str) -> str:
-    """`done`, `begun` (goes on from its last saved epoch) or `left`."""
-    path = root / "runs" / run_id
-    if (path / "result.json").is_file():
-        return "done"
-    return "begun" if (path / "progress.safetensors").is_file() else "left"
 
 
 def check_writable(root: Path) -> None:
@@ -215,6 +266,11 @@ def read_result(path: Path) -> Json:
     return result
 
 
+def result_files(root: Path) -> list[Path]:
+    """The results of all complete runs, by id."""
+    return sorted(root.glob("runs/*/result.json"))
+
+
 def results_frame(root: Path, run_ids: list[str] | None = None) -> "pd.DataFrame":
     """Finished runs as a table, one row a run.
 
@@ -229,7 +285,7 @@ def results_frame(root: Path, run_ids: list[str] | None = None) -> "pd.DataFrame
     # Not at the top: listing runs needs no table.
     import pandas as pd
 
-    ids = run_ids if run_ids is not None else sorted(path.parent.name for path in root.glob("runs/*/result.json"))
+    ids = run_ids if run_ids is not None else [path.parent.name for path in result_files(root)]
     folders = [RunFolder(root, run_id) for run_id in ids]
     return pd.DataFrame([flatten(read_result(folder.result_file)) for folder in folders if folder.is_complete])
 

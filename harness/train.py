@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from harness.cache import TrainingImages
 from harness.data.sampler import BATCHES
-from harness.errors import UserError
+from harness.errors import DivergedError, UserError
 from harness.measure import MIB, Meter, count_flops
 from harness.precision import autocast, gradient_scaler
 from harness.spec import RunSpec
@@ -234,7 +234,7 @@ class Trainer:
         """Run the epochs from `first_epoch` on, calling `on_epoch` behind each.
 
         Raises:
-            UserError: the loss is no longer a number.
+            DivergedError: the loss is no longer a number.
         """
         for epoch in range(first_epoch, self.spec.train.epochs):
             on_epoch(self._run_epoch(epoch))
@@ -255,14 +255,14 @@ class Trainer:
         loss = total.item() / len(batches)
         lr, lr_image = self._rates(epoch)
         if not math.isfinite(loss):
-            raise UserError(
+            raise DivergedError(
                 f"the loss became {loss} in epoch {epoch} of {self.spec.train.epochs} (lr {lr:g}, image {lr_image:g}): "
                 "lower train.lr"
             )
         # The last step's weights are in no loss.
         diverged = [name for name, value in trained_parameters(self.method).items() if not value.isfinite().all()]
         if diverged:
-            raise UserError(
+            raise DivergedError(
                 f"'{diverged[0]}' is no longer finite after epoch {epoch} of {self.spec.train.epochs} (lr {lr:g}, "
                 f"image {lr_image:g}): lower train.lr, or use another train.precision than {self.spec.train.precision}"
             )

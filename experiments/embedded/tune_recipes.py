@@ -16,7 +16,7 @@ import pandas as pd
 
 from harness.plan import EXPERIMENTS, expand, load_experiment
 from harness.report.tables import h_of_means, h_of_seeds
-from harness.schedule.local import run_all
+from harness.schedule import run_all
 from harness.spec import RunSpec, merge, parse_overrides, read_yaml
 from harness.store import results_frame
 
@@ -51,7 +51,7 @@ def main() -> None:
             failures = run_all(specs, options.results)
             runs = results_frame(options.results, [spec.id for spec in specs])
             if failures:
-                print(method, *point, "failed:", failures[0].reason, flush=True)
+                print(method, *point, "failed:", failures[0].failure.reason, flush=True)
                 continue
             row = {
                 "method": method,

@@ -1,1 +1,48 @@
-"""Where runs are executed, behind one small interface: specs in, outcomes out."""
+"""Where runs are executed, behind one small interface: specs in, those that failed out.
+
+`result.json` in a run's folder, never an executor's queue, says what is done; a claim in it says what is being done.
+"""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.schedule.outcome import FailedRun, OnNews
+from harness.spec import RunSpec, ScheduleSpec
+from harness.store import RunFolder
+
+
+def run_all(
+    specs: Sequence[RunSpec],
+    results: Path,
+    schedule: ScheduleSpec | None = None,
+    on_news: OnNews = lambda spec, news: None,
+) -> list[FailedRun]:
+    """Bring runs to their end; those that are complete are left alone.
+
+    Args:
+        specs: what to run, in this order.
+        results: the results folder.
+        schedule: executor, slots, time limit, retries; None for one run at a time on each device of this machine.
+        on_news: takes what happens.
+
+    Returns:
+        The runs that failed; the others are complete.
+
+    Raises:
+        UserError: the executor cannot be used as asked.
+    """
+    schedule = schedule or ScheduleSpec()
+    todo = []
+    for spec in specs:
+        folder = RunFolder(results, spec.id)
+        folder.tidy()
+        if folder.is_complete:
+            on_news(spec, {"done": True})
+        else:
+            todo.append(spec)
+    if not todo:
+        return []
+    executor = importlib.import_module(f"harness.schedule.{schedule.executor}")
+    failed: list[FailedRun] = executor.execute(todo, results, schedule, on_news)
+    return failed

@@ -1,146 +1,168 @@
-"""Runs on this machine, one after the other, each in a process of its own.
+"""Runs on this machine: as many at a time as there are slots, each in a process of its own."""
 
-A process a run keeps memory measurements apart and one run's crash away from the others. The processes are forked from
-a server that has imported torch and nothing more, so each starts in milliseconds.
-"""
-
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError, first_line
-from harness.spec import RunSpec, Settings, parse_run_spec
+from harness.claim import holder_of
+from harness.failure import CLAIMED, Failure
+from harness.schedule.attempt import Attempt, News
+from harness.schedule.devices import Slot, make_slots
+from harness.schedule.outcome import FailedRun, OnNews
+from harness.spec import RunSpec, ScheduleSpec
 from harness.store import RunFolder
 
-News = dict[str, Any]
-PREFERRED_START = ("forkserver", "spawn")
+# How often runs that other processes compute are looked at, seconds.
+POLL = 1.0
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A run that did not come to its end.
+@dataclass
+class Job:
+    """A run and what became of it so far.
 
     Attributes:
         spec: the run.
-        reason: one line for the user.
-        log: where the traceback stands.
+        folder: its folder.
+        attempts: those that failed, as they stand in `failure.json`.
     """
 
     spec: RunSpec
-    reason: str
-    log: Path
+    folder: RunFolder
+    attempts: list[dict[str, Any]] = field(default_factory=list)
 
 
-def run_all(
-    specs: Sequence[RunSpec], results: Path, on_news: Callable[[RunSpec, News], None] = lambda spec, news: None
-) -> list[Failure]:
-    """Execute runs in order; those that are complete are left alone.
+class LocalScheduler:
+    """Brings runs to their end on this machine.
 
     Args:
-        specs: what to run.
+        specs: what to run, in this order.
         results: the results folder.
-        on_news: takes what a run reports, and {"done": True} or {"failed": reason} at its end.
-
-    Returns:
-        The runs that failed; the others are complete.
+        schedule: slots, time limit, retries.
+        on_news: takes what the runs report.
     """
-    context = multiprocessing.get_context(start_method())
-    if start_method() == "forkserver":
-        context.set_forkserver_preload(["harness.run"])
-    failures = []
-    offline = False
 
-    def listen(spec: RunSpec, news: News) -> None:
-        nonlocal offline
-        # One attempt tells for all: a server that cannot be reached would cost every run its time-out.
-        offline = offline or news.get("tracking") == "offline"
-        on_news(spec, news)
+    def __init__(self, specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_news: OnNews) -> None:
+        self.results = results
+        self.schedule = schedule
+        self.on_news = on_news
+        self.free: list[Slot] = make_slots(schedule, specs)[::-1]
+        self.waiting = deque(Job(spec, RunFolder(results, spec.id)) for spec in specs)
+        self.elsewhere: list[Job] = []
+        self.running: dict[Attempt, tuple[Job, Slot]] = {}
+        self.failed: list[FailedRun] = []
+        self.offline = False
 
-    for spec in specs:
-        folder = RunFolder(results, spec.id)
-        if offline:
-            spec = spec.model_copy(update={"wandb": spec.wandb.model_copy(update={"mode": "offline"})})
-        reason = None if folder.is_complete else execute_in_process(context, spec, results, listen)
-        if reason is None:
-            on_news(spec, {"done": True})
-        else:
-            failures.append(Failure(spec, reason, folder.log_file))
-            on_news(spec, {"failed": reason})
-    return failures
+    def run(self) -> list[FailedRun]:
+        """Execute everything; the runs that failed. However it ends, no process is left."""
+        try:
+            while self.waiting or self.elsewhere or self.running:
+                self._fill_slots()
+                self._listen()
+        finally:
+            for attempt in self.running:
+                attempt.process.terminate()
+            for attempt, (job, _) in self.running.items():
+                attempt.stop()
+                job.folder.tidy()
+        return self.failed
 
-
-def start_method() -> str:
-    """How processes are started on this system."""
-    return next(method for method in PREFERRED_START if method in multiprocessing.get_all_start_methods())
-
-
-def execute_in_process(
-    context: Any, spec: RunSpec, results: Path, on_news: Callable[[RunSpec, News], None]
-) -> str | None:
-    """Execute one run in a process of its own; returns the reason if it failed."""
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=child, args=(spec.settings(), results, sender))
-    process.start()
-    sender.close()
-    reason: str | None = None
-    try:
-        while True:
-            try:
-                news = receiver.recv()
-            except EOFError:
-                break
-            if "failed" in news:
-                reason = news["failed"]
+    def _fill_slots(self) -> None:
+        self._look_elsewhere()
+        while self.free and self.waiting:
+            job = self.waiting.popleft()
+            if job.folder.is_complete:
+                self._finish(job)
+            elif holder := holder_of(job.folder.path):
+                self.elsewhere.append(job)
+                self.on_news(job.spec, {"elsewhere": str(holder)})
             else:
-                on_news(spec, news)
-        process.join()
-    except BaseException:
-        process.terminate()
-        process.join()
-        raise
-    if reason is None and process.exitcode:
-        reason = explain_exit(process.exitcode)
-    return reason
+                self._start(job, self.free.pop())
+
+    def _look_elsewhere(self) -> None:
+        """Take back runs that other processes have let go of."""
+        if self.waiting or not self.free:
+            return
+        for job in self.elsewhere[:]:
+            if job.folder.is_complete or holder_of(job.folder.path) is None:
+                self.elsewhere.remove(job)
+                self.waiting.append(job)
+
+    def _start(self, job: Job, slot: Slot) -> None:
+        spec = slot.place(job.spec)
+        if self.offline:
+            spec = spec.model_copy(update={"wandb": spec.wandb.model_copy(update={"mode": "offline"})})
+        self.running[Attempt(spec, self.results, self.schedule.time_limit)] = job, slot
+        self.on_news(job.spec, {"started": slot.device})
+
+    def _listen(self) -> None:
+        """Wait for news, for an end, for a time limit, or for a second look at what runs elsewhere."""
+        limits = [left for attempt in self.running if (left := attempt.seconds_left) is not None]
+        polls = [POLL] if self.elsewhere and self.free else []
+        sources = [source for attempt in self.running for source in attempt.sources()]
+        timeout = max(0.0, min([*limits, *polls], default=0.0)) if limits or polls else None
+        if sources:
+            wait(sources, timeout)
+        elif polls:
+            time.sleep(POLL)
+        for attempt in list(self.running):
+            self._attend(attempt)
+
+    def _attend(self, attempt: Attempt) -> None:
+        job, slot = self.running[attempt]
+        ended = attempt.is_over
+        for news in attempt.news():
+            self._take(job, news)
+        if not ended and (left := attempt.seconds_left) is not None and left <= 0:
+            attempt.stop_for_time()
+            ended = True
+        if ended:
+            failure = attempt.finish()
+            del self.running[attempt]
+            self.free.append(slot)
+            job.folder.tidy()
+            self._conclude(job, attempt, failure)
+
+    def _take(self, job: Job, news: News) -> None:
+        # One attempt tells for all: a server that cannot be reached would cost every run its time-out.
+        self.offline = self.offline or news.get("tracking") == "offline"
+        self.on_news(job.spec, news)
+
+    def _conclude(self, job: Job, attempt: Attempt, failure: Failure | None) -> None:
+        if job.folder.is_complete:
+            self._finish(job)
+            return
+        failure = failure or Failure("error", "its process ended without a result")
+        if failure.kind == CLAIMED:
+            self.elsewhere.append(job)
+            return
+        job.attempts.append(
+            {
+                "kind": failure.kind,
+                "reason": failure.reason,
+                "started": attempt.started,
+                "seconds": time.time() - attempt.started,
+                "host": socket.gethostname(),
+                "device": attempt.spec.runtime.device,
+                "epochs": len(job.folder.read_metrics()),
+            }
+        )
+        if failure.is_worth_a_retry and len(job.attempts) <= self.schedule.retries:
+            self.waiting.append(job)
+            self.on_news(job.spec, {"retry": failure.reason})
+            return
+        job.folder.note_failure({"kind": failure.kind, "reason": failure.reason, "attempts": job.attempts})
+        self.failed.append(FailedRun(job.spec, failure, job.folder.log_file))
+        self.on_news(job.spec, {"failed": failure.reason})
+
+    def _finish(self, job: Job) -> None:
+        self.on_news(job.spec, {"done": True})
 
 
-def explain_exit(code: int) -> str:
-    """What an exit code of a run's process means."""
-    if code == -9:
-        return "its process was killed (SIGKILL), most often because memory ran out: lower train.batch_size"
-    return f"its process was ended by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
-
-
-def child(settings: Settings, results: Path, sender: Connection) -> None:
-    """What a run's process does."""
-    end_with_parent()
-    # Ctrl-C reaches all processes of a terminal; the parent ends this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.setdefault("WANDB_SILENT", "true")
-    from harness.run import Run
-
-    try:
-        Run(parse_run_spec(settings), results, sender.send).execute()
-    except UserError as error:
-        sender.send({"failed": str(error)})
-    except Exception as error:
-        sender.send({"failed": f"{type(error).__name__}: {first_line(error)}"})
-    finally:
-        sender.close()
-
-
-def end_with_parent() -> None:
-    """End this process when the one that asked for it is gone, so that no two processes work at one run."""
-
-    def watch() -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_news: OnNews) -> list[FailedRun]:
+    """Execute runs on this machine; returns those that failed."""
+    return LocalScheduler(specs, results, schedule, on_news).run()

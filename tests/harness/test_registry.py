@@ -78,7 +78,7 @@ def test_a_file_without_exactly_one_method_is_refused(
     add_method: Callable[[str, str], None], code: str, count: int
 ) -> None:
     add_method("mine_", code)
-    with pytest.raises(UserError, match=rf"methods/mine_\.py must define one subclass of Method, it defines {count}"):
+    with pytest.raises(UserError, match=rf"mine_\.py must define one subclass of Method, it defines {count}"):
         method_class("mine_")
 
 

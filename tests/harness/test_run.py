@@ -88,7 +88,6 @@ def test_the_folder_holds_what_the_documentation_says(finished: tuple[RunSpec, P
         "sample.json",
         "result.json",
         "log.txt",
-        "lock",
     }
     assert parse_run_spec(yaml.safe_load((folder / "spec.yaml").read_text())).id == spec.id
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -128,9 +127,9 @@ def test_the_checkpoint_holds_trained_tensors_only_and_gives_the_same_accuracy(
 
 def test_a_complete_run_is_left_alone(finished: tuple[RunSpec, Path, dict[str, Any]]) -> None:
     spec, folder, _ = finished
-    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name not in ("lock", "spec.yaml")}
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "spec.yaml"}
     Run(spec, folder.parents[1]).execute()
-    after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name not in ("lock", "spec.yaml")}
+    after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != "spec.yaml"}
     assert before == after
 
 

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -250,45 +251,45 @@ def test_the_size_of_a_checkpoint_is_that_of_its_file(folder: RunFolder, tmp_pat
     assert torch.equal(tensors["w"], torch.ones(100))
 
 
-def try_lock(root: Path, run_id: str, connection: Connection) -> None:
-    """In another process: say whether the folder could be locked, then hold it until told to go."""
+def try_claim(root: Path, run_id: str, connection: Connection) -> None:
+    """In another process: say whether the folder could be claimed, then hold it until told to go."""
     try:
-        with RunFolder(root, run_id).locked():
-            connection.send("locked")
+        with RunFolder(root, run_id).claimed():
+            connection.send("claimed")
             connection.poll(30)
     except UserError as error:
         connection.send(str(error))
 
 
-def start_locker(root: Path) -> tuple[Any, Connection, str]:
+def start_claimer(root: Path) -> tuple[Any, Connection, str]:
     mine, its = FORK.Pipe()
-    process = FORK.Process(target=try_lock, args=(root, a_spec().id, its))
+    process = FORK.Process(target=try_claim, args=(root, a_spec().id, its))
     process.start()
     assert mine.poll(30)
     return process, mine, mine.recv()
 
 
 def test_a_second_process_is_refused_until_the_first_lets_go(folder: RunFolder, tmp_path: Path) -> None:
-    with folder.locked():
-        process, _, answer = start_locker(tmp_path)
+    with folder.claimed():
+        process, _, answer = start_claimer(tmp_path)
         process.join()
-        assert answer == f"run {a_spec().id} is being computed by another process: wait for it"
-    process, connection, answer = start_locker(tmp_path)
-    assert answer == "locked"
-    with pytest.raises(UserError, match="by another process"), folder.locked():
+        assert answer.startswith(f"run {a_spec().id} is being computed by process {os.getpid()} on ")
+    process, connection, answer = start_claimer(tmp_path)
+    assert answer == "claimed"
+    with pytest.raises(UserError, match=f"by process {process.pid} on "), folder.claimed():
         pass
     connection.send("go")
     process.join()
-    with folder.locked():
+    with folder.claimed():
         pass
 
 
-def test_a_killed_process_holds_no_lock(folder: RunFolder, tmp_path: Path) -> None:
-    process, _, answer = start_locker(tmp_path)
-    assert answer == "locked"
+def test_a_killed_process_holds_no_claim(folder: RunFolder, tmp_path: Path) -> None:
+    process, _, answer = start_claimer(tmp_path)
+    assert answer == "claimed"
     process.kill()
     process.join()
-    with folder.locked():
+    with folder.claimed():
         pass
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness.schedule.local import explain_exit, run_all
+from harness.failure import explain_exit
+from harness.schedule import run_all
 from harness.spec import RunSpec
 from harness.store import RunFolder
 
@@ -17,14 +18,14 @@ def test_runs_report_and_one_failure_touches_no_other(make_spec: Make, tmp_path:
     good = make_spec("zeroshot", shots=1)
     bad = make_spec("skip", "train.batch_size=8", shots=4)
     news: list[tuple[str, dict[str, Any]]] = []
-    failures = run_all([bad, good], tmp_path, lambda spec, item: news.append((spec.method, item)))
+    failures = run_all([bad, good], tmp_path, on_news=lambda spec, item: news.append((spec.method, item)))
     assert [failure.spec.id for failure in failures] == [bad.id]
-    assert "same-class batches of 8" in failures[0].reason
+    assert "same-class batches of 8" in failures[0].failure.reason
     assert "same-class batches of 8" in failures[0].log.read_text()
     assert RunFolder(tmp_path, good.id).is_complete
     assert not RunFolder(tmp_path, bad.id).is_complete
     assert news[-1] == ("zeroshot", {"done": True})
-    assert ("skip", {"failed": failures[0].reason}) in news
+    assert ("skip", {"failed": failures[0].failure.reason}) in news
     assert ("zeroshot", {"phase": "evaluate", "name": "new"}) in news
 
     before = RunFolder(tmp_path, good.id).result_file.stat().st_mtime_ns
@@ -32,6 +33,8 @@ def test_runs_report_and_one_failure_touches_no_other(make_spec: Make, tmp_path:
     assert RunFolder(tmp_path, good.id).result_file.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize(("code", "words"), [(-9, "SIGKILL"), (-11, "signal 11"), (3, "exit code 3")])
+@pytest.mark.parametrize(
+    ("code", "words"), [(-9, "SIGKILL"), (-11, "SIGSEGV"), (-15, "SIGTERM"), (143, "SIGTERM"), (3, "exit code 3")]
+)
 def test_exit_codes_are_explained(code: int, words: str) -> None:
-    assert words in explain_exit(code)
+    assert words in explain_exit(code).reason

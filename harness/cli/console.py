@@ -1,0 +1,58 @@
+"""What all commands share: the terminal, lists of words, tables."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+console = Console(highlight=False)
+
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+RESULTS = click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    envvar="RESULTS",
+    show_default=True,
+    help="Folder for results.",
+)
+
+
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+def separated(text: str) -> list[str]:
+    """Words of a list with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers of a list with commas."""
+    try:
+        return [int(word) for word in separated(text)]
+    except ValueError:
+        raise UserError(f"'{text}' is no list of whole numbers, such as 1,2,3") from None
+
+
+def print_frame(cells: "pd.DataFrame", title: str) -> None:
+    """A table of text cells."""
+    table = Table(title=title, title_justify="left", box=None)
+    words = ("dataset", "method", "precision", "setting", "metric")
+    for name in cells.columns:
+        table.add_column(name, justify="left" if name in words else "right", no_wrap=True)
+    for row in cells.itertuples(index=False):
+        table.add_row(*row)
+    # A pipe has no width of its own: give the table what it needs.
+    wide = Console(highlight=False, width=None if console.is_terminal else 240)
+    wide.print(table)

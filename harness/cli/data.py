@@ -1,0 +1,76 @@
+"""The command that looks at data sets."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from harness.cli.console import console, separated
+
+if TYPE_CHECKING:
+    from harness.data.status import Status
+
+
+@click.command()
+@click.argument("names", required=False, metavar="[DATASETS]")
+@click.option("--data", "data_root", envvar="DATA", help="Folder that holds the data sets; default $DATA.")
+@click.option("--verify", is_flag=True, help="Open every picture of the data sets that are there.")
+def data(names: str | None, data_root: str | None, verify: bool) -> None:
+    """Tell which data sets are there: layout found, counts beside those expected, missing files, where to get them.
+
+    DATASETS, by comma, may be folder:PATH too; without it all are looked at. Exit code 1 if one that was named, or any
+    that is there, is not in order.
+    """
+    from harness.data.datasets import DATASETS, find_dataset
+    from harness.data.status import dataset_status
+
+    asked = separated(names) if names else list(DATASETS)
+    for name in asked:
+        find_dataset(name)
+    in_order = True
+    for name in asked:
+        status = dataset_status(name, data_root)
+        print_status(status)
+        broken = print_broken(name, data_root) if verify and status.state in ("ready", "incomplete") else 0
+        fine = status.state == "ready" or (status.state == "absent" and not names)
+        in_order = in_order and fine and not broken
+    if not in_order:
+        sys.exit(1)
+
+
+def print_status(status: "Status") -> None:
+    """A data set in a line, and what is not as it should be in lines below."""
+    counts = status.counts
+    holds = f"{counts.classes} classes, {counts.train}/{counts.val}/{counts.test} train/val/test" if counts else ""
+    lines = [f"{status.state:11s}{status.name:17s} {holds or status.problem or 'not found'}"]
+    if status.folder:
+        lines += [f"found: {line}" for line in (status.folder, *status.layout)]
+    if status.differing and status.expected:
+        expected = ", ".join(f"{getattr(status.expected, part)} {part}" for part in status.differing)
+        lines.append(f"differs: {expected} expected")
+    if status.missing:
+        lines.append(f"missing: {status.missing} pictures, the first: {', '.join(status.first_missing)}")
+    if status.state != "ready":
+        lines.append(f"get it: {status.source}")
+    for number, line in enumerate(lines):
+        console.print(("" if number == 0 else " " * 29) + line, markup=False, soft_wrap=True)
+
+
+def print_broken(name: str, data_root: str | None) -> int:
+    """Open all pictures of a data set, with a progress bar; name the first broken ones and give their number."""
+    from harness.data.datasets import read_dataset
+    from harness.data.pictures import broken_pictures
+
+    splits = read_dataset(name, data_root)
+    pictures = [*splits.train, *splits.val, *splits.test]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"opening {name}", total=len(pictures))
+        broken = broken_pictures(
+            splits.folder, pictures, lambda done, total: progress.update(task, completed=done, total=total)
+        )
+    first = "; ".join(f"{item.path} {item.reason}" for item in broken[:5])
+    verdict = f"{len(broken)} broken pictures of {len(pictures)}, the first: {first}" if broken else "all pictures open"
+    console.print(" " * 29 + verdict, markup=False, soft_wrap=True)
+    return len(broken)

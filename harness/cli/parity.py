@@ -1,0 +1,37 @@
+"""The command that replays reference vectors."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from harness.cli.console import console
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+def parity(folder: Path) -> None:
+    """Check our methods against reference vectors of the official implementations in DIR.
+
+    Prints the largest error of every method and quantity against its tolerance; exit code 1 if any is over.
+    """
+    from harness.parity import check_folder
+
+    with console.status("replaying reference vectors") if console.is_terminal else nullcontext():
+        comparisons, unknown = check_folder(folder)
+    table = Table(box=None)
+    for name in ("method", "quantity", "largest error", "tolerance", ""):
+        table.add_column(name, justify="right" if name in ("largest error", "tolerance") else "left")
+    for item in comparisons:
+        table.add_row(
+            item.method, item.quantity, f"{item.error:.2e}", f"{item.tolerance:.2e}", "ok" if item.passed else "OVER"
+        )
+    console.print(table)
+    if unknown:
+        console.print(f"No such method here: {', '.join(unknown)}", markup=False)
+    failed = sum(not item.passed for item in comparisons)
+    console.print(f"{len(comparisons) - failed} of {len(comparisons)} quantities within tolerance")
+    if failed:
+        sys.exit(1)

@@ -1,0 +1,168 @@
+"""Commands that look at the runs of a results folder, whichever experiment they are of."""
+
+import datetime
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.console import RESULTS, console
+from harness.cli.grid import split_schedule, takes_schedule
+from harness.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+LOG_LINES = 8
+EPOCH_LINES = 3
+
+
+@click.command()
+@click.option("--done", "state", flag_value="done", help="Only complete runs.")
+@click.option("--running", "state", flag_value="running", help="Only runs that a process computes now.")
+@click.option("--failed", "state", flag_value="failed", help="Only failed runs.")
+@click.option("--begun", "state", flag_value="begun", help="Only interrupted runs.")
+@click.option("--method", help="Only runs of this method.")
+@click.option("--dataset", help="Only runs that train on this data set.")
+@RESULTS
+def runs(state: str | None, method: str | None, dataset: str | None, results: Path) -> None:
+    """List the runs of the results folder: state, id, name, and accuracies, epochs so far or why it failed."""
+    from harness.inventory import stored_runs
+    from harness.store import STATES
+
+    counts = dict.fromkeys(STATES, 0)
+    for item in stored_runs(results):
+        if state and item.state != state:
+            continue
+        if (method and item.setting("method") != method) or (dataset and item.setting("data.dataset") != dataset):
+            continue
+        counts[item.state] += 1
+        line = f"{item.state:8s} {item.id} {item.setting('protocol')} {item.name}: {item.outcome}"
+        console.print(line, markup=False, soft_wrap=True)
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    console.print(told or "no such runs")
+
+
+@click.command()
+@click.argument("run_id", metavar="ID")
+@RESULTS
+def show(run_id: str, results: Path) -> None:
+    """Explain one run: how it stands and why, its settings, accuracies and costs, and where its files lie.
+
+    The first characters of the id are enough.
+    """
+    from harness.inventory import find_run, last_lines, to_plain_yaml
+
+    item = find_run(results, run_id)
+    say(f"{item.name} ({item.id}): {item.state}")
+    say(item.outcome)
+    if item.failure:
+        show_attempts(item.failure)
+    if item.result:
+        show_result(item.result)
+    elif item.epochs:
+        for record in item.epochs[-EPOCH_LINES:]:
+            say(f"  epoch {record['epoch']} loss {record['loss']:.4f} lr {record['lr']:.3g}")
+    say("\nSettings")
+    for line in to_plain_yaml(item.settings).splitlines():
+        say(f"  {line}")
+    lines = last_lines(item.folder.log_file, LOG_LINES)
+    if lines and not item.result:
+        say("\nEnd of the log")
+        for line in lines:
+            say(f"  {line}")
+    say(f"\nFolder: {item.folder.path}")
+    if item.state != "done":
+        say(f"Go on with: skipbench rerun {item.id}")
+
+
+def say(line: str) -> None:
+    """A line as it is."""
+    console.print(line, markup=False, soft_wrap=True)
+
+
+def show_attempts(failure: dict[str, Any]) -> None:
+    """All attempts at a run that failed."""
+    say("\nAttempts")
+    for attempt in failure.get("attempts", []):
+        when = datetime.datetime.fromtimestamp(attempt["started"], datetime.timezone.utc)
+        where = f"{attempt['host']} {attempt['device']}"
+        say(f"  {when:%Y-%m-%d %H:%M:%SZ} {where}, {attempt['seconds']:.0f} s, {attempt['epochs']} epochs,")
+        say(f"    {attempt['kind']}: {attempt['reason']}")
+
+
+def show_result(result: dict[str, Any]) -> None:
+    """Accuracies and costs of a finished run."""
+    say("\nAccuracy")
+    for item in result["evaluations"]:
+        say(f"  {item['name']:20s} {item['accuracy']:6.2f} %  calibration error {item['ece']:.2f}  ({item['dataset']})")
+    alone = "" if result["costs"].get("alone", True) else " (not measured alone)"
+    say(f"\nCosts{alone}")
+    for phase, costs in result["costs"]["phases"].items():
+        peak = costs.get("peak_allocated_bytes") or costs.get("peak_tensor_bytes") or 0
+        say(f"  {phase:10s} {costs['seconds']:8.2f} s  {peak / 2**20:9.1f} MiB peak")
+    say(f"  {result['costs']['trainable_parameters']} of {result['costs']['total_parameters']} parameters trained")
+    environment = result["environment"]
+    say(f"\nOn {environment['device']}, torch {environment['torch']}, commit {environment['git_commit']}")
+
+
+@click.command()
+@click.argument("run_ids", nargs=-1, metavar="[ID]...")
+@click.option("--failed", is_flag=True, help="All runs that failed.")
+@click.option("--anew", is_flag=True, help="From the start, also where epochs of it are saved.")
+@takes_schedule
+@RESULTS
+def rerun(
+    run_ids: tuple[str, ...], failed: bool, anew: bool, executor: str | None, devices: str | None, results: Path
+) -> None:
+    """Compute runs again: a failed or interrupted one goes on from its last saved epoch, a complete one starts anew.
+
+    What a run that starts anew had is kept in RESULTS/replaced/. With schedule.KEY=VALUE among the ids, limits change.
+    """
+    from harness.cli.run import execute
+    from harness.inventory import find_run, stored_runs
+    from harness.spec import ScheduleSpec, parse_run_spec, validate
+
+    words = tuple(word for word in run_ids if "=" in word)
+    settings, schedule = split_schedule(words, executor, devices)
+    if settings:
+        raise UserError(f"'{words[0]}' would make another run: use `skipbench run FILE KEY=VALUE`")
+    items = [find_run(results, word) for word in run_ids if "=" not in word]
+    items += [item for item in stored_runs(results) if item.state == "failed"] if failed else []
+    if not items:
+        raise UserError("there is no failed run" if failed else "name runs by id, or --failed: see `skipbench runs`")
+    specs = []
+    for item in items:
+        spec = parse_run_spec(item.settings)
+        if spec.id != item.id:
+            raise UserError(
+                f"run {item.id} was made with other code or data: its settings now are run {spec.id}. "
+                f"Run that with `skipbench run {item.folder.path}/spec.yaml`"
+            )
+        specs.append(spec)
+    for item in items:
+        if anew or item.state == "done":
+            say(f"{item.name}: {item.outcome or item.state}; kept in {item.folder.set_aside(results)}")
+    execute(specs, results, validate(ScheduleSpec, schedule, "schedule."))
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), help="A .csv or .parquet file; default: CSV to the screen.")
+@RESULTS
+def export(out: Path | None, results: Path) -> None:
+    """Give everything that is finished as one tidy table: a row for each evaluation of each run.
+
+    Columns are the settings by their keys (data.shots, skip.depth), costs.*, facts.*, sample.*, environment.* and
+    evaluation.* (name, dataset, accuracy in percent, ...).
+    """
+    from harness.report.export import tidy_table, write_table
+
+    table = tidy_table(results)
+    if table.empty:
+        raise UserError(f"no run is complete in '{results}': see `skipbench runs`")
+    if out is None:
+        table.to_csv(sys.stdout, index=False)
+        return
+    write_table(table, out)
+    say(f"{len(table)} rows of {table['id'].nunique()} runs, {len(table.columns)} columns: {out}")

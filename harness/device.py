@@ -1,0 +1,122 @@
+"""Devices: which there are, what is in use on them, and whether a run has its own to itself."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from harness.errors import UserError
+
+# An idle GPU holds its driver's own data and, with a display, a few windows.
+IDLE_MIB = 1024
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the GPU if there is one.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"unknown device '{name}': use auto, cpu, cuda or cuda:0") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device '{name}' is not supported: use auto, cpu, cuda or cuda:0")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device '{name}' is not there: this machine shows {torch.cuda.device_count()} GPUs to torch")
+    return device
+
+
+def physical(index: int) -> str:
+    """Number or UUID by which the driver knows the GPU that torch counts as `index`."""
+    visible = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
+    return visible[index] if index < len(visible) else str(index)
+
+
+def used_mib(index: int) -> float | None:
+    """Memory in use on a GPU by whomever, MiB; None where the driver's tool does not tell.
+
+    Args:
+        index: as torch counts, among those that CUDA_VISIBLE_DEVICES shows.
+    """
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return None
+    words = [tool, "-i", physical(index), "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
+        return float(told.split()[0])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def check_idle(index: int) -> None:
+    """Raise a UserError if a GPU's memory is in use already."""
+    used = used_mib(index)
+    if used is not None and used > IDLE_MIB:
+        raise UserError(
+            f"device {index} is in use: {used:.0f} MiB of its memory are taken. Choose others with --devices, or run "
+            "beside what is there with schedule.share_busy_devices=true (its costs are then not measured alone)"
+        )
+
+
+class DeviceUse:
+    """Notices whether other runs on this machine use the same device at the same time.
+
+    Every run holds a shared lock on a file of its device; who can make it exclusive for a moment is alone.
+
+    Args:
+        device: the run's.
+
+    Attributes:
+        alone: whether no other run was ever seen.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.alone = True
+        self._file: int | None = None
+        name = f"cuda{physical(device.index or 0)}" if device.type == "cuda" else device.type
+        path = Path(tempfile.gettempdir()) / f"skipbench-device-{name}"
+        with suppress(OSError, ImportError):
+            import fcntl
+
+            self._file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+        self.check()
+
+    def check(self) -> None:
+        """Look whether another run is there now."""
+        if self._file is None:
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.alone = False
+        # Whether or not it became exclusive, the shared lock has to be taken anew.
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def close(self) -> None:
+        """Let go of the device."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+@contextmanager
+def device_use(device: torch.device) -> Iterator[DeviceUse]:
+    """Be seen as a user of the device while inside."""
+    use = DeviceUse(device)
+    try:
+        yield use
+    finally:
+        use.close()

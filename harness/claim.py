@@ -1,7 +1,8 @@
 """Who computes a run: a claim in its folder, so that several processes and machines may share one results folder.
 
-A claim is a symbolic link `claim-<n>` whose target is no path but a few words about its holder. On local and on network
-file systems a link is made whole or not at all, and by one process only; nothing else is asked of them, no locks.
+A claim is a symbolic link `claim-<random>` whose target is no path but a few words about its holder: on local and on
+network file systems a link is made whole or not at all. Who wants a run makes its claim first and looks around then. Of
+two that come at the same time at least one sees the other, and who sees another gives way.
 """
 
 import json
@@ -9,6 +10,7 @@ import os
 import socket
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -112,26 +114,27 @@ def is_alive(link: Path, holder: Holder) -> bool:
 
 
 def claims(folder: Path) -> list[Path]:
-    """All claims in a run's folder, the one that counts last."""
+    """All claims in a run's folder, those of dead processes too."""
     with suppress(FileNotFoundError, NotADirectoryError):
-        names = [name for name in os.listdir(folder) if name.startswith(PREFIX) and name[len(PREFIX) :].isdigit()]
-        return [folder / name for name in sorted(names, key=lambda name: int(name[len(PREFIX) :]))]
+        return [folder / name for name in os.listdir(folder) if name.startswith(PREFIX)]
     return []
+
+
+def living_claims(folder: Path) -> dict[Path, Holder]:
+    """The claims in a run's folder whose holders are alive."""
+    held = {link: read_claim(link) for link in claims(folder)}
+    return {link: holder for link, holder in held.items() if holder and is_alive(link, holder)}
 
 
 def holder_of(folder: Path) -> Holder | None:
     """The living process that computes the run in a folder, or None."""
-    for link in reversed(claims(folder)):
-        holder = read_claim(link)
-        return holder if holder and is_alive(link, holder) else None
-    return None
+    return next(iter(living_claims(folder).values()), None)
 
 
 def remove_dead_claims(folder: Path) -> None:
-    """Remove claims of processes that are gone."""
-    if holder_of(folder) is None:
-        for link in claims(folder):
-            link.unlink(missing_ok=True)
+    """Remove claims of processes that are gone. A claim's name is never used again, so no living one is hit."""
+    for link in set(claims(folder)) - living_claims(folder).keys():
+        link.unlink(missing_ok=True)
 
 
 class Claim:
@@ -155,46 +158,34 @@ class Claim:
 
     def check(self) -> None:
         """Raise a ClaimedError if the claim was lost, as happens to a machine that slept for longer than the lease."""
-        if not holds(self.link, self.holder):
+        if read_claim(self.link) != self.holder:
             raise ClaimedError(f"run {self.link.parent.name} was taken over by another process while this one slept")
 
     def release(self) -> None:
         """Give the run back."""
         self._released.set()
-        if holds(self.link, self.holder):
-            self.link.unlink(missing_ok=True)
-
-
-def holds(link: Path, holder: Holder) -> bool:
-    """Whether a claim is the holder's and none came after it."""
-    return claims(link.parent)[-1:] == [link] and read_claim(link) == holder
+        self.link.unlink(missing_ok=True)
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Claim]:
-    """Hold the claim on the run in a folder; one whose holder is dead is taken over.
+    """Hold the claim on the run in a folder; those whose holders are dead are taken over.
 
     Raises:
         ClaimedError: another process holds it.
-        UserError: the file system has no symbolic links.
+        UserError: the folder takes no symbolic links.
     """
-    old = claims(folder)
-    holder = holder_of(folder)
-    if holder:
-        raise ClaimedError(f"run {folder.name} is being computed by {holder}: wait for it")
-    number = int(old[-1].name[len(PREFIX) :]) + 1 if old else 1
-    link, me = folder / f"{PREFIX}{number}", this_process()
+    link, me = folder / f"{PREFIX}{uuid.uuid4().hex[:12]}", this_process()
     try:
         os.symlink(json.dumps(asdict(me)), link)
-    except FileExistsError:
-        raise ClaimedError(f"run {folder.name} was just claimed by another process: wait for it") from None
     except OSError as error:
         raise UserError(f"run {folder.name} cannot be claimed in '{folder}': {error.strerror}") from error
-    for dead in old:
-        dead.unlink(missing_ok=True)
     claim = Claim(link, me)
     try:
-        claim.check()
+        others = [holder for other, holder in living_claims(folder).items() if other != link]
+        if others:
+            raise ClaimedError(f"run {folder.name} is being computed by {others[0]}: wait for it")
+        remove_dead_claims(folder)
         yield claim
     finally:
         claim.release()

@@ -14,7 +14,7 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     pass
 
-LOG_LINES = 8
+LOG_LINES = 30
 EPOCH_LINES = 3
 
 

@@ -4,34 +4,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
+from tests.commands import results_of, skipbench, start, wait_for
+
 QUICK = ["train.epochs=2", "skip.depth=3"]
-
-
-def skipbench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "harness", *words],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def results_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """Name -> result of the complete runs in a results folder."""
-    found = [json.loads(path.read_text()) for path in folder.glob("runs/*/result.json")]
-    return {result["name"]: result for result in found}
 
 
 @pytest.fixture(scope="module")
@@ -213,14 +194,14 @@ def test_list_names_everything_a_line_each() -> None:
     done = skipbench("list")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
-    for start in (
+    for beginning in (
         "method    skip ",
         "method    zeroshot ",
         "data set  emoji ",
         "data set  dtd ",
         "backbone  clip-emoji ",
     ):
-        assert sum(line.startswith(start) for line in lines) == 1
+        assert sum(line.startswith(beginning) for line in lines) == 1
     assert any(line.startswith("recipe    skip") and "official" in line for line in lines)
     assert all(len(line) < 160 for line in lines)
 
@@ -245,42 +226,6 @@ def test_parity_passes_and_tells_failure_by_its_exit_code(golden: Path, tmp_path
     assert "OVER" in bad.stdout
 
 
-def wait_for(condition: Any, seconds: float = 120) -> None:
-    """Wait until a condition holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def alive_in(folder: Path) -> list[int]:
-    """Processes that hold the run's lock."""
-    pids = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            links = [os.readlink(link) for link in (process / "fd").iterdir()]
-        except OSError:
-            continue
-        if any(link == str(folder / "lock") for link in links):
-            pids.append(int(process.name))
-    return pids
-
-
-def start(*words: str) -> subprocess.Popen[str]:
-    """Start the command line in a process group of its own, as a terminal does."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "harness", *words],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # Where the tests run in the background Ctrl-C is ignored, and children would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-
-
 def epochs_in(results: Path) -> int:
     """Epochs that the runs in a results folder have recorded."""
     return sum(len(path.read_text().splitlines()) for path in results.glob("runs/*/metrics.jsonl"))
@@ -296,6 +241,7 @@ def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(tmp_path: Path) -
     # click ends the line that shows ^C first.
     assert told.split("\n") == ["", "error: stopped; the same command goes on from the last finished epoch", ""]
     assert not list(tmp_path.glob("runs/*/result.json"))
+    assert not list(tmp_path.glob("runs/*/claim*"))
     done_before = epochs_in(tmp_path)
     done = skipbench(*words, "train.epochs=8")
     assert done.returncode == 0, done.stderr
@@ -303,40 +249,3 @@ def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(tmp_path: Path) -
     assert result["interruptions"] == 1
     assert result["costs"]["phases"]["train"]["images"] == 8 * 23 * 4
     assert done_before < 8
-
-
-TO_KILL = ["bench", "skip", "--seeds", "3", "--shots", "4", "skip.depth=3", "train.epochs=6"]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a run that nobody kills."""
-    results = tmp_path_factory.mktemp("calm")
-    assert skipbench(*TO_KILL, "--results", str(results)).returncode == 0
-    (folder,) = results.glob("runs/*")
-    return folder
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
-@pytest.mark.parametrize("victim", ["main", "worker"])
-def test_killed_with_sigkill_and_started_again(victim: str, undisturbed: Path, tmp_path: Path) -> None:
-    words = [*TO_KILL, "--results", str(tmp_path)]
-    folder = tmp_path / "runs" / undisturbed.name
-    main = start(*words)
-    wait_for(lambda: epochs_in(tmp_path) >= 2)
-    os.kill(main.pid if victim == "main" else alive_in(folder)[0], signal.SIGKILL)
-    _, told = main.communicate(timeout=60)
-    assert main.returncode != 0
-    if victim == "worker":
-        assert "was killed (SIGKILL)" in told
-    wait_for(lambda: not alive_in(folder), 20)
-    assert not (folder / "result.json").exists()
-    done = skipbench(*words)
-    assert done.returncode == 0, done.stderr
-    result, calm = (json.loads((run / "result.json").read_text()) for run in (folder, undisturbed))
-    assert (result["interruptions"], calm["interruptions"]) == (1, 0)
-    assert result["evaluations"] == calm["evaluations"]
-    assert result["method_facts"] == calm["method_facts"]
-    checkpoints = [(run / "checkpoint.safetensors").read_bytes() for run in (folder, undisturbed)]
-    assert checkpoints[0] == checkpoints[1]
-    assert not list(folder.glob("*.tmp"))

@@ -136,7 +136,9 @@ def test_a_complete_run_is_left_alone(finished: tuple[RunSpec, Path, dict[str, A
 def without_times(value: Any) -> Any:
     """A result without what differs from one time to the next."""
     if isinstance(value, dict):
-        return {key: without_times(item) for key, item in value.items() if key not in {*TIMED, "interruptions"}}
+        return {
+            key: without_times(item) for key, item in value.items() if key not in {*TIMED, "interruptions", "alone"}
+        }
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
 

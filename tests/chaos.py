@@ -1,0 +1,110 @@
+"""An experiment whose processes are killed at random moments, beside the same experiment left alone."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import yaml
+
+from harness.store import TEMPORARY
+from tests.commands import descendants, parents, results_of, skipbench, start, wait_for
+
+EVALUATE = [{"name": "new", "dataset": "emoji", "classes": "base.new", "splits": ["train", "val"]}]
+
+
+def write_experiment(path: Path, methods: list[str], seeds: int, epochs: int) -> Path:
+    """An experiment of small runs."""
+    experiment = {
+        "methods": methods,
+        "seeds": list(range(1, seeds + 1)),
+        "shots": [1],
+        "settings": {"train": {"epochs": epochs, "batch_size": 4}, "evaluate": EVALUATE},
+        "schedule": {"devices": "cpu", "runs_per_device": 2, "threads": 1, "retries": 1000},
+    }
+    path.write_text(yaml.safe_dump(experiment))
+    return path
+
+
+class Chaos:
+    """Kills processes of an experiment until a number of them were killed, then lets it end.
+
+    Args:
+        experiment: its file.
+        results: the results folder.
+        kills: how many processes are to be killed.
+        seed: of all that is drawn.
+        pause: seconds between two kills, from and to.
+    """
+
+    def __init__(self, experiment: Path, results: Path, kills: int, seed: int, pause: tuple[float, float]) -> None:
+        self.words = ["run", str(experiment), "--results", str(results)]
+        self.results = results
+        self.kills = kills
+        self.pause = pause
+        self.chance = random.Random(seed)
+        self.killed: list[str] = []
+        self.seen: set[int] = set()
+
+    def run(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        """The last start of the experiment, which nobody disturbed."""
+        while len(self.killed) < self.kills:
+            self._disturb(start(*self.words, **environment))
+        return skipbench(*self.words, **environment)
+
+    def _disturb(self, main: subprocess.Popen[str]) -> None:
+        """Kill workers and their server at random moments, at last the main process."""
+        while len(self.killed) < self.kills:
+            time.sleep(self.chance.uniform(*self.pause))
+            family = descendants(main.pid)
+            self.seen.update(family)
+            if main.poll() is not None:
+                # It came to its end before enough were killed: let it compute everything again.
+                self._forget_one()
+                break
+            victim = main.pid if self.chance.random() < 0.4 else self.chance.choice(family)
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+                self.killed.append("main" if victim == main.pid else "worker")
+            if victim == main.pid:
+                break
+        if main.poll() is None:
+            main.kill()
+        main.communicate()
+        wait_for(lambda: not self.survivors(), 60)
+
+    def _forget_one(self) -> None:
+        for path in sorted(self.results.glob("runs/*/result.json"))[:3]:
+            for file in path.parent.glob("*.*"):
+                if file.is_file():
+                    file.unlink()
+
+    def survivors(self) -> list[int]:
+        """Processes of this experiment that still live."""
+        return sorted(self.seen & parents().keys())
+
+
+def assert_same_results(disturbed: Path, calm: Path) -> None:
+    """Every result, every trained tensor and every recorded loss is that of the undisturbed experiment."""
+    mine, theirs = results_of(disturbed), results_of(calm)
+    assert mine.keys() == theirs.keys()
+    for name, result in mine.items():
+        for part in ("id", "evaluations", "method_facts", "sample"):
+            assert result[part] == theirs[name][part], f"{name}: {part}"
+        folders = [root / "runs" / result["id"] for root in (disturbed, calm)]
+        checkpoints = [(folder / "checkpoint.safetensors").read_bytes() for folder in folders]
+        assert checkpoints[0] == checkpoints[1], name
+
+
+def assert_nothing_left(results: Path) -> None:
+    """No temporary file, claim or record of a failure lies about."""
+    names = [path.name for path in results.rglob("*") if "wandb" not in path.parts]
+    left = [
+        name
+        for name in names
+        if name.endswith(TEMPORARY) or name.startswith(("claim", "progress", "failure", "features"))
+    ]
+    assert left == []

@@ -341,8 +341,8 @@ def print_places(specs: "list[RunSpec]", results: Path) -> None:
     offline = sum(1 for folder in folders for _ in folder.glob("wandb/offline-run-*"))
     console.print(f"Results: {results}/runs/<id>/result.json", markup=False)
     if offline:
-        where = f"{results}/runs/*/wandb/offline-run-*"
-        console.print(f"W&B: {offline} offline runs, upload with `wandb sync {where}`", markup=False, soft_wrap=True)
+        command = f"skipbench wandb-sync --results {results}"
+        console.print(f"W&B: {offline} offline runs, upload with `{command}`", markup=False, soft_wrap=True)
 
 
 def print_failures(failures: "list[Failure]") -> None:
@@ -550,6 +550,11 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
     print_frame(speed_table(measured), title=f"{spec.backbone}, {spec.classes} classes, {spec.precision}")
     console.print(NOTE, markup=False, soft_wrap=not console.is_terminal)
     console.print(f"JSON: {path}", markup=False, soft_wrap=True)
+
+
+from harness.cli_wandb_sync import wandb_sync  # noqa: E402
+
+cli.add_command(wandb_sync)
 
 
 def main() -> None:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from harness.errors import UserError
 from harness.spec import RunSpec, Settings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
 TEMPORARY = ".tmp"
 Json = dict[str, Any]
@@ -138,30 +137,33 @@ class RunFolder:
             write_atomically(self._metrics, "".join(json.dumps(record) + "\n" for record in records).encode())
         return records
 
-    def save_checkpoint(self, tensors: dict[str, Tensor], about: Json) -> int:
+    def save_checkpoint(self, tensors: "dict[str, Tensor]", about: Json) -> int:
         """Write the trained tensors; returns the size of the file in bytes."""
         return save_tensors(self.checkpoint_file, tensors, about)
 
-    def save_progress(self, tensors: dict[str, Tensor], about: Json) -> None:
+    def save_progress(self, tensors: "dict[str, Tensor]", about: Json) -> None:
         """Write what training needs to go on: one file, so that weights, momentum, epoch and costs agree."""
         save_tensors(self._progress, tensors, about)
 
-    def load_progress(self) -> tuple[dict[str, Tensor], Json] | None:
+    def load_progress(self) -> "tuple[dict[str, Tensor], Json] | None":
         """What `save_progress` wrote last, or None."""
         if not self._progress.is_file():
             return None
         return load_tensors(self._progress)
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], about: Json) -> int:
+def save_tensors(path: Path, tensors: "dict[str, Tensor]", about: Json) -> int:
     """Write tensors and plain data as safetensors; returns the size in bytes."""
+    # Not at the top: what only lists runs needs no torch, which takes seconds to import.
+    from safetensors.torch import save
+
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = save(own, metadata={"about": json.dumps(about)})
     write_atomically(path, data)
     return len(data)
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
+def load_tensors(path: Path) -> "tuple[dict[str, Tensor], Json]":
     """Read what `save_tensors` wrote.
 
     Raises:

@@ -130,7 +130,7 @@ class WandbRun:
         """
         for record in records[self.epochs :]:
             values = {f"train/{key}": value for key, value in record.items() if key != "epoch"}
-            self._run.log({"epoch": record["epoch"], **values}, step=self.epochs)
+            self._run.log({"epoch": record["epoch"], **values}, step=self.epochs, commit=True)
             self.epochs += 1
 
     def finish(self, result: dict[str, Any]) -> Delivery:

@@ -50,7 +50,6 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbStub]
     wandb.teardown()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "0.1")
     monkeypatch.setattr("harness.track.CONFIRM_PAUSES", (0.0, 0.1))
     with WandbStub() as server:
         for key, value in server.environment.items():
@@ -122,6 +121,28 @@ def test_an_online_run_arrives_with_its_group_and_is_up(stub: WandbStub, make_sp
     assert not stub.unknown
 
 
+def test_an_interrupted_run_delivers_the_missing_epochs_when_it_resumes(
+    stub: WandbStub, make_spec: Make, tmp_path: Path
+) -> None:
+    spec = make_spec("skip", "train.epochs=4", *QUICK, "wandb.mode=online", shots=2)
+
+    def interrupt(news: dict[str, Any]) -> None:
+        if news.get("epoch") == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(spec, tmp_path, interrupt).execute()
+    wandb.finish(exit_code=1)  # as the end of the process would
+    run = stub.runs[spec.id]
+    assert [row["epoch"] for row in run.history] == [0, 1]
+    assert not read_delivery(tmp_path / "runs" / spec.id).complete  # type: ignore[union-attr]
+    Run(spec, tmp_path).execute()
+    assert_is_the_record(run, tmp_path / "runs" / spec.id, "bench")
+    assert len(run.history) == 4
+    assert run.resent == 0
+
+
+@pytest.mark.long  # the client sends every 15 s
 def test_a_killed_run_delivers_the_missing_epochs_when_it_resumes(
     stub: WandbStub, make_spec: Make, tmp_path: Path
 ) -> None:

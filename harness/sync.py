@@ -84,7 +84,7 @@ def check_login() -> None:
         wandb.Api(timeout=ANSWER_TIMEOUT).default_entity  # noqa: B018
     except Exception as error:
         advice = "check the network, WANDB_BASE_URL, and the key (`wandb login` or WANDB_API_KEY)"
-        raise UserError(f"nothing can be uploaded to W&B ({first_line(error)}): {advice}") from None
+        raise UserError(f"W&B does not answer or knows no key of yours: {advice} [{first_line(error)}]") from None
 
 
 def upload_all(runs: Sequence[Upload]) -> Iterator[Upload]:

@@ -192,3 +192,14 @@ def test_uploaded_offline_runs_are_kept(tmp_path: Path) -> None:
 
 def test_tests_themselves_track_nothing() -> None:
     assert os.environ["WANDB_MODE"] == "disabled"
+
+
+def test_the_result_does_not_wait_for_wandb(make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.run.Tracker.finish", interrupted)
+    run = Run(make_spec("zeroshot", "wandb.mode=disabled", shots=1), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run.execute()
+    assert run.folder.is_complete

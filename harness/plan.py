@@ -89,6 +89,9 @@ TARGETS: dict[str, dict[str, tuple[str, ...]]] = {
 class Experiment(Section):
     """A grid of runs: methods x data sets x shots x seeds under one protocol."""
 
+    name: str = Field(
+        "bench", min_length=1, max_length=128, description="W&B group of its runs; default: the experiment file's name"
+    )
     protocol: str = "base_to_new"
     methods: tuple[str, ...] = Field(("skip",), min_length=1)
     datasets: tuple[str, ...] = Field(("emoji",), min_length=1)
@@ -119,7 +122,7 @@ def load_experiment(path: Path, changes: Settings | None = None) -> Experiment:
     Raises:
         UserError: missing file, unknown key, method, data set or protocol.
     """
-    experiment: Experiment = validate(Experiment, merge(read_yaml(path), changes or {}), "")
+    experiment: Experiment = validate(Experiment, merge({"name": path.stem}, read_yaml(path), changes or {}), "")
     for method in experiment.methods:
         check_method(method)
     for dataset in (*experiment.datasets, *(experiment.targets or ())):
@@ -280,6 +283,8 @@ def make_spec(experiment: Experiment, method: str, dataset: str, shots: int, see
     if not method_class(method).trains:
         settings = merge(settings, {"train": {"epochs": 0}})
     spec = parse_run_spec(settings)
+    if spec.wandb.group is None:
+        spec = spec.model_copy(update={"wandb": spec.wandb.model_copy(update={"group": experiment.name})})
     check_fits(spec)
     return spec
 

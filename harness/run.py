@@ -156,10 +156,11 @@ class Run:
             "interruptions": progress["starts"] - 1,
             "environment": machine,
         }
-        tracker.finish(result)
         claim.check()
         self.folder.finish(result)
         log.info("complete: %s", {item["name"]: round(item["accuracy"], 2) for item in evaluations})
+        # Last: a server may keep us waiting, and what it does not get now it gets later from the result.
+        tracker.finish(result)
 
     def _load_progress(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Tensors and facts of an interrupted run, or those of a new one."""

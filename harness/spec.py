@@ -107,6 +107,7 @@ class WandbSpec(Section):
     )
     project: str = Field("skipbench", description="W&B project")
     entity: str | None = Field(None, description="W&B team or user; null: your default")
+    group: str | None = Field(None, max_length=128, description="W&B group; null: the experiment's name")
     tags: tuple[str, ...] = Field((), description="W&B tags besides method, data set and protocol")
 
 
@@ -233,11 +234,6 @@ class RunSpec(Section):
     def name(self) -> str:
         """A name for people, such as skip-dtd-16shot-seed1; several runs may share it."""
         return f"{self.method}-{self.data.dataset}-{self.data.shots}shot-seed{self.seed}"
-
-    @property
-    def group(self) -> str:
-        """What runs that differ only in their seed have in common, for people."""
-        return f"{self.protocol}-{self.data.dataset}-{self.method}"
 
 
 @cache

@@ -209,7 +209,7 @@ class RunFolder:
 
 def save_tensors(path: Path, tensors: "dict[str, Tensor]", about: Json) -> int:
     """Write tensors and plain data as safetensors; returns the size in bytes."""
-    # Not at the top: looking at results needs no torch.
+    # Not at the top: what only lists runs needs no torch, which takes seconds to import.
     from safetensors.torch import save
 
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

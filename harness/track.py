@@ -3,19 +3,27 @@
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wandb
+from pydantic import BaseModel, ConfigDict
 from wandb.errors import Error as WandbError
 
 from harness.errors import first_line
 from harness.spec import RunSpec
+from harness.store import to_json, write_atomically
 
 log = logging.getLogger("skipbench")
 
-INIT_TIMEOUT = 30.0
+# Seconds: to open a run, to send what is left at its end, to answer a question.
+INIT_TIMEOUT, FINISH_TIMEOUT, ANSWER_TIMEOUT = 30.0, 60.0, 10
+# Seconds before each question whether all has arrived.
+CONFIRM_PAUSES = (0.0, 1.0, 2.0, 4.0)
+DELIVERY_FILE = "wandb.json"
+LATER = "upload it later with `skipbench wandb-sync`"
 DEFAULT_MODE = "offline"
 # What WANDB_MODE may say besides the modes of a spec.
 MODE_ALIASES = {"dryrun": "offline", "run": "online", "shared": "online"}
@@ -27,8 +35,134 @@ def tracking_mode(spec: RunSpec) -> str:
     return MODE_ALIASES.get(mode, mode)
 
 
+class Delivery(BaseModel):
+    """What W&B has got of a run: `wandb.json` in the run's folder.
+
+    Attributes:
+        mode: how the run was tracked.
+        project: W&B project.
+        entity: W&B team or user; None offline.
+        url: page of the run; None offline.
+        epochs: how many W&B has confirmed.
+        complete: whether W&B has confirmed all of it; only then the run is up.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    mode: Literal["offline", "online"]
+    project: str
+    entity: str | None = None
+    url: str | None = None
+    epochs: int = 0
+    complete: bool = False
+
+
+def read_delivery(folder: Path) -> Delivery | None:
+    """What W&B has got of the run in a folder; None where nothing legible says so."""
+    try:
+        return Delivery.model_validate_json((folder / DELIVERY_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def write_delivery(folder: Path, delivery: Delivery) -> None:
+    """Note what W&B has got of the run in a folder."""
+    write_atomically(folder / DELIVERY_FILE, to_json(delivery.model_dump()))
+
+
+class WandbRun:
+    """One run at W&B, or in offline files, that is fed with our records; its methods raise what W&B raises.
+
+    Args:
+        spec: the run.
+        run_id: its id, the name of its folder. Where W&B knows the id, the run goes on there.
+        mode: online or offline.
+        folder: takes W&B's files, in `wandb/`.
+        environment: what the result says of the machine.
+
+    Attributes:
+        epochs: how many it has got, those of earlier starts included.
+        delivery: what is certain before it is finished.
+    """
+
+    def __init__(
+        self, spec: RunSpec, run_id: str, mode: Literal["offline", "online"], folder: Path, environment: dict[str, Any]
+    ) -> None:
+        try:
+            self._run = wandb.init(
+                mode=mode,
+                id=run_id,
+                resume="allow",
+                name=spec.name,
+                project=spec.wandb.project,
+                entity=spec.wandb.entity,
+                group=spec.wandb.group,
+                job_type="train" if spec.train.epochs else "eval",
+                tags=[spec.method, spec.data.dataset[:64], spec.protocol, spec.backbone[:64], *spec.wandb.tags],
+                config={**spec.identity(), "environment": environment},
+                dir=str(folder),
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    x_disable_stats=True,
+                    save_code=False,
+                    init_timeout=INIT_TIMEOUT,
+                    finish_timeout=FINISH_TIMEOUT,
+                    finish_timeout_raises=True,
+                ),
+            )
+        except WandbError:
+            # The service remembers the failed run and would refuse its id.
+            wandb.teardown()
+            raise
+        self._run.define_metric("epoch")
+        self._run.define_metric("train/*", step_metric="epoch")
+        # Not `step`: that is 0 until the first `log`, of a resumed run too.
+        self.epochs: int = self._run.starting_step
+        place = {"entity": self._run.entity, "url": self._run.url} if mode == "online" else {}
+        self.delivery = Delivery(mode=mode, project=self._run.project, **place)
+
+    def log_epochs(self, records: list[dict[str, Any]]) -> None:
+        """Log the epochs that it has not got yet, each at its step.
+
+        Args:
+            records: all epochs so far, as in `metrics.jsonl`, in order.
+        """
+        for record in records[self.epochs :]:
+            values = {f"train/{key}": value for key, value in record.items() if key != "epoch"}
+            self._run.log({"epoch": record["epoch"], **values}, step=self.epochs, commit=True)
+            self.epochs += 1
+
+    def finish(self, result: dict[str, Any]) -> Delivery:
+        """Put accuracies and costs into the summary, send what is left, and ask the server whether it has all.
+
+        Raises:
+            TimeoutError: not all could be sent in FINISH_TIMEOUT seconds.
+            WandbError: the server does not have all of it.
+        """
+        self._run.summary.update(summary_of(result))
+        try:
+            self._run.finish()
+        except TimeoutError:
+            wandb.teardown()
+            raise
+        if self.delivery.mode == "offline":
+            return self.delivery
+        self._confirm()
+        return self.delivery.model_copy(update={"epochs": self.epochs, "complete": True})
+
+    def _confirm(self) -> None:
+        """Raise a WandbError unless the server has every epoch and the end: a refusal is told to no caller."""
+        for pause in CONFIRM_PAUSES:
+            time.sleep(pause)
+            found = wandb.Api(timeout=ANSWER_TIMEOUT).run(self._run.path)
+            if found.history_line_count >= self.epochs and found.state == "finished":
+                return
+        raise WandbError(f"the server has {found.history_line_count} of {self.epochs} epochs, state {found.state}")
+
+
 class Tracker:
-    """One W&B run for one training.
+    """Tracks one training as its spec asks, and never stops it.
 
     Args:
         spec: the run.
@@ -43,91 +177,58 @@ class Tracker:
     def __init__(self, spec: RunSpec, folder: Path, environment: dict[str, Any], notify: Callable[[str], None]) -> None:
         self.spec = spec
         self.folder = folder
+        self.environment = environment
         self.notify = notify
-        self.run: Any = None
+        self.run: WandbRun | None = None
         self.fell_back = False
         mode = tracking_mode(spec)
         if mode == "disabled":
             return
         remove_undelivered(folder, spec.id)
         if mode == "online":
-            self.run = self._start_online(environment)
+            self._guarded(self._start_online)
             self.fell_back = self.run is None
         if self.run is None:
-            self.run = self._guarded(lambda: self._start("offline", environment))
+            self._guarded(lambda: self._start("offline"))
 
-    def _start_online(self, environment: dict[str, Any]) -> Any:
-        """An online run, or None with one line that says why there is none."""
+    def _start(self, mode: Literal["offline", "online"]) -> None:
+        self.run = WandbRun(self.spec, self.spec.id, mode, self.folder, self.environment)
+        write_delivery(self.folder, self.run.delivery)
+
+    def _start_online(self) -> None:
+        """Start an online run, or say in one line why there is none."""
         try:
-            return self._start("online", environment)
+            self._start("online")
         except WandbError as error:
-            # The service remembers the failed run and would refuse its id.
-            wandb.teardown()
             for leftover in (self.folder / "wandb").glob(f"run-*-{self.spec.id}"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            reason = first_line(error)
-            self.notify(f"W&B is not reachable ({reason}); the run goes on offline, upload it later with `wandb sync`")
-            return None
+            self.notify(f"W&B is not reachable ({first_line(error)}); the run goes on offline, {LATER}")
 
-    def _start(self, mode: str, environment: dict[str, Any]) -> Any:
-        spec = self.spec
-        run = wandb.init(
-            mode=mode,  # type: ignore[arg-type]
-            id=spec.id,
-            resume="allow",
-            name=spec.name,
-            project=spec.wandb.project,
-            entity=spec.wandb.entity,
-            group=spec.group,
-            job_type="train" if spec.train.epochs else "eval",
-            tags=[spec.method, spec.data.dataset[:64], spec.protocol, spec.backbone[:64], *spec.wandb.tags],
-            config={**spec.identity(), "environment": environment},
-            dir=str(self.folder),
-            settings=wandb.Settings(
-                silent=True, console="off", x_disable_stats=True, save_code=False, init_timeout=INIT_TIMEOUT
-            ),
-        )
-        run.define_metric("epoch")
-        run.define_metric("train/*", step_metric="epoch")
-        return run
-
-    def _guarded(self, call: Callable[[], Any]) -> Any:
+    def _guarded(self, call: Callable[[], None]) -> None:
         """Run a call to W&B; a failure is told and ends tracking, not the run."""
         try:
-            return call()
+            call()
         except Exception as error:
             self.run = None
             log.exception("W&B failed")
-            reason = first_line(error)
-            self.notify(f"W&B failed ({reason}); the run goes on without it, its record is {self.folder}/metrics.jsonl")
-            return None
+            record = f"its record is {self.folder}/metrics.jsonl"
+            self.notify(f"W&B failed ({first_line(error)}); the run goes on without it, {record}, {LATER}")
 
     def log_epochs(self, records: list[dict[str, Any]]) -> None:
         """Log the epochs that W&B has not got yet.
 
         Args:
-            records: all epochs so far, as in `metrics.jsonl`, in order; W&B's step counts those it has got.
+            records: all epochs so far, as in `metrics.jsonl`, in order.
         """
-        if self.run is None:
-            return
-
-        def deliver() -> None:
-            for record in records[self.run.step :]:
-                values = {f"train/{key}": value for key, value in record.items() if key != "epoch"}
-                self.run.log({"epoch": record["epoch"], **values})
-
-        self._guarded(deliver)
+        run = self.run
+        if run is not None:
+            self._guarded(lambda: run.log_epochs(records))
 
     def finish(self, result: dict[str, Any]) -> None:
-        """Put accuracies and costs into the summary and close the W&B run."""
-        if self.run is None:
-            return
-
-        def close() -> None:
-            self.run.summary.update(summary_of(result))
-            self.run.finish()
-
-        self._guarded(close)
+        """Put accuracies and costs into the summary, close the W&B run and note what W&B has got."""
+        run = self.run
+        if run is not None:
+            self._guarded(lambda: write_delivery(self.folder, run.finish(result)))
 
 
 def summary_of(result: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from harness.cli.parity import parity
 from harness.cli.run import bench, plan, run
 from harness.cli.runs import export, rerun, runs, show
 from harness.cli.speed import speed
+from harness.cli.wandb_sync import wandb_sync
 from harness.errors import UserError
 
 MISTAKE, INTERRUPTED = 2, 130
@@ -56,7 +57,22 @@ def cli(debug: bool) -> None:
     os.environ["SKIPBENCH_DEBUG"] = "1" if debug else ""
 
 
-for command in (bench, run, plan, runs, show, rerun, export, compare, speed, data, list_names, keys, parity):
+for command in (
+    bench,
+    run,
+    plan,
+    runs,
+    show,
+    rerun,
+    export,
+    wandb_sync,
+    compare,
+    speed,
+    data,
+    list_names,
+    keys,
+    parity,
+):
     cli.add_command(command)
 
 

@@ -147,5 +147,5 @@ def print_places(specs: "list[RunSpec]", results: Path) -> None:
     offline = sum(1 for folder in folders for _ in folder.glob("wandb/offline-run-*"))
     console.print(f"Results: {results}/runs/<id>/result.json", markup=False)
     if offline:
-        where = f"{results}/runs/*/wandb/offline-run-*"
-        console.print(f"W&B: {offline} offline runs, upload with `wandb sync {where}`", markup=False, soft_wrap=True)
+        command = f"skipbench wandb-sync --results {results}"
+        console.print(f"W&B: {offline} offline runs, upload with `{command}`", markup=False, soft_wrap=True)

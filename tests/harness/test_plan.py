@@ -300,3 +300,19 @@ def test_prompt_methods_base_to_new() -> None:
     assert (coop.options["ctx_init"], coop.train.epochs) == ("a photo of a", 200)
     assert (cocoop.train.epochs, cocoop.train.batch_size, cocoop.train.lr) == (10, 1, 2e-3)
     assert (maple.options["depth"], maple.options["n_ctx"], maple.train.lr, maple.train.epochs) == (9, 2, 3.5e-3, 5)
+
+
+def test_runs_of_an_experiment_share_a_wandb_group_that_is_no_part_of_their_ids(tmp_path: Path) -> None:
+    path = tmp_path / "night.yaml"
+    path.write_text("methods: [skip, zeroshot]\nseeds: [1, 2]\n")
+    unnamed = expand(load_experiment(path))
+    assert {spec.wandb.group for spec in unnamed} == {"night"}
+    path.write_text("name: depth study\nmethods: [skip, zeroshot]\nseeds: [1, 2]\n")
+    named = expand(load_experiment(path))
+    assert {spec.wandb.group for spec in named} == {"depth study"}
+    chosen = expand(load_experiment(path), parse_overrides(["wandb.group=mine"]))
+    assert {spec.wandb.group for spec in chosen} == {"mine"}
+    assert {spec.wandb.group for spec in expand(load_experiment(path), parse_overrides(["wandb.group=null"]))} == {
+        "depth study"
+    }
+    assert [spec.id for spec in unnamed] == [spec.id for spec in named] == [spec.id for spec in chosen]

@@ -240,10 +240,9 @@ def test_settings_round_trip_to_the_same_run_also_through_yaml(
         assert again.id == spec.id
 
 
-def test_name_and_group() -> None:
+def test_a_name_for_people() -> None:
     spec = make_spec({"data": {"dataset": "dtd", "shots": 4}, "seed": 3})
     assert spec.name == "skip-dtd-4shot-seed3"
-    assert spec.group == "base_to_new-dtd-skip"
 
 
 def test_learning_rate_with_a_warm_up_epoch() -> None:

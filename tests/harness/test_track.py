@@ -12,7 +12,7 @@ from wandb.proto import wandb_internal_pb2
 
 from harness.run import Run
 from harness.spec import RunSpec
-from harness.track import Tracker, remove_undelivered, tracking_mode
+from harness.track import Delivery, Tracker, read_delivery, remove_undelivered, tracking_mode
 
 Make = Callable[..., RunSpec]
 BLOCK, HEADER = 32768, 7
@@ -98,8 +98,10 @@ def test_configuration_curve_and_summary_are_in_the_offline_run(tracked: tuple[R
     assert found["summary"]["costs/train/peak_tensor_bytes"] == train["peak_tensor_bytes"]
     assert found["summary"]["costs/train/seconds"] == train["seconds"]
     run = found["run"]
-    assert (run.run_id, run.display_name, run.run_group) == (spec.id, "skip-emoji-4shot-seed1", spec.group)
+    assert (run.run_id, run.display_name, run.run_group) == (spec.id, "skip-emoji-4shot-seed1", "bench")
     assert run.job_type == "train"
+    delivery = read_delivery(folder)
+    assert delivery == Delivery(mode="offline", project="skipbench")  # nothing is at W&B yet
     assert {"skip", "emoji", "base_to_new"} <= set(run.tags)
 
 
@@ -190,3 +192,14 @@ def test_uploaded_offline_runs_are_kept(tmp_path: Path) -> None:
 
 def test_tests_themselves_track_nothing() -> None:
     assert os.environ["WANDB_MODE"] == "disabled"
+
+
+def test_the_result_does_not_wait_for_wandb(make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.run.Tracker.finish", interrupted)
+    run = Run(make_spec("zeroshot", "wandb.mode=disabled", shots=1), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run.execute()
+    assert run.folder.is_complete

@@ -1,0 +1,51 @@
+"""`skipbench wandb-sync`: upload finished runs to W&B and tell which are up."""
+
+import sys
+from collections import Counter
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from harness.cli.console import RESULTS, console
+
+
+@click.command(name="wandb-sync")
+@click.argument("ids", nargs=-1)
+@click.option("--again", is_flag=True, help="Also runs that are marked as up, such as after a change at the server.")
+@RESULTS
+def wandb_sync(ids: tuple[str, ...], again: bool, results: Path) -> None:
+    """Upload finished runs to W&B and tell which are up; IDS are names of folders in RESULTS/runs, without them all.
+
+    Uploads from our record, not from W&B's offline files, which are removed when their run is up. Runs with
+    wandb.mode=disabled are uploaded only by name. Exit code 1 if any run failed.
+    """
+    from harness.sync import Upload, finished_runs, upload_all
+
+    counts: Counter[str] = Counter()
+
+    def tell(run: Upload) -> None:
+        counts[run.state] += 1
+        console.print(f"{run.state:10s}{run.id} {run.name} {run.about}".rstrip(), markup=False, soft_wrap=True)
+
+    runs = finished_runs(results, ids, again)
+    left = sum(run.state == "left" for run in runs)
+    for run in runs:
+        if run.state != "left":
+            tell(run)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("uploading", total=left)
+            for run in upload_all(runs):
+                tell(run)
+                progress.advance(task)
+    finally:
+        left -= counts["uploaded"] + (counts["failed"] - sum(run.state == "failed" for run in runs))
+        words = {"uploaded": "uploaded", "up": "already up", "failed": "failed"}
+        parts = [f"{counts[state]} {words[state]}" for state in words]
+        parts += [f"{left} left"] if left else []
+        parts += [f"{counts['untracked']} with wandb.mode=disabled"] if counts["untracked"] else []
+        console.print(", ".join(parts))
+    if counts["failed"]:
+        sys.exit(1)

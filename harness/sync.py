@@ -116,7 +116,7 @@ def upload(folder: RunFolder) -> Delivery:
         UserError: its record is damaged or held by another process.
         WandbError, TimeoutError: W&B did not take all of it.
     """
-    with folder.locked(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+    with folder.claimed(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         result: dict[str, Any] = read_result(folder.result_file)
         spec: RunSpec = validate(RunSpec, read_yaml(folder.path / "spec.yaml"), "")
         run = WandbRun(spec, folder.path.name, "online", Path(scratch), result["environment"])

@@ -14,8 +14,8 @@ import pytest
 import wandb
 import yaml
 from click.testing import CliRunner
-from harness.cli_wandb_sync import wandb_sync
 
+from harness.cli.wandb_sync import wandb_sync
 from harness.errors import UserError
 from harness.run import Run
 from harness.spec import RunSpec

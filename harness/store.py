@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from harness.claim import PREFIX as CLAIM
 from harness.claim import Claim, claimed, holder_of, remove_dead_claims
 from harness.errors import NoSpaceError, UserError
 from harness.spec import RunSpec, Settings
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEMPORARY = ".tmp"
+PROGRESS, FAILURE = "progress.safetensors", "failure.json"
 STATES = ("done", "running", "failed", "begun", "left")
 Json = dict[str, Any]
 
@@ -53,6 +55,11 @@ def to_json(value: Json) -> bytes:
     return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+def is_passing(name: str) -> bool:
+    """Whether a complete run's folder has no such file."""
+    return name.startswith(CLAIM) or name.endswith(TEMPORARY) or name in (PROGRESS, FAILURE)
+
+
 class RunFolder:
     """The folder of one run.
 
@@ -66,12 +73,34 @@ class RunFolder:
 
     def __init__(self, root: Path, run_id: str) -> None:
         self.path = root / "runs" / run_id
-        self.result_file = self.path / "result.json"
-        self.checkpoint_file = self.path / "checkpoint.safetensors"
-        self.log_file = self.path / "log.txt"
-        self.failure_file = self.path / "failure.json"
-        self._metrics = self.path / "metrics.jsonl"
-        self._progress = self.path / "progress.safetensors"
+
+    @property
+    def result_file(self) -> Path:
+        """Its being there makes the run complete."""
+        return self.path / "result.json"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """The trained tensors."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def log_file(self) -> Path:
+        """What the run's processes logged."""
+        return self.path / "log.txt"
+
+    @property
+    def failure_file(self) -> Path:
+        """Why the run did not come to its end."""
+        return self.path / FAILURE
+
+    @property
+    def _metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def _progress(self) -> Path:
+        return self.path / PROGRESS
 
     def create(self) -> None:
         """Make the folder.
@@ -107,11 +136,13 @@ class RunFolder:
     def tidy(self) -> None:
         """Remove what killed processes left: dead claims and, if the run is complete, what only its making needed."""
         with suppress(OSError):
+            passing = [name for name in os.listdir(self.path) if is_passing(name)]
+            if not passing:
+                return
             remove_dead_claims(self.path)
             if self.is_complete and holder_of(self.path) is None:
-                self._remove_temporary()
-                self._progress.unlink(missing_ok=True)
-                self.failure_file.unlink(missing_ok=True)
+                for name in passing:
+                    (self.path / name).unlink(missing_ok=True)
 
     def set_aside(self, root: Path) -> Path:
         """Move the whole folder to `<root>/replaced/<id>-<n>`; returns that.

@@ -87,13 +87,14 @@ def run(file: Path, overrides: tuple[str, ...], results: Path, **grid: Any) -> N
 
 def execute(specs: "list[RunSpec]", results: Path, schedule: "ScheduleSpec") -> None:
     """Run what is not complete, then print the table, the failures and where everything lies."""
-    from harness.schedule import run_all
-    from harness.store import RunFolder, check_writable, results_frame
+    from harness.schedule import run_all, unfinished
+    from harness.store import check_writable, results_frame
 
     check_writable(results)
-    todo = [spec for spec in specs if not RunFolder(results, spec.id).is_complete]
-    check_data(todo)
-    fetch_backbones(todo)
+    todo = unfinished(specs, results)
+    if todo:
+        check_data(todo)
+        fetch_backbones(todo)
     if len(todo) < len(specs):
         console.print(f"{len(specs) - len(todo)} of {len(specs)} runs are complete already.")
     with Watcher(len(todo)) as watcher:

@@ -12,6 +12,13 @@ from harness.spec import RunSpec, ScheduleSpec
 from harness.store import RunFolder
 
 
+def unfinished(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
+    """The runs that are not complete; clears away what killed processes left in the folders of all."""
+    for spec in specs:
+        RunFolder(results, spec.id).tidy()
+    return [spec for spec in specs if not RunFolder(results, spec.id).is_complete]
+
+
 def run_all(
     specs: Sequence[RunSpec],
     results: Path,
@@ -24,7 +31,7 @@ def run_all(
         specs: what to run, in this order.
         results: the results folder.
         schedule: executor, slots, time limit, retries; None for one run at a time on each device of this machine.
-        on_news: takes what happens.
+        on_news: takes what happens to those that are not complete.
 
     Returns:
         The runs that failed; the others are complete.
@@ -33,14 +40,7 @@ def run_all(
         UserError: the executor cannot be used as asked.
     """
     schedule = schedule or ScheduleSpec()
-    todo = []
-    for spec in specs:
-        folder = RunFolder(results, spec.id)
-        folder.tidy()
-        if folder.is_complete:
-            on_news(spec, {"done": True})
-        else:
-            todo.append(spec)
+    todo = unfinished(specs, results)
     if not todo:
         return []
     executor = importlib.import_module(f"harness.schedule.{schedule.executor}")

@@ -15,6 +15,8 @@ SEEDS ?=
 PROTOCOL ?=
 RECIPE ?=
 EXPERIMENT ?=
+EXECUTOR ?=
+DEVICES ?=
 CLASSES ?=
 BATCH ?=
 PRECISION ?=
@@ -22,15 +24,17 @@ ARGS ?=
 
 option = $(if $($(1)),$(2) "$($(1))")
 
-.PHONY: help setup bench speed data list test lint clean
+.PHONY: help setup bench speed data list test test-long lint clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
 	@echo "     DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= RECIPE= EXPERIMENT= RESULTS= ARGS=\"skip.depth=4 train.epochs=10\""
+	@echo "     EXECUTOR=local|ray|slurm DEVICES=0,1 ARGS=\"schedule.time_limit=1h schedule.retries=2\""
 	@echo "make speed                  every method with our speed-ups and without, side by side"
 	@echo "     METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= RESULTS= ARGS=\"coop.n_ctx=8 --brief\""
 	@echo "make data                   which data sets are under \$$DATA, complete or not; DATASET= ARGS=--verify"
 	@echo "make test                   lint, type check and tests"
+	@echo "make test-long              the tests that take minutes: chaos, Ray, Slurm, ..."
 	@echo "make list                   methods, data sets, backbones, protocols, recipes"
 	@echo "make setup                  only install, into $(VENV)"
 	@echo "make clean                  remove $(VENV) and caches, not results"
@@ -53,7 +57,8 @@ $(VENV)/installed-dev: pyproject.toml | $(VENV)/installed
 bench: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= ARGS=
 	@$(SKIPBENCH) bench $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
 	  $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
-	  $(call option,RECIPE,--recipe) $(call option,EXPERIMENT,--experiment) --results "$(RESULTS)" $(ARGS)
+	  $(call option,RECIPE,--recipe) $(call option,EXPERIMENT,--experiment) $(call option,EXECUTOR,--executor) \
+	  $(call option,DEVICES,--devices) --results "$(RESULTS)" $(ARGS)
 
 speed: $(VENV)/installed ## METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= ARGS=
 	@$(SKIPBENCH) speed $(METHOD) $(call option,BACKBONE,--backbone) $(call option,CLASSES,--classes) \
@@ -70,6 +75,12 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 
 test: lint ## lint, type check and all tests but the long ones
 	@$(VENV)/bin/pytest -m "not long"
+
+$(VENV)/installed-long: pyproject.toml | $(VENV)/installed-dev
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,ray,slurm,parquet]' && touch $@
+
+test-long: $(VENV)/installed-long ## the tests that take minutes: chaos, Ray, Slurm, ...
+	@$(VENV)/bin/pytest -m long
 
 clean: ## remove what `make` installed
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

@@ -57,7 +57,23 @@ PROTOCOLS: dict[str, Settings] = {
             {"name": "new", "classes": "base.new", "splits": ["train", "val"]},
         ],
     },
+    # The same with the shots that are held out of training (data.held_out) instead of validation pictures.
+    "base_to_new_held_out": {
+        "data": {"classes": "base.base"},
+        "evaluate": [
+            {"name": "base", "classes": "base.base", "splits": ["held_out"]},
+            {"name": "new", "classes": "base.new", "splits": ["train"]},
+        ],
+    },
     "few_shot": {"data": {"classes": "all"}, "evaluate": [{"name": "all", "classes": "all"}]},
+    "few_shot_validation": {
+        "data": {"classes": "all"},
+        "evaluate": [{"name": "all", "classes": "all", "splits": ["val"]}],
+    },
+    "few_shot_held_out": {
+        "data": {"classes": "all"},
+        "evaluate": [{"name": "all", "classes": "all", "splits": ["held_out"]}],
+    },
     "cross_dataset": {"data": {"classes": "all"}},
     "domain_generalization": {"data": {"classes": "all"}},
 }

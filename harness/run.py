@@ -19,11 +19,11 @@ from harness.clip.load import load_backbone, sha256_of
 from harness.clip.prompts import fill_template
 from harness.clip.towers import CLIP
 from harness.data.datasets import find_dataset, read_dataset
-from harness.data.fewshot import class_subset, few_shot_sample, keep_classes, sample_hash
+from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes, sample_hash
 from harness.data.index import VALIDATION_SHOTS, Sample, read_index, sample_index
 from harness.data.loader import PictureSet
 from harness.data.pictures import Broken, check_pictures, missing_pictures
-from harness.data.readers import Splits
+from harness.data.readers import SPLITS, Picture, Splits
 from harness.data.transforms import TestTransform, TrainTransform, transform_hash
 from harness.device import DeviceUse, choose_device, device_use
 from harness.errors import UserError
@@ -66,11 +66,13 @@ class FewShotData:
     Attributes:
         splits: of the data set.
         sample: k training and min(k, 4) validation pictures a class, without broken ones.
+        held_out: pictures of the sample that are kept from training, for cross-validation.
         broken: pictures of the sample that cannot be read and were left out.
     """
 
     splits: Splits
     sample: Sample
+    held_out: tuple[Picture, ...] = ()
     broken: tuple[Broken, ...] = ()
 
 
@@ -88,6 +90,8 @@ class Run:
         self.folder = RunFolder(results, spec.id)
         self.report = report
         self.data_root = spec.runtime.find_data_root()
+        tests = any("test" in item.splits for item in spec.evaluate)
+        self.splits = SPLITS if tests else tuple(split for split in SPLITS if split != "test")
         self.device = choose_device(spec.runtime.device)
         self.workers = choose_workers(spec, self.device)
 
@@ -223,7 +227,7 @@ class Run:
             UserError: there is nothing to train on, or a picture is broken or missing.
         """
         spec = self.spec
-        splits = read_dataset(spec.data.dataset, self.data_root)
+        splits = self._read(spec.data.dataset)
         if not splits.train and spec.train.epochs:
             layout = f" ({'; '.join(splits.layout)})" if splits.layout else ""
             raise UserError(f"data set '{spec.data.dataset}' has no training pictures{layout}: train on another")
@@ -232,12 +236,25 @@ class Run:
         if not spec.data.skip_broken:
             self._refuse_missing_test_pictures()
         broken = tuple(broken for part in checked for broken in part.broken)
-        return FewShotData(splits, Sample(*(part.usable for part in checked)), broken)
+        usable = Sample(*(part.usable for part in checked))
+        kept, held = self._hold_out(usable)
+        return FewShotData(splits, Sample(kept, usable.val), tuple(held), broken)
+
+    def _hold_out(self, sample: Sample) -> tuple[list[Picture], list[Picture]]:
+        """What of the sample is trained on, and what is held out."""
+        if not self.spec.data.held_out:
+            return sample.train, []
+        part, _, parts = self.spec.data.held_out.partition("/")
+        return hold_out(sample.train, int(part), int(parts))
+
+    def _read(self, dataset: str) -> Splits:
+        """A data set; without test pictures and their labels, if the run is not to be tested."""
+        return read_dataset(dataset, self.data_root, self.splits)
 
     def _refuse_missing_test_pictures(self) -> None:
         """Tell before training what evaluation would stumble over; folders are listed, no picture is opened."""
         for dataset in {item.dataset for item in self.spec.evaluate if "test" in item.splits}:
-            splits = read_dataset(dataset, self.data_root)
+            splits = self._read(dataset)
             missing = missing_pictures(splits.folder, splits.test)
             if missing:
                 raise UserError(
@@ -247,7 +264,7 @@ class Run:
                 )
 
     def _class_names(self, dataset: str, classes: str) -> list[str]:
-        names = read_dataset(dataset, self.data_root).class_names
+        names = self._read(dataset).class_names
         return [names[label] for label in class_subset(len(names), classes)]
 
     def _texts(self, dataset: str, classes: str) -> list[str]:
@@ -305,7 +322,7 @@ class Run:
         def on_epoch(record: EpochRecord) -> None:
             claim.check()
             use.check()
-            line = asdict(record)
+            line = {**asdict(record), **self._validate(trainer, record.epoch + 1)}
             self.folder.append_metrics(line)
             records.append(line)
             costs = {"phases": trainer.meter.as_dict(), "flops": trainer.flops, "cache": trainer.images.facts()}
@@ -315,20 +332,30 @@ class Run:
             tracker.log_epochs(records)
             log.info("epoch %(epoch)d loss %(loss).4f lr %(lr).3g train %(train_seconds).2f s", line)
             speed = record.images / (record.train_seconds + record.cache_seconds)
-            news = {"epoch": record.epoch + 1, "loss": record.loss, "images_per_second": speed}
+            news = {"epoch": record.epoch + 1, "loss": record.loss, "images_per_second": speed, "record": line}
             self.report({"phase": "train", "epochs": self.spec.train.epochs, **news})
 
         self.report({"phase": "train", "epoch": progress["epoch"], "epochs": self.spec.train.epochs})
         trainer.train(progress["epoch"], on_epoch)
 
+    def _validate(self, trainer: Trainer, epochs: int) -> dict[str, float]:
+        """Accuracies after so many epochs, if they are asked for by then; test pictures are left for the end."""
+        every = self.spec.train.validate_every
+        if every is None or epochs % every:
+            return {}
+        method = trainer.method
+        prompts = method.prompts
+        items = [item for item in self.spec.evaluate if "test" not in item.splits]
+        scores = {f"accuracy.{item.name}": self._evaluate(method, item, trainer.meter)["accuracy"] for item in items}
+        with autocast(self.spec.train.precision, self.device):
+            method.set_classes(prompts)
+        return scores
+
     def _evaluate(self, method: Method, item: EvalSpec, meter: Meter) -> dict[str, Any]:
         self.report({"phase": "evaluate", "name": item.name})
-        splits = read_dataset(item.dataset, self.data_root)
-        # Of the splits that are not for testing, only the few-shot sample is there to be looked at.
-        sample = self._few_shot_sample(item.dataset, splits)
-        available = {"train": sample.train, "val": sample.val, "test": splits.test}
+        splits = self._read(item.dataset)
         labels = class_subset(len(splits.class_names), item.classes)
-        chosen = keep_classes([picture for split in item.splits for picture in available[split]], labels)
+        chosen = keep_classes(self._pictures(item, splits), labels)
         if not chosen:
             where = f"{'+'.join(item.splits)} pictures of classes '{item.classes}' of data set '{item.dataset}'"
             raise UserError(f"evaluation '{item.name}' has nothing to look at: there are no {where}")
@@ -349,6 +376,15 @@ class Run:
         )
         about = {"template": self._template(item.dataset), "layout": list(splits.layout), "broken_images": len(broken)}
         return {**item.model_dump(mode="json"), **about, **asdict(scores)}
+
+    def _pictures(self, item: EvalSpec, splits: Splits) -> list[Picture]:
+        """Pictures of the splits of an evaluation: of those that are not for testing, only the few-shot sample."""
+        if item.splits == ("test",):
+            return list(splits.test)
+        sample = self._few_shot_sample(item.dataset, splits)
+        held_out = self._hold_out(sample)[1] if item.dataset == self.spec.data.dataset else []
+        available = {"train": sample.train, "val": sample.val, "held_out": held_out, "test": list(splits.test)}
+        return [picture for split in item.splits for picture in available[split]]
 
     def _save_checkpoint(self, method: Method) -> int:
         if not trained_parameters(method):

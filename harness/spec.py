@@ -35,6 +35,9 @@ class DataSpec(Section):
         None, description="k-shot sample to use instead of drawing one: a sample.json or .jsonl; null: by seed"
     )
     skip_broken: bool = Field(False, description="leave out pictures that cannot be read, and count them")
+    held_out: str | None = Field(
+        None, description="cross-validation: 1/4 holds the first of 4 parts of every class's shots out of training"
+    )
     templates: str = Field(
         "zeroshot", description="prompt templates: zeroshot, finetune (as the method's authors do), or one with {}"
     )
@@ -46,6 +49,15 @@ class DataSpec(Section):
     def _known_template(cls, value: str) -> str:
         if value not in ("zeroshot", "finetune") and "{}" not in value:
             raise ValueError("use zeroshot, finetune, or a template with {} for the class name")
+        return value
+
+    @field_validator("held_out")
+    @classmethod
+    def _valid_part(cls, value: str | None) -> str | None:
+        if value is not None:
+            part, _, parts = value.partition("/")
+            if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts) and int(parts) > 1):
+                raise ValueError("use PART/PARTS, such as 1/4")
         return value
 
     @field_validator("crop_scale")
@@ -79,6 +91,9 @@ class TrainSpec(Section):
         description="frozen stages: none (run at every step), fresh (once an epoch, same result), "
         "once (the first epoch's augmented pictures serve all epochs)",
     )
+    validate_every: int | None = Field(
+        None, ge=1, description="evaluate after every so many epochs, test pictures excepted; null: only at the end"
+    )
     cache_batch_size: int = Field(64, ge=1, description="pictures a batch when the cache is filled")
 
     def lr_factor(self, epoch: int) -> float:
@@ -96,7 +111,16 @@ class EvalSpec(Section):
     name: str = Field(description="what tables call it, such as base or new")
     dataset: str
     classes: str = "all"
-    splits: tuple[Literal["train", "val", "test"], ...] = Field(("test",), min_length=1)
+    splits: tuple[Literal["train", "val", "test", "held_out"], ...] = Field(("test",), min_length=1)
+
+
+class TunedSpec(Section):
+    """Where a recipe that was searched for comes from; it travels into every table."""
+
+    study: str = Field(description="name of the sweep")
+    trials: int = Field(description="trials that were looked at")
+    data: str = Field(description="pictures that the choice was made on")
+    seeds: tuple[int, ...] = Field(description="seeds of every trial")
 
 
 class WandbSpec(Section):
@@ -188,6 +212,7 @@ class RunSpec(Section):
     seed: int = Field(1, ge=0)
     protocol: str = "base_to_new"
     recipe: str = "official"
+    tuned: TunedSpec | None = None
     data: DataSpec = DataSpec()
     train: TrainSpec = TrainSpec()
     evaluate: tuple[EvalSpec, ...] = Field(min_length=1)
@@ -218,6 +243,9 @@ class RunSpec(Section):
         dump = self.model_dump(mode="json", exclude={"recipe", "wandb", "runtime"})
         if self.data.index:
             dump["data"]["index"] = content_hash(self.data.index)
+        for section, key in ((dump, "tuned"), (dump["data"], "held_out"), (dump["train"], "validate_every")):
+            if section[key] is None:
+                del section[key]
         return _with_options(dump)
 
     def settings(self) -> Settings:

@@ -65,7 +65,10 @@ class Chaos:
                 # It came to its end before enough were killed: let it compute everything again.
                 self._forget_one()
                 break
-            victim = main.pid if self.chance.random() < 0.4 else self.chance.choice(family)
+            workers = family[1:]
+            if not workers and self.chance.random() < 0.8:
+                continue  # still starting; only now and then is that worth a kill
+            victim = self.chance.choice(workers) if workers and self.chance.random() < 0.7 else main.pid
             with suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
                 self.killed.append("main" if victim == main.pid else "worker")

@@ -21,6 +21,7 @@ from harness.data.listing import locate
 from harness.data.own import read_own_folder, read_template
 from harness.data.readers import (
     INSTRUCTIONS,
+    SPLITS,
     Splits,
     read_aircraft,
     read_categories,
@@ -50,7 +51,7 @@ class DataSet:
     Attributes:
         name: its key on the command line, in YAML and in tables.
         folder: its folder under the data root (an absolute folder needs no data root).
-        read: folder -> splits.
+        read: folder, and by keyword the `splits` that are wanted -> splits.
         template: prompt template of zero-shot CLIP and CLIP-Adapter; `{}` is the class name, `{article}` a or an.
         finetune_template: prompt template of full fine-tuning and Skip Tuning, where the authors use another.
         aliases: other names that its folder goes by; other cases, hyphens and underscores need not be named.
@@ -62,7 +63,7 @@ class DataSet:
 
     name: str
     folder: str
-    read: Callable[[Path], Splits]
+    read: Callable[..., Splits]
     template: str
     finetune_template: str | None = None
     aliases: tuple[str, ...] = ()
@@ -388,19 +389,24 @@ def locate_folder(dataset: DataSet, data_root: str | None) -> tuple[Path, str]:
     return root, name
 
 
-def read_dataset(name: str, data_root: str | None = None) -> Splits:
+def read_dataset(name: str, data_root: str | None = None, splits: tuple[str, ...] = SPLITS) -> Splits:
     """Read a data set's classes and picture lists (no picture is opened), once a process.
+
+    Args:
+        name: of the data set.
+        data_root: folder that holds the data sets.
+        splits: which are wanted; the others come back empty. Who must not see test labels leaves `test` out.
 
     Raises:
         UserError: unknown, missing or malformed.
     """
-    return read_folder(name, *locate_folder(find_dataset(name), data_root))
+    return read_folder(name, *locate_folder(find_dataset(name), data_root), splits)
 
 
 @cache
-def read_folder(name: str, root: Path, folder: str) -> Splits:
+def read_folder(name: str, root: Path, folder: str, wanted: tuple[str, ...] = SPLITS) -> Splits:
     """Read a data set in the folder that was found for it, and say so in its layout if it has not its usual name."""
     dataset = find_dataset(name)
-    splits = dataset.read(root / folder)
+    splits = dataset.read(root / folder, splits=wanted)
     found = () if folder == dataset.folder else (f"folder {folder}/ (usually {dataset.folder}/)",)
     return replace(splits, layout=(*found, *splits.layout))

@@ -65,6 +65,26 @@ def few_shot_sample(pictures: Sequence[Picture], shots: int, seed: int) -> list[
     return [picture for label in sorted(by_class) for picture in sorted(by_class[label], key=drawn_order)[:shots]]
 
 
+def hold_out(sample: Sequence[Picture], part: int, parts: int) -> tuple[list[Picture], list[Picture]]:
+    """Cut one part of every class's shots off a sample, for cross-validation.
+
+    Args:
+        sample: as `few_shot_sample` gives it.
+        part: which, from 1 on.
+        parts: how many parts a class is cut into; the parts together are the sample, and no two share a picture.
+
+    Returns:
+        What is left to train on, and what is held out.
+    """
+    places: dict[int, int] = defaultdict(int)
+    kept: list[Picture] = []
+    held: list[Picture] = []
+    for picture in sample:
+        (held if places[picture.label] % parts == part - 1 else kept).append(picture)
+        places[picture.label] += 1
+    return kept, held
+
+
 def sample_hash(pictures: Sequence[Picture]) -> str:
     """Hash of which pictures are in a sample and under which label, whatever their order."""
     text = json.dumps(sorted((path, label) for path, label in pictures))

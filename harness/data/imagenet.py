@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.data.listing import folders_in, listed, locate, pictures_in, read_lines
-from harness.data.readers import INSTRUCTIONS, Picture, Splits, unusual_place
+from harness.data.readers import INSTRUCTIONS, SPLITS, Picture, Splits, unusual_place
 from harness.errors import UserError
 
 CLASS_NAMES = "classnames.txt"
@@ -52,12 +52,13 @@ def find_class_names(folder: Path) -> tuple[Names, tuple[str, ...]]:
     raise UserError(f"{CLASS_NAMES} is neither in {places}: get it as {INSTRUCTIONS} says")
 
 
-def read_imagenet(folder: Path, images: Sequence[str]) -> Splits:
+def read_imagenet(folder: Path, images: Sequence[str], splits: Sequence[str] = SPLITS) -> Splits:
     """Read ImageNet: labels in the order of `classnames.txt`, `train/` to train on and `val/` to test on.
 
     Args:
         folder: the data set's folder.
         images: where in it `train/` and `val/` may lie, the usual place first.
+        splits: which are wanted; the folders of the others are not looked into.
 
     Returns:
         Splits without validation pictures. Where only `val/` is there, they are for testing only.
@@ -74,19 +75,21 @@ def read_imagenet(folder: Path, images: Sequence[str]) -> Splits:
     root = folder / place
     train: tuple[Picture, ...] = ()
     if (root / "train").is_dir():
-        train = read_classes(root, "train/", names)
+        train = read_classes(root, "train/", names) if "train" in splits else ()
     else:
         layout += (f"no {Path(place, 'train')}/: for testing only",)
-    return Splits(root, tuple(names.values()), train, (), read_classes(root, "val/", names), layout)
+    test = read_classes(root, "val/", names) if "test" in splits else ()
+    return Splits(root, tuple(names.values()), train, (), test, layout)
 
 
-def read_variant(folder: Path, images: Sequence[str], choose: Choose) -> Splits:
+def read_variant(folder: Path, images: Sequence[str], choose: Choose, splits: Sequence[str] = SPLITS) -> Splits:
     """Read a variant of ImageNet, which is for testing only.
 
     Args:
         folder: the data set's folder.
         images: where in it the folders of the classes may lie, the usual place first; empty for the folder itself.
         choose: which folders make its classes: `all_classes`, `numbered_classes` or `own_classes`.
+        splits: which are wanted.
 
     Raises:
         UserError: no class names, no class folders, or they do not agree.
@@ -96,7 +99,7 @@ def read_variant(folder: Path, images: Sequence[str], choose: Choose) -> Splits:
         found = folders_in(folder / place) if (folder / place).is_dir() else []
         classes = choose(names, found)
         if classes.keys() & set(found):
-            test = read_classes(folder / place, "", classes)
+            test = read_classes(folder / place, "", classes) if "test" in splits else ()
             layout = (*unusual_place(place, images[0]), *layout)
             return Splits(folder / place, tuple(classes.values()), (), (), test, layout)
     looked = " nor ".join(f"'{folder / place}'" for place in images)

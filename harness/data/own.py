@@ -1,6 +1,7 @@
 """Your own pictures: a folder of class folders, split or not."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.listing import folders_in, listed, pictures_in, read_lines
@@ -28,12 +29,16 @@ def read_template(folder: Path) -> str:
     return lines[0]
 
 
-def read_own_folder(folder: Path) -> Splits:
+def read_own_folder(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
     """Read a folder of class folders, or of `train/`, `val/` and `test/` that hold them (`val/` may be missing, and
     `train/` too where there is nothing to train).
 
     Without such splits every class is split 50/20/30 by a hash of its pictures' names. Classes are labelled in the
     order of their folders' names and are called by them, or as `classnames.txt` says (lines of folder and class name).
+
+    Args:
+        folder: theirs.
+        splits: which are wanted; the others come back empty.
 
     Raises:
         UserError: no classes, a class without pictures, folders or class names that do not agree.
@@ -42,7 +47,7 @@ def read_own_folder(folder: Path) -> Splits:
     if not top:
         raise UserError(f"'{folder}' has no class folders: {FORM}")
     split = set(top) <= set(SPLITS) or any(name in SPLITS and folders_in(folder / name) for name in top)
-    found = given_splits(folder, top) if split else hashed_splits(folder, top)
+    found = given_splits(folder, top, splits) if split else hashed_splits(folder, top)
     classes = sorted(found["train"] or found["test"])
     for name in sorted(found["val"]):
         if name not in classes:
@@ -51,12 +56,14 @@ def read_own_folder(folder: Path) -> Splits:
     names = own_class_names(folder, classes)
     pictures = {
         part: tuple(Picture(path, label) for label, name in enumerate(classes) for path in by_class.get(name, ()))
+        if part in splits
+        else ()
         for part, by_class in found.items()
     }
     return Splits(folder, tuple(names[name] for name in classes), **pictures, layout=layout)
 
 
-def given_splits(folder: Path, top: list[str]) -> dict[str, dict[str, list[str]]]:
+def given_splits(folder: Path, top: list[str], splits: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     """Paths of pictures by split and class, from a folder with `train/`, `val/` and `test/`."""
     extra = [name for name in top if name not in SPLITS]
     if extra:
@@ -67,12 +74,12 @@ def given_splits(folder: Path, top: list[str]) -> dict[str, dict[str, list[str]]
     if "test" not in top:
         raise UserError(f"'{folder}' has {listed(top)} but no test: add test/ with pictures to report accuracy on")
     found: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
-    for split in top:
+    for split in (name for name in top if name in splits):
         for name in folders_in(folder / split):
             found[split][name] = [f"{split}/{name}/{file}" for file in pictures_of(folder / split / name)]
         if not found[split]:
             raise UserError(f"'{folder / split}' has no class folders: {FORM}")
-    if found["train"] and found["train"].keys() != found["test"].keys():
+    if found["train"] and "test" in splits and found["train"].keys() != found["test"].keys():
         name = min(found["train"].keys() ^ found["test"].keys())
         there, gone = ("train", "test") if name in found["train"] else ("test", "train")
         raise UserError(

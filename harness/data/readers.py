@@ -73,23 +73,24 @@ def unusual_place(place: str, usual: str) -> tuple[str, ...]:
     return () if place == usual else (f"pictures in {place or '.'}/ (usually {usual or '.'}/)",)
 
 
-def read_split_file(folder: Path, split_file: str, images: Sequence[str]) -> Splits:
+def read_split_file(folder: Path, split_file: str, images: Sequence[str], splits: Sequence[str] = SPLITS) -> Splits:
     """Read a `split_zhou_*.json`: {"train": [[path, label, class name], ...], "val": ..., "test": ...}.
 
     Args:
         folder: the data set's folder.
         split_file: name of the JSON file in it.
         images: where in it the folder may lie that the file's paths are relative to, as `find_images` takes it.
+        splits: which are wanted; the labels of the others are not looked at.
 
     Raises:
         UserError: the file is missing or is not of this format.
     """
     path = folder / split_file
     names: dict[int, str] = {}
-    pictures: dict[str, tuple[Picture, ...]] = {}
+    pictures: dict[str, tuple[Picture, ...]] = dict.fromkeys(SPLITS, ())
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"))
-        for split in SPLITS:
+        for split in splits:
             rows = [(str(file), int(label), str(name)) for file, label, name in entries[split]]
             for file, label, name in rows:
                 if names.setdefault(label, name) != name:
@@ -113,13 +114,14 @@ def read_split_file(folder: Path, split_file: str, images: Sequence[str]) -> Spl
     return Splits(place, class_names, **pictures, layout=layout)
 
 
-def read_aircraft(folder: Path, images: Sequence[str]) -> Splits:
+def read_aircraft(folder: Path, images: Sequence[str], splits: Sequence[str] = SPLITS) -> Splits:
     """Read FGVC Aircraft's own files: `variants.txt`, a class a line in label order, and for every split
     `images_variant_<split>.txt` with lines such as `0034309 Boeing 707-320`.
 
     Args:
         folder: the data set's folder.
         images: where in it the pictures may lie, as `find_images` takes it.
+        splits: which are wanted; the files of the others are not opened.
 
     Raises:
         UserError: a file is missing, or names a variant that `variants.txt` does not.
@@ -129,8 +131,8 @@ def read_aircraft(folder: Path, images: Sequence[str]) -> Splits:
     labels = {variant: label for label, variant in enumerate(variants)}
     if len(labels) < len(variants) or not variants:
         raise UserError(f"'{folder / 'variants.txt'}' must name every class once: it has {len(variants)} lines")
-    pictures: dict[str, tuple[Picture, ...]] = {}
-    for split in SPLITS:
+    pictures: dict[str, tuple[Picture, ...]] = dict.fromkeys(SPLITS, ())
+    for split in splits:
         path = folder / f"images_variant_{split}.txt"
         rows = []
         for line in read_lines(path, advice):
@@ -143,30 +145,31 @@ def read_aircraft(folder: Path, images: Sequence[str]) -> Splits:
     return Splits(place, tuple(variants), **pictures, layout=layout)
 
 
-def read_categories(folder: Path, archive: str, categories: str) -> Splits:
+def read_categories(folder: Path, archive: str, categories: str, splits: Sequence[str] = SPLITS) -> Splits:
     """Read a zip file with an `index.csv` of pictures, labelled by `category`, split by `split`.
 
     Args:
         folder: where the archive lies.
         archive: zip file with pictures and `index.csv` (file, name, category, split, group).
         categories: text file beside it, a class name a line in label order; other categories are left out.
+        splits: which are wanted.
     """
     class_names = tuple(read_lines(folder / categories, "it comes with the project"))
     labels = {name: label for label, name in enumerate(class_names)}
     pictures: dict[str, list[Picture]] = {split: [] for split in SPLITS}
     for row in archive_index(folder / archive):
-        if row["split"] in pictures and row["category"] in labels:
+        if row["split"] in pictures and row["split"] in splits and row["category"] in labels:
             pictures[row["split"]].append(Picture(f"{archive}/{row['file']}", labels[row["category"]]))
     return Splits(folder, class_names, tuple(pictures["train"]), tuple(pictures["val"]), tuple(pictures["test"]))
 
 
-def read_names(folder: Path, archive: str, group: str) -> Splits:
+def read_names(folder: Path, archive: str, group: str, splits: Sequence[str] = SPLITS) -> Splits:
     """Read the pictures of one group of such an archive, each labelled by its own `name`, all for testing."""
     rows = [row for row in archive_index(folder / archive) if row["group"] == group]
     class_names = tuple(sorted({row["name"] for row in rows}))
     labels = {name: label for label, name in enumerate(class_names)}
     test = tuple(Picture(f"{archive}/{row['file']}", labels[row["name"]]) for row in rows)
-    return Splits(folder, class_names, (), (), test)
+    return Splits(folder, class_names, (), (), test if "test" in splits else ())
 
 
 def archive_index(archive: Path) -> Iterable[dict[str, str]]:

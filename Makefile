@@ -24,12 +24,13 @@ ARGS ?=
 
 option = $(if $($(1)),$(2) "$($(1))")
 
-.PHONY: help setup bench speed data list test test-long lint clean
+.PHONY: help setup bench sweep speed data list test test-long lint clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
 	@echo "     DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= RECIPE= EXPERIMENT= RESULTS= ARGS=\"skip.depth=4 train.epochs=10\""
 	@echo "     EXECUTOR=local|ray|slurm DEVICES=0,1 ARGS=\"schedule.time_limit=1h schedule.retries=2\""
+	@echo "make sweep METHOD=skip      search settings with Optuna on validation pictures; ARGS=\"--trials 20 --time 5m\""
 	@echo "make speed                  every method with our speed-ups and without, side by side"
 	@echo "     METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= RESULTS= ARGS=\"coop.n_ctx=8 --brief\""
 	@echo "make data                   which data sets are under \$$DATA, complete or not; DATASET= ARGS=--verify"
@@ -63,6 +64,12 @@ bench: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= SHOTS= SEEDS= PROTOCO
 speed: $(VENV)/installed ## METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= ARGS=
 	@$(SKIPBENCH) speed $(METHOD) $(call option,BACKBONE,--backbone) $(call option,CLASSES,--classes) \
 	  $(call option,BATCH,--batch) $(call option,PRECISION,--precision) --results "$(RESULTS)" $(ARGS)
+
+sweep: $(VENV)/installed ## METHOD=skip (or a file) DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= RECIPE= ARGS=
+	@$(SKIPBENCH) sweep $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
+	  $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
+	  $(call option,RECIPE,--recipe) $(call option,EXECUTOR,--executor) $(call option,DEVICES,--devices) \
+	  --results "$(RESULTS)" $(ARGS)
 
 data: $(VENV)/installed ## DATASET= DATA= ARGS=--verify: what is there, and what is missing
 	@$(SKIPBENCH) data $(DATASET) $(ARGS)

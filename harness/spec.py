@@ -159,6 +159,16 @@ class RuntimeSpec(Section):
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+def parse_seconds(value: Any) -> Any:
+    """Seconds of a time such as 90s, 30m, 2h or 1d; what is no such text comes back as it is."""
+    if isinstance(value, str) and value[-1:] in SECONDS:
+        try:
+            return float(value[:-1]) * SECONDS[value[-1]]
+        except ValueError:
+            raise ValueError("use seconds, or a number with s, m, h or d, such as 30m") from None
+    return value
+
+
 class ScheduleSpec(Section):
     """How the runs of an experiment are brought to their end. Changes no result."""
 
@@ -186,12 +196,7 @@ class ScheduleSpec(Section):
     @field_validator("time_limit", mode="before")
     @classmethod
     def _in_seconds(cls, value: Any) -> Any:
-        if isinstance(value, str) and value[-1:] in SECONDS:
-            try:
-                return float(value[:-1]) * SECONDS[value[-1]]
-            except ValueError:
-                raise ValueError("use seconds, or a number with s, m, h or d, such as 30m") from None
-        return value
+        return parse_seconds(value)
 
     @field_validator("devices", mode="before")
     @classmethod
@@ -346,6 +351,14 @@ def parse_overrides(pairs: Iterable[str]) -> Settings:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             raise UserError(f"'{pair}': the value is not valid YAML") from None
+        settings = merge(settings, nest({key: value}))
+    return settings
+
+
+def nest(flat: Mapping[str, Any]) -> Settings:
+    """Settings by dotted keys as nested settings: {"train.epochs": 3} -> {"train": {"epochs": 3}}."""
+    settings: Settings = {}
+    for key, value in flat.items():
         for part in reversed(key.split(".")):
             value = {part: value}
         settings = merge(settings, value)

@@ -20,6 +20,7 @@ from harness.cli.parity import parity
 from harness.cli.run import bench, plan, run
 from harness.cli.runs import export, rerun, runs, show
 from harness.cli.speed import speed
+from harness.cli.sweep import sweep
 from harness.cli.wandb_sync import wandb_sync
 from harness.errors import UserError
 
@@ -60,6 +61,7 @@ def cli(debug: bool) -> None:
 for command in (
     bench,
     run,
+    sweep,
     plan,
     runs,
     show,

@@ -1,0 +1,129 @@
+"""The command that searches for settings."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from harness.cli.console import OVERRIDES, RESULTS, console, numbers, print_frame
+from harness.cli.grid import split_schedule, takes_schedule
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from harness.tune.sweep import Sweep
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@OVERRIDES
+@click.option("--trials", type=int, help="How many trials to look at, those of earlier starts among them.")
+@click.option("--time", "time_budget", help="Begin no trial after so long, such as 10m or 2h.")
+@click.option("--workers", type=int, help="Trials at a time; default one a slot.")
+@click.option("--dataset", help="Training data set.")
+@click.option("--backbone", help="As for bench.")
+@click.option("--shots", type=int, help="Pictures a class.")
+@click.option("--seeds", help="Of every trial, by comma.")
+@click.option("--protocol", help="What trials are judged on: base_to_new_validation, few_shot_validation, ...")
+@click.option("--recipe", help="What the space changes: a recipe variant, or a YAML file.")
+@click.option("--storage", envvar="OPTUNA_STORAGE", help="postgresql://, mysql:// or journal:/path; default SQLite.")
+@takes_schedule
+@RESULTS
+def sweep(
+    name: str, overrides: tuple[str, ...], executor: str | None, devices: str | None, results: Path, **changes: Any
+) -> None:
+    """Search for settings with Optuna: NAME is a file, or one of experiments/sweeps/ such as `skip`.
+
+    A trial is an ordinary run (one a seed), judged on validation pictures; test pictures and their labels are never
+    read. The study is kept: the same command goes on, and joins it from other machines if they share the storage.
+
+    KEY=VALUE changes the sweep (pruner=median 'objectives=[H]' 'limits={peak_memory: 25}') or settings of all its runs
+    (train.epochs=3). Prints the best trials and writes RESULTS/sweeps/<study>/: best.yaml, a recipe for
+    `bench RECIPE=`, one for each further trial of the Pareto front, trials.csv, and figures.
+    """
+    from harness.cli.run import check_data, fetch_backbones
+    from harness.store import check_writable
+    from harness.tune.outcome import best_trials, importances, text_table, write_outcome
+    from harness.tune.study import counts, execute
+    from harness.tune.sweep import load_sweep, split_changes
+
+    settings, schedule = split_schedule(overrides, executor, devices)
+    given = {key: value for key, value in changes.items() if value is not None}
+    if "seeds" in given:
+        given["seeds"] = numbers(given["seeds"])
+    asked = load_sweep(name, {**split_changes(settings), **given}, schedule)
+    specs = asked.specs({})
+    check_writable(results)
+    check_data(specs)
+    fetch_backbones(specs)
+    console.print(f"{asked.study_name}: {asked.num_trials} trials, judged on {asked.judged_on()}", markup=False)
+    begin = time.monotonic()
+    with TrialWatcher(asked) as watcher:
+        study = execute(asked, results, watcher.on_trials)
+    front = best_trials(study, asked)
+    done = sum(map(counts, study.get_trials(deepcopy=False)))
+    what = "Pareto front" if len(asked.objectives) > 1 else "best trial"
+    title = f"{what} of {done} trials ({', '.join(asked.objectives)}), {time.monotonic() - begin:.0f} s"
+    print_frame(text_table(front, asked), title=title)
+    for metric, shares in importances(study, asked).items():
+        told = ", ".join(f"{key} {share:.2f}" for key, share in shares.items())
+        console.print(f"Importance for {metric}: {told}", markup=False, soft_wrap=True)
+    folder = results / "sweeps" / asked.study_name
+    recipes = write_outcome(study, asked, folder)
+    note = "accuracy on validation pictures, mean ± sample std over runs; MiB: highest peak of memory"
+    console.print(f"({note})", markup=False, soft_wrap=True)
+    for path, trial in zip(recipes, front, strict=True):
+        console.print(f"Recipe of trial {trial.number}: {path}", markup=False, soft_wrap=True)
+    console.print(f"Test it: make bench METHOD={asked.method} RECIPE={recipes[0]}", markup=False, soft_wrap=True)
+
+
+class TrialWatcher:
+    """Shows the progress of a sweep: a bar on a terminal, a line a trial elsewhere."""
+
+    def __init__(self, sweep: "Sweep") -> None:
+        self.sweep = sweep
+        self.told: set[int] = set()
+        self.progress = Progress(
+            TextColumn("trials"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[news]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.bar = self.progress.add_task("trials", total=sweep.num_trials, news="")
+
+    def __enter__(self) -> "TrialWatcher":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def on_trials(self, trials: "list[FrozenTrial]") -> None:
+        """Take the trials as they stand."""
+        from optuna.trial import TrialState
+
+        from harness.tune.study import FAILURE, counts
+
+        for trial in trials:
+            if counts(trial) and trial.number not in self.told:
+                self.told.add(trial.number)
+                values = ", ".join(
+                    f"{name} {value:.4g}"
+                    for name, value in zip(self.sweep.objectives, trial.values or (), strict=False)
+                )
+                ended = trial.user_attrs.get(FAILURE) or (values if trial.state == TrialState.COMPLETE else "pruned")
+                settings = " ".join(
+                    f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+                    for key, value in trial.params.items()
+                )
+                line = f"[{len(self.told)}/{self.sweep.num_trials}] trial {trial.number} {settings}: {ended}"
+                console.print(line, markup=False, soft_wrap=True)
+        running = sum(trial.state == TrialState.RUNNING for trial in trials)
+        self.progress.update(self.bar, completed=len(self.told), news=f"{running} running")

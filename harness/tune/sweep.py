@@ -1,0 +1,293 @@
+"""What a sweep is: a search space over the settings of runs, objectives, and how long to look."""
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from pydantic import Field, field_validator, model_validator
+
+from harness.clip.backbones import blocks_of, parse_backbone
+from harness.errors import UserError, nearest
+from harness.plan import EXPERIMENTS, Experiment, expand, find_protocol, load_experiment
+from harness.registry import check_method
+from harness.spec import RunSpec, ScheduleSpec, Section, Settings, merge, nest, parse_seconds, read_yaml, validate
+
+SWEEPS = EXPERIMENTS / "sweeps"
+BLOCKS = "blocks"
+Value = bool | int | float | str | None
+
+
+class Parameter(Section):
+    """One setting that is searched over.
+
+    Attributes:
+        integers: `int` in YAML: whole numbers from the first to the second; `blocks` is the number of blocks of a tower.
+        numbers: `float` in YAML: numbers from the first to the second.
+        step: distance of values; null: 1 for whole numbers, none for others.
+        log: draw on a logarithmic scale.
+        choice: one of these.
+        when: only where another setting of the space has one of these values, such as {skip.class_ratio: [0.5]}.
+    """
+
+    integers: tuple[int, int] | None = Field(None, alias="int")
+    numbers: tuple[float, float] | None = Field(None, alias="float")
+    choice: tuple[Value, ...] | None = None
+    step: float | None = None
+    log: bool = False
+    when: dict[str, tuple[Value, ...]] = Field({})
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Parameter":
+        if sum(kind is not None for kind in (self.integers, self.numbers, self.choice)) != 1:
+            raise ValueError("give one of int: [from, to], float: [from, to] and choice: [...]")
+        bounds = self.integers or self.numbers
+        if bounds and bounds[0] > bounds[1]:
+            raise ValueError("the first bound must not be above the second")
+        if self.log and bounds and (self.step is not None or bounds[0] <= 0):
+            raise ValueError("a logarithmic scale has no step and begins above 0")
+        return self
+
+    def suggest(self, trial: optuna.Trial, key: str) -> Value:
+        """Let a trial choose a value."""
+        if self.choice is not None:
+            chosen: Value = trial.suggest_categorical(key, self.choice)
+            return chosen
+        if self.integers is not None:
+            return trial.suggest_int(key, *self.integers, step=1 if self.step is None else int(self.step), log=self.log)
+        assert self.numbers is not None
+        return trial.suggest_float(key, *self.numbers, step=self.step, log=self.log)
+
+    def holds(self, value: Value) -> bool:
+        """Whether a value can be drawn."""
+        if self.choice is not None:
+            return value in self.choice
+        bounds = self.integers or self.numbers
+        if bounds is None or not isinstance(value, int | float) or not bounds[0] <= value <= bounds[1]:
+            return False
+        steps = (value - bounds[0]) / self.step if self.step else 0.0
+        return abs(steps - round(steps)) < 1e-9
+
+    def values(self) -> list[Value]:
+        """All values, for a grid.
+
+        Raises:
+            ValueError: there is no end to them.
+        """
+        if self.choice is not None:
+            return list(self.choice)
+        low, high = self.integers or self.numbers or (0, 0)
+        step = self.step or (1 if self.integers else None)
+        if step is None:
+            raise ValueError("a grid needs a step, or a choice")
+        count = math.floor((high - low) / step + 1e-9) + 1
+        steps = [low + index * step for index in range(count)]
+        return [int(value) if self.integers else round(value, 12) for value in steps]
+
+
+# Metric -> whether more is better; accuracies of one evaluation are accuracy.<name>.
+METRICS = {
+    "H": True,
+    "accuracy": True,
+    "peak_memory": False,
+    "train_memory": False,
+    "train_seconds": False,
+    "train_flops": False,
+}
+
+
+def is_better_higher(metric: str) -> bool:
+    """Whether more of a metric is better."""
+    return METRICS.get(metric, True)
+
+
+class Sweep(Section):
+    """A search for settings of one method on one data set."""
+
+    name: str | None = Field(None, description="null: the file's name")
+    method: str
+    dataset: str = "emoji"
+    backbone: str = "clip-emoji"
+    shots: int = Field(16, ge=1)
+    seeds: tuple[int, ...] = Field((1, 2), min_length=1, description="every trial runs with all of them")
+    protocol: str = Field(
+        "base_to_new_validation",
+        description="how a trial is judged: base_to_new_validation, base_to_new_held_out, few_shot_validation, "
+        "few_shot_held_out; never on test pictures",
+    )
+    folds: int | None = Field(None, ge=2, description="parts for cross-validation, with the held_out protocols")
+    recipe: str | None = Field(None, description="what the space changes; null: the backbone's recipe, else official")
+    settings: Settings = Field({}, description="settings of every run, as on the command line")
+    space: dict[str, Parameter] = Field(min_length=1, description="settings by their keys, such as skip.depth")
+    objectives: tuple[str, ...] = Field(
+        ("H", "train_memory"),
+        min_length=1,
+        description="H, accuracy, accuracy.NAME, train_memory and peak_memory (MiB), train_seconds, "
+        "train_flops; with several the result is a Pareto front",
+    )
+    limits: dict[str, float] = Field({}, description="what a trial may cost at most, such as {peak_memory: 900} MiB")
+    sampler: Literal["tpe", "nsga2", "random", "grid"] = "tpe"
+    pruner: Literal["none", "median", "halving", "hyperband"] = Field(
+        "none", description="stops trials early by their accuracy after each epoch; with one objective only"
+    )
+    trials: int = Field(40, ge=1, description="how many to look at; a grid looks at all its points")
+    time_budget: float | None = Field(None, gt=0, description="no trial is begun after so long: seconds, or 30m, 2h")
+    seed: int = Field(0, ge=0, description="of the sampler")
+    workers: int | None = Field(None, ge=1, description="trials at a time; null: one a slot of this machine")
+    storage: str | None = Field(
+        None, description="of the study: null: SQLite in RESULTS/sweeps/; postgresql://..., mysql://..., journal:/path"
+    )
+    schedule: ScheduleSpec = ScheduleSpec()
+
+    @field_validator("time_budget", mode="before")
+    @classmethod
+    def _in_seconds(cls, value: Any) -> Any:
+        return parse_seconds(value)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Sweep":
+        for metric in (*self.objectives, *self.limits):
+            if metric not in METRICS and not metric.startswith("accuracy."):
+                raise ValueError(f"unknown metric '{metric}'.{nearest(metric, [*METRICS, 'accuracy.NAME'])}")
+        if self.pruner != "none" and len(self.objectives) > 1:
+            raise ValueError("pruner: several objectives cannot be pruned; use one, and limits for the others")
+        if self.pruner != "none" and not is_better_higher(self.objectives[0]):
+            raise ValueError("pruner: it goes by accuracy after each epoch; make H or accuracy the objective")
+        if (self.folds is None) == self.protocol.endswith("held_out"):
+            raise ValueError(f"folds={self.folds} and protocol={self.protocol}: held-out shots need folds, others none")
+        for key, parameter in self.space.items():
+            for other in parameter.when:
+                if other not in self.space or list(self.space).index(other) > list(self.space).index(key):
+                    raise ValueError(f"space: '{key}' depends on '{other}', which must stand before it")
+            if self.sampler == "grid":
+                if parameter.when:
+                    raise ValueError(f"space: '{key}' has `when`, which a grid cannot have")
+                try:
+                    parameter.values()
+                except ValueError as error:
+                    raise ValueError(f"space: '{key}': {error}") from None
+        return self
+
+    @property
+    def study_name(self) -> str:
+        """Name of the study: that of the sweep, and a hash of what its trials have in common."""
+        apart = {"name", "trials", "time_budget", "workers", "storage", "schedule", "sampler", "pruner", "seed"}
+        dump = json.dumps(self.model_dump(mode="json", exclude=apart), sort_keys=True)
+        return f"{self.name}-{self.dataset.replace('/', '_')}-{hashlib.sha256(dump.encode()).hexdigest()[:8]}"
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials are looked at."""
+        return len(self.grid()) if self.sampler == "grid" else self.trials
+
+    def grid(self) -> list[dict[str, Value]]:
+        """All points of the grid."""
+        lists = [parameter.values() for parameter in self.space.values()]
+        return [dict(zip(self.space, point, strict=True)) for point in itertools.product(*lists)]
+
+    def recipe_point(self) -> dict[str, Value] | None:
+        """The settings that the recipe itself has, if they lie in the space."""
+        settings = self.specs({})[0].settings()
+        point: dict[str, Value] = {}
+        for key, parameter in self.space.items():
+            value: Any = settings
+            for part in key.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if not parameter.holds(value):
+                return None
+            point[key] = value
+        return point
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
+        """Let a trial choose its settings; those whose condition does not hold are left out."""
+        chosen: dict[str, Value] = {}
+        for key, parameter in self.space.items():
+            if all(chosen.get(other) in values for other, values in parameter.when.items()):
+                chosen[key] = parameter.suggest(trial, key)
+        return chosen
+
+    def experiment(self) -> Experiment:
+        """The grid of one trial's runs."""
+        changes = {
+            "name": self.study_name,
+            "protocol": self.protocol,
+            "methods": [self.method],
+            "datasets": [self.dataset],
+            "backbone": self.backbone,
+            "shots": [self.shots],
+            "seeds": list(self.seeds),
+            "recipe": self.recipe,
+        }
+        return load_experiment(EXPERIMENTS / "bench.yaml", changes)
+
+    def specs(self, chosen: dict[str, Value]) -> list[RunSpec]:
+        """The runs of a trial.
+
+        Raises:
+            UserError: settings that no run can take, or an evaluation on test pictures.
+        """
+        always = {"train": {"validate_every": 1}} if self.pruner != "none" else {}
+        folds: list[Settings] = [{"data": {"held_out": f"{n}/{self.folds}"}} for n in range(1, (self.folds or 0) + 1)]
+        specs = []
+        for fold in folds or [{}]:
+            specs += expand(self.experiment(), merge(self.settings, always, fold, nest(chosen)))
+        for spec in specs:
+            tested = [item.name for item in spec.evaluate if "test" in item.splits]
+            if tested:
+                raise UserError(
+                    f"a sweep must not look at test pictures, as evaluation '{tested[0]}' of '{self.protocol}' does: "
+                    "use base_to_new_validation, base_to_new_held_out, few_shot_validation or few_shot_held_out"
+                )
+        return specs
+
+    def judged_on(self) -> str:
+        """The pictures that trials are judged on, in words."""
+        folds = f", {self.folds} folds" if self.folds else ""
+        return f"{self.protocol} of {self.dataset}, {self.shots} shots{folds}"
+
+
+def count_blocks(settings: Settings) -> Settings:
+    """The same with the backbone's number of blocks where a space has the word `blocks` as a bound."""
+    backbone = str(settings.get("backbone", Sweep.model_fields["backbone"].default))
+    num_blocks = blocks_of(parse_backbone(backbone))
+    space = settings.get("space")
+    if not isinstance(space, Mapping) or num_blocks is None:
+        return settings
+    counted = {
+        key: {**about, "int": [num_blocks if bound == BLOCKS else bound for bound in about["int"]]}
+        if isinstance(about, Mapping) and isinstance(about.get("int"), list)
+        else about
+        for key, about in space.items()
+    }
+    return {**settings, "space": counted}
+
+
+def split_changes(settings: Settings) -> Settings:
+    """KEY=VALUE settings as changes of a sweep: its own keys, and under `settings` those of its runs."""
+    own = set(Sweep.model_fields) - {"method", "settings", "space", "name", "schedule"}
+    changes = {key: value for key, value in settings.items() if key in own}
+    of_runs = {key: value for key, value in settings.items() if key not in own}
+    return {**changes, **({"settings": of_runs} if of_runs else {})}
+
+
+def load_sweep(name: str, changes: Settings, schedule: Settings | None = None) -> Sweep:
+    """A sweep by its name in experiments/sweeps/ or by the path of its file, with changes on top.
+
+    Raises:
+        UserError: no such sweep, or something in it that is wrong.
+    """
+    known = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
+    path = SWEEPS / f"{name}.yaml" if name in known else Path(name)
+    if name not in known and path.suffix not in (".yaml", ".yml"):
+        raise UserError(f"no sweep '{name}' in experiments/sweeps/.{nearest(name, known)} Or give a YAML file")
+    settings = merge({"name": path.stem}, read_yaml(path), {"schedule": schedule or {}})
+    # What a space, objectives or limits are replaced by, they are replaced by as a whole.
+    settings = {**settings, **changes, "settings": merge(settings.get("settings") or {}, changes.get("settings", {}))}
+    sweep: Sweep = validate(Sweep, count_blocks(settings), "")
+    check_method(sweep.method)
+    find_protocol(sweep.protocol)
+    return sweep

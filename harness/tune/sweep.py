@@ -26,7 +26,7 @@ class Parameter(Section):
     """One setting that is searched over.
 
     Attributes:
-        integers: `int` in YAML: whole numbers from the first to the second; `blocks` is the number of blocks of a tower.
+        integers: `int` in YAML: whole numbers from the first to the second; `blocks` is the number of blocks.
         numbers: `float` in YAML: numbers from the first to the second.
         step: distance of values; null: 1 for whole numbers, none for others.
         log: draw on a logarithmic scale.
@@ -61,6 +61,10 @@ class Parameter(Section):
             return trial.suggest_int(key, *self.integers, step=1 if self.step is None else int(self.step), log=self.log)
         assert self.numbers is not None
         return trial.suggest_float(key, *self.numbers, step=self.step, log=self.log)
+
+    def is_needed(self, chosen: "Mapping[str, Value]") -> bool:
+        """Whether the settings chosen so far call for this one."""
+        return all(chosen.get(other) in values for other, values in self.when.items())
 
     def holds(self, value: Value) -> bool:
         """Whether a value can be drawn."""
@@ -194,6 +198,8 @@ class Sweep(Section):
         settings = self.specs({})[0].settings()
         point: dict[str, Value] = {}
         for key, parameter in self.space.items():
+            if not parameter.is_needed(point):
+                continue
             value: Any = settings
             for part in key.split("."):
                 value = value.get(part) if isinstance(value, dict) else None
@@ -206,7 +212,7 @@ class Sweep(Section):
         """Let a trial choose its settings; those whose condition does not hold are left out."""
         chosen: dict[str, Value] = {}
         for key, parameter in self.space.items():
-            if all(chosen.get(other) in values for other, values in parameter.when.items()):
+            if parameter.is_needed(chosen):
                 chosen[key] = parameter.suggest(trial, key)
         return chosen
 

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from harness import environment
+from harness.build import build_clip, build_method
 from harness.cache import TrainingImages
 from harness.clip.backbones import parse_backbone
-from harness.clip.load import load_backbone, sha256_of
+from harness.clip.load import sha256_of
 from harness.clip.prompts import fill_template
 from harness.clip.towers import CLIP
 from harness.data.datasets import find_dataset, read_dataset
@@ -28,7 +29,7 @@ from harness.errors import UserError
 from harness.evaluate import evaluate
 from harness.features import Place
 from harness.measure import Meter
-from harness.precision import autocast, store_clip, store_method
+from harness.precision import autocast
 from harness.registry import method_class
 from harness.spec import EvalSpec, RunSpec
 from harness.store import RunFolder
@@ -197,22 +198,14 @@ class Run:
         """Load the backbone, draw the sample, build the method for the training classes."""
         spec = self.spec
         precision = spec.train.precision
-        clip = store_clip(load_backbone(spec.backbone), precision).to(self.device)
+        clip = build_clip(spec.backbone, precision, self.device)
         data = self._checked_data()
-        cls = method_class(spec.method)
-        config = cls.Config(**spec.options)
-        try:
-            cls.check(config, clip.num_blocks)
-        except ValueError as error:
-            raise UserError(f"{spec.method}.{error} (backbone {spec.backbone})") from None
-        prompts = clip.tokenize(self._texts(spec.data.dataset, spec.data.classes))
-        # Every source of chance has its own seed: what the method draws does not depend on how the backbone was made.
-        torch.manual_seed(spec.seed)
-        with autocast(precision, self.device):
-            method = cls(clip, config, prompts, cache_text=spec.train.cache != "none")
+        texts = self._texts(spec.data.dataset, spec.data.classes)
+        cached = spec.train.cache != "none"
+        method = build_method(clip, spec.method, spec.options, texts, precision, spec.seed, cached)
         for item in spec.evaluate:
             method.check_classes(tuple(self._texts(item.dataset, item.classes)))
-        return clip, data, store_method(method, precision).to(self.device)
+        return clip, data, method
 
     def _few_shot_sample(self, dataset: str, splits: Splits) -> Sample:
         data = self.spec.data

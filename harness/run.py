@@ -12,13 +12,12 @@ from typing import Any
 import torch
 
 from harness import environment
-from harness.build import build_clip, build_method
+from harness.build import build_clip, build_method, probe_setup, prompt_template, prompt_texts
 from harness.cache import TrainingImages
 from harness.clip.backbones import parse_backbone
 from harness.clip.load import sha256_of
-from harness.clip.prompts import fill_template
 from harness.clip.towers import CLIP
-from harness.data.datasets import find_dataset, read_dataset
+from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, keep_classes, sample_hash
 from harness.data.index import VALIDATION_SHOTS, Sample, read_index, sample_index
 from harness.data.loader import PictureSet
@@ -29,8 +28,6 @@ from harness.errors import UserError
 from harness.evaluate import evaluate
 from harness.features import Place
 from harness.measure import Meter
-from harness.precision import autocast
-from harness.registry import method_class
 from harness.spec import EvalSpec, RunSpec
 from harness.store import RunFolder
 from harness.track import Tracker
@@ -135,12 +132,7 @@ class Run:
         self.report({"phase": "setup"})
         with meter.phase("setup"):
             clip, data, method = self._set_up()
-
-        def set_classes() -> None:
-            with autocast(spec.train.precision, self.device):
-                method.set_classes(method.prompts)
-
-        meter.probe("setup", set_classes, [*method.parameters(), *method.buffers()])
+        probe_setup(method, spec.train.precision, meter)
         self._write_sample(data)
         machine = environment.describe(self.device)
         tracker = Tracker(spec, self.folder.path, machine, lambda line: self.report({"notice": line}))
@@ -250,12 +242,7 @@ class Run:
         return [names[label] for label in class_subset(len(names), classes)]
 
     def _texts(self, dataset: str, classes: str) -> list[str]:
-        return [fill_template(self._template(dataset), name) for name in self._class_names(dataset, classes)]
-
-    def _template(self, dataset: str) -> str:
-        cls = method_class(self.spec.method)
-        template = find_dataset(dataset).template_of(self.spec.data.templates)
-        return cls.prompt_template(cls.Config(**self.spec.options), template)
+        return prompt_texts(self.spec, dataset, self._class_names(dataset, classes))
 
     def _transforms(self, clip: CLIP) -> tuple[TrainTransform, TestTransform]:
         data = self.spec.data
@@ -337,7 +324,11 @@ class Run:
             self.spec.runtime.eval_batch_size,
             self.workers,
         )
-        about = {"template": self._template(item.dataset), "layout": list(splits.layout), "broken_images": len(broken)}
+        about = {
+            "template": prompt_template(self.spec, item.dataset),
+            "layout": list(splits.layout),
+            "broken_images": len(broken),
+        }
         return {**item.model_dump(mode="json"), **about, **asdict(scores)}
 
     def _save_checkpoint(self, method: Method) -> int:

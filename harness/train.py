@@ -246,7 +246,7 @@ class Trainer:
         before = self.meter.phases["cache"].seconds, self.meter.phases["train"].seconds
         self.images.prepare(epoch)
         if not self.flops:
-            self._probe(epoch, batches[0])
+            self.probe(epoch, batches[0])
         images = sum(map(len, batches))
         total = torch.zeros((), device=self.method.clip.device)
         with self.meter.phase("train", images=images):
@@ -292,7 +292,7 @@ class Trainer:
     ) -> Tensor:
         return training_step(self.method, optimizer, scaler, x, labels, self.spec.train.precision)
 
-    def _probe(self, epoch: int, batch: list[int]) -> None:
+    def probe(self, epoch: int, batch: list[int]) -> None:
         """Measure memory and operations in steps of their own, then put everything back.
 
         Two steps: from the second on the momentum is there, as in all that follow.

@@ -128,7 +128,7 @@ def test_measuring_leaves_no_trace(make_spec: Make) -> None:
     trainer = make_trainer(spec)
     before = {name: value.detach().clone() for name, value in trainer.state().items()}
     trainer.images.prepare(0)
-    trainer._probe(0, trainer.draw_batches(0)[0])
+    trainer.probe(0, trainer.draw_batches(0)[0])
     assert_same(before, trainer.state())
     assert trainer.meter.phases["train"].peak_tensor_bytes
     assert trainer.meter.phases["cache"].peak_tensor_bytes
@@ -138,7 +138,7 @@ def test_measuring_leaves_no_trace(make_spec: Make) -> None:
 def test_measured_peaks_repeat_exactly_and_grow_with_the_batch(make_spec: Make) -> None:
     def peak(*overrides: str) -> int:
         trainer = make_trainer(make_spec("finetune", *SMALL, *overrides, shots=4))
-        trainer._probe(0, trainer.draw_batches(0)[0])
+        trainer.probe(0, trainer.draw_batches(0)[0])
         value = trainer.meter.phases["train"].peak_tensor_bytes
         assert value is not None
         return value

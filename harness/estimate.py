@@ -21,6 +21,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from harness.build import build_method, probe_setup, prompt_texts
 from harness.cache import TrainingImages
 from harness.clip.load import build_without_weights
+from harness.clip.prompts import Tokenizer
 from harness.clip.towers import CLIP
 from harness.data.datasets import find_dataset, find_folder, read_dataset
 from harness.data.fewshot import class_subset
@@ -31,7 +32,7 @@ from harness.errors import UserError
 from harness.evaluate import Classifier
 from harness.fake_tensors import FakeMode, fake_tensors
 from harness.features import FILE, GPU, Place
-from harness.measure import MIB, PHASES, UNLABELLED, LiveBytes, Meter
+from harness.measure import PHASES, UNLABELLED, LiveBytes, Meter
 from harness.precision import store_clip
 from harness.spec import RunSpec
 from harness.store import saved_bytes
@@ -313,7 +314,7 @@ class Estimator:
 
     def __init__(self) -> None:
         self._mode = FakeMode()
-        self._clips: dict[tuple[str, bool], CLIP] = {}
+        self._clips: dict[tuple[str, bool], tuple[CLIP, Tokenizer]] = {}
 
     def estimate(self, spec: RunSpec, classes: int | None = None, device: str = "cpu") -> Estimate:
         """Costs of a run.
@@ -331,7 +332,9 @@ class Estimator:
         labels = [label for label, count in enumerate(train.counts["train"]) for _ in range(count)]
         with fake_tensors(self._mode) as known:
             meter = KindMeter()
-            clip = self._clip(spec)
+            clip, tokenizer = self._clip(spec)
+            # A loop over texts, operator by operator, would take longer than all that follows.
+            clip.tokenizer = known.for_real(tokenizer)
             cached = spec.train.cache != "none"
             method = build_method(clip, spec.method, spec.options, texts, spec.train.precision, spec.seed, cached)
             meter.method = method
@@ -367,12 +370,14 @@ class Estimator:
         phases = {phase: meter.peaks[phase] for phase in PHASES if phase in meter.peaks}
         return replace(found, phases=phases, is_bound=known.assumed, stand_ins=stand_ins)
 
-    def _clip(self, spec: RunSpec) -> CLIP:
-        """The backbone as the precision stores it, nothing of it trainable."""
+    def _clip(self, spec: RunSpec) -> tuple[CLIP, Tokenizer]:
+        """The backbone as the precision stores it, nothing of it trainable, and its tokenizer."""
         key = (spec.backbone, spec.train.precision == "half")
         if key not in self._clips:
-            self._clips[key] = store_clip(build_without_weights(spec.backbone), spec.train.precision)
-        return self._clips[key].requires_grad_(False)
+            clip = store_clip(build_without_weights(spec.backbone), spec.train.precision)
+            self._clips[key] = clip, clip.tokenizer
+        clip, tokenizer = self._clips[key]
+        return clip.requires_grad_(False), tokenizer
 
     def _train(
         self, spec: RunSpec, method: Method, labels: list[int], meter: KindMeter, device: torch.device

@@ -6,7 +6,7 @@ weights or pictures; so they are computed beside the shapes, for real. What pict
 to a batch) nobody knows; there the case that takes the most memory is assumed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,7 @@ from harness.errors import UserError
 KNOWN_INTEGERS = 2**21
 KNOWN_FLOATS = 2**13
 INTEGERS = (torch.int64, torch.int32, torch.bool)
+DEVICE = torch.ops.prim.device.default
 LAYER_NORM = torch.ops.aten.native_layer_norm.default
 # Whether gradients overflow is decided by values. What is measured is a step that is not left out.
 OVERFLOW_CHECK = torch.ops.aten._amp_foreach_non_finite_check_and_unscale_.default
@@ -68,6 +69,18 @@ class KnownValues(TorchDispatchMode):
         self.assumed = False
         self._values: Any = WeakIdKeyDictionary()
 
+    def for_real(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """A function of plain data, computed for real in one go; its outcome is a fake whose value is known."""
+
+        def run(*args: Any, **kwargs: Any) -> Tensor:
+            with no_dispatch():
+                value = function(*args, **kwargs)
+            fake: Tensor = self.mode.from_tensor(value)
+            self._values[fake] = value
+            return fake
+
+        return run
+
     def value(self, tensor: Tensor) -> Tensor | None:
         """The real value of a tensor, None if it is not known."""
         known: Tensor | None = self._values.get(tensor) if isinstance(tensor, FakeTensor) else tensor
@@ -75,6 +88,8 @@ class KnownValues(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func is DEVICE:
+            return func(*args, **kwargs)
         values = [self.value(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         is_known = all(value is not None for value in values)
         try:
@@ -87,7 +102,7 @@ class KnownValues(TorchDispatchMode):
             return result
         if func is LAYER_NORM:
             return self._with_statistics_of_weights(result, *args)
-        if func is not OVERFLOW_CHECK:
+        if func._schema.is_mutable and func is not OVERFLOW_CHECK:
             self._forget_written(func, args, kwargs)
         if func is torch.ops.aten.index.Tensor:
             self._assume_selection(result, *args)

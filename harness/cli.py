@@ -33,7 +33,7 @@ MISTAKE, INTERRUPTED = 2, 130
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-RESULTS = click.option(
+RESULTS: Callable[..., Any] = click.option(
     "--results",
     type=click.Path(path_type=Path),
     default=Path("results"),
@@ -41,7 +41,7 @@ RESULTS = click.option(
     show_default=True,
     help="Folder for results.",
 )
-OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+OVERRIDES: Callable[..., Any] = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -550,6 +550,11 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
     print_frame(speed_table(measured), title=f"{spec.backbone}, {spec.classes} classes, {spec.precision}")
     console.print(NOTE, markup=False, soft_wrap=not console.is_terminal)
     console.print(f"JSON: {path}", markup=False, soft_wrap=True)
+
+
+from harness.cli_estimate import estimate  # noqa: E402
+
+cli.add_command(estimate)
 
 
 def main() -> None:

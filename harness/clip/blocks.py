@@ -79,7 +79,7 @@ def forgetting(layer: nn.Module, x: Tensor, use: Callable[[Tensor], Tensor], rec
         return use(output)
 
 
-def place_in_memory(x: Tensor) -> tuple[int, int]:
+def place_in_memory(x: Tensor) -> tuple[Any, ...]:
     """Which storage a tensor lies in, and from which element on; fake tensors have that, too, but no address."""
     return x.untyped_storage()._cdata, x.storage_offset()
 

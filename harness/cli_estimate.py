@@ -10,9 +10,11 @@ from harness.cli import OVERRIDES, RESULTS, check_names, console, errors, print_
 from harness.errors import UserError
 
 if TYPE_CHECKING:
-    from harness.knobs import Knobs
     from harness.report.estimate_table import Row
     from harness.spec import RunSpec
+
+    Run = tuple[RunSpec, dict[str, str], int | None]
+    """Spec, value of each knob, number of classes if it is not the data set's."""
 
 # Words that stand for settings, and options that take several values by comma.
 SETTINGS = {"batch": "train.batch_size", "precision": "train.precision"}
@@ -28,10 +30,8 @@ CLASSES = "classes"
 @click.option("--batch", help="Pictures a training step, instead of the recipe's; by comma or a..b.")
 @click.option("--precision", help="fp32, bf16, fp16 or half; by comma.")
 @click.option("--device", default="cuda", show_default=True, help="Whose memory: cuda, or cpu as result.json has it.")
-@click.option(
-    "--fits", "fits", metavar="SIZE", help="Say what fits into a memory, such as 24GiB, and the largest batch."
-)
-@click.option("--check", is_flag=True, help="Also measure the same steps for real, with random weights, on the device.")
+@click.option("--fits", metavar="SIZE", help="Say what fits into a memory, such as 24GiB, and the largest batch.")
+@click.option("--check", is_flag=True, help="Also measure the same steps for real on the device, with random weights.")
 @RESULTS
 def estimate(
     methods: str | None,
@@ -58,16 +58,16 @@ def estimate(
     check_names(methods, grid["dataset"])
     runs = choose_runs(methods, overrides, grid)
     from harness.capacity import parse_size
-    from harness.report.estimate_table import check_table, memory_table, note, save, work_table
+    from harness.report.estimate_table import check_table, memory_table, note, save, title_of, work_table
     from harness.store import check_writable
 
     limit = parse_size(fits) if fits else None
     check_writable(results)
     rows = estimate_all(runs, device_type(device, check), limit, check)
-    print_frame(memory_table(rows, limit), title=f"Memory{f', limit {fits}' if fits else ''}")
-    print_frame(work_table(rows), title="Work and storage")
+    print_frame(memory_table(rows, limit), title=f"{title_of(rows)}: memory{f', limit {fits}' if fits else ''}")
+    print_frame(work_table(rows), title=f"{title_of(rows)}: work and storage")
     if check:
-        print_frame(check_table(rows), title="Estimated and measured")
+        print_frame(check_table(rows), title=f"{title_of(rows)}: estimated and measured")
     console.print(note(rows), markup=False, soft_wrap=not console.is_terminal)
     for path in save(results / "estimates", rows):
         console.print(f"Written: {path}", markup=False, soft_wrap=True)
@@ -85,16 +85,14 @@ def device_type(device: str, check: bool) -> str:
     return device
 
 
-def choose_runs(
-    methods: str | None, overrides: tuple[str, ...], grid: dict[str, Any]
-) -> "list[tuple[RunSpec, Knobs, int | None]]":
-    """The runs to estimate, each once: spec, values of what is varied, number of classes if it is not the data set's."""
+def choose_runs(methods: str | None, overrides: tuple[str, ...], grid: dict[str, Any]) -> "list[Run]":
+    """The runs to estimate, each once."""
     from harness.knobs import combinations, split_knobs
 
     short = {key: grid.pop(key) for key in (CLASSES, *SETTINGS)} | {key: grid[key] for key in AXES}
     words = [*(f"{key}={value}" for key, value in short.items() if value), *overrides]
     plain, knobs = split_knobs(words)
-    runs = {}
+    runs: dict[tuple[str, int | None], Run] = {}
     for chosen in combinations(knobs):
         settings = dict(word.partition("=")[::2] for word in [*plain, *(f"{key}={chosen[key]}" for key in chosen)])
         axes = {key: settings.pop(key) for key in AXES if key in settings}
@@ -115,9 +113,7 @@ def whole_number(text: str | None) -> int | None:
     return int(text)
 
 
-def estimate_all(
-    runs: "list[tuple[RunSpec, dict[str, str], int | None]]", device: str, limit: int | None, check: bool
-) -> "list[Row]":
+def estimate_all(runs: "list[Run]", device: str, limit: int | None, check: bool) -> "list[Row]":
     """Rows of all runs that can be estimated; the others are named with their reason."""
     import torch
 

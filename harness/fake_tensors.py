@@ -6,6 +6,7 @@ weights or pictures; so they are computed beside the shapes, for real. What pict
 to a batch) nobody knows; there the case that takes the most memory is assumed.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -49,7 +50,9 @@ class FakeMode(FakeTensorMode):
 @contextmanager
 def fake_tensors(mode: FakeMode) -> Iterator["KnownValues"]:
     """Inside, every new tensor is fake, and small ones whose values follow from no weight and no picture know them."""
-    with mode, KnownValues(mode) as known:
+    with warnings.catch_warnings(), mode, KnownValues(mode) as known:
+        # Copying a tensor deeply asks for its address, and takes the answer that there is none.
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
         yield known
 
 

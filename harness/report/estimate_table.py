@@ -15,9 +15,9 @@ from harness.spec import RunSpec
 from harness.store import to_json, write_atomically
 
 NOTE = (
-    "Estimated from shapes; nothing was computed. MiB: exact peak of live tensor bytes on the {device}, as a CPU run measures "
-    "it. Not in it: rounding and reserve of a GPU's allocator, workspaces of its libraries, other kernels it may choose, its "
-    "context; the Python process."
+    "Estimated from shapes; nothing was computed. MiB: peak of live tensor bytes on the {device}, exact with a CPU's "
+    "kernels. Not in it: rounding and reserve of a GPU's allocator, workspaces of its libraries, other kernels that it "
+    "may choose, its context; the Python process. The columns behind `peak` say what it is made of."
 )
 BOUND_NOTE = "≤: which classes a batch trains on is up to the pictures; the longest prompts are assumed."
 STAND_IN_NOTE = "Not on this machine, so with stand-in class names (ImageNet's as open_clip lists them): {names}."
@@ -46,9 +46,11 @@ class Row:
     def title(self) -> dict[str, str]:
         """Columns that tell rows apart."""
         spec = self.spec
-        varied = {key: value for key, value in self.knobs.items() if key != "classes"}
+        shown_anyway = ("classes", "batch", "precision")
+        varied = {key: value for key, value in self.knobs.items() if key not in shown_anyway}
         about = {"method": spec.method, "dataset": spec.data.dataset, **varied}
-        return {**about, "classes": str(self.estimate.classes), "batch": str(spec.train.batch_size)}
+        sizes = {"classes": str(self.estimate.classes), "batch": str(spec.train.batch_size)}
+        return {**about, "precision": spec.train.precision, **sizes}
 
 
 def mib(num_bytes: int) -> str:
@@ -66,16 +68,21 @@ def memory_cells(row: Row, limit: int | None) -> dict[str, str]:
     """One row of `memory_table`."""
     estimate = row.estimate
     highest = estimate.phases[estimate.highest_phase]
-    phases = {
-        f"{phase} MiB": mib(estimate.phases[phase].num_bytes) if phase in estimate.phases else NONE for phase in PHASES
-    }
-    bound = "≤ " if estimate.is_bound else ""
+    phases = {f"{phase} MiB": peak_cell(estimate, phase) for phase in PHASES}
     kinds = {kind: mib(highest.by_kind[kind]) if highest.by_kind[kind] else NONE for kind in KINDS}
-    cells = {**row.title, **phases, "peak MiB": bound + mib(highest.num_bytes), "in": estimate.highest_phase, **kinds}
+    cells = {**row.title, **phases, "peak MiB": peak_cell(estimate, estimate.highest_phase), **kinds}
     if limit is not None:
         cells["fits"] = "yes" if estimate.peak_bytes <= limit else "no"
         cells["largest batch"] = NONE if row.largest_batch is None else str(row.largest_batch)
     return cells
+
+
+def peak_cell(estimate: Estimate, phase: str) -> str:
+    """Peak of a phase."""
+    if phase not in estimate.phases:
+        return NONE
+    bound = "≤ " if estimate.is_bound and phase == "train" else ""
+    return bound + mib(estimate.phases[phase].num_bytes)
 
 
 def work_table(rows: Sequence[Row]) -> pd.DataFrame:
@@ -176,6 +183,11 @@ def save(folder: Path, rows: Sequence[Row]) -> list[Path]:
     return paths
 
 
+def title_of(rows: Sequence[Row]) -> str:
+    """The backbones of some rows."""
+    return ", ".join(dict.fromkeys(row.spec.backbone for row in rows))
+
+
 def name_of(rows: Sequence[Row]) -> str:
     """A file name that tells methods, backbone, data set and what was varied."""
     parts = [
@@ -210,9 +222,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             sizes = [row.estimate.phases[row.estimate.highest_phase].by_kind[kind] / MIB for row in rows]
             axes.bar(range(len(rows)), sizes, bottom=base, label=kind)
             base = [below + size for below, size in zip(base, sizes, strict=True)]
-        axes.set_xticks(
-            range(len(rows)), labels, rotation=45 if len(rows) > 3 else 0, ha="right" if len(rows) > 3 else "center"
-        )
+        axes.set_xticks(range(len(rows)), labels, rotation=30, ha="right")
     axes.set_ylabel("estimated peak, MiB")
     first = rows[0]
     axes.set_title(f"{first.spec.backbone}, {first.spec.data.dataset}, {first.spec.train.precision}")

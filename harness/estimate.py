@@ -13,7 +13,7 @@ import torch
 from harness.build import move
 from harness.clip.load import build_without_weights
 from harness.clip.prompts import Tokenizer
-from harness.clip.towers import CLIP
+from harness.clip.towers import CLIP, RAW
 from harness.fake_tensors import FakeMode, fake_tensors
 from harness.features import GPU, HOST
 from harness.kinds import KindMeter, Peak
@@ -126,7 +126,7 @@ class Estimator:
             clip.tokenizer = known.for_real(tokenizer)
             rehearsal = Rehearsal(spec, clip, classes, torch.device(device))
             text = rehearsal.method.frozen_text
-            text_cache_bytes = 0 if text is None else text.nbytes
+            text_cache_bytes = 0 if text is None or rehearsal.method.text_start == RAW else text.nbytes
             meter = KindMeter()
             rehearsal.probe(meter, phases, flops)
         method, trainer = rehearsal.method, rehearsal.trainer

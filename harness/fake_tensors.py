@@ -25,13 +25,13 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from harness.errors import UserError
+from harness.measure import DEVICE
 
 # Ids, labels, positions and masks of all classes are below the first limit; random draws and tables of ranks below the
 # second. Everything larger is weights or pictures.
 KNOWN_INTEGERS = 2**21
 KNOWN_FLOATS = 2**13
 INTEGERS = (torch.int64, torch.int32, torch.bool)
-DEVICE = torch.ops.prim.device.default
 LAYER_NORM = torch.ops.aten.native_layer_norm.default
 # Whether gradients overflow is decided by values. What is measured is a step that is not left out.
 OVERFLOW_CHECK = torch.ops.aten._amp_foreach_non_finite_check_and_unscale_.default

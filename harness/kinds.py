@@ -60,8 +60,9 @@ class KindMeter(Meter):
         # Whatever else is there when a phase begins is what a step left behind.
         watch.label(tensors, OPTIMIZER)
         watch.label([*method.parameters(), *method.buffers()], WEIGHTS)
-        watch.label([method.prompts.ids, method.prompts.eot], INPUTS)
         watch.label([] if method.frozen_text is None else [method.frozen_text], CACHE)
+        # Behind the cache: where the text tower starts from words, what is kept of the texts are the ids themselves.
+        watch.label([method.prompts.ids, method.prompts.eot], INPUTS)
         watch.label(self.images.resident() if self.images else [], CACHE)
         with labelling_training(method, watch), watch:
             work()

@@ -23,6 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 MIB = 2**20
 UNLABELLED = "activations"
+# Fake tensors are asked for their device more often than for anything else.
+DEVICE = torch.ops.prim.device.default
 PHASES = ("setup", "cache", "train", "evaluate")
 
 
@@ -83,6 +85,8 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        if func is DEVICE:
+            return result
         for leaf in tree_leaves(result):
             self._register(leaf)
         return result

@@ -101,7 +101,9 @@ def choose_runs(methods: str | None, overrides: tuple[str, ...], grid: dict[str,
         _, specs = read_grid(methods, pairs, {**grid, "seeds": grid["seeds"] or "1", **axes})
         for spec in specs:
             runs.setdefault((spec.id, classes), (spec, chosen, classes))
-    return list(runs.values())
+    found = list(runs.values())
+    methods_in_order = list(dict.fromkeys(spec.method for spec, _, _ in found))
+    return sorted(found, key=lambda run: methods_in_order.index(run[0].method))
 
 
 def whole_number(text: str | None) -> int | None:

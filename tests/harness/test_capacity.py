@@ -86,14 +86,15 @@ def test_the_nearest_setting_changes_what_does_not_fit(make_spec: Make, capacity
 
 
 def test_a_run_that_fits_is_told_nothing_and_one_that_does_not_what_would(make_spec: Make) -> None:
-    spec = make_spec("clip_adapter", *SMALL, shots=4)
+    few = ["runtime.eval_batch_size=24", "train.cache_batch_size=2"]
+    spec = make_spec("clip_adapter", *SMALL, *few, shots=4)
     peak = estimated_peak(spec)
     assert fits(spec, peak) is None
-    line = fits(spec, peak - 2**20)
+    line = fits(spec, peak - 2**18)
     assert line
     assert line.startswith("clip_adapter-emoji-4shot-seed1 needs ")
     assert "\n" not in line
     section, _, number = line.rpartition("it fits with ")[2].partition(".")[2].partition("=")
     assert section == "eval_batch_size"
-    assert fits(with_setting(spec, "runtime", "eval_batch_size", int(number)), peak - 2**20) is None
+    assert fits(with_setting(spec, "runtime", "eval_batch_size", int(number)), peak - 2**18) is None
     assert str(fits(spec, 2**20)).endswith("use another method or backbone")

@@ -86,8 +86,7 @@ def test_peaks_are_those_of_a_real_run_to_the_byte(
     assert estimate.checkpoint_bytes == costs["checkpoint_bytes"]
 
 
-@pytest.mark.parametrize("method", ["coop", "skip"])
-@pytest.mark.parametrize("cache", ["none", "fresh"])
+@pytest.mark.parametrize(("method", "cache"), [("coop", "none"), ("skip", "fresh")])
 def test_flops_are_those_of_a_real_run(
     method: str, cache: str, make_spec: Make, estimator: Estimator, tmp_path: Path
 ) -> None:
@@ -139,13 +138,11 @@ def test_skip_is_exact_where_all_prompts_are_equally_long(
 
 
 def test_skip_is_never_below_what_is_measured(make_spec: Make, estimator: Estimator) -> None:
-    overrides = ["data.classes=base", "train.batch_size=4", "train.epochs=1", "skip.depth=3"]
+    overrides = ["data.classes=base.base", "train.batch_size=4", "skip.depth=5", "skip.class_ratio=0.3"]
     spec = small_spec(make_spec, "skip", *overrides, shots=4)
-    for seed in (1, 2):
-        one = spec.model_copy(update={"seed": seed})
-        assert (
-            estimator.estimate(one, flops=False).phases["train"].num_bytes >= measure(one, None, CPU)["train"].num_bytes
-        )
+    estimate = estimator.estimate(spec, phases=("train",), flops=False)
+    assert estimate.is_bound
+    assert estimate.phases["train"].num_bytes >= measure(spec, None, CPU)["train"].num_bytes
 
 
 def test_a_peak_is_made_of_kinds(make_spec: Make, estimator: Estimator) -> None:

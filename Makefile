@@ -21,10 +21,11 @@ CLASSES ?=
 BATCH ?=
 PRECISION ?=
 ARGS ?=
+FITS ?=
 
 option = $(if $($(1)),$(2) "$($(1))")
 
-.PHONY: help setup bench sweep speed data list test test-long lint clean
+.PHONY: help setup bench sweep speed estimate data list test test-long lint clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
@@ -33,6 +34,8 @@ help: ## list the targets
 	@echo "make sweep METHOD=skip      search settings with Optuna on validation pictures; ARGS=\"--trials 20 --time 5m\""
 	@echo "make speed                  every method with our speed-ups and without, side by side"
 	@echo "     METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= RESULTS= ARGS=\"coop.n_ctx=8 --brief\""
+	@echo "make estimate METHOD=skip   memory and computation of a run, in seconds, without weights, data or GPU"
+	@echo "     DATASET=imagenet BACKBONE=ViT-B-16 SHOTS= PROTOCOL= CLASSES= BATCH= PRECISION= FITS=24GiB ARGS=\"skip.depth=0..12\""
 	@echo "make data                   which data sets are under \$$DATA, complete or not; DATASET= ARGS=--verify"
 	@echo "make test                   lint, type check and tests"
 	@echo "make test-long              the tests that take minutes: chaos, Ray, Slurm, ..."
@@ -70,6 +73,12 @@ sweep: $(VENV)/installed ## METHOD=skip (or a file) DATASET= BACKBONE= SHOTS= SE
 	  $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
 	  $(call option,RECIPE,--recipe) $(call option,EXECUTOR,--executor) $(call option,DEVICES,--devices) \
 	  --results "$(RESULTS)" $(ARGS)
+
+estimate: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= CLASSES= BATCH= PRECISION= FITS=24GiB ARGS=
+	@$(SKIPBENCH) estimate $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
+	  $(call option,SHOTS,--shots) $(call option,PROTOCOL,--protocol) $(call option,RECIPE,--recipe) \
+	  $(call option,CLASSES,--classes) $(call option,BATCH,--batch) $(call option,PRECISION,--precision) \
+	  $(call option,FITS,--fits) --results "$(RESULTS)" $(ARGS)
 
 data: $(VENV)/installed ## DATASET= DATA= ARGS=--verify: what is there, and what is missing
 	@$(SKIPBENCH) data $(DATASET) $(ARGS)

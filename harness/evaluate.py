@@ -34,6 +34,60 @@ class Evaluation:
     images: int
 
 
+@dataclass(frozen=True)
+class Classifier:
+    """A method that classifies some pictures among some classes.
+
+    Attributes:
+        method: trained; its classes are set to these.
+        pictures: which.
+        template_texts: C prompts.
+        transform: of testing.
+        precision: as in training.
+        batch_size: pictures a batch.
+        workers: processes that decode pictures.
+    """
+
+    method: Method
+    pictures: PictureSet
+    template_texts: Sequence[str]
+    transform: Transform
+    precision: str
+    batch_size: int
+    workers: int = 0
+
+    @torch.no_grad()
+    def logits(self) -> Tensor:
+        """Logits (N, C) of all pictures, on the CPU; texts are encoded once."""
+        text = self._encode_texts()
+        indices = self.pictures.in_order(self.batch_size)
+        pin = self.method.clip.device.type == "cuda"
+        batches = self.pictures.batches(self.transform, indices, workers=self.workers, pin_memory=pin)
+        return torch.cat([self._classify(batch, text).cpu() for batch in batches])
+
+    @torch.no_grad()
+    def probe(self, meter: Meter) -> None:
+        """Measure the memory of the first batch."""
+        meter.probe("evaluate", self._first_batch, [*self.method.parameters(), *self.method.buffers()])
+
+    def _first_batch(self) -> None:
+        text = self._encode_texts()
+        for batch in self.pictures.batches(self.transform, self.pictures.in_order(self.batch_size)[:1]):
+            self._classify(batch, text)
+
+    def _encode_texts(self) -> Tensor:
+        clip = self.method.clip
+        with autocast(self.precision, clip.device):
+            self.method.set_classes(clip.tokenize(list(self.template_texts)))
+            return self.method.text_features()
+
+    def _classify(self, batch: Tensor, text: Tensor) -> Tensor:
+        method, clip = self.method, self.method.clip
+        pixels = normalise(batch, clip.mean, clip.std, clip.device)
+        with autocast(self.precision, clip.device):
+            return method.logits(clip.image.run(pixels, RAW, method.image_start), text).float()
+
+
 @torch.no_grad()
 def evaluate(
     method: Method,
@@ -62,23 +116,9 @@ def evaluate(
     Raises:
         UserError: the logits are no numbers, or a picture is broken.
     """
-    clip = method.clip
-    indices = pictures.in_order(batch_size)
-
-    def encode_texts() -> Tensor:
-        with autocast(precision, clip.device):
-            method.set_classes(clip.tokenize(list(template_texts)))
-            return method.text_features()
-
-    def classify(batch: Tensor, text: Tensor) -> Tensor:
-        pixels = normalise(batch, clip.mean, clip.std, clip.device)
-        with autocast(precision, clip.device):
-            return method.logits(clip.image.run(pixels, RAW, method.image_start), text).float()
-
+    classifier = Classifier(method, pictures, template_texts, transform, precision, batch_size, workers)
     with meter.phase("evaluate", images=len(pictures)):
-        text = encode_texts()
-        batches = pictures.batches(transform, indices, workers=workers, pin_memory=clip.device.type == "cuda")
-        logits = torch.cat([classify(batch, text).cpu() for batch in batches])
+        logits = classifier.logits()
 
     if not logits.isfinite().all():
         raise UserError(
@@ -86,12 +126,7 @@ def evaluate(
             + ("" if precision == "fp32" else f" or use another train.precision than {precision}")
         )
 
-    def first_batch() -> None:
-        text = encode_texts()
-        for batch in pictures.batches(transform, indices[:1]):
-            classify(batch, text)
-
-    meter.probe("evaluate", first_batch, [*method.parameters(), *method.buffers()])
+    classifier.probe(meter)
     return score(logits, pictures.labels, class_names)
 
 

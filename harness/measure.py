@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -21,6 +22,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 MIB = 2**20
+UNLABELLED = "activations"
+# Fake tensors are asked for their device more often than for anything else.
+DEVICE = torch.ops.prim.device.default
 PHASES = ("setup", "cache", "train", "evaluate")
 
 
@@ -33,12 +37,17 @@ class LiveBytes(TorchDispatchMode):
     Attributes:
         live: bytes alive now.
         peak: most bytes that were alive at once.
+        by_kind: bytes alive now of each kind (see `label`).
+        peak_by_kind: those that were alive at the peak.
     """
 
     def __init__(self, resident: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self.live = 0
         self.peak = 0
+        self.by_kind: Counter[str] = Counter()
+        self.peak_by_kind: dict[str, int] = {}
+        self._kinds: dict[int, str] = {}
         self._storages: dict[int, weakref.ref[Any]] = {}
         for tensor in resident:
             self._register(tensor)
@@ -54,13 +63,30 @@ class LiveBytes(TorchDispatchMode):
         def release(_: object) -> None:
             del self._storages[key]
             self.live -= size
+            self.by_kind[self._kinds.pop(key, UNLABELLED)] -= size
 
         self._storages[key] = weakref.ref(storage, release)
         self.live += size
-        self.peak = max(self.peak, self.live)
+        self.by_kind[UNLABELLED] += size
+        if self.live > self.peak:
+            self.peak = self.live
+            self.peak_by_kind = dict(self.by_kind)
+
+    def label(self, tensors: Iterable[Tensor], kind: str) -> None:
+        """Count those of some tensors that are alive as of a kind; all others are UNLABELLED."""
+        for tensor in tensors:
+            key, size = tensor.untyped_storage()._cdata, tensor.untyped_storage().nbytes()
+            if key in self._storages:
+                self.by_kind[self._kinds.get(key, UNLABELLED)] -= size
+                self.by_kind[kind] += size
+                self._kinds[key] = kind
+        if self.live == self.peak:
+            self.peak_by_kind = dict(self.by_kind)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
+        if func is DEVICE:
+            return result
         for leaf in tree_leaves(result):
             self._register(leaf)
         return result

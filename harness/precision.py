@@ -7,6 +7,8 @@ half    weights in float16 and plain SGD on them, as the reference code of this 
         what methods add; LayerNorms compute in float32, they and the embedding tables stay float32
 """
 
+from collections.abc import Iterable
+
 import torch
 from open_clip.transformer import LayerNormFp32
 from torch import nn
@@ -34,9 +36,8 @@ def store_clip(clip: CLIP, precision: str) -> CLIP:
         compute_norms_in_float32(clip)
         for module in clip.modules():
             if isinstance(module, HALF_MODULES):
-                module.half()
-        for matrix in (clip.image.proj, clip.text.text_projection):
-            matrix.data = matrix.data.half()
+                halve(module.parameters())
+        halve([clip.image.proj, clip.text.text_projection])
     return clip
 
 
@@ -56,5 +57,11 @@ def store_method(method: Method, precision: str) -> Method:
     if precision == "half":
         for name, parameter in method.named_parameters():
             if not name.startswith(("clip.", *method.stays_fp32)):
-                parameter.data = parameter.data.half()
+                halve([parameter])
     return method
+
+
+def halve(parameters: Iterable[nn.Parameter]) -> None:
+    """Store parameters in float16."""
+    for parameter in parameters:
+        parameter.data = parameter.data.half()

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 
 from harness import environment
+from harness.build import build_clip, build_method, probe_setup, prompt_template, prompt_texts
 from harness.cache import TrainingImages
 from harness.claim import Claim
 from harness.clip.backbones import parse_backbone
-from harness.clip.load import load_backbone, sha256_of
-from harness.clip.prompts import fill_template
+from harness.clip.load import sha256_of
 from harness.clip.towers import CLIP
-from harness.data.datasets import find_dataset, read_dataset
+from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes, sample_hash
 from harness.data.index import VALIDATION_SHOTS, Sample, read_index, sample_index
 from harness.data.loader import PictureSet
@@ -30,8 +30,7 @@ from harness.errors import UserError
 from harness.evaluate import evaluate
 from harness.features import Place
 from harness.measure import Meter
-from harness.precision import autocast, store_clip, store_method
-from harness.registry import method_class
+from harness.precision import autocast
 from harness.spec import EvalSpec, RunSpec
 from harness.store import RunFolder
 from harness.track import Tracker
@@ -124,12 +123,7 @@ class Run:
         self.report({"phase": "setup"})
         with meter.phase("setup"):
             clip, data, method = self._set_up()
-
-        def set_classes() -> None:
-            with autocast(spec.train.precision, self.device):
-                method.set_classes(method.prompts)
-
-        meter.probe("setup", set_classes, [*method.parameters(), *method.buffers()])
+        probe_setup(method, spec.train.precision, meter)
         self._write_sample(data)
         machine = environment.describe(self.device)
         tracker = Tracker(spec, self.folder.path, machine, lambda line: self.report({"notice": line}))
@@ -195,22 +189,14 @@ class Run:
         """Load the backbone, draw the sample, build the method for the training classes."""
         spec = self.spec
         precision = spec.train.precision
-        clip = store_clip(load_backbone(spec.backbone), precision).to(self.device)
+        clip = build_clip(spec.backbone, precision, self.device)
         data = self._checked_data()
-        cls = method_class(spec.method)
-        config = cls.Config(**spec.options)
-        try:
-            cls.check(config, clip.num_blocks)
-        except ValueError as error:
-            raise UserError(f"{spec.method}.{error} (backbone {spec.backbone})") from None
-        prompts = clip.tokenize(self._texts(spec.data.dataset, spec.data.classes))
-        # Every source of chance has its own seed: what the method draws does not depend on how the backbone was made.
-        torch.manual_seed(spec.seed)
-        with autocast(precision, self.device):
-            method = cls(clip, config, prompts, cache_text=spec.train.cache != "none")
+        texts = self._texts(spec.data.dataset, spec.data.classes)
+        cached = spec.train.cache != "none"
+        method = build_method(clip, spec.method, spec.options, texts, precision, spec.seed, cached)
         for item in spec.evaluate:
             method.check_classes(tuple(self._texts(item.dataset, item.classes)))
-        return clip, data, store_method(method, precision).to(self.device)
+        return clip, data, method
 
     def _few_shot_sample(self, dataset: str, splits: Splits) -> Sample:
         data = self.spec.data
@@ -268,12 +254,7 @@ class Run:
         return [names[label] for label in class_subset(len(names), classes)]
 
     def _texts(self, dataset: str, classes: str) -> list[str]:
-        return [fill_template(self._template(dataset), name) for name in self._class_names(dataset, classes)]
-
-    def _template(self, dataset: str) -> str:
-        cls = method_class(self.spec.method)
-        template = find_dataset(dataset).template_of(self.spec.data.templates)
-        return cls.prompt_template(cls.Config(**self.spec.options), template)
+        return prompt_texts(self.spec, dataset, self._class_names(dataset, classes))
 
     def _transforms(self, clip: CLIP) -> tuple[TrainTransform, TestTransform]:
         data = self.spec.data
@@ -374,7 +355,11 @@ class Run:
             self.spec.runtime.eval_batch_size,
             self.workers,
         )
-        about = {"template": self._template(item.dataset), "layout": list(splits.layout), "broken_images": len(broken)}
+        about = {
+            "template": prompt_template(self.spec, item.dataset),
+            "layout": list(splits.layout),
+            "broken_images": len(broken),
+        }
         return {**item.model_dump(mode="json"), **about, **asdict(scores)}
 
     def _pictures(self, item: EvalSpec, splits: Splits) -> list[Picture]:

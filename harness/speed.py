@@ -19,8 +19,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from harness.build import build_clip, build_method
 from harness.clip.backbones import RANDOM, bundled
-from harness.clip.load import load_backbone
 from harness.clip.prompts import fill_template
 from harness.clip.speedups import Speedups
 from harness.clip.towers import CLIP, RAW
@@ -28,7 +28,7 @@ from harness.data.datasets import read_dataset
 from harness.environment import describe
 from harness.errors import UserError
 from harness.measure import MIB, count_flops, peak_bytes, storage_bytes
-from harness.precision import autocast, gradient_scaler, store_clip, store_method
+from harness.precision import autocast, gradient_scaler
 from harness.registry import check_method, method_class, method_names
 from harness.spec import Precision, Section, Settings, validate
 from harness.store import to_json, write_atomically
@@ -235,7 +235,7 @@ class Benchmark:
         self.machine = describe(device)
         torch.manual_seed(0)
         backbone = spec.backbone if ":" in spec.backbone or spec.backbone in bundled() else f"{spec.backbone}:{RANDOM}"
-        self.clip = store_clip(load_backbone(backbone), spec.precision).to(device)
+        self.clip = build_clip(backbone, spec.precision, device)
         self.weights = {name: value.clone() for name, value in self.clip.state_dict().items()}
         size = self.clip.image_size
         pictures = max(spec.batch_size, spec.eval_batch_size, spec.cache_batch_size)
@@ -309,18 +309,12 @@ class Subject:
         self.batch_size = row.batch_size or self.spec.batch_size
         self.labels = benchmark.labels[: self.batch_size]
         cls = method_class(row.method)
-        config = cls.Config(**row.options)
         clip = benchmark.fresh_clip(setting.speedups)
-        try:
-            cls.check(config, clip.num_blocks)
-        except ValueError as error:
-            raise UserError(f"{row.method}.{error} (backbone {self.spec.backbone})") from None
-        template = cls.prompt_template(config, TEMPLATE)
-        torch.manual_seed(0)
-        with autocast(self.spec.precision, self.device):
-            prompts = clip.tokenize([fill_template(template, name) for name in benchmark.names])
-            method = cls(clip, config, prompts, cache_text=setting.cached)
-        self.method: Method = store_method(method, self.spec.precision).to(self.device)
+        template = cls.prompt_template(cls.Config(**row.options), TEMPLATE)
+        texts = [fill_template(template, name) for name in benchmark.names]
+        self.method: Method = build_method(
+            clip, row.method, row.options, texts, self.spec.precision, seed=0, cache_text=setting.cached
+        )
         self.trains = bool(trained_parameters(self.method))
         self.optimizer = build_optimizer(self.method, LR, precision=self.spec.precision) if self.trains else None
         self.scaler = gradient_scaler(self.spec.precision, self.device)

@@ -23,6 +23,13 @@ TEMPORARY = ".tmp"
 PROGRESS, FAILURE = "progress.safetensors", "failure.json"
 STATES = ("done", "running", "failed", "begun", "left")
 Json = dict[str, Any]
+SAFETENSORS_TYPES = {
+    "torch.float32": "F32",
+    "torch.float16": "F16",
+    "torch.bfloat16": "BF16",
+    "torch.int64": "I64",
+    "torch.bool": "BOOL",
+}
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -247,6 +254,23 @@ def save_tensors(path: Path, tensors: "dict[str, Tensor]", about: Json) -> int:
     data = save(own, metadata={"about": json.dumps(about)})
     write_atomically(path, data)
     return len(data)
+
+
+def saved_bytes(tensors: "dict[str, Tensor]", about: Json) -> int:
+    """Size of the file that `save_tensors` would write, from shapes alone."""
+    header: Json = {"__metadata__": {"about": json.dumps(about)}}
+    end = 0
+    # The order of safetensors: larger types first, then by name.
+    for name in sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name)):
+        shape, begin = list(tensors[name].shape), end
+        end += tensors[name].numel() * tensors[name].dtype.itemsize
+        header[name] = {
+            "dtype": SAFETENSORS_TYPES[str(tensors[name].dtype)],
+            "shape": shape,
+            "data_offsets": [begin, end],
+        }
+    length = len(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode())
+    return 8 + length + -length % 8 + end
 
 
 def load_tensors(path: Path) -> "tuple[dict[str, Tensor], Json]":

@@ -246,7 +246,7 @@ class Trainer:
         before = self.meter.phases["cache"].seconds, self.meter.phases["train"].seconds
         self.images.prepare(epoch)
         if not self.flops:
-            self._probe(epoch, batches[0])
+            self.probe(epoch, batches[0])
         images = sum(map(len, batches))
         total = torch.zeros((), device=self.method.clip.device)
         with self.meter.phase("train", images=images):
@@ -292,10 +292,15 @@ class Trainer:
     ) -> Tensor:
         return training_step(self.method, optimizer, scaler, x, labels, self.spec.train.precision)
 
-    def _probe(self, epoch: int, batch: list[int]) -> None:
+    def probe(self, epoch: int, batch: list[int], flops: bool = True) -> None:
         """Measure memory and operations in steps of their own, then put everything back.
 
         Two steps: from the second on the momentum is there, as in all that follow.
+
+        Args:
+            epoch: whose pictures are taken.
+            batch: positions of the pictures.
+            flops: False counts no operations.
         """
         saved = {name: value.detach().clone() for name, value in trained_state(self.method).items()}
         # A scale that cannot overflow: a step that is skipped has no momentum to measure.
@@ -309,12 +314,13 @@ class Trainer:
         device = self.method.clip.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             self.meter.probe("train", steps, self.resident())
-            train_flops = count_flops(steps) / (2 * len(batch))
+            train_flops = count_flops(steps) / (2 * len(batch)) if flops else 0.0
         load_trained_state(self.method, saved)
         momentum = [value for values in optimizer.state.values() for value in values.values() if value is not None]
-        self.flops = {"train": train_flops, "cache": self._probe_cache(epoch, momentum)}
+        cache_flops = self._probe_cache(epoch, momentum, flops)
+        self.flops = {"train": train_flops, "cache": cache_flops} if flops else {}
 
-    def _probe_cache(self, epoch: int, momentum: list[Tensor]) -> float:
+    def _probe_cache(self, epoch: int, momentum: list[Tensor], flops: bool) -> float:
         """The momentum stays in memory while the cache is filled for the second epoch and later ones."""
         if not self.images.is_cached:
             return 0.0
@@ -325,7 +331,7 @@ class Trainer:
                 self.images.run_frozen(pixels)
 
         self.meter.probe("cache", fill, [*self.resident(), *momentum])
-        return count_flops(fill) / len(indices[0])
+        return count_flops(fill) / len(indices[0]) if flops else 0.0
 
     def resident(self) -> list[Tensor]:
         """All tensors that are in memory whatever the phase: weights, buffers, texts, cached images."""

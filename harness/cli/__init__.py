@@ -15,6 +15,7 @@ import harness
 from harness.cli.compare import compare
 from harness.cli.console import errors
 from harness.cli.data import data
+from harness.cli.estimate import estimate
 from harness.cli.names import keys, list_names
 from harness.cli.parity import parity
 from harness.cli.run import bench, plan, run
@@ -62,6 +63,7 @@ for command in (
     bench,
     run,
     sweep,
+    estimate,
     plan,
     runs,
     show,

@@ -63,11 +63,11 @@ def forgetting(layer: nn.Module, x: Tensor, use: Callable[[Tensor], Tensor], rec
         x = layer(x)
         return use(x)
     output = checkpoint(layer, x, use_reentrant=False, preserve_rng_state=False) if keeps_more(layer) else layer(x)
-    place, size, device = output.data_ptr(), output.numel(), x.device.type
+    place, size, device = place_in_memory(output), output.numel(), x.device.type
     autocast, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
 
     def pack(kept: Tensor) -> Tensor | tuple[torch.Size, tuple[int, ...]]:
-        return (kept.shape, kept.stride()) if kept.data_ptr() == place and kept.numel() == size else kept
+        return (kept.shape, kept.stride()) if place_in_memory(kept) == place and kept.numel() == size else kept
 
     def unpack(kept: Tensor | tuple[torch.Size, tuple[int, ...]]) -> Tensor:
         if isinstance(kept, Tensor):
@@ -77,6 +77,11 @@ def forgetting(layer: nn.Module, x: Tensor, use: Callable[[Tensor], Tensor], rec
 
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
         return use(output)
+
+
+def place_in_memory(x: Tensor) -> tuple[Any, ...]:
+    """Which storage a tensor lies in, and from which element on; fake tensors have that, too, but no address."""
+    return x.untyped_storage()._cdata, x.storage_offset()
 
 
 def keeps_more(layer: nn.Module) -> bool:

@@ -161,33 +161,65 @@ def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
     state = read_checkpoint(path)
     is_openai = any(entry in state for entry in OPENAI_ENTRIES)
     state = {name: value for name, value in state.items() if name not in OPENAI_ENTRIES}
-    config_file = path.with_suffix(".json")
-    config: dict[str, Any] = {}
+    if backbone.model and is_openai:
+        refuse_wrong_activation(backbone.model, True, "OpenAI's weights")
+    config, tokenizer = named_architecture(backbone) or openai_architecture(path, state, is_openai)
+    network = build(config)
+    load_strictly(network, state, path)
+    return wrap(network, tokenizer, backbone.text, config.get("preprocess_cfg", {}))
+
+
+def build_without_weights(text: str) -> CLIP:
+    """A CLIP of a backbone's architecture, frozen, whose weights are whatever torch makes of new ones.
+
+    Nothing is downloaded, and a checkpoint is read only where nothing else tells its architecture. Under fake tensors
+    it takes no memory.
+
+    Args:
+        text: a backbone in the notation of `backbones`.
+
+    Raises:
+        UserError: unknown backbone, or a file that cannot be read.
+    """
+    backbone = parse_backbone(text)
+    found = named_architecture(backbone)
+    if found is None:
+        assert backbone.checkpoint
+        state = read_checkpoint(backbone.checkpoint)
+        found = openai_architecture(backbone.checkpoint, state, any(entry in state for entry in OPENAI_ENTRIES))
+    config, tokenizer = found
+    clip = wrap(build(config), tokenizer, backbone.text, config.get("preprocess_cfg", {}))
+    return clip.eval().requires_grad_(False)
+
+
+def named_architecture(backbone: Backbone) -> tuple[dict[str, Any], Tokenizer] | None:
+    """Configuration and tokenizer that a model name or a configuration file tells; None where there is neither."""
     if backbone.model:
-        if is_openai:
-            refuse_wrong_activation(backbone.model, True, "OpenAI's weights")
-        config = model_config(backbone.model)
-        tokenizer = open_clip.get_tokenizer(backbone.model)
-        network = build(config)
-    elif config_file.is_file():
-        config = json.loads(config_file.read_text())
-        tokenizer = local_tokenizer(config, config_file.parent)
-        network = build(config)
-    elif is_openai:
-        try:
-            config = openai_config(state)
-        except KeyError as error:
-            raise UserError(f"checkpoint '{path}' is not an OpenAI ViT CLIP: it has no {error}") from None
-        tokenizer = open_clip.get_tokenizer("ViT-B-32")
-        network = build(config)
-    else:
+        return model_config(backbone.model), open_clip.get_tokenizer(backbone.model)
+    assert backbone.checkpoint
+    config_file = backbone.checkpoint.with_suffix(".json")
+    if not config_file.is_file():
+        return None
+    config = json.loads(config_file.read_text())
+    return config, local_tokenizer(config, config_file.parent)
+
+
+def openai_architecture(path: Path, state: dict[str, Tensor], is_openai: bool) -> tuple[dict[str, Any], Tokenizer]:
+    """Configuration and tokenizer of a checkpoint that only its own shapes tell.
+
+    Raises:
+        UserError: it is none of OpenAI's, whose activation and heads are known.
+    """
+    if not is_openai:
         raise UserError(
             f"checkpoint '{path}' does not say which activation and heads it was trained with: name the model "
             f"(BACKBONE=ViT-B-16-quickgelu:{path} for OpenAI's weights), or put its open_clip configuration "
-            f"beside it as {config_file.name}"
+            f"beside it as {path.with_suffix('.json').name}"
         )
-    load_strictly(network, state, path)
-    return wrap(network, tokenizer, backbone.text, config.get("preprocess_cfg", {}))
+    try:
+        return openai_config(state), open_clip.get_tokenizer("ViT-B-32")
+    except KeyError as error:
+        raise UserError(f"checkpoint '{path}' is not an OpenAI ViT CLIP: it has no {error}") from None
 
 
 def build(config: dict[str, Any]) -> "open_clip.model.CLIP":

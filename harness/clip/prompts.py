@@ -63,7 +63,8 @@ def tokenize(texts: Sequence[str], tokenizer: Tokenizer, cut: bool = True) -> Pr
         raise UserError("there are no classes: a prompt is needed for each class, and none was given")
     ids = tokenizer(list(texts))
     eot = end_of_text(ids)
-    refuse_truncated([text for text, last in zip(texts, eot, strict=True) if last == ids.shape[1] - 1], tokenizer, ids)
+    filled = (eot == ids.shape[1] - 1).nonzero().flatten().tolist()
+    refuse_truncated([texts[row] for row in filled], tokenizer, ids)
     if cut:
         ids = ids[:, : int(eot.max()) + 1]
     return Prompts(tuple(texts), ids, eot, shared_prefix(ids, eot))

@@ -23,6 +23,7 @@ from harness.store import (
     read_result,
     results_frame,
     save_tensors,
+    saved_bytes,
     to_json,
     write_atomically,
 )
@@ -356,3 +357,17 @@ def test_results_as_a_table(tmp_path: Path) -> None:
 def test_no_results_are_an_empty_table(tmp_path: Path) -> None:
     assert results_frame(tmp_path).empty
     assert results_frame(tmp_path / "gone").empty
+
+
+@pytest.mark.parametrize("about", [{}, {"id": "ü", "spec": {"text": 'a "b" \\ c', "n": 1.5}}])
+def test_the_size_of_a_file_is_known_before_it_is_written(about: dict[str, Any], tmp_path: Path) -> None:
+    tensors = {
+        "b.weight": torch.randn(3, 5),
+        "a.half": torch.randn(7).half(),
+        "z.count": torch.zeros((), dtype=torch.int64),
+        "mask": torch.ones(9, dtype=torch.bool),
+        "a.weight": torch.randn(1000),
+    }
+    for names in (list(tensors), ["mask"], []):
+        some = {name: tensors[name] for name in names}
+        assert saved_bytes(some, about) == save_tensors(tmp_path / "some.safetensors", some, about)

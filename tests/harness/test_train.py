@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from harness.build import build_clip, build_method
 from harness.cache import TrainingImages
-from harness.clip.load import load_backbone
 from harness.clip.prompts import fill_template
 from harness.data.datasets import DATASETS, read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, keep_classes
@@ -15,7 +15,6 @@ from harness.data.loader import PictureSet
 from harness.data.transforms import TrainTransform
 from harness.errors import UserError
 from harness.measure import Meter
-from harness.precision import autocast, store_clip, store_method
 from harness.registry import method_class
 from harness.spec import RunSpec
 from harness.train import EpochRecord, Trainer, build_optimizer, load_trained_state, trained_state
@@ -26,16 +25,15 @@ SMALL = ("train.epochs=3", "train.lr=0.01", "train.warmup_epochs=0", "data.class
 
 def make_trainer(spec: RunSpec) -> Trainer:
     """A trainer as `harness.run` makes it, without a folder."""
-    clip = store_clip(load_backbone(spec.backbone), spec.train.precision)
+    precision = spec.train.precision
+    clip = build_clip(spec.backbone, precision, torch.device("cpu"))
     splits = read_dataset(spec.data.dataset, None)
     labels = class_subset(len(splits.class_names), spec.data.classes)
     cls = method_class(spec.method)
     template = cls.prompt_template(cls.Config(**spec.options), DATASETS[spec.data.dataset].template)
-    prompts = clip.tokenize([fill_template(template, splits.class_names[label]) for label in labels])
-    torch.manual_seed(spec.seed)
-    with autocast(spec.train.precision, clip.device):
-        method = cls(clip, cls.Config(**spec.options), prompts, cache_text=spec.train.cache != "none")
-    store_method(method, spec.train.precision)
+    texts = [fill_template(template, splits.class_names[label]) for label in labels]
+    cached = spec.train.cache != "none"
+    method = build_method(clip, spec.method, spec.options, texts, precision, spec.seed, cached)
     sample = few_shot_sample(splits.train, spec.data.shots, spec.seed)
     pictures = PictureSet(splits.folder, keep_classes(sample, labels))
     transform = TrainTransform(clip.image_size, spec.data.crop_scale, spec.data.flip)
@@ -130,7 +128,7 @@ def test_measuring_leaves_no_trace(make_spec: Make) -> None:
     trainer = make_trainer(spec)
     before = {name: value.detach().clone() for name, value in trainer.state().items()}
     trainer.images.prepare(0)
-    trainer._probe(0, trainer.draw_batches(0)[0])
+    trainer.probe(0, trainer.draw_batches(0)[0])
     assert_same(before, trainer.state())
     assert trainer.meter.phases["train"].peak_tensor_bytes
     assert trainer.meter.phases["cache"].peak_tensor_bytes
@@ -140,7 +138,7 @@ def test_measuring_leaves_no_trace(make_spec: Make) -> None:
 def test_measured_peaks_repeat_exactly_and_grow_with_the_batch(make_spec: Make) -> None:
     def peak(*overrides: str) -> int:
         trainer = make_trainer(make_spec("finetune", *SMALL, *overrides, shots=4))
-        trainer._probe(0, trainer.draw_batches(0)[0])
+        trainer.probe(0, trainer.draw_batches(0)[0])
         value = trainer.meter.phases["train"].peak_tensor_bytes
         assert value is not None
         return value

@@ -264,11 +264,8 @@ def saved_bytes(tensors: "dict[str, Tensor]", about: Json) -> int:
     for name in sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name)):
         shape, begin = list(tensors[name].shape), end
         end += tensors[name].numel() * tensors[name].dtype.itemsize
-        header[name] = {
-            "dtype": SAFETENSORS_TYPES[str(tensors[name].dtype)],
-            "shape": shape,
-            "data_offsets": [begin, end],
-        }
+        dtype = SAFETENSORS_TYPES[str(tensors[name].dtype)]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
     length = len(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode())
     return 8 + length + -length % 8 + end
 

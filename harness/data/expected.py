@@ -29,7 +29,8 @@ class Expected:
 
     def num_images(self, splits: Iterable[str]) -> int:
         """Pictures of all classes in some splits."""
-        return sum(sum(self.counts[split]) for split in splits)
+        # Shots that are held out are some of those to train on.
+        return sum(sum(self.counts.get(split, self.counts["train"])) for split in splits)
 
 
 def is_here(dataset: str, data_root: str | None) -> bool:

@@ -32,6 +32,12 @@ class Slot:
         changes = {"device": self.device, "threads": threads, "device_shared": shared}
         return spec.model_copy(update={"runtime": spec.runtime.model_copy(update=changes)})
 
+    def schedule(self, schedule: ScheduleSpec) -> ScheduleSpec:
+        """A schedule of this slot alone."""
+        devices = (self.device.removeprefix("cuda:"),)
+        changes = {"devices": devices, "runs_per_device": 1, "threads": self.threads, "share_busy_devices": self.shared}
+        return schedule.model_copy(update=changes)
+
 
 def number_of_cores() -> int:
     """Cores that this process may use."""

@@ -162,15 +162,12 @@ def importances(study: optuna.Study, sweep: Sweep) -> dict[str, dict[str, float]
 
 def draw_figures(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
     """Pareto front, importances, slices, and the contour of the first two numeric settings."""
-    import warnings
-
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     from optuna.visualization import matplotlib as draw
 
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     varied = [key for key in sweep.space if len({trial.params.get(key) for trial in study.trials}) > 1]
     numeric = [key for key in varied if sweep.space[key].choice is None]
     drawings: dict[str, partial[Any]] = {}

@@ -1,15 +1,12 @@
 """The study of a sweep: its trials are ordinary runs, executed by the scheduler, judged on validation pictures."""
 
-import logging
 import multiprocessing
-import os
-import signal
 import statistics
-import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +20,6 @@ from harness.claim import Holder, start_of, this_machine, this_process
 from harness.errors import UserError, first_line
 from harness.report.tables import harmonic_mean
 from harness.schedule import run_all
-from harness.schedule.attempt import end_with_parent, process_context
 from harness.schedule.devices import Slot, make_slots
 from harness.spec import RunSpec, ScheduleSpec
 from harness.store import Json, RunFolder, read_result
@@ -35,6 +31,10 @@ HEARTBEAT, GRACE = 15, 90
 POLL = 1.0
 HOLDER, FAILURE, METRICS, RUNS = "holder", "failure", "metrics", "runs"
 OnTrials = Callable[[list[FrozenTrial]], None]
+
+
+class StoppedError(Exception):
+    """The sweep was stopped; the trial is to be retried by the next start."""
 
 
 class TrialFailedError(Exception):
@@ -94,6 +94,9 @@ def pruner_of(sweep: Sweep) -> optuna.pruners.BasePruner:
 def open_study(sweep: Sweep, results: Path, worker: int = 0) -> optuna.Study:
     """The sweep's study, new or as it was left."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # What is experimental there is covered by tests here.
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
     return optuna.create_study(
         study_name=sweep.study_name,
         storage=storage_of(sweep, results),
@@ -119,6 +122,8 @@ def is_dead(trial: FrozenTrial) -> bool:
 
 def retry_dead_trials(study: optuna.Study) -> None:
     """Give trials whose process was killed to the next worker; what their runs had done is on disk."""
+    if isinstance(study._storage, BaseHeartbeat):
+        optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False):
         if is_dead(trial):
             try:
@@ -204,12 +209,14 @@ class Objective:
         sweep: the search.
         results: the results folder.
         schedule: where this worker's runs are executed.
+        stop: set to make it stop.
     """
 
-    def __init__(self, sweep: Sweep, results: Path, schedule: ScheduleSpec) -> None:
+    def __init__(self, sweep: Sweep, results: Path, schedule: ScheduleSpec, stop: threading.Event) -> None:
         self.sweep = sweep
         self.results = results
         self.schedule = schedule
+        self.stop = stop
 
     def __call__(self, trial: optuna.Trial) -> tuple[float, ...] | float:
         """The values of the objectives."""
@@ -224,7 +231,13 @@ class Objective:
         trial.set_user_attr(RUNS, [spec.id for spec in specs])
         pruning = Pruning(trial, self.sweep, specs) if self.sweep.pruner != "none" else None
         # One after the other, so that the epochs of all trials are compared in the same order.
-        on_news = pruning.on_news if pruning else ignore
+
+        def on_news(spec: RunSpec, news: dict[str, Any]) -> None:
+            if self.stop.is_set():
+                raise StoppedError
+            if pruning:
+                pruning.on_news(spec, news)
+
         for group in [[spec] for spec in specs] if pruning else [specs]:
             failed = run_all(group, self.results, self.schedule, on_news)
             if failed:
@@ -240,10 +253,6 @@ class Objective:
             trial.set_constraint(name, sign * (metrics[name] - limit))
         values = tuple(metrics[name] for name in self.sweep.objectives)
         return values if len(values) > 1 else values[0]
-
-
-def ignore(spec: RunSpec, news: dict[str, Any]) -> None:
-    """Take news and do nothing."""
 
 
 class Pruning:
@@ -315,7 +324,8 @@ def heartbeat(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT):
-            keep.record_heartbeat(trial._trial_id)
+            with suppress(optuna.exceptions.StorageInternalError):
+                keep.record_heartbeat(trial._trial_id)
 
     keep.record_heartbeat(trial._trial_id)
     thread = threading.Thread(target=beat, daemon=True)
@@ -344,50 +354,53 @@ def file_lock(path: Path) -> Iterator[None]:
         yield
 
 
-def work(settings: Json, results: Path, worker: int, slot: Slot | None, deadline: float | None) -> None:
-    """One worker: trials one after the other until the budget is used.
+class Worker(threading.Thread):
+    """Judges trials one after the other until the budget is used. Its runs are processes; itself it only waits.
 
     Args:
-        settings: the sweep as plain data.
+        sweep: the search.
         results: the results folder.
-        worker: its number.
+        number: its number.
         slot: where its runs are executed; None with an executor beyond this machine.
-        deadline: no trial is begun after this time (as time.time() has it); None for no end.
+        stop: set to make it stop.
+
+    Attributes:
+        error: why it ended early, or None.
     """
-    sweep = Sweep.model_validate(settings)
-    schedule = sweep.schedule
-    if slot is not None:
-        devices = (slot.device.removeprefix("cuda:"),)
-        changes = {"devices": devices, "runs_per_device": 1, "threads": slot.threads, "share_busy_devices": slot.shared}
-        schedule = schedule.model_copy(update=changes)
-    study = open_study(sweep, results, worker)
-    objective = Objective(sweep, results, schedule)
-    while deadline is None or time.time() < deadline:
-        with asking_alone(sweep, results):
-            trial = next_trial(study, sweep)
-        if trial is not None:
-            judge(study, trial, objective)
-            continue
-        if sum(map(counts, study.get_trials(deepcopy=False))) >= sweep.num_trials:
-            return
-        # The last ones are with other workers, who may yet die.
-        time.sleep(POLL)
-        if isinstance(study._storage, BaseHeartbeat):
-            optuna.storages.fail_stale_trials(study)
-        retry_dead_trials(study)
 
+    def __init__(self, sweep: Sweep, results: Path, number: int, slot: Slot | None, stop: threading.Event) -> None:
+        super().__init__(name=f"sweep worker {number}", daemon=True)
+        self.sweep = sweep
+        self.results = results
+        self.number = number
+        self.stop = stop
+        self.error: Exception | None = None
+        self.schedule = sweep.schedule if slot is None else slot.schedule(sweep.schedule)
+        self.deadline = None if sweep.time_budget is None else time.monotonic() + sweep.time_budget
 
-def child(settings: Json, results: Path, worker: int, slot: Slot | None, deadline: float | None) -> None:
-    """What a worker's process does."""
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    logging.disable(logging.WARNING)
-    try:
-        work(settings, results, worker, slot, deadline)
-    except UserError as error:
-        print(f"error: worker {worker}: {error}", file=sys.stderr, flush=True)
-        os._exit(2)
+    def run(self) -> None:
+        """Work."""
+        try:
+            self._work()
+        except StoppedError:
+            pass
+        except Exception as error:
+            self.error = error
+
+    def _work(self) -> None:
+        study = open_study(self.sweep, self.results, self.number)
+        objective = Objective(self.sweep, self.results, self.schedule, self.stop)
+        while not self.stop.is_set() and (self.deadline is None or time.monotonic() < self.deadline):
+            with asking_alone(self.sweep, self.results):
+                trial = next_trial(study, self.sweep)
+            if trial is not None:
+                judge(study, trial, objective)
+                continue
+            if sum(map(counts, study.get_trials(deepcopy=False))) >= self.sweep.num_trials:
+                return
+            # The last ones are with other workers, who may yet die.
+            self.stop.wait(POLL)
+            retry_dead_trials(study)
 
 
 def execute(sweep: Sweep, results: Path, on_trials: OnTrials) -> optuna.Study:
@@ -399,47 +412,37 @@ def execute(sweep: Sweep, results: Path, on_trials: OnTrials) -> optuna.Study:
         on_trials: takes all trials, about once a second.
 
     Raises:
-        UserError: the sweep cannot be executed as asked, or its workers die again and again.
+        UserError: the sweep cannot be executed as asked.
     """
     sweep.specs(first_point(sweep))
     study = open_study(sweep, results)
-    prepare(study, sweep)
-    retry_dead_trials(study)
-    deadline = None if sweep.time_budget is None else time.time() + sweep.time_budget
+    with asking_alone(sweep, results):
+        prepare(study, sweep)
+        retry_dead_trials(study)
     slots: list[Slot | None] = list(make_slots(sweep.schedule, [])) if sweep.schedule.executor == "local" else []
     count = sweep.workers or len(slots) or sweep.schedule.max_jobs or 1
     if slots and count > len(slots):
         raise UserError(f"{count} workers need as many slots, there are {len(slots)}: see schedule.runs_per_device")
+    stop = threading.Event()
     places = (slots or [None] * count)[:count]
-    workers: dict[int, multiprocessing.Process] = {}
-    deaths = 0
-
-    def start(number: int) -> None:
-        arguments = (sweep.model_dump(mode="json", by_alias=True), results, number, places[number], deadline)
-        workers[number] = process_context().Process(target=child, args=arguments)
-        workers[number].start()
-
+    workers = [Worker(sweep, results, number, slot, stop) for number, slot in enumerate(places)]
     try:
-        for number in range(count):
-            start(number)
-        while workers:
-            next(iter(workers.values())).join(POLL)
+        for worker in workers:
+            worker.start()
+        while any(worker.is_alive() for worker in workers):
+            next(worker for worker in workers if worker.is_alive()).join(POLL)
             on_trials(study.get_trials(deepcopy=False))
-            for number, process in list(workers.items()):
-                if process.exitcode is None:
-                    continue
-                del workers[number]
-                if process.exitcode:
-                    deaths += 1
-                    if process.exitcode == 2 or deaths > count * (1 + sweep.schedule.retries):
-                        raise UserError(f"worker {number} of the sweep ended with exit code {process.exitcode}")
-                    retry_dead_trials(study)
-                    start(number)
+            if any(worker.error for worker in workers):
+                break
     finally:
-        for process in workers.values():
+        stop.set()
+        for process in multiprocessing.active_children():
             process.terminate()
-        for process in workers.values():
-            process.join()
+        for worker in workers:
+            worker.join()
+    for worker in workers:
+        if worker.error:
+            raise worker.error
     on_trials(study.get_trials(deepcopy=False))
     return study
 

@@ -19,8 +19,9 @@ from harness.tune.study import metrics_of
 from harness.tune.sweep import Sweep
 from tests.commands import parents, results_of, skipbench, start, wait_for
 
+RATIO = "clip_adapter.residual_ratio"
 SPACE = {
-    "clip_adapter.residual_ratio": {"float": [0.0, 1.0], "step": 0.25},
+    RATIO: {"float": [0.0, 1.0], "step": 0.25},
     "clip_adapter.reduction": {"choice": [1, 4]},
 }
 SMALL = {
@@ -146,7 +147,8 @@ def test_a_sweep_does_not_read_test_labels(tmp_path: Path) -> None:
             split["train" if number < 4 else "val"].append([f"{name}/{number}.png", label, name])
     (images.parent / "split_zhou_DescribableTextures.json").write_text(json.dumps(split))
     data = {"DATA": str(tmp_path / "data")}
-    sweep = write(tmp_path, dataset="dtd", objectives=["H"], seeds=[1])
+    settings = {"train": {"epochs": 1, "batch_size": 2}}
+    sweep = write(tmp_path, dataset="dtd", objectives=["H"], seeds=[1], settings=settings)
     done = skipbench("sweep", str(sweep), "--trials", "2", "--results", str(tmp_path / "r"), **data)
     assert done.returncode == 0, done.stderr
     assert len(trials_of(tmp_path / "r")) == 2

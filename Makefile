@@ -22,7 +22,7 @@ ARGS ?=
 
 option = $(if $($(1)),$(2) "$($(1))")
 
-.PHONY: help setup bench speed data list test lint clean
+.PHONY: help setup bench speed data list test test-long lint clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
@@ -31,6 +31,7 @@ help: ## list the targets
 	@echo "     METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= RESULTS= ARGS=\"coop.n_ctx=8 --brief\""
 	@echo "make data                   which data sets are under \$$DATA, complete or not; DATASET= ARGS=--verify"
 	@echo "make test                   lint, type check and tests"
+	@echo "make test-long              the long tests: clusters and crashes on this machine"
 	@echo "make list                   methods, data sets, backbones, protocols, recipes"
 	@echo "make setup                  only install, into $(VENV)"
 	@echo "make clean                  remove $(VENV) and caches, not results"
@@ -70,6 +71,12 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 
 test: lint ## lint, type check and all tests but the long ones
 	@$(VENV)/bin/pytest -m "not long"
+
+$(VENV)/installed-long: pyproject.toml | $(VENV)/installed
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,ray,slurm,parquet]' && touch $@
+
+test-long: $(VENV)/installed-long ## the long tests
+	@$(VENV)/bin/pytest -m long
 
 clean: ## remove what `make` installed
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info

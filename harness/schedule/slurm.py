@@ -251,6 +251,7 @@ class SlurmQueue:
                 jobs = executor.submit_array([JobOnNode(spec.settings(), *where) for spec in part])
             except Exception as error:
                 raise UserError(f"Slurm does not take the jobs: {first_line(error)}") from error
+            remove_links(self.folder)
             self.jobs.update({spec.id: job for spec, job in zip(part, jobs, strict=True)})
             array = jobs[0].job_id.split("_")[0]
             self.notify(f"Slurm job {array} ({len(part)} runs), logs: {self.folder}/{array}_*log.out")
@@ -313,6 +314,13 @@ def read_answer(job: Any) -> Ended | None:
     if kind == "success":
         return Ended("", job.paths.stdout, value)
     return Ended(f"the job says {str(value).strip().splitlines()[-1]}", job.paths.stdout)
+
+
+def remove_links(folder: Path) -> None:
+    """Remove the second names that submitit leaves of its scripts."""
+    for path in folder.glob(".submission_file_*.sh"):
+        if path.is_symlink():
+            path.unlink(missing_ok=True)
 
 
 def clear_up(job: Any) -> None:

@@ -59,10 +59,22 @@ def wait_for(what: str, found: Callable[[], Any]) -> Any:
     raise AssertionError(f"no {what} within {PATIENCE:g} s")
 
 
-def training(results: Path, since: float) -> list[Path]:
+def training(results: Path, since: float = 0.0) -> list[Path]:
     """Folders of runs that are being trained now and have saved an epoch since then."""
     folders = [path.parent for path in results.glob("runs/*/progress.safetensors") if path.stat().st_mtime > since]
     return [folder for folder in folders if holder_of(folder)]
+
+
+def wait_for_training(results: Path, count: int) -> list[Path]:
+    """So many runs that save epochs from now on."""
+    since = time.time()
+
+    def found() -> list[Path]:
+        folders = training(results, since)
+        return folders if len(folders) >= count else []
+
+    folders: list[Path] = wait_for(f"{count} runs in training", found)
+    return folders
 
 
 def parent_of(pid: int) -> int:

@@ -2,14 +2,23 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.long.commands import PATIENCE, check_as_local, command, interruptions, started, training, wait_for, worker_of
+from tests.long.commands import (
+    PATIENCE,
+    check_as_local,
+    command,
+    interruptions,
+    started,
+    training,
+    wait_for,
+    wait_for_training,
+    worker_of,
+)
 
 pytestmark = pytest.mark.long
 pytest.importorskip("ray", reason="no Ray here: pip install 'skipbench[ray]'")
@@ -35,24 +44,20 @@ def test_a_stopped_command_and_a_killed_worker_lose_nothing(cluster: Any, tmp_pa
     words = command(tmp_path, results, "--executor", "ray", f"schedule.ray_address={cluster.address}")
     environment = dict(os.environ)
 
-    begin = time.time()
     with started(words, environment) as process:
-        begun = wait_for(
-            "two runs in training", lambda: len(training(results, begin)) == 2 and training(results, begin)
-        )
+        begun = wait_for_training(results, 2)
         workers = [worker_of(folder) for folder in begun]
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, output
-    wait_for("end of the tasks", lambda: not training(results, 0.0) and not any(map(is_ours, workers)))
+    wait_for("end of the tasks", lambda: not training(results) and not any(map(is_ours, workers)))
 
-    begin = time.time()
     with started(words, environment) as process:
-        folder = wait_for("run in training", lambda: training(results, begin))[0]
+        folder = wait_for_training(results, 1)[0]
         os.kill(worker_of(folder), signal.SIGKILL)
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, output
-    assert interruptions(results) >= 2, output
+    assert interruptions(results) >= 3, output
     check_as_local(tmp_path, results, output)
 
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tests.long.commands import (
     training,
     variables_of,
     wait_for,
+    wait_for_training,
     worker_of,
 )
 from tests.long.slurm_cluster import SlurmCluster, reason_to_skip
@@ -36,21 +36,17 @@ def test_a_stopped_command_a_killed_worker_and_preemption_lose_nothing(cluster: 
     results = tmp_path / "results"
     words = command(tmp_path, results, "--executor", "slurm")
 
-    begin = time.time()
     with started(words, cluster.environment) as process:
-        wait_for("two runs in training", lambda: len(training(results, begin)) == 2)
+        wait_for_training(results, 2)
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, output
     assert "3 Slurm jobs are cancelled" in output
-    wait_for("end of the jobs", lambda: not training(results, 0.0) and not cluster.tool("squeue", "--noheader"))
+    wait_for("end of the jobs", lambda: not training(results) and not cluster.tool("squeue", "--noheader"))
     assert not list(results.glob("runs/*/failure.json"))
 
-    begin = time.time()
     with started(words, cluster.environment) as process:
-        killed, preempted = wait_for(
-            "two runs in training", lambda: len(training(results, begin)) == 2 and training(results, begin)
-        )
+        killed, preempted = wait_for_training(results, 2)
         variables = variables_of(worker_of(preempted))
         job = f"{variables['SLURM_ARRAY_JOB_ID']}_{variables['SLURM_ARRAY_TASK_ID']}"
         os.kill(worker_of(killed), signal.SIGKILL)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.claim import claims, read_claim
+from harness.claim import PREFIX, claims, read_claim
 from harness.spec import RunSpec
 from harness.store import RunFolder
 from harness.train import EpochRecord
@@ -36,7 +36,8 @@ class Seen:
 
 
 class Follower:
-    """Tells what changes in the folders of runs. A look costs one listing of a folder a run, and reads what is new.
+    """Tells what changes in the folders of runs. A look costs a listing of a folder a run, two of
+    a run that is being computed, and reads what is new.
 
     Network file systems show files late, so what is not there yet means nothing. A claim and a failure that were there
     before the first look are old and are not told.
@@ -78,9 +79,9 @@ class Follower:
             seen.failure = failure
             told = folder.read_failure()
             if told:
-                yield {"failed": told["reason"]}
+                yield {"failed": str(told.get("reason", "no reason told"))}
                 return
-        holder = holder_text(folder.path)
+        holder = holder_text(folder.path) if any(name.startswith(PREFIX) for name in names) else None
         if holder != seen.holder:
             seen.holder = holder
             if holder:

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,13 @@ class RayQueue:
         ray: the library, connected.
         results: the results folder, an absolute path.
         schedule: what the user asked for.
+        notify: takes a line for the user.
     """
 
     # Ray itself starts a task again whose process or node died.
     retries = 0
 
-    def __init__(self, ray: Any, results: Path, schedule: ScheduleSpec) -> None:
+    def __init__(self, ray: Any, results: Path, schedule: ScheduleSpec, notify: Callable[[str], None]) -> None:
         self.ray = ray
         self.results = results
         self.schedule = schedule
@@ -66,47 +67,52 @@ class RayQueue:
         self.run_ids: dict[Any, str] = {}
         self.has_gpus = ray.cluster_resources().get("GPU", 0) > 0
         self.task = ray.remote(run_on_node)
+        self.threads = schedule.threads or 1
+        largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+        if largest < self.threads:
+            notify(f"no node of the Ray cluster has {self.threads} CPUs (schedule.threads): runs wait until one joins")
 
     def submit(self, specs: Sequence[RunSpec]) -> None:
         """Hand runs over, a task a run."""
-        variables, threads = passed_on(), self.schedule.threads or 1
+        variables = passed_on()
         for spec in specs:
-            needs = self._needs(spec, threads)
-            local = on_one_node(self.schedule, threads, cpu_only="num_gpus" not in needs)
+            needs = self._needs(spec)
+            local = on_one_node(self.schedule, self.threads, cpu_only="num_gpus" not in needs)
             where = (str(self.results), local.model_dump(mode="json"), os.getcwd())
             task = self.task.options(name=f"{spec.name} {spec.id}", max_retries=self.schedule.retries, **needs)
             self.run_ids[task.remote(variables, spec.settings(), *where)] = spec.id
 
-    def _needs(self, spec: RunSpec, threads: int) -> dict[str, float]:
+    def _needs(self, spec: RunSpec) -> dict[str, float]:
         """What a run takes of a node."""
         if wants_gpu(spec, self.schedule, self.has_gpus):
-            return {"num_cpus": threads, "num_gpus": 1 / self.schedule.runs_per_device}
-        return {"num_cpus": threads}
+            return {"num_cpus": self.threads, "num_gpus": 1 / self.schedule.runs_per_device}
+        return {"num_cpus": self.threads}
 
     def ended(self) -> dict[str, Ended]:
         """Tasks that have ended since the last time, by run id."""
-        if not self.run_ids:
-            return {}
-        ready, _ = self.ray.wait(list(self.run_ids), num_returns=len(self.run_ids), timeout=0)
-        return {(run_id := self.run_ids.pop(task)): self._outcome(task, run_id) for task in ready}
+        return dict(self._outcome(task) for task in self._ready(timeout=0))
 
-    def _outcome(self, task: Any, run_id: str) -> Ended:
+    def _ready(self, timeout: float) -> list[Any]:
+        """Tasks that have ended, when all have or the time is over."""
+        tasks = list(self.run_ids)
+        ready: list[Any] = self.ray.wait(tasks, num_returns=len(tasks), timeout=timeout)[0] if tasks else []
+        return ready
+
+    def _outcome(self, task: Any) -> tuple[str, Ended]:
+        run_id = self.run_ids.pop(task)
         log = RunFolder(self.results, run_id).log_file
         try:
-            return Ended("", log, self.ray.get(task))
+            return run_id, Ended("", log, self.ray.get(task))
         except Exception as error:
-            return Ended(f"Ray says {first_line(error)}", log)
+            return run_id, Ended(f"Ray says {first_line(error)}", log)
 
     def cancel(self) -> None:
         """Ask the tasks to stop, then make them."""
         for force in (False, True):
             for task in self.run_ids:
                 self.ray.cancel(task, force=force)
-            if self.run_ids:
-                tasks = list(self.run_ids)
-                ready, _ = self.ray.wait(tasks, num_returns=len(tasks), timeout=GRACE)
-                for task in ready:
-                    del self.run_ids[task]
+            for task in self._ready(GRACE):
+                del self.run_ids[task]
 
 
 def connect(ray: Any, schedule: ScheduleSpec) -> None:
@@ -142,7 +148,7 @@ def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_
     results = results.absolute()
     connect(ray, schedule)
     try:
-        queue = RayQueue(ray, results, schedule)
+        queue = RayQueue(ray, results, schedule, lambda line: on_news(specs[0], {"notice": line}))
         return RemoteScheduler(specs, results, queue, on_news).run()
     finally:
         ray.shutdown()

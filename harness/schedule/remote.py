@@ -168,8 +168,8 @@ class RemoteScheduler:
             if "done" in news:
                 self.over.add(spec.id)
             elif "failed" in news:
-                told = folder.read_failure() or {"kind": ERROR}
-                self._give_up(spec, Failure(told["kind"], news["failed"]), folder.log_file)
+                told = folder.read_failure() or {}
+                self._give_up(spec, Failure(told.get("kind", ERROR), news["failed"]), folder.log_file)
             self.on_news(spec, news)
 
     def _collect(self) -> None:

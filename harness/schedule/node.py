@@ -33,9 +33,8 @@ def on_one_node(schedule: ScheduleSpec, threads: int, cpu_only: bool) -> Schedul
 def refuse_numbers(schedule: ScheduleSpec) -> None:
     """Raise a UserError if devices are chosen by number: a cluster gives them out."""
     if schedule.devices not in (None, ("cpu",)):
-        raise UserError(
-            f"--devices {','.join(schedule.devices)}: executor '{schedule.executor}' gives out devices itself"
-        )
+        asked = ",".join(schedule.devices)
+        raise UserError(f"--devices {asked}: executor '{schedule.executor}' gives out devices itself, leave it out")
 
 
 def wants_gpu(spec: RunSpec, schedule: ScheduleSpec, there_are_gpus: bool) -> bool:

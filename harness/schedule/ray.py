@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ FOLDERS = ("DATA", "SKIPBENCH_METHODS")
 TRACKING = "WANDB_"
 # For a Ray of our own: results travel by file, so it needs next to none. MiB of shared memory.
 OBJECT_STORE_MIB = 128
+ANSWER_SECONDS = 10.0
 
 
 def passed_on() -> dict[str, str]:
@@ -115,6 +117,18 @@ class RayQueue:
                 del self.run_ids[task]
 
 
+def check_answers(address: str) -> None:
+    """Raise a UserError if nobody answers at an address with a port; Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        reason = error.strerror or first_line(error)
+        raise UserError(f"no Ray answers at '{address}' (schedule.ray_address, RAY_ADDRESS): {reason}") from error
+
+
 def connect(ray: Any, schedule: ScheduleSpec) -> None:
     """Connect to the cluster, or start a Ray on this machine.
 
@@ -124,6 +138,7 @@ def connect(ray: Any, schedule: ScheduleSpec) -> None:
     address = schedule.ray_address or os.environ.get("RAY_ADDRESS") or "local"
     own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_MIB * 2**20} if address == "local" else {}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    check_answers(address)
     endings = {ending: signal.getsignal(ending) for ending in (signal.SIGTERM, signal.SIGINT)}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="error", **own)

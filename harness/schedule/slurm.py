@@ -1,5 +1,6 @@
 """Runs on a Slurm cluster, through submitit: a job array an experiment, a job a run."""
 
+import io
 import math
 import multiprocessing.forkserver
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from harness.errors import UserError, first_line
 from harness.failure import Failure
 from harness.schedule.attempt import process_context
+from harness.schedule.follow import names_in
 from harness.schedule.node import compute, on_one_node, refuse_numbers, wants_gpu
 from harness.schedule.outcome import FailedRun, OnNews
 from harness.schedule.remote import Ended, RemoteScheduler
@@ -39,6 +41,8 @@ NOT_OVER = {
     *("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"),
     *("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"),
 }
+# Names of submitit's files before a job has its number.
+NOT_SUBMITTED = r"[0-9a-f]{32}\.pkl|\.submission_file_[0-9a-f]{32}\.sh"
 # Why jobs wait that will be started in their turn.
 USUAL_REASONS = ("None", "Priority", "Resources", "JobArrayTaskLimit", "BeginTime", "Dependency", "Cleaning")
 
@@ -245,16 +249,26 @@ class SlurmQueue:
         where = (str(self.results), local.model_dump(mode="json"), os.getcwd())
         for start in range(0, len(specs), self.array_size):
             part = specs[start : start + self.array_size]
-            try:
-                executor = self.submitit.SlurmExecutor(self.folder, self.schedule.slurm.get(MAX_TIMEOUTS, 3))
-                executor.update_parameters(**parameters)
-                jobs = executor.submit_array([JobOnNode(spec.settings(), *where) for spec in part])
-            except Exception as error:
-                raise UserError(f"Slurm does not take the jobs: {first_line(error)}") from error
-            remove_links(self.folder)
+            jobs = self._submit_array([JobOnNode(spec.settings(), *where) for spec in part], parameters)
             self.jobs.update({spec.id: job for spec, job in zip(part, jobs, strict=True)})
             array = jobs[0].job_id.split("_")[0]
             self.notify(f"Slurm job {array} ({len(part)} runs), logs: {self.folder}/{array}_*log.out")
+
+    def _submit_array(self, work: list[JobOnNode], parameters: Settings) -> list[Any]:
+        before = names_in(self.folder)
+        try:
+            executor = self.submitit.SlurmExecutor(self.folder, self.schedule.slurm.get(MAX_TIMEOUTS, 3))
+            executor.update_parameters(**parameters)
+            # submitit prints what sbatch says, and raises it as well.
+            with redirect_stderr(io.StringIO()):
+                jobs: list[Any] = executor.submit_array(work)
+        except Exception as error:
+            for name in names_in(self.folder) - before:
+                if re.fullmatch(NOT_SUBMITTED, name):
+                    (self.folder / name).unlink(missing_ok=True)
+            raise UserError(f"Slurm does not take the jobs: {first_line(error)}") from error
+        remove_links(self.folder)
+        return jobs
 
     def ended(self) -> dict[str, Ended]:
         """Jobs that have ended since the last time, by run id."""

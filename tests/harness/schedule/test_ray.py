@@ -1,5 +1,6 @@
 """The Ray executor as far as it needs no cluster; the rest is in tests/long/test_ray.py."""
 
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.schedule import run_all
-from harness.schedule.ray import passed_on
+from harness.schedule.ray import check_answers, passed_on
 from harness.spec import RunSpec, ScheduleSpec
 
 Make = Callable[..., RunSpec]
@@ -30,3 +31,15 @@ def test_tasks_get_folders_and_tracking_of_the_command(tmp_path: Path, monkeypat
     assert passed["DATA"] == str(tmp_path / "pictures")
     assert passed["WANDB_PROJECT"] == "mine"
     assert not {"PASSWORD", "SKIPBENCH_METHODS"} & set(passed)
+
+
+def test_an_address_where_nobody_answers_is_told_at_once() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        listener.listen()
+        check_answers(f"127.0.0.1:{port}")
+        check_answers(f"ray://127.0.0.1:{port}")
+    check_answers("local")
+    with pytest.raises(UserError, match="no Ray answers at 'ray://127"):
+        check_answers(f"ray://127.0.0.1:{port}")

@@ -252,7 +252,7 @@ class SlurmQueue:
             jobs = self._submit_array([JobOnNode(spec.settings(), *where) for spec in part], parameters)
             self.jobs.update({spec.id: job for spec, job in zip(part, jobs, strict=True)})
             array = jobs[0].job_id.split("_")[0]
-            self.notify(f"Slurm job {array} ({len(part)} runs), logs: {self.folder}/{array}_*log.out")
+            self.notify(f"Slurm job {array}, runs: {len(part)}, logs: {self.folder}/{array}_*log.out")
 
     def _submit_array(self, work: list[JobOnNode], parameters: Settings) -> list[Any]:
         before = names_in(self.folder)
@@ -272,7 +272,9 @@ class SlurmQueue:
 
     def ended(self) -> dict[str, Ended]:
         """Jobs that have ended since the last time, by run id."""
-        ended = {run_id: answer for run_id, job in self.jobs.items() if (answer := read_answer(job))}
+        names = names_in(self.folder)
+        answered = {run_id: job for run_id, job in self.jobs.items() if job.paths.result_pickle.name in names}
+        ended = {run_id: answer for run_id, job in answered.items() if (answer := read_answer(job))}
         silent = {run_id: job for run_id, job in self.jobs.items() if run_id not in ended}
         if silent and time.monotonic() >= self._next_question:
             self._next_question = time.monotonic() + QUEUE_POLL
@@ -296,7 +298,7 @@ class SlurmQueue:
                 continue
             # The queue forgets jobs after minutes; accounting, where there is any, does not.
             name = state.name if state else accounted_state(job.job_id)
-            gone[run_id] = Ended(
+            gone[run_id] = read_answer(job) or Ended(
                 "" if name == "COMPLETED" else f"Slurm says {name}",
                 job.paths.stdout,
                 is_cancelled=name.startswith("CANCELLED"),

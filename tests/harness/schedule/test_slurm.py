@@ -1,15 +1,18 @@
 """The Slurm executor as far as it needs no cluster; the rest is in tests/long/test_slurm.py."""
 
+import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.errors import UserError
-from harness.schedule import run_all
-from harness.schedule.slurm import State, in_minutes, job_parameters, read_queue
+from harness.failure import Failure
+from harness.schedule import run_all, slurm
+from harness.schedule.slurm import SlurmQueue, State, in_minutes, job_parameters, read_queue
 from harness.spec import RunSpec, ScheduleSpec
 
 Make = Callable[..., RunSpec]
@@ -58,8 +61,8 @@ def test_defaults_of_a_job() -> None:
 
 
 def test_what_is_asked_for_goes_to_sbatch() -> None:
-    slurm = {"partition": "gpu", "mem_gb": 1.5, "gres": "gpu:a100:1", "cpus-per-task": 8, "time": "1h", "licenses": "x"}
-    told = job_parameters(ScheduleSpec(slurm={**slurm, "requeue": False, "setup": ["module load x"]}), True, 2)
+    asked = {"partition": "gpu", "mem_gb": 1.5, "gres": "gpu:a100:1", "cpus-per-task": 8, "time": "1h", "licenses": "x"}
+    told = job_parameters(ScheduleSpec(slurm={**asked, "requeue": False, "setup": ["module load x"]}), True, 2)
     assert told["time"] == 60
     assert told["setup"] == ["module load x"]
     assert told["additional_parameters"] == {
@@ -72,9 +75,9 @@ def test_what_is_asked_for_goes_to_sbatch() -> None:
 
 
 def test_submitit_takes_what_it_is_told(tmp_path: Path) -> None:
-    slurm = pytest.importorskip("submitit.slurm.slurm")
+    submitit = pytest.importorskip("submitit.slurm.slurm")
     told = job_parameters(ScheduleSpec(slurm={"partition": "gpu", "mem_gb": 4, "time": "2h"}), True, 7)
-    text = slurm._make_sbatch_string("work", tmp_path, map_count=7, **told)
+    text = submitit._make_sbatch_string("work", tmp_path, map_count=7, **told)
     for line in ("time=120", "partition=gpu", "mem=4096M", "gpus-per-node=1", "requeue", "array=0-6%7"):
         assert f"#SBATCH --{line}\n" in text
 
@@ -86,3 +89,54 @@ def test_the_queue_is_read() -> None:
         "12_1": State("PENDING", "JobArrayTaskLimit"),
         "13": State("NODE_FAIL", "NonZeroExitCode"),
     }
+
+
+class FakeJob:
+    """A job as submitit shows it."""
+
+    def __init__(self, folder: Path, job_id: str) -> None:
+        self.job_id = job_id
+        self.paths = SimpleNamespace(
+            stdout=folder / f"{job_id}_log.out",
+            result_pickle=folder / f"{job_id}_result.pkl",
+            submitted_pickle=folder / f"{job_id}_submitted.pkl",
+        )
+
+
+@pytest.fixture
+def queue(make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmQueue:
+    """Four jobs, of which the queue shows three."""
+    lines = "7|0|RUNNING|None\n7|1|NODE_FAIL|None\n7|2|PENDING|PartitionTimeLimit\n"
+    monkeypatch.setattr(slurm, "ask", lambda tool, *_: lines if tool == "squeue" else None)
+    made = SlurmQueue(None, [make_spec("zeroshot")], tmp_path, ScheduleSpec(executor="slurm"), lambda *_: None)
+    made.folder.mkdir()
+    made.jobs = {str(index): FakeJob(made.folder, f"7_{index}") for index in range(4)}
+    return made
+
+
+def test_what_becomes_of_jobs(queue: SlurmQueue) -> None:
+    notices: list[str] = []
+    queue.notify = notices.append
+    answer = queue.jobs["0"].paths.result_pickle
+    answer.write_bytes(pickle.dumps(("success", Failure("claimed", "by another"))))
+    ended = queue.ended()
+    assert ended["0"].failure == Failure("claimed", "by another")
+    assert not answer.exists()
+    assert ended["1"].says == "Slurm says NODE_FAIL"
+    assert ended["3"].says == "Slurm says UNKNOWN"
+    assert list(queue.jobs) == ["2"]
+    assert notices == ["Slurm lets jobs wait: PartitionTimeLimit"]
+    assert queue.ended() == {}
+
+
+def test_a_queue_that_does_not_answer_loses_no_job(queue: SlurmQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "ask", lambda *_: None)
+    assert queue.ended() == {}
+    assert len(queue.jobs) == 4
+
+
+def test_an_error_in_a_job_is_told_by_its_last_line(queue: SlurmQueue) -> None:
+    queue.jobs["0"].paths.result_pickle.write_bytes(
+        pickle.dumps(("error", "Traceback\n  ...\nImportError: no harness\n"))
+    )
+    assert queue.ended()["0"].says == "the job says ImportError: no harness"

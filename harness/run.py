@@ -312,8 +312,12 @@ class Run:
             self.folder.save_progress(trainer.state(), progress)
             tracker.log_epochs(records)
             log.info("epoch %(epoch)d loss %(loss).4f lr %(lr).3g train %(train_seconds).2f s", line)
-            speed = record.images / (record.train_seconds + record.cache_seconds)
-            news = {"epoch": record.epoch + 1, "loss": record.loss, "images_per_second": speed, "record": line}
+            news = {
+                "epoch": record.epoch + 1,
+                "loss": record.loss,
+                "images_per_second": record.images_per_second,
+                "record": line,
+            }
             self.report({"phase": "train", "epochs": self.spec.train.epochs, **news})
 
         self.report({"phase": "train", "epoch": progress["epoch"], "epochs": self.spec.train.epochs})

@@ -102,7 +102,8 @@ class RunFolder:
         return self.path / FAILURE
 
     @property
-    def _metrics(self) -> Path:
+    def metrics_file(self) -> Path:
+        """A line an epoch."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -210,24 +211,24 @@ class RunFolder:
     def append_metrics(self, record: Json) -> None:
         """Add one line to `metrics.jsonl`, the record that W&B is fed from."""
         try:
-            with self._metrics.open("a") as file:
+            with self.metrics_file.open("a") as file:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
-            raise write_error(self._metrics, error) from error
+            raise write_error(self.metrics_file, error) from error
 
     def read_metrics(self, epochs: int | None = None) -> list[Json]:
         """The recorded epochs; with `epochs`, only the first so many, and the file is cut to them."""
-        if not self._metrics.is_file():
+        if not self.metrics_file.is_file():
             return []
         records = []
-        for line in self._metrics.read_text().splitlines():
+        for line in self.metrics_file.read_text().splitlines():
             try:
                 records.append(json.loads(line))
             except json.JSONDecodeError:  # the line that was being written when the process was killed
                 break
         if epochs is not None:
             records = [record for record in records if record["epoch"] < epochs]
-            write_atomically(self._metrics, "".join(json.dumps(record) + "\n" for record in records).encode())
+            write_atomically(self.metrics_file, "".join(json.dumps(record) + "\n" for record in records).encode())
         return records
 
     def save_checkpoint(self, tensors: "dict[str, Tensor]", about: Json) -> int:

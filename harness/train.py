@@ -52,6 +52,11 @@ class EpochRecord:
     train_seconds: float
     cache_seconds: float
 
+    @property
+    def images_per_second(self) -> float:
+        """Pictures a second of training and of filling the cache together."""
+        return self.images / (self.train_seconds + self.cache_seconds)
+
 
 def trained_parameters(method: Method) -> dict[str, nn.Parameter]:
     """Name -> parameter of everything that trains."""

@@ -95,6 +95,9 @@ def execute(specs: "list[RunSpec]", results: Path, schedule: "ScheduleSpec") -> 
     if todo:
         check_data(todo)
         fetch_backbones(todo)
+    if schedule.executor == "local":
+        # They are in the cache now: no run needs to ask the hub again. Other nodes have caches of their own.
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if len(todo) < len(specs):
         console.print(f"{len(specs) - len(todo)} of {len(specs)} runs are complete already.")
     with Watcher(len(todo)) as watcher:
@@ -128,8 +131,6 @@ def fetch_backbones(specs: "list[RunSpec]") -> None:
     for backbone in {spec.backbone for spec in specs}:
         with console.status(f"looking for the weights of {backbone}") if console.is_terminal else nullcontext():
             fetch_weights(backbone)
-    # They are in the cache now: no run needs to ask the hub again.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def print_table(runs: "pd.DataFrame") -> None:

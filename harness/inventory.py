@@ -127,12 +127,14 @@ def find_run(results: Path, prefix: str) -> StoredRun:
     return StoredRun(RunFolder(results, prefix if prefix in found else found[0]))
 
 
-def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a text file; none if it is not there."""
+def end_of_log(path: Path, count: int) -> list[str]:
+    """The last lines of a log: from its last error on, if there is one, else so many; none if it is not there."""
     try:
-        return path.read_text(errors="replace").splitlines()[-count:]
+        lines = path.read_text(errors="replace").splitlines()
     except OSError:
         return []
+    errors = [number for number, line in enumerate(lines) if "Z ERROR " in line]
+    return lines[errors[-1] :] if errors else lines[-count:]
 
 
 def to_plain_yaml(settings: Json) -> str:

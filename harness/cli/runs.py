@@ -14,7 +14,7 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     pass
 
-LOG_LINES = 30
+LOG_LINES = 8
 EPOCH_LINES = 3
 
 
@@ -52,7 +52,7 @@ def show(run_id: str, results: Path) -> None:
 
     The first characters of the id are enough.
     """
-    from harness.inventory import find_run, last_lines, to_plain_yaml
+    from harness.inventory import end_of_log, find_run, to_plain_yaml
 
     item = find_run(results, run_id)
     say(f"{item.name} ({item.id}): {item.state}")
@@ -67,7 +67,7 @@ def show(run_id: str, results: Path) -> None:
     say("\nSettings")
     for line in to_plain_yaml(item.settings).splitlines():
         say(f"  {line}")
-    lines = last_lines(item.folder.log_file, LOG_LINES)
+    lines = end_of_log(item.folder.log_file, LOG_LINES)
     if lines and not item.result:
         say("\nEnd of the log")
         for line in lines:

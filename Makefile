@@ -25,13 +25,14 @@ FITS ?=
 
 option = $(if $($(1)),$(2) "$($(1))")
 
-.PHONY: help setup bench sweep speed estimate data list test test-long lint clean
+.PHONY: help setup bench sweep ablations speed estimate data list test test-long lint clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
 	@echo "     DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= RECIPE= EXPERIMENT= RESULTS= ARGS=\"skip.depth=4 train.epochs=10\""
 	@echo "     EXECUTOR=local|ray|slurm DEVICES=0,1 ARGS=\"schedule.time_limit=1h schedule.retries=2\""
 	@echo "make sweep METHOD=skip      search settings with Optuna on validation pictures; ARGS=\"--trials 20 --time 5m\""
+	@echo "make ablations              Skip Tuning's depth, class ratio and lambda, one at a time"
 	@echo "make speed                  every method with our speed-ups and without, side by side"
 	@echo "     METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= RESULTS= ARGS=\"coop.n_ctx=8 --brief\""
 	@echo "make estimate METHOD=skip   memory and computation of a run, in seconds, without weights, data or GPU"
@@ -74,6 +75,9 @@ sweep: $(VENV)/installed ## METHOD=skip (or a file) DATASET= BACKBONE= SHOTS= SE
 	  $(call option,RECIPE,--recipe) $(call option,EXECUTOR,--executor) $(call option,DEVICES,--devices) \
 	  --results "$(RESULTS)" $(ARGS)
 
+ablations: $(VENV)/installed ## Skip Tuning's depth, class ratio and lambda, one at a time: accuracy, memory, time
+	@for name in depth ratio lambda; do $(SKIPBENCH) sweep ablation_$$name --results "$(RESULTS)" $(ARGS) || exit; done
+
 estimate: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= CLASSES= BATCH= PRECISION= FITS=24GiB ARGS=
 	@$(SKIPBENCH) estimate $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
 	  $(call option,SHOTS,--shots) $(call option,PROTOCOL,--protocol) $(call option,RECIPE,--recipe) \
@@ -93,7 +97,7 @@ test: lint ## lint, type check and all tests but the long ones
 	@$(VENV)/bin/pytest -m "not long"
 
 $(VENV)/installed-long: pyproject.toml | $(VENV)/installed-dev
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,ray,slurm,parquet]' && touch $@
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,ray,slurm,postgresql]' && touch $@
 
 test-long: $(VENV)/installed-long ## the tests that take minutes: chaos, Ray, Slurm, ...
 	@$(VENV)/bin/pytest -m long

@@ -41,21 +41,32 @@ def physical(index: int) -> str:
     return visible[index] if index < len(visible) else str(index)
 
 
-def used_mib(index: int) -> float | None:
-    """Memory in use on a GPU by whomever, MiB; None where the driver's tool does not tell.
+def ask_driver(index: int, what: str) -> float | None:
+    """A number that the driver's tool tells of a GPU, such as memory.used in MiB; None where it does not tell.
 
     Args:
         index: as torch counts, among those that CUDA_VISIBLE_DEVICES shows.
+        what: as the tool calls it.
     """
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
-    words = [tool, "-i", physical(index), "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+    words = [tool, "-i", physical(index), f"--query-gpu={what}", "--format=csv,noheader,nounits"]
     try:
         told = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
         return float(told.split()[0])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
+
+
+def used_mib(index: int) -> float | None:
+    """Memory in use on a GPU by whomever, MiB; None if unknown."""
+    return ask_driver(index, "memory.used")
+
+
+def free_mib(index: int) -> float | None:
+    """Memory that is free on a GPU, MiB; None if unknown."""
+    return ask_driver(index, "memory.free")
 
 
 def check_idle(index: int) -> None:

@@ -187,6 +187,9 @@ class ScheduleSpec(Section):
     )
     retries: int = Field(1, ge=0, description="further attempts after a crash, a hang or when memory ran out")
     share_busy_devices: bool = Field(False, description="also use GPUs whose memory is in use already")
+    memory: str | None = Field(
+        None, description="runs that need more on their device are refused: 24GiB; null: what a GPU has free"
+    )
     max_jobs: int | None = Field(
         None, ge=1, description="ray, slurm: runs at a time; null: as many as there is room for"
     )

@@ -135,6 +135,10 @@ class RunFolder:
         """With the run claimed: remove what an earlier process left half-written, and note the spec."""
         self._remove_temporary()
         self.failure_file.unlink(missing_ok=True)
+        self.note_spec(spec)
+
+    def note_spec(self, spec: RunSpec) -> None:
+        """Write what the run is."""
         write_atomically(self.path / "spec.yaml", yaml.safe_dump(spec.settings(), sort_keys=False).encode())
 
     def _remove_temporary(self) -> None:

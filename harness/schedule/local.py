@@ -4,15 +4,18 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from harness.claim import holder_of
-from harness.failure import CLAIMED, Failure
+from harness.errors import UserError
+from harness.failure import CLAIMED, OUT_OF_MEMORY, Failure
 from harness.schedule.attempt import Attempt, News
 from harness.schedule.devices import Slot, make_slots
+from harness.schedule.memory import Memory
 from harness.schedule.outcome import FailedRun, OnNews
 from harness.spec import RunSpec, ScheduleSpec
 from harness.store import RunFolder
@@ -51,6 +54,7 @@ class LocalScheduler:
         self.schedule = schedule
         self.on_news = on_news
         self.free: list[Slot] = make_slots(schedule, specs)[::-1]
+        self.memory = Memory(schedule, [slot.device for slot in self.free])
         self.waiting = deque(Job(spec, RunFolder(results, spec.id)) for spec in specs)
         self.elsewhere: list[Job] = []
         self.running: dict[Attempt, tuple[Job, Slot]] = {}
@@ -73,6 +77,7 @@ class LocalScheduler:
 
     def _fill_slots(self) -> None:
         self._look_elsewhere()
+        crowded: list[Job] = []
         while self.free and self.waiting:
             job = self.waiting.popleft()
             if job.folder.is_complete:
@@ -81,7 +86,8 @@ class LocalScheduler:
                 self.elsewhere.append(job)
                 self.on_news(job.spec, {"elsewhere": str(holder)})
             else:
-                self._start(job, self.free.pop())
+                self._place(job, crowded)
+        self.waiting.extendleft(reversed(crowded))
 
     def _look_elsewhere(self) -> None:
         """Take back runs that other processes have let go of."""
@@ -92,8 +98,27 @@ class LocalScheduler:
                 self.elsewhere.remove(job)
                 self.waiting.append(job)
 
-    def _start(self, job: Job, slot: Slot) -> None:
-        spec = slot.place(job.spec)
+    def _place(self, job: Job, crowded: list[Job]) -> None:
+        """Start a run in the next slot; refuse one that cannot fit its device, put off one that cannot fit just now."""
+        spec = self.free[-1].place(job.spec)
+        try:
+            refusal = self.memory.refusal(spec)
+        except UserError as error:
+            refusal = str(error)
+        if refusal:
+            self._refuse(job, refusal)
+        elif self.memory.has_room_for(spec, (attempt.spec for attempt in self.running)):
+            self._start(job, spec, self.free.pop())
+        else:
+            crowded.append(job)
+
+    def _refuse(self, job: Job, reason: str) -> None:
+        with suppress(UserError):
+            job.folder.create()
+            job.folder.note_spec(job.spec)
+        self._fail(job, Failure(OUT_OF_MEMORY, reason))
+
+    def _start(self, job: Job, spec: RunSpec, slot: Slot) -> None:
         if self.offline:
             spec = spec.model_copy(update={"wandb": spec.wandb.model_copy(update={"mode": "offline"})})
         self.running[Attempt(spec, self.results, self.schedule.time_limit)] = job, slot
@@ -155,6 +180,9 @@ class LocalScheduler:
             self.waiting.append(job)
             self.on_news(job.spec, {"retry": failure.reason})
             return
+        self._fail(job, failure)
+
+    def _fail(self, job: Job, failure: Failure) -> None:
         job.folder.note_failure({"kind": failure.kind, "reason": failure.reason, "attempts": job.attempts})
         self.failed.append(FailedRun(job.spec, failure, job.folder.log_file))
         self.on_news(job.spec, {"failed": failure.reason})

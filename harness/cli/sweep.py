@@ -45,8 +45,8 @@ def sweep(
     """
     from harness.cli.run import check_data, fetch_backbones
     from harness.store import check_writable
-    from harness.tune.outcome import best_trials, importances, text_table, write_outcome
-    from harness.tune.study import counts, execute
+    from harness.tune.outcome import best_trials, importances, in_grid_order, text_table, write_outcome
+    from harness.tune.study import METRICS, counts, execute
     from harness.tune.sweep import load_sweep, split_changes
 
     settings, schedule = split_schedule(overrides, executor, devices)
@@ -62,8 +62,12 @@ def sweep(
     begin = time.monotonic()
     with TrialWatcher(asked) as watcher:
         study = execute(asked, results, watcher.on_trials)
+    trials = study.get_trials(deepcopy=False)
+    if asked.sampler == "grid":
+        ended = [trial for trial in trials if METRICS in trial.user_attrs]
+        print_frame(text_table(in_grid_order(ended, asked), asked), title="All points of the grid")
     front = best_trials(study, asked)
-    done = sum(map(counts, study.get_trials(deepcopy=False)))
+    done = sum(map(counts, trials))
     what = "Pareto front" if len(asked.objectives) > 1 else "best trial"
     title = f"{what} of {done} trials ({', '.join(asked.objectives)}), {time.monotonic() - begin:.0f} s"
     print_frame(text_table(front, asked), title=title)

@@ -93,6 +93,33 @@ def text_table(trials: list[FrozenTrial], sweep: Sweep) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def in_grid_order(trials: list[FrozenTrial], sweep: Sweep) -> list[FrozenTrial]:
+    """Trials in the order of the grid's points; one a point."""
+    by_point = {tuple(trial.params.get(key) for key in sweep.space): trial for trial in trials}
+    points = [tuple(point.values()) for point in sweep.grid()]
+    return [by_point[point] for point in points if point in by_point]
+
+
+def draw_curves(trials: list[FrozenTrial], sweep: Sweep, folder: Path) -> None:
+    """Accuracy, memory and time of a grid along its only setting."""
+    import matplotlib.pyplot as plt
+
+    (key,) = sweep.space
+    metrics = [trial.user_attrs[METRICS] for trial in trials]
+    main = "H" if "H" in metrics[0] else "accuracy"
+    panels = {main: f"{main}, %", "train_memory": "training memory, MiB", "train_seconds": "training, s"}
+    figure, axes = plt.subplots(1, len(panels), figsize=(10, 3), layout="constrained")
+    places = [show(trial.params[key]) for trial in trials]
+    for axis, (name, label) in zip(axes, panels.items(), strict=True):
+        spread = [item.get(f"{name}.std", 0.0) for item in metrics]
+        axis.errorbar(places, [item[name] for item in metrics], yerr=spread, marker="o", capsize=3, color="#0072B2")
+        axis.set_xlabel(key)
+        axis.set_ylabel(label)
+    for form in FORMATS:
+        figure.savefig(folder / f"curve.{form}")
+    plt.close(figure)
+
+
 def show(value: Any) -> str:
     """A setting in few characters."""
     if value is None:
@@ -132,6 +159,8 @@ def write_outcome(study: optuna.Study, sweep: Sweep, folder: Path) -> list[Path]
     for name, trial in zip(names, front, strict=True):
         write_yaml(folder / name, recipe_of(trial, sweep, num_trials))
     draw_figures(study, sweep, folder)
+    if sweep.sampler == "grid" and len(sweep.space) == 1:
+        draw_curves(in_grid_order([trial for trial in trials if METRICS in trial.user_attrs], sweep), sweep, folder)
     return [folder / name for name in names]
 
 

@@ -33,7 +33,7 @@ MISTAKE, INTERRUPTED = 2, 130
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-RESULTS = click.option(
+RESULTS: Callable[..., Any] = click.option(
     "--results",
     type=click.Path(path_type=Path),
     default=Path("results"),
@@ -41,7 +41,7 @@ RESULTS = click.option(
     show_default=True,
     help="Folder for results.",
 )
-OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+OVERRIDES: Callable[..., Any] = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -123,12 +123,12 @@ def read_grid(
 
 
 def read_file_grid(
-    experiment_file: Path | None, overrides: tuple[str, ...], grid: dict[str, Any]
+    experiment_file: Path | None, overrides: tuple[str, ...], grid: dict[str, Any], methods: str | None = None
 ) -> "tuple[Experiment, list[RunSpec]]":
     """The same where the file stands first and may be left out."""
     if experiment_file and "=" in str(experiment_file):
         overrides, experiment_file = (str(experiment_file), *overrides), None
-    return read_grid(None, overrides, {**grid, "experiment": experiment_file or grid["experiment"]})
+    return read_grid(methods, overrides, {**grid, "experiment": experiment_file or grid["experiment"]})
 
 
 @cli.command()
@@ -174,7 +174,7 @@ def compare(experiment_file: Path | None, overrides: tuple[str, ...], results: P
     Published numbers are those of results/published/: CLIP ViT-B/16 with OpenAI's weights, 16 shots.
     """
     experiment, specs = read_file_grid(experiment_file, overrides, grid)
-    from harness.report import compare as report
+    from harness.report import published as report
     from harness.report.tables import footnote
     from harness.store import results_frame
 
@@ -320,12 +320,12 @@ def print_table(runs: "pd.DataFrame") -> None:
     console.print(footnote(runs), markup=False, soft_wrap=not console.is_terminal)
 
 
-def print_frame(cells: "pd.DataFrame", title: str) -> None:
-    """A table of text cells."""
+def print_frame(cells: "pd.DataFrame", title: str, left: int = 0) -> None:
+    """A table of text cells; the first `left` columns are words, like those of some names."""
     table = Table(title=title, title_justify="left", box=None)
     words = ("dataset", "method", "precision", "setting", "metric")
-    for name in cells.columns:
-        table.add_column(name, justify="left" if name in words else "right", no_wrap=True)
+    for number, name in enumerate(cells.columns):
+        table.add_column(name, justify="left" if number < left or name in words else "right", no_wrap=True)
     for row in cells.itertuples(index=False):
         table.add_row(*row)
     # A pipe has no width of its own: give the table what it needs.
@@ -550,6 +550,11 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
     print_frame(speed_table(measured), title=f"{spec.backbone}, {spec.classes} classes, {spec.precision}")
     console.print(NOTE, markup=False, soft_wrap=not console.is_terminal)
     console.print(f"JSON: {path}", markup=False, soft_wrap=True)
+
+
+from harness.cli_table import table  # noqa: E402
+
+cli.add_command(table)
 
 
 def main() -> None:

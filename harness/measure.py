@@ -20,7 +20,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-MIB = 2**20
 PHASES = ("setup", "cache", "train", "evaluate")
 
 

@@ -148,6 +148,8 @@ class Run:
         if trained_parameters(method):
             self._train(self._make_trainer(clip, data, method, meter), tensors, progress, tracker)
         evaluations = [self._evaluate(method, item, meter) for item in spec.evaluate]
+        # Beside the result, which stays small: tables read it for thousands of runs.
+        self.folder.write_json("predictions.json", {item["name"]: item.pop("examples") for item in evaluations})
         costs = self._costs(method, meter, progress)
         result = {
             "id": spec.id,

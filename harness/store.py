@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from harness.errors import UserError
 from harness.spec import RunSpec, Settings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch and pandas take a second each, and listing runs needs neither
     import pandas as pd
+    from torch import Tensor
 
 TEMPORARY = ".tmp"
 Json = dict[str, Any]
@@ -138,35 +136,39 @@ class RunFolder:
             write_atomically(self._metrics, "".join(json.dumps(record) + "\n" for record in records).encode())
         return records
 
-    def save_checkpoint(self, tensors: dict[str, Tensor], about: Json) -> int:
+    def save_checkpoint(self, tensors: "dict[str, Tensor]", about: Json) -> int:
         """Write the trained tensors; returns the size of the file in bytes."""
         return save_tensors(self.checkpoint_file, tensors, about)
 
-    def save_progress(self, tensors: dict[str, Tensor], about: Json) -> None:
+    def save_progress(self, tensors: "dict[str, Tensor]", about: Json) -> None:
         """Write what training needs to go on: one file, so that weights, momentum, epoch and costs agree."""
         save_tensors(self._progress, tensors, about)
 
-    def load_progress(self) -> tuple[dict[str, Tensor], Json] | None:
+    def load_progress(self) -> "tuple[dict[str, Tensor], Json] | None":
         """What `save_progress` wrote last, or None."""
         if not self._progress.is_file():
             return None
         return load_tensors(self._progress)
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], about: Json) -> int:
+def save_tensors(path: Path, tensors: "dict[str, Tensor]", about: Json) -> int:
     """Write tensors and plain data as safetensors; returns the size in bytes."""
+    from safetensors.torch import save
+
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = save(own, metadata={"about": json.dumps(about)})
     write_atomically(path, data)
     return len(data)
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], Json]:
+def load_tensors(path: Path) -> "tuple[dict[str, Tensor], Json]":
     """Read what `save_tensors` wrote.
 
     Raises:
         UserError: the file is damaged.
     """
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["about"])  # noqa: SIM118
@@ -226,7 +228,6 @@ def results_frame(root: Path, run_ids: list[str] | None = None) -> "pd.DataFrame
         Columns id, method, dataset, backbone, protocol, shots, seed, recipe, precision, device, `accuracy.<evaluation>`
         (percent), `<phase>.<cost>` and the parameters' counts.
     """
-    # Not at the top: listing runs needs no table.
     import pandas as pd
 
     ids = run_ids if run_ids is not None else sorted(path.parent.name for path in root.glob("runs/*/result.json"))

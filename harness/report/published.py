@@ -1,17 +1,22 @@
 """Our numbers beside those of papers, as far as both exist."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from harness.errors import UserError
-from harness.report.tables import h_of_seeds, harmonic_mean
+from harness.report.footnotes import PUBLISHED_MARK
+from harness.report.layouts import AVERAGE, COSTS, Cell, Table, base_to_new, on_targets
+from harness.report.runs import DONE, FIXED, groups
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 PUBLISHED_SHOTS = 16
+# All published numbers are of this model with OpenAI's weights.
+PUBLISHED_BACKBONE = "ViT-B-16"
+NONE, OURS, ALL = "none", "ours", "all"
 BASE_TO_NEW = "base_to_new"
-AVERAGE = "average"
 # Published averages over target data sets: protocol -> name of the row.
 TARGET_AVERAGES = {
     "cross_dataset": "average_10_targets",
@@ -45,58 +50,31 @@ def summarise(runs: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFr
         Columns dataset, method, precision, metric, ours (mean over seeds), std (sample, NaN for one seed) and seeds.
     """
     rows = []
-    for (method, precision), group in runs.groupby(["method", "precision"], sort=False):
-        table = (
-            summarise_base_to_new(group, num_datasets)
-            if protocol == BASE_TO_NEW
-            else summarise_targets(group, protocol)
-        )
-        rows.append(table.assign(method=str(method), precision=str(precision)))
-    return pd.concat(rows, ignore_index=True)
+    for (method, precision), group in groups(runs, "method", "precision"):
+        done = group.assign(label=method, state=DONE)
+        for cell in (base_to_new(done) if protocol == BASE_TO_NEW else on_targets(done)).cells:
+            found = dataset_and_metric(cell, protocol, group, num_datasets)
+            lacks_seeds = AVERAGE in (cell.block, cell.row) and cell.seeds < group["seed"].nunique()
+            if cell.mean is not None and found and not lacks_seeds:
+                number = {"ours": cell.mean, "std": cell.std, "seeds": cell.seeds}
+                rows.append(
+                    {"dataset": found[0], "method": method, "precision": precision, "metric": found[1], **number}
+                )
+    return pd.DataFrame(rows).astype({"std": float})
 
 
-def summarise_base_to_new(runs: pd.DataFrame, num_datasets: int) -> pd.DataFrame:
-    """Base, new and H of every data set of one method, and of their average if no data set is missing."""
-    base, new = (
-        runs.pivot_table(index="seed", columns="dataset", values=f"accuracy.{name}") for name in ("base", "new")
-    )
-    found = [rows_of(dataset, base[dataset], new[dataset]) for dataset in runs["dataset"].unique()]
-    if num_datasets > 1 and base.shape[1] == num_datasets and not base.isna().any(axis=None):
-        found.append(rows_of(AVERAGE, base.mean(axis=1), new.mean(axis=1)))
-    return pd.concat(found, ignore_index=True)
-
-
-def rows_of(dataset: str, base: pd.Series, new: pd.Series) -> pd.DataFrame:
-    """Three rows from the accuracies of each seed; H is that of the means, its deviation that of the seeds' H."""
-    h = h_of_seeds(pd.DataFrame({"accuracy.base": base, "accuracy.new": new}))
-    rows = [one_row(dataset, "base", base), one_row(dataset, "new", new), one_row(dataset, "H", h)]
-    rows[2]["ours"] = harmonic_mean(base.mean(), new.mean())
-    return pd.DataFrame(rows)
-
-
-def summarise_targets(runs: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """Accuracy on the training data set, on every target, and their average, of one method."""
-    columns = [name for name in map(str, runs) if name.startswith("accuracy.") and runs[name].notna().all()]
-    seeds = runs.set_index("seed")
-    source = runs["dataset"].iloc[0]
-    targets = [column for column in columns if column != f"accuracy.{source}"]
-    rows = [one_row(column.removeprefix("accuracy."), "accuracy", seeds[column]) for column in columns]
+def dataset_and_metric(cell: Cell, protocol: str, runs: pd.DataFrame, num_datasets: int) -> tuple[str, str] | None:
+    """What published tables call a cell of ours; None for costs, and for an average that is not over the same."""
+    if cell.block == COSTS:
+        return None
+    if protocol == BASE_TO_NEW:
+        return (cell.block, cell.row) if cell.block != AVERAGE or runs["dataset"].nunique() == num_datasets else None
+    if cell.row != AVERAGE:
+        return cell.row, "accuracy"
+    evaluated = [name for name in map(str, runs) if name.startswith("accuracy.") and runs[name].notna().any()]
     # The name says over how many data sets the average is.
-    if protocol in TARGET_AVERAGES and f"_{len(targets)}_" in TARGET_AVERAGES[protocol]:
-        rows.append(one_row(TARGET_AVERAGES[protocol], "accuracy", seeds[targets].mean(axis=1)))
-    return pd.DataFrame(rows)
-
-
-def one_row(dataset: str, metric: str, seeds: pd.Series) -> dict[str, object]:
-    """A number with its spread over seeds."""
-    values = seeds.dropna()
-    return {
-        "dataset": dataset,
-        "metric": metric,
-        "ours": values.mean(),
-        "std": values.std(ddof=1),
-        "seeds": len(values),
-    }
+    average = TARGET_AVERAGES.get(protocol, "")
+    return (average, "accuracy") if f"_{len(evaluated) - 1}_" in average else None
 
 
 def compare(runs: pd.DataFrame, published: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFrame:
@@ -146,3 +124,35 @@ def comparison_table(compared: pd.DataFrame) -> pd.DataFrame:
             "within ± std": cells("within", lambda value: "yes" if value else "no"),
         }
     )
+
+
+def with_published(table: Table, which: str = OURS) -> Table:
+    """The table with columns of published numbers, as far as they are of the same data sets, backbone and shots.
+
+    Args:
+        table: of one protocol.
+        which: of papers' methods: `none`, `ours` (those that are in the table) or `all`.
+    """
+    runs = table.runs
+    protocol = str(runs["protocol"].iloc[0])
+    comparable = protocol in (BASE_TO_NEW, *TARGET_AVERAGES) and set(runs["shots"]) == {PUBLISHED_SHOTS}
+    comparable = comparable and all(str(name).startswith(PUBLISHED_BACKBONE) for name in runs["backbone"])
+    if which == NONE or not comparable or table.leaderboard != FIXED:
+        return table
+    published = read_published(protocol)
+    if which == OURS:
+        published = published[published["method"].isin(set(runs["method"]))]
+    num_datasets = published["dataset"].nunique() - 1
+    keys = zip(published["dataset"], published["metric"], published["method"], strict=True)
+    numbers = dict(zip(keys, published["value"].astype(float), strict=True))
+    columns = [f"{method}{PUBLISHED_MARK}" for method in published["method"].unique()]
+    found, used = [], False
+    for block, row in table.rows:
+        found += [cell for cell in table.cells if (cell.block, cell.row) == (block, row)]
+        key = dataset_and_metric(Cell(block, row, "", None), protocol, runs, num_datasets)
+        for column in columns:
+            value = numbers.get((*key, column.removesuffix(PUBLISHED_MARK))) if key else None
+            used = used or value is not None
+            found.append(Cell(block, row, column, value, published=True))
+    sources = tuple(sorted(set(published["source"])))
+    return replace(table, cells=tuple(found), sources=sources) if used else table

@@ -14,8 +14,8 @@ from harness.report.runs import FAILED
 SUFFIXES = {"md": "md", "latex": "tex", "csv": "csv", "html": "html"}
 # Tables of more columns of numbers span two text columns and need a page on its side.
 WIDE = 4
-# More columns than these: the size of their letters.
-SIZES = ((12, r"\tiny"), (8, r"\scriptsize"), (5, r"\footnotesize"), (0, r"\small"))
+# More columns than these: the size of letters, and half the space between columns in points.
+SIZES = ((12, r"\tiny", 2.5), (8, r"\scriptsize", 4), (5, r"\footnotesize", 4), (0, r"\small", 4))
 LATEX_CHARACTERS = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -144,7 +144,7 @@ def to_latex(table: Table, caption: str | None = None, label: str | None = None,
     names = 1 if transpose else 2
     numbers = frame.shape[1] - names
     float_name = "table*" if numbers > WIDE else "table"
-    size = next(size for fewest, size in SIZES if numbers > fewest)
+    size, space = next((size, space) for fewest, size, space in SIZES if numbers > fewest)
     note = latex(" ".join(footnotes(table, transpose)))
     rows = []
     for index, line in enumerate(frame.values.tolist()):
@@ -157,7 +157,7 @@ def to_latex(table: Table, caption: str | None = None, label: str | None = None,
             r"\centering",
             rf"\caption{{{latex(caption or table.title)}}}",
             rf"\label{{{label or f'tab:{table.name}'}}}",
-            rf"{size}\setlength{{\tabcolsep}}{{4pt}}",
+            rf"{size}\setlength{{\tabcolsep}}{{{space}pt}}",
             rf"\begin{{tabular}}{{{'l' * names}{'r' * numbers}}}",
             r"\toprule",
             " & ".join(frame.columns) + r" \\",

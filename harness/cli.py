@@ -552,9 +552,11 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
     console.print(f"JSON: {path}", markup=False, soft_wrap=True)
 
 
+from harness.cli_figures import figures  # noqa: E402
 from harness.cli_table import table  # noqa: E402
 
 cli.add_command(table)
+cli.add_command(figures)
 
 
 def main() -> None:

@@ -93,19 +93,22 @@ def find_runs(
 
     if experiment_file or overrides or methods or any(grid.values()):
         experiment_file = experiment_file or grid["experiment"]
-        words = (str(experiment_file),) if experiment_file and "=" in str(experiment_file) else ()
-        stem = "bench" if words or not experiment_file else experiment_file.stem
         _, specs = read_file_grid(experiment_file, overrides, grid, methods)
         runs = experiment_runs(specs, results)
         if not (runs["state"] == DONE).any():
             raise UserError(
                 f"none of the {len(specs)} runs is complete in '{results}': see `skipbench plan`, then `bench`"
             )
-        return stem, runs
+        return file_stem(experiment_file), runs
     runs = folder_runs(results)
     if runs.empty or not (runs["state"] == DONE).any():
         raise UserError(f"no run is complete in '{results}': `skipbench bench` makes some")
     return "results", runs
+
+
+def file_stem(experiment_file: Path | None) -> str:
+    """How the files of an experiment's tables and figures begin."""
+    return experiment_file.stem if experiment_file and "=" not in str(experiment_file) else "bench"
 
 
 def find_tables(
@@ -125,8 +128,7 @@ def find_tables(
         from harness.report.runs import knob_runs
 
         _, specs = read_file_grid(experiment_file, overrides, grid, methods)
-        stem = experiment_file.stem if experiment_file and "=" not in str(experiment_file) else "bench"
-        return stem, [ablation(knob_runs(specs, results, knob), knob)]
+        return file_stem(experiment_file), [ablation(knob_runs(specs, results, knob), knob)]
     stem, runs = find_runs(experiment_file, overrides, methods, results, grid)
     return stem, [with_published(found, published) for found in paper_tables(runs)]
 

@@ -78,7 +78,12 @@ TERMINAL = Markup(
 
 
 def cell_text(cell: Cell, markup: Markup) -> str:
-    """A cell, such as `76.50 ± 0.31`, a dash for no number, and `(2)` behind it where seeds are missing."""
+    """A cell, such as `76.50 ± 0.31`, a dash for no number, and `(2)` behind it where seeds are missing.
+
+    Papers' columns are empty where they have nothing to compare.
+    """
+    if cell.mean is None and cell.published:
+        return ""
     if cell.mean is None:
         return markup.text(FAILED_MARK if cell.state == FAILED else MISSING_MARK)
     number = f"{cell.mean:.{cell.digits}f}"
@@ -150,6 +155,8 @@ def to_latex(table: Table, caption: str | None = None, label: str | None = None,
     for index, line in enumerate(frame.values.tolist()):
         rows += [r"\midrule"] if index and line[0] and not transpose else []
         rows.append(" & ".join(line) + r" \\")
+    if size in (r"\tiny", r"\scriptsize"):
+        rows = [row.replace(r"{\scriptsize$", r"{\tiny$") for row in rows]
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",

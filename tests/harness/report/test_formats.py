@@ -45,6 +45,7 @@ CELL = Cell("dtd", "base", "skip", 76.504, 0.306, seeds=3, planned=3)
         (replace(CELL, digits=0), "77 ± 0"),
         (replace(CELL, mean=None, state="missing"), "–"),
         (replace(CELL, mean=None, state="failed"), "–‡"),
+        (replace(CELL, mean=None, published=True), ""),
         (replace(CELL, mean=0.0, std=None), "0.00"),
     ],
 )

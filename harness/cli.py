@@ -553,10 +553,12 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
 
 
 from harness.cli_figures import figures  # noqa: E402
+from harness.cli_report import report  # noqa: E402
 from harness.cli_table import table  # noqa: E402
 
 cli.add_command(table)
 cli.add_command(figures)
+cli.add_command(report)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, NonNegativeInt, field_validator
 
 from harness.clip.backbones import blocks_of, parse_backbone
 from harness.data.datasets import find_dataset
@@ -93,7 +93,7 @@ class Experiment(Section):
     datasets: tuple[str, ...] = Field(("emoji",), min_length=1)
     backbone: str = "clip-emoji"
     shots: tuple[int, ...] = Field((16,), min_length=1)
-    seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
+    seeds: tuple[NonNegativeInt, ...] = Field((1, 2, 3), min_length=1)
     targets: tuple[str, ...] | None = Field(
         None, description="data sets to be evaluated on besides the training one; null: the protocol's own"
     )
@@ -222,11 +222,10 @@ def expand(experiment: Experiment, overrides: Settings | None = None) -> list[Ru
     check_sections(overrides, experiment.methods)
     specs: list[RunSpec] = []
     for dataset, shots, method in itertools.product(experiment.datasets, experiment.shots, experiment.methods):
-        for seed in experiment.seeds:
-            specs.append(make_spec(experiment, method, dataset, shots, seed, overrides))
-            # Where nothing trains, all seeds give the same.
-            if specs[-1].train.epochs == 0:
-                break
+        # Recipes know no seed, so one spec is made and checked; where nothing trains, all seeds give the same.
+        first = make_spec(experiment, method, dataset, shots, experiment.seeds[0], overrides)
+        seeds = experiment.seeds if first.train.epochs else experiment.seeds[:1]
+        specs += [first.model_copy(update={"seed": seed}) for seed in seeds]
     return specs
 
 

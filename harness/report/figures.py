@@ -203,8 +203,8 @@ def accuracy_against(table: Table, cost: Cost) -> Figure:
         cost.label,
         headline_name(table),
         (Panel("", tuple(series), tuple(pareto_front(points))),),
-        note=f"Line: Pareto front. Bars: sample standard deviation over seeds. Measured on: {device}. "
-        "What trains nothing has no memory of training.",
+        note=f"Line: Pareto front. Bars: sample standard deviation over seeds. Measured on: {device}."
+        + (" What trains nothing has no memory of training." if cost is MEMORY else ""),
     )
 
 

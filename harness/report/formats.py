@@ -126,20 +126,40 @@ def to_markdown(table: Table, transpose: bool = False) -> str:
     return f"**{MARKDOWN.text(table.title)}**\n\n{body}\n\n{MARKDOWN.text(' '.join(footnotes(table, transpose)))}\n"
 
 
-def to_html(table: Table, transpose: bool = False) -> str:
-    """An HTML table, without a page around it."""
+def to_html(table: Table, transpose: bool = False, extra: str = "") -> str:
+    """An HTML table, without a page around it.
+
+    Args:
+        table: which.
+        transpose: methods as rows.
+        extra: HTML beside its title.
+    """
     frame = text_frame(table, HTML, transpose)
     names = 1 if transpose else 2
-    head = "".join(f'<th scope="col">{name}</th>' for name in frame.columns)
+    means = {(cell.block, cell.row, cell.column): cell.mean for cell in table.cells}
+    head = "".join(
+        f'<th scope="col"{" class=words" if number < names else ""}>{name}</th>'
+        for number, name in enumerate(frame.columns)
+    )
     body = ""
-    for line in frame.values.tolist():
-        cells = "".join(f'<th scope="row">{cell}</th>' for cell in line[:names])
-        cells += "".join(f"<td>{cell}</td>" for cell in line[names:])
-        body += f"<tr{' class=block' if line[0] else ''}>{cells}</tr>\n"
+    for index, line in enumerate(frame.values.tolist()):
+        # A block is named in each of its rows, for those who sort; the page shows its name once.
+        block = "" if transpose or line[0] else f'<span class="same">{html.escape(table.rows[index][0])}</span>'
+        cells = "".join(
+            f'<th scope="row">{text or (block if not place else "")}</th>' for place, text in enumerate(line[:names])
+        )
+        for place, text in enumerate(line[names:]):
+            key = (
+                (*table.rows[place], table.columns[index]) if transpose else (*table.rows[index], table.columns[place])
+            )
+            mean = means.get(key)
+            cells += f"<td>{text}</td>" if mean is None else f'<td data-v="{mean:.6g}">{text}</td>'
+        body += f"<tr{' class=block' if line[0] and index and not transpose else ''}>{cells}</tr>\n"
     note = html.escape(" ".join(footnotes(table, transpose)))
     return (
-        f'<figure class="table"><figcaption>{html.escape(table.title)}</figcaption>\n<div class="scroll"><table>\n'
-        f'<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n<p class="note">{note}</p></figure>\n'
+        f'<figure class="table"><figcaption><span>{html.escape(table.title)}</span>{extra}</figcaption>\n'
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n'
+        f'<p class="note">{note}</p></figure>\n'
     )
 
 

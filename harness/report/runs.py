@@ -182,12 +182,14 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     So a results folder that holds a method at depths 2 and 3 gives two columns, and never a mean over both. Precision
     belongs to the label where methods of one protocol differ in it.
     """
-    differing: dict[tuple[Any, ...], set[str]] = defaultdict(set)
-    for keys, group in groups(runs, "protocol", "backbone", "method", "dataset", "shots", "seed"):
-        if len(group) > 1:
-            several = list(group["settings"])
-            names = dict.fromkeys(name for settings in several for name in settings)
-            differing[keys[:3]] |= {name for name in names if len({repr(one.get(name)) for one in several}) > 1}
+    differing: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    first: dict[tuple[str, ...], Settings] = {}
+    keys = [list(runs[name]) for name in ("protocol", "backbone", "method", "dataset", "shots", "seed")]
+    for settings, *key in zip(runs["settings"], *keys, strict=True):
+        other = first.setdefault(tuple(key), settings)
+        if other is not settings:
+            names = {*other, *settings}
+            differing[tuple(key[:3])] |= {name for name in names if other.get(name) != settings.get(name)}
     mixed = runs.groupby(["protocol", "backbone"])["precision"].nunique()
     labels = []
     columns = [list(runs[name]) for name in ("protocol", "backbone", "method", "precision", "settings")]

@@ -163,31 +163,6 @@ def plan(experiment_file: Path | None, overrides: tuple[str, ...], results: Path
     console.print(", ".join(f"{states.count(state)} {state}" for state in ("done", "begun", "left")))
 
 
-@cli.command()
-@click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
-@OVERRIDES
-@takes_grid
-@RESULTS
-def compare(experiment_file: Path | None, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
-    """Set the finished runs of the experiment in FILE beside the numbers that papers published.
-
-    Published numbers are those of results/published/: CLIP ViT-B/16 with OpenAI's weights, 16 shots.
-    """
-    experiment, specs = read_file_grid(experiment_file, overrides, grid)
-    from harness.report import published as report
-    from harness.report.tables import footnote
-    from harness.store import results_frame
-
-    published = report.read_published(experiment.protocol)
-    runs = results_frame(results, [spec.id for spec in specs])
-    if runs.empty:
-        raise UserError(f"none of the {len(specs)} runs is complete in '{results}': see `skipbench plan`, then `bench`")
-    compared = report.compare(runs, published, experiment.protocol, len(experiment.datasets))
-    print_frame(report.comparison_table(compared), title=f"{experiment.protocol}, {len(runs)} of {len(specs)} runs")
-    console.print(footnote(runs), markup=False, soft_wrap=not console.is_terminal)
-    console.print(f"Published: {', '.join(sorted(set(compared['source'])))}", markup=False, soft_wrap=True)
-
-
 def check_names(methods: str | None, datasets: str | None) -> None:
     """Answer mistyped names before anything slow is imported."""
     from harness.data.datasets import find_dataset
@@ -552,10 +527,12 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
     console.print(f"JSON: {path}", markup=False, soft_wrap=True)
 
 
+from harness.cli_compare import compare  # noqa: E402
 from harness.cli_figures import figures  # noqa: E402
 from harness.cli_report import report  # noqa: E402
 from harness.cli_table import table  # noqa: E402
 
+cli.add_command(compare)
 cli.add_command(table)
 cli.add_command(figures)
 cli.add_command(report)

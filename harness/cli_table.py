@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
 from harness.cli import OVERRIDES, RESULTS, console, print_frame, read_file_grid, separated, takes_grid
 from harness.errors import UserError, nearest
@@ -134,11 +135,32 @@ def find_tables(
 
 
 def print_paper_table(found: "Table", transpose: bool) -> None:
-    """A table and its footnote in the terminal."""
+    """A table and its footnote in the terminal; where it is too wide, in parts one below the other."""
     from harness.report.footnotes import footnotes
     from harness.report.formats import TERMINAL, text_frame
 
     frame = text_frame(found, TERMINAL, transpose)
-    print_frame(frame, title=found.title, left=1 if transpose else 2)
+    names = 1 if transpose else 2
+    for number, part in enumerate(parts_of(frame, names, console.width if console.is_terminal else None)):
+        print_frame(part, title=found.title if number == 0 else "(continued)", left=names)
     console.print(" ".join(footnotes(found, transpose)), markup=False, soft_wrap=not console.is_terminal)
     console.print()
+
+
+def parts_of(frame: "pd.DataFrame", names: int, width: int | None) -> "list[pd.DataFrame]":
+    """The columns of a table in parts that are not wider than the terminal, each with the names of the rows.
+
+    Args:
+        frame: text cells with rich's markup.
+        names: how many columns hold names.
+        width: of the terminal in characters; None for no limit.
+    """
+    plain = [[Text.from_markup(text).cell_len for text in (name, *frame[name])] for name in frame.columns]
+    widths = [max(lengths) + 2 for lengths in plain]
+    parts: list[list[int]] = [[]]
+    for place in range(names, len(widths)):
+        taken = sum(widths[:names]) + sum(widths[number] for number in parts[-1])
+        if parts[-1] and width is not None and taken + widths[place] > width:
+            parts.append([])
+        parts[-1].append(place)
+    return [frame.iloc[:, [*range(names), *part]] for part in parts]

@@ -15,6 +15,7 @@ from harness.report.layouts import (
     TARGETS,
     Table,
     ablation,
+    file_name,
     in_order,
 )
 from harness.report.runs import DONE, groups
@@ -246,7 +247,7 @@ def class_changes(table: Table, root: Path) -> list[Figure]:
         where = str(dataset) if evaluation in ("all", dataset) else f"{dataset}, {evaluation}"
         found.append(
             Figure(
-                f"{table.name}-classes-{dataset}-{evaluation}".replace(":", "-").replace("/", "-"),
+                file_name((table.name, "classes", str(dataset), str(evaluation))),
                 f"Change of each class against zero-shot CLIP ({where})",
                 BARS,
                 "change of accuracy (points)",

@@ -1,6 +1,7 @@
 """The layouts of a paper's tables, as data: which cell stands where, and its mean, deviation and rank."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -111,35 +112,42 @@ def paper_tables(runs: pd.DataFrame) -> list[Table]:
     """
     boards = {recipe: leaderboard({"recipe": recipe}) for recipe in runs["recipe"].unique()}
     runs = runs.assign(leaderboard=runs["recipe"].map(boards))
+    one_backbone = runs["backbone"].nunique() == 1
     found = []
-    keys = ["protocol", "backbone", "leaderboard"]
-    for (protocol, backbone, board), group in groups(runs, *keys):
-        if protocol in BASE_TO_NEW:
-            parts = [(f"{shots}shot", f"{shots} shots", part) for shots, part in group.groupby("shots", sort=True)]
-            tables = [(name, title, base_to_new(part)) for name, title, part in parts]
-        elif protocol == FEW_SHOT:
-            tables = [("", "", few_shot(group))]
-        else:
-            tables = [
-                (f"{source}-{shots}shot", f"trained on {source}, {shots} shots", on_targets(part))
-                for (source, shots), part in groups(group, "dataset", "shots")
-            ]
-        for name, title, table in tables:
-            several = runs["backbone"].nunique() > 1
-            parts_of_name = [protocol, name, str(backbone).split("/")[-1] if several else "", str(board)]
-            only = (
-                str(group["dataset"].iloc[0]) if group["dataset"].nunique() == 1 and "trained on" not in title else ""
-            )
-            words = [str(protocol), only, title, str(backbone), "" if board == FIXED else f"leaderboard: {board}"]
-            found.append(
-                replace(
-                    table,
-                    name="-".join(part for part in parts_of_name if part and part != FIXED).replace(":", "-"),
-                    title=", ".join(word for word in words if word),
-                    leaderboard=str(board),
-                )
-            )
+    for (protocol, backbone, board), group in groups(runs, "protocol", "backbone", "leaderboard"):
+        for words, part in parts_of(protocol, group):
+            # What is usual is not named in files: the only backbone, and recipes that are not tuned.
+            parts = [protocol, *words, "" if one_backbone else backbone, "" if board == FIXED else board]
+            title = [protocol, where(protocol, part), backbone, "" if board == FIXED else f"leaderboard: {board}"]
+            table = whole_table(part)
+            name, title_text = file_name(parts), ", ".join(word for word in title if word)
+            found.append(replace(table, name=name, title=title_text, leaderboard=board))
     return found
+
+
+def parts_of(protocol: str, runs: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
+    """The runs of one protocol in parts of which each makes a table, with words for its name."""
+    if protocol == FEW_SHOT:
+        yield (), runs
+    elif protocol in BASE_TO_NEW:
+        for shots, part in groups(runs.sort_values("shots", kind="stable"), "shots"):
+            yield (f"{shots}shot",), part
+    else:
+        for (source, shots), part in groups(runs, "dataset", "shots"):
+            yield (source, f"{shots}shot"), part
+
+
+def where(protocol: str, runs: pd.DataFrame) -> str:
+    """Data set and shots of a table, for its title; only what all of its runs share."""
+    dataset = str(runs["dataset"].iloc[0]) if runs["dataset"].nunique() == 1 else ""
+    shots = f"{runs['shots'].iloc[0]} shots" if runs["shots"].nunique() == 1 else ""
+    trained = "" if protocol == FEW_SHOT or protocol in BASE_TO_NEW else "trained on "
+    return ", ".join(part for part in (f"{trained}{dataset}" if dataset else "", shots) if part)
+
+
+def file_name(words: Iterable[str]) -> str:
+    """Words as the name of a file: data sets and backbones may be paths."""
+    return "-".join(re.sub(r"[^\w.+]+", "-", str(word)).strip("-") for word in words if word)
 
 
 def base_to_new(runs: pd.DataFrame) -> Table:
@@ -235,7 +243,7 @@ def ablation(runs: pd.DataFrame, knob: str) -> Table:
                 cells.append(replace(part, block=str(method), row=str(value), column=part.row, rank=0, worse=False))
     protocol, shots = str(runs["protocol"].iloc[0]), in_order(runs["shots"])
     table = Table(
-        name=f"ablation-{knob}-{protocol}",
+        name=file_name(("ablation", knob, protocol)),
         title=f"{knob}, {protocol}, {', '.join(in_order(runs['dataset']))}, {', '.join(shots)} shots",
         headers=("method", knob),
         cells=tuple(cells),

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.report.footnotes import footnotes
-from harness.report.layouts import Cell, Table, ablation, paper_tables
+from harness.report.layouts import Cell, Table, ablation, file_name, paper_tables
 from harness.report.published import with_published
 from harness.report.runs import experiment_runs, folder_runs, knob_runs, leaderboard
 from harness.spec import RunSpec
@@ -202,6 +202,11 @@ def test_precision_is_part_of_the_name_where_it_differs(tmp_path: Path, plan_run
     fill(tmp_path, plan_runs("base_to_new", methods=["skip"], seeds=[1]))
     fill(tmp_path, plan_runs("base_to_new", "train.precision=bf16", methods=["skip", "coop"], seeds=[1]))
     assert set(only(paper_tables(folder_runs(tmp_path))).columns) == {"skip (fp32)", "skip (bf16)", "coop (bf16)"}
+
+
+def test_names_of_files_have_no_slashes() -> None:
+    words = ("cross_dataset", "folder:/data/my pets", "16shot", "ViT-B-16:/models/a.pt", "")
+    assert file_name(words) == "cross_dataset-folder-data-my-pets-16shot-ViT-B-16-models-a.pt"
 
 
 def test_leaderboards_are_apart(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from harness.errors import UserError, nearest
 from harness.report.layouts import in_order
 from harness.report.runs import DONE, done_row, groups, labelled
-from harness.report.statistics import harmonic_mean, harmonic_means
+from harness.report.statistics import harmonic_mean, harmonic_means, with_spread
 from harness.report.tables import COST_COLUMNS
 
 KEYS = ("method", "dataset", "shots")
@@ -92,8 +92,8 @@ def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
                     {
                         **dict(zip(KEYS, map(str, key), strict=True)),
                         "metric": name,
-                        "A": shown(x, one, digits),
-                        "B": shown(y, other, digits),
+                        "A": with_spread(x, one, digits),
+                        "B": with_spread(y, other, digits),
                         "difference": f"{y - x:+.{digits}f}",
                         "ratio": f"{y / x:.2f}x" if digits != 2 and x else "",
                     }
@@ -102,12 +102,6 @@ def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
         raise UserError("the two have no method, data set and shots in common of which both have finished runs")
     frame = pd.DataFrame(rows)
     return frame.drop(columns=[key for key in KEYS if (frame[key] == "").all()])
-
-
-def shown(mean: float, seeds: pd.Series, digits: int) -> str:
-    """A mean with its deviation over seeds."""
-    spread = f" ± {seeds.std(ddof=1):.{digits}f}" if len(seeds) > 1 else ""
-    return f"{mean:.{digits}f}{spread}"
 
 
 Measure = tuple[str, Callable[[pd.DataFrame], pd.Series], Callable[[pd.DataFrame], float] | None, int]

@@ -22,6 +22,12 @@ def harmonic_means(base: pd.Series, new: pd.Series) -> pd.Series:
     return (2 * base * new / total).where(total != 0, 0.0).where(base.notna() & new.notna())
 
 
+def with_spread(mean: float, seeds: pd.Series, digits: int) -> str:
+    """A mean and the sample standard deviation over its seeds, such as `59.2 ± 0.4`; of one seed the bare number."""
+    spread = f" ± {seeds.std(ddof=1):.{digits}f}" if len(seeds) > 1 else ""
+    return f"{mean:.{digits}f}{spread}"
+
+
 def average_of_seeds(wide: pd.DataFrame, datasets: Sequence[str]) -> pd.Series:
     """Mean over data sets, seed by seed.
 

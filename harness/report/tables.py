@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.report.statistics import harmonic_mean, harmonic_means
+from harness.report.statistics import harmonic_mean, harmonic_means, with_spread
 from harness.units import MIB
 
 KEYS = ["dataset", "shots", "method", "precision"]
@@ -92,9 +92,7 @@ def format_cell(column: Column, runs: pd.DataFrame) -> str:
     values = column.value(runs).dropna()
     if values.empty:
         return "-"
-    mean = column.mean(runs) if column.mean else values.mean()
-    spread = f" ± {values.std(ddof=1):.{column.digits}f}" if len(values) > 1 else ""
-    return f"{mean:.{column.digits}f}{spread}"
+    return with_spread(column.mean(runs) if column.mean else values.mean(), values, column.digits)
 
 
 def method_table(runs: pd.DataFrame) -> pd.DataFrame:

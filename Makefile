@@ -20,12 +20,21 @@ DEVICES ?=
 CLASSES ?=
 BATCH ?=
 PRECISION ?=
+FORMAT ?=
+OVER ?=
+A ?=
+B ?=
 ARGS ?=
 FITS ?=
 
 option = $(if $($(1)),$(2) "$($(1))")
 
-.PHONY: help setup bench sweep ablations speed estimate data list test test-long lint clean
+# What table, figures and report are about: an experiment, parts of it, or all results where nothing is said.
+WHICH = $(EXPERIMENT) $(call option,METHOD,--methods) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
+  $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
+  $(call option,RECIPE,--recipe) --results "$(RESULTS)"
+
+.PHONY: help setup bench sweep ablations table figures report compare speed estimate data list test test-long lint clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
@@ -33,6 +42,10 @@ help: ## list the targets
 	@echo "     EXECUTOR=local|ray|slurm DEVICES=0,1 ARGS=\"schedule.time_limit=1h schedule.retries=2\""
 	@echo "make sweep METHOD=skip      search settings with Optuna on validation pictures; ARGS=\"--trials 20 --time 5m\""
 	@echo "make ablations              Skip Tuning's depth, class ratio and lambda, one at a time"
+	@echo "make table                  tables of a paper, of all results or of EXPERIMENT=; FORMAT=md,latex,csv,html OVER=skip.depth"
+	@echo "make figures                curves, accuracy against memory and time, change by class; FORMAT=svg,pdf,png OVER="
+	@echo "make report                 one HTML page with tables, figures and every run"
+	@echo "make compare A= B=          what differs between two runs or experiments; without B=: beside published numbers"
 	@echo "make speed                  every method with our speed-ups and without, side by side"
 	@echo "     METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= RESULTS= ARGS=\"coop.n_ctx=8 --brief\""
 	@echo "make estimate METHOD=skip   memory and computation of a run, in seconds, without weights, data or GPU"
@@ -64,6 +77,18 @@ bench: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= SHOTS= SEEDS= PROTOCO
 	  $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
 	  $(call option,RECIPE,--recipe) $(call option,EXPERIMENT,--experiment) $(call option,EXECUTOR,--executor) \
 	  $(call option,DEVICES,--devices) --results "$(RESULTS)" $(ARGS)
+
+table: $(VENV)/installed ## EXPERIMENT= FORMAT=md,latex,csv,html OVER=skip.depth METHOD= ... ARGS=--standalone
+	@$(SKIPBENCH) table $(WHICH) $(call option,FORMAT,--format) $(call option,OVER,--over) $(ARGS)
+
+figures: $(VENV)/installed ## EXPERIMENT= FORMAT=svg,pdf,png OVER=skip.depth METHOD= ...
+	@$(SKIPBENCH) figures $(WHICH) $(call option,FORMAT,--format) $(call option,OVER,--over) $(ARGS)
+
+report: $(VENV)/installed ## EXPERIMENT= METHOD= ...
+	@$(SKIPBENCH) report $(WHICH) $(ARGS)
+
+compare: $(VENV)/installed ## A= B=
+	@$(SKIPBENCH) compare $(A) $(B) --results "$(RESULTS)" $(ARGS)
 
 speed: $(VENV)/installed ## METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= ARGS=
 	@$(SKIPBENCH) speed $(METHOD) $(call option,BACKBONE,--backbone) $(call option,CLASSES,--classes) \

@@ -6,8 +6,8 @@ from functools import cache
 
 from harness.errors import UserError
 from harness.estimate import Estimate, Estimator
-from harness.measure import MIB
 from harness.spec import RunSpec
+from harness.units import MIB
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?", re.IGNORECASE)
 POWERS = "bkmgt"

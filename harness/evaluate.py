@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,24 @@ from harness.precision import autocast
 from methods.base import Method
 
 CALIBRATION_BINS = 15
+EXAMPLES = 12
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was seen in one picture.
+
+    Attributes:
+        path: of the picture, relative to the folder of its data set's pictures.
+        label: name of its class.
+        predicted: name of the class with the highest logit.
+        confidence: probability of that class.
+    """
+
+    path: str
+    label: str
+    predicted: str
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -26,12 +44,14 @@ class Evaluation:
         ece: expected calibration error in percent, 15 equal bins of confidence (Guo et al., ICML 2017).
         per_class: class name -> accuracy in percent, for classes that have pictures.
         images: number of pictures.
+        examples: predictions for a few of the pictures, the same ones for every method and seed.
     """
 
     accuracy: float
     ece: float
     per_class: dict[str, float]
     images: int
+    examples: list[Prediction] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -127,7 +147,19 @@ def evaluate(
         )
 
     classifier.probe(meter)
-    return score(logits, pictures.labels, class_names)
+    scores = score(logits, pictures.labels, class_names)
+    return replace(scores, examples=predictions(logits, pictures, class_names))
+
+
+def predictions(logits: Tensor, pictures: PictureSet, class_names: Sequence[str]) -> list[Prediction]:
+    """Predictions for a few pictures, evenly spaced among all of them: logits (N, C), pictures in the same order."""
+    names = distinct(class_names)
+    found = []
+    for position in sorted({round(step * (len(logits) - 1) / (EXAMPLES - 1)) for step in range(EXAMPLES)}):
+        confidence, predicted = logits[position].softmax(dim=-1).max(dim=-1)
+        picture = pictures.pictures[position]
+        found.append(Prediction(picture.path, names[picture.label], names[int(predicted)], round(confidence.item(), 4)))
+    return found
 
 
 def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Evaluation:

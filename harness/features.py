@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import UserError
-from harness.measure import MIB
+from harness.units import MIB
 
 GPU, HOST, FILE = "gpu", "host", "file"
 

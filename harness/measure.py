@@ -21,7 +21,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-MIB = 2**20
 UNLABELLED = "activations"
 # Fake tensors are asked for their device more often than for anything else.
 DEVICE = torch.ops.prim.device.default

@@ -134,6 +134,8 @@ class Run:
         evaluations = [self._evaluate(method, item, meter) for item in spec.evaluate]
         use.check()
         progress["alone"] = progress["alone"] and use.alone and not spec.runtime.device_shared
+        # Beside the result, which stays small: tables read it for thousands of runs.
+        self.folder.write_json("predictions.json", {item["name"]: item.pop("examples") for item in evaluations})
         costs = self._costs(method, meter, progress)
         result = {
             "id": spec.id,

@@ -27,12 +27,13 @@ from harness.clip.towers import CLIP, RAW
 from harness.data.datasets import read_dataset
 from harness.environment import describe
 from harness.errors import UserError
-from harness.measure import MIB, count_flops, peak_bytes, storage_bytes
+from harness.measure import count_flops, peak_bytes, storage_bytes
 from harness.precision import autocast, gradient_scaler
 from harness.registry import check_method, method_class, method_names
 from harness.spec import Precision, Section, Settings, validate
 from harness.store import to_json, write_atomically
 from harness.train import build_optimizer, trained_parameters, training_step
+from harness.units import MIB
 from methods.base import Method
 
 TEMPLATE = "a photo of a {}."

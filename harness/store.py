@@ -15,7 +15,7 @@ from harness.claim import Claim, claimed, holder_of, remove_dead_claims
 from harness.errors import NoSpaceError, UserError
 from harness.spec import RunSpec, Settings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch and pandas take a second each, and listing runs needs neither
     import pandas as pd
     from torch import Tensor
 
@@ -339,7 +339,6 @@ def results_frame(root: Path, run_ids: list[str] | None = None) -> "pd.DataFrame
         Columns id, method, dataset, backbone, protocol, shots, seed, recipe, precision, device, `accuracy.<evaluation>`
         (percent), `<phase>.<cost>` and the parameters' counts.
     """
-    # Not at the top: listing runs needs no table.
     import pandas as pd
 
     ids = run_ids if run_ids is not None else [path.parent.name for path in result_files(root)]

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from harness.cache import TrainingImages
 from harness.data.sampler import BATCHES
 from harness.errors import DivergedError, UserError
-from harness.measure import MIB, Meter, count_flops
+from harness.measure import Meter, count_flops
 from harness.precision import autocast, gradient_scaler
 from harness.spec import RunSpec
+from harness.units import MIB
 from methods.base import Method
 
 log = logging.getLogger("skipbench")

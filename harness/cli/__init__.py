@@ -16,12 +16,15 @@ from harness.cli.compare import compare
 from harness.cli.console import errors
 from harness.cli.data import data
 from harness.cli.estimate import estimate
+from harness.cli.figures import figures
 from harness.cli.names import keys, list_names
 from harness.cli.parity import parity
+from harness.cli.report import report
 from harness.cli.run import bench, plan, run
 from harness.cli.runs import export, rerun, runs, show
 from harness.cli.speed import speed
 from harness.cli.sweep import sweep
+from harness.cli.table import table
 from harness.cli.wandb_sync import wandb_sync
 from harness.errors import UserError
 
@@ -70,6 +73,9 @@ for command in (
     rerun,
     export,
     wandb_sync,
+    table,
+    figures,
+    report,
     compare,
     speed,
     data,

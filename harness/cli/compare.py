@@ -1,35 +1,95 @@
-"""The command that sets our numbers beside published ones."""
+"""The command for beside published numbers, or two runs or experiments side by side."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.console import OVERRIDES, RESULTS, console, print_frame
+from harness.cli.console import RESULTS, console, print_frame
 from harness.cli.grid import read_file_grid, takes_grid
 from harness.errors import UserError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+PUBLISHED = "published"
+
 
 @click.command()
-@click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
-@OVERRIDES
+@click.argument("words", nargs=-1, metavar="[A [B]] [KEY=VALUE]...")
 @takes_grid
 @RESULTS
-def compare(experiment_file: Path | None, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
-    """Set the finished runs of the experiment in FILE beside the numbers that papers published.
+def compare(words: tuple[str, ...], results: Path, **grid: Any) -> None:
+    """What differs between A and B: configuration, accuracy, costs.
 
-    Published numbers are those of results/published/: CLIP ViT-B/16 with OpenAI's weights, 16 shots.
+    A and B are experiment files, or finished runs by the first digits of their ids. Without B, or with the word
+    `published`, A's experiment is set beside the numbers that papers published (results/published/: CLIP ViT-B/16 with
+    OpenAI's weights, 16 shots). Differences are B - A; numbers are means over seeds.
+
+    \b
+      skipbench compare experiments/paper/base_to_new.yaml
+      skipbench compare 8e2efc 762107
+      skipbench compare mine.yaml theirs.yaml --seeds 1
     """
+    sides = [word for word in words if "=" not in word]
+    overrides = tuple(word for word in words if "=" in word)
+    if len(sides) > 2:
+        raise UserError(f"compare takes two runs or experiments, these are {len(sides)}: {', '.join(sides)}")
+    if len(sides) == 2 and sides[1] != PUBLISHED:
+        compare_two(sides, overrides, results, grid)
+    else:
+        compare_published(Path(sides[0]) if sides else None, overrides, results, grid)
+
+
+def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, grid: dict[str, Any]) -> None:
+    """Print what differs."""
+    from harness.report.compare import configuration_differences, number_differences
+
+    a, b = (find_side(side, overrides, results, grid) for side in sides)
+    configuration = configuration_differences(a, b)
+    numbers = number_differences(a, b)
+    console.print(f"A: {sides[0]} ({describe(a)})\nB: {sides[1]} ({describe(b)})\n", markup=False, soft_wrap=True)
+    if len(configuration):
+        print_frame(configuration, title="configuration", left=3)
+    else:
+        console.print("configuration: the same")
+    console.print()
+    print_frame(numbers, title="accuracy (%) and costs", left=list(numbers.columns).index("metric") + 1)
+
+
+def find_side(side: str, overrides: tuple[str, ...], results: Path, grid: dict[str, Any]) -> "pd.DataFrame":
+    """The runs of an experiment file, or the run with such an id."""
+    from harness.report.compare import find_run
+    from harness.report.runs import experiment_runs
+
+    if side.endswith((".yaml", ".yml")):
+        _, specs = read_file_grid(Path(side), overrides, grid)
+        return experiment_runs(specs, results)
+    return find_run(results, side)
+
+
+def describe(runs: "pd.DataFrame") -> str:
+    """How much there is of a side."""
+    if len(runs) == 1:
+        return str(runs["name"].iloc[0])
+    return f"{(runs['state'] == 'done').sum()} of {len(runs)} runs"
+
+
+def compare_published(
+    experiment_file: Path | None, overrides: tuple[str, ...], results: Path, grid: dict[str, Any]
+) -> None:
+    """Print ours beside theirs."""
     experiment, specs = read_file_grid(experiment_file, overrides, grid)
-    from harness.report import compare as report
+    from harness.report import published
     from harness.report.tables import footnote
     from harness.store import results_frame
 
-    published = report.read_published(experiment.protocol)
+    theirs = published.read_published(experiment.protocol)
     runs = results_frame(results, [spec.id for spec in specs])
     if runs.empty:
         raise UserError(f"none of the {len(specs)} runs is complete in '{results}': see `skipbench plan`, then `bench`")
-    compared = report.compare(runs, published, experiment.protocol, len(experiment.datasets))
-    print_frame(report.comparison_table(compared), title=f"{experiment.protocol}, {len(runs)} of {len(specs)} runs")
+    compared = published.compare(runs, theirs, experiment.protocol, len(experiment.datasets))
+    title = f"{experiment.protocol}, {len(runs)} of {len(specs)} runs"
+    print_frame(published.comparison_table(compared), title=title)
     console.print(footnote(runs), markup=False, soft_wrap=not console.is_terminal)
     console.print(f"Published: {', '.join(sorted(set(compared['source'])))}", markup=False, soft_wrap=True)

@@ -1,7 +1,8 @@
 """What all commands share: the terminal, lists of words, tables."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -19,7 +20,7 @@ console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-RESULTS = click.option(
+RESULTS: Callable[..., Any] = click.option(
     "--results",
     type=click.Path(path_type=Path),
     default=Path("results"),
@@ -29,7 +30,7 @@ RESULTS = click.option(
 )
 
 
-OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+OVERRIDES: Callable[..., Any] = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 
 def separated(text: str) -> list[str]:
@@ -45,12 +46,12 @@ def numbers(text: str) -> list[int]:
         raise UserError(f"'{text}' is no list of whole numbers, such as 1,2,3") from None
 
 
-def print_frame(cells: "pd.DataFrame", title: str) -> None:
-    """A table of text cells."""
+def print_frame(cells: "pd.DataFrame", title: str, left: int = 0) -> None:
+    """A table of text cells; the first `left` columns are words, like those of some names."""
     table = Table(title=title, title_justify="left", box=None)
     words = ("dataset", "method", "precision", "setting", "metric")
-    for name in cells.columns:
-        table.add_column(name, justify="left" if name in words else "right", no_wrap=True)
+    for number, name in enumerate(cells.columns):
+        table.add_column(name, justify="left" if number < left or name in words else "right", no_wrap=True)
     for row in cells.itertuples(index=False):
         table.add_row(*row)
     # A pipe has no width of its own: give the table what it needs.

@@ -83,12 +83,12 @@ def read_grid(
 
 
 def read_file_grid(
-    experiment_file: Path | None, overrides: tuple[str, ...], grid: dict[str, Any]
+    experiment_file: Path | None, overrides: tuple[str, ...], grid: dict[str, Any], methods: str | None = None
 ) -> "tuple[Experiment, list[RunSpec]]":
     """The same where the file stands first and may be left out."""
     if experiment_file and "=" in str(experiment_file):
         overrides, experiment_file = (str(experiment_file), *overrides), None
-    return read_grid(None, overrides, {**grid, "experiment": experiment_file or grid["experiment"]})
+    return read_grid(methods, overrides, {**grid, "experiment": experiment_file or grid["experiment"]})
 
 
 def check_names(methods: str | None, datasets: str | None) -> None:

@@ -10,6 +10,7 @@ import click
 from harness.cli.console import RESULTS, console
 from harness.cli.grid import split_schedule, takes_schedule
 from harness.errors import UserError
+from harness.units import MIB
 
 if TYPE_CHECKING:
     pass
@@ -101,7 +102,7 @@ def show_result(result: dict[str, Any]) -> None:
     say(f"\nCosts{alone}")
     for phase, costs in result["costs"]["phases"].items():
         peak = costs.get("peak_allocated_bytes") or costs.get("peak_tensor_bytes") or 0
-        say(f"  {phase:10s} {costs['seconds']:8.2f} s  {peak / 2**20:9.1f} MiB peak")
+        say(f"  {phase:10s} {costs['seconds']:8.2f} s  {peak / MIB:9.1f} MiB peak")
     say(f"  {result['costs']['trainable_parameters']} of {result['costs']['total_parameters']} parameters trained")
     environment = result["environment"]
     say(f"\nOn {environment['device']}, torch {environment['torch']}, commit {environment['git_commit']}")

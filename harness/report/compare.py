@@ -1,148 +1,128 @@
-"""Our numbers beside those of papers, as far as both exist."""
+"""What differs between two runs, or between the runs of two experiments: configuration, accuracy, costs."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from harness.errors import UserError
-from harness.report.tables import h_of_seeds, harmonic_mean
+from harness.errors import UserError, nearest
+from harness.report.layouts import in_order
+from harness.report.runs import DONE, done_row, groups, labelled
+from harness.report.statistics import harmonic_mean, harmonic_means, with_spread
+from harness.report.tables import COST_COLUMNS
 
-PUBLISHED = Path(__file__).parents[2] / "results" / "published"
-PUBLISHED_SHOTS = 16
-BASE_TO_NEW = "base_to_new"
-AVERAGE = "average"
-# Published averages over target data sets: protocol -> name of the row.
-TARGET_AVERAGES = {
-    "cross_dataset": "average_10_targets",
-    "domain_generalization": "average_4_imagenet_variants",
-}
+KEYS = ("method", "dataset", "shots")
+COLUMNS = ("protocol", "backbone", "method", "recipe", "dataset", "shots", "seed", "device", "versions", "template")
+MOST_VALUES = 6
+SHORTEST_PREFIX = 3
 
 
-def read_published(protocol: str, folder: Path = PUBLISHED) -> pd.DataFrame:
-    """Published accuracies of a protocol: columns dataset, method, metric, value (percent), source.
+def find_run(results: Path, prefix: str) -> pd.DataFrame:
+    """The finished run whose id begins so, as a frame of one row.
 
     Raises:
-        UserError: there are none for this protocol.
+        UserError: there is none, or there are several.
     """
-    path = folder / f"{protocol}.csv"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.csv")))
-        raise UserError(f"there are no published numbers for protocol '{protocol}' in '{folder}': only for {known}")
-    rows = pd.read_csv(path)
-    return rows[rows["dataset"] != "cost"].reset_index(drop=True)
+    ids = sorted(path.parent.name for path in (results / "runs").glob("*/result.json"))
+    found = [run_id for run_id in ids if run_id.startswith(prefix)]
+    if not found or len(prefix) < SHORTEST_PREFIX:
+        raise UserError(
+            f"'{prefix}' is neither an experiment file nor the id of a finished run in '{results}'."
+            f"{nearest(prefix, ids)}"
+        )
+    if len(found) > 1:
+        raise UserError(f"'{prefix}' is the beginning of {len(found)} runs: {', '.join(found[:5])}")
+    return labelled(pd.DataFrame([done_row(results / "runs" / found[0])]))
 
 
-def summarise(runs: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFrame:
-    """Our numbers in the form of the published ones.
-
-    Args:
-        runs: finished runs of one experiment, as `results_frame` gives them.
-        protocol: theirs.
-        num_datasets: how many training data sets an average must be over.
+def configuration_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Settings in which two sets of runs differ.
 
     Returns:
-        Columns dataset, method, precision, metric, ours (mean over seeds), std (sample, NaN for one seed) and seeds.
+        Columns setting, A, B: the values that occur; a dash where a side has no such setting.
     """
-    rows = []
-    for (method, precision), group in runs.groupby(["method", "precision"], sort=False):
-        table = (
-            summarise_base_to_new(group, num_datasets)
-            if protocol == BASE_TO_NEW
-            else summarise_targets(group, protocol)
-        )
-        rows.append(table.assign(method=str(method), precision=str(precision)))
-    return pd.concat(rows, ignore_index=True)
+    left, right = values_of(a), values_of(b)
+    rows = [
+        {"setting": name, "A": left.get(name, "–"), "B": right.get(name, "–")}
+        for name in dict.fromkeys([*left, *right])
+        if left.get(name) != right.get(name)
+    ]
+    return pd.DataFrame(rows, columns=["setting", "A", "B"])
 
 
-def summarise_base_to_new(runs: pd.DataFrame, num_datasets: int) -> pd.DataFrame:
-    """Base, new and H of every data set of one method, and of their average if no data set is missing."""
-    base, new = (
-        runs.pivot_table(index="seed", columns="dataset", values=f"accuracy.{name}") for name in ("base", "new")
-    )
-    found = [rows_of(dataset, base[dataset], new[dataset]) for dataset in runs["dataset"].unique()]
-    if num_datasets > 1 and base.shape[1] == num_datasets and not base.isna().any(axis=None):
-        found.append(rows_of(AVERAGE, base.mean(axis=1), new.mean(axis=1)))
-    return pd.concat(found, ignore_index=True)
-
-
-def rows_of(dataset: str, base: pd.Series, new: pd.Series) -> pd.DataFrame:
-    """Three rows from the accuracies of each seed; H is that of the means, its deviation that of the seeds' H."""
-    h = h_of_seeds(pd.DataFrame({"accuracy.base": base, "accuracy.new": new}))
-    rows = [one_row(dataset, "base", base), one_row(dataset, "new", new), one_row(dataset, "H", h)]
-    rows[2]["ours"] = harmonic_mean(base.mean(), new.mean())
-    return pd.DataFrame(rows)
-
-
-def summarise_targets(runs: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """Accuracy on the training data set, on every target, and their average, of one method."""
-    columns = [name for name in map(str, runs) if name.startswith("accuracy.") and runs[name].notna().all()]
-    seeds = runs.set_index("seed")
-    source = runs["dataset"].iloc[0]
-    targets = [column for column in columns if column != f"accuracy.{source}"]
-    rows = [one_row(column.removeprefix("accuracy."), "accuracy", seeds[column]) for column in columns]
-    # The name says over how many data sets the average is.
-    if protocol in TARGET_AVERAGES and f"_{len(targets)}_" in TARGET_AVERAGES[protocol]:
-        rows.append(one_row(TARGET_AVERAGES[protocol], "accuracy", seeds[targets].mean(axis=1)))
-    return pd.DataFrame(rows)
-
-
-def one_row(dataset: str, metric: str, seeds: pd.Series) -> dict[str, object]:
-    """A number with its spread over seeds."""
-    values = seeds.dropna()
+def values_of(runs: pd.DataFrame) -> dict[str, str]:
+    """Setting -> the values that occur in some runs."""
+    found: dict[str, list[str]] = {name: in_order(runs[name].dropna()) for name in COLUMNS if name in runs}
+    for settings in runs["settings"]:
+        for name, value in settings.items():
+            several = found.setdefault(name, [])
+            if str(value) not in several:
+                several.append(str(value))
     return {
-        "dataset": dataset,
-        "metric": metric,
-        "ours": values.mean(),
-        "std": values.std(ddof=1),
-        "seeds": len(values),
+        name: "; ".join(several[:MOST_VALUES]) + (f"; ... ({len(several)})" if len(several) > MOST_VALUES else "")
+        for name, several in found.items()
     }
 
 
-def compare(runs: pd.DataFrame, published: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFrame:
-    """Ours and theirs side by side.
+def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Accuracies and costs of two sets of finished runs side by side.
+
+    Two single runs are compared whatever their methods; of more runs those of the same method, data set and shots,
+    averaged over seeds.
 
     Returns:
-        The columns of `summarise`, then published, difference (ours - published), within (of the sample standard
-        deviation of our seeds; None for a single seed) and source; only rows that both have.
+        Columns method, dataset, shots, metric, A, B (mean ± sample std), difference (B - A) and ratio (B / A) of costs.
 
     Raises:
-        UserError: no number has a counterpart.
+        UserError: nothing in common.
     """
-    runs = runs[runs["shots"] == PUBLISHED_SHOTS]
-    if runs.empty:
-        raise UserError(f"published numbers are of {PUBLISHED_SHOTS} shots, and no finished run is: use --shots 16")
-    ours = summarise(runs, protocol, num_datasets)
-    if set(published["dataset"]) - {AVERAGE} != set(runs["dataset"]):
-        ours = ours[ours["dataset"] != AVERAGE]
-    merged = ours.merge(published.rename(columns={"value": "published"}), on=["dataset", "method", "metric"])
-    if merged.empty:
-        raise UserError(
-            f"no published number fits: ours are of {', '.join(ours['dataset'].unique())}, "
-            f"published of {', '.join(published['dataset'].unique())}"
+    a, b = (runs[runs["state"] == DONE] for runs in (a, b))
+    if len(a) == 1 and len(b) == 1:
+        pairs = [(("", "", ""), a, b)]
+    else:
+        left, right = dict(groups(a, *KEYS)), dict(groups(b, *KEYS))
+        pairs = [(key, left[key], right[key]) for key in left if key in right]
+    rows = []
+    for key, ours, theirs in pairs:
+        for name, value, mean, digits in measures(pd.concat([ours, theirs])):
+            one, other = value(ours).dropna(), value(theirs).dropna()
+            if len(one) and len(other):
+                x, y = (mean(runs) if mean else seeds.mean() for runs, seeds in ((ours, one), (theirs, other)))
+                rows.append(
+                    {
+                        **dict(zip(KEYS, map(str, key), strict=True)),
+                        "metric": name,
+                        "A": with_spread(x, one, digits),
+                        "B": with_spread(y, other, digits),
+                        "difference": f"{y - x:+.{digits}f}",
+                        "ratio": f"{y / x:.2f}x" if digits != 2 and x else "",
+                    }
+                )
+    if not rows:
+        raise UserError("the two have no method, data set and shots in common of which both have finished runs")
+    frame = pd.DataFrame(rows)
+    return frame.drop(columns=[key for key in KEYS if (frame[key] == "").all()])
+
+
+Measure = tuple[str, Callable[[pd.DataFrame], pd.Series], Callable[[pd.DataFrame], float] | None, int]
+
+
+def measures(runs: pd.DataFrame) -> list[Measure]:
+    """What is compared: name, values over seeds, their mean if it is not the plain one, and digits."""
+
+    def accuracy(name: str) -> Callable[[pd.DataFrame], pd.Series]:
+        return lambda group: pd.to_numeric(group[name]) if name in group else pd.Series(dtype=float)
+
+    names = [name for name in map(str, runs) if name.startswith("accuracy.") and runs[name].notna().any()]
+    found: list[Measure] = [(name.removeprefix("accuracy."), accuracy(name), None, 2) for name in names]
+    base, new = accuracy("accuracy.base"), accuracy("accuracy.new")
+    if {"accuracy.base", "accuracy.new"} <= set(names):
+        found.append(
+            (
+                "H",
+                lambda group: harmonic_means(base(group), new(group)),
+                lambda group: harmonic_mean(base(group).mean(), new(group).mean()),
+                2,
+            )
         )
-    merged["difference"] = merged["ours"] - merged["published"]
-    merged["within"] = (merged["difference"].abs() <= merged["std"]).where(merged["std"].notna(), None)
-    return merged
-
-
-def comparison_table(compared: pd.DataFrame) -> pd.DataFrame:
-    """Text cells for people."""
-
-    def cells(column: str, show: Callable[[float], str]) -> pd.Series:
-        return compared[column].map(lambda value: "-" if pd.isna(value) else show(value))
-
-    return pd.DataFrame(
-        {
-            "dataset": compared["dataset"],
-            "method": compared["method"],
-            "precision": compared["precision"],
-            "metric": compared["metric"],
-            "published": cells("published", "{:.2f}".format),
-            "ours": cells("ours", "{:.2f}".format),
-            "± std": cells("std", "{:.2f}".format),
-            "seeds": compared["seeds"].astype(str),
-            "difference": cells("difference", "{:+.2f}".format),
-            "within ± std": cells("within", lambda value: "yes" if value else "no"),
-        }
-    )
+    return found + [(column.title, column.value, None, column.digits) for column in COST_COLUMNS]

@@ -10,9 +10,10 @@ import pandas as pd
 
 from harness.estimate import Estimate, Measured
 from harness.kinds import KINDS
-from harness.measure import MIB, PHASES
+from harness.measure import PHASES
 from harness.spec import RunSpec
 from harness.store import to_json, write_atomically
+from harness.units import MIB
 
 NOTE = (
     "Estimated from shapes; nothing was computed. MiB: peak of live tensor bytes on the {device}, exact with a CPU's "

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.measure import MIB
+from harness.report.statistics import harmonic_mean, harmonic_means, with_spread
+from harness.units import MIB
 
 KEYS = ["dataset", "shots", "method", "precision"]
 
@@ -27,15 +28,9 @@ class Column:
     mean: Callable[[pd.DataFrame], float] | None = None
 
 
-def harmonic_mean(base: float, new: float) -> float:
-    """H of base and new accuracy."""
-    return 2 * base * new / (base + new) if base + new else 0.0
-
-
 def h_of_seeds(runs: pd.DataFrame) -> pd.Series:
     """H of every seed."""
-    pairs = zip(runs["accuracy.base"], runs["accuracy.new"], strict=True)
-    return pd.Series([harmonic_mean(base, new) for base, new in pairs], index=runs.index)
+    return harmonic_means(runs["accuracy.base"], runs["accuracy.new"])
 
 
 def h_of_means(runs: pd.DataFrame) -> float:
@@ -97,9 +92,7 @@ def format_cell(column: Column, runs: pd.DataFrame) -> str:
     values = column.value(runs).dropna()
     if values.empty:
         return "-"
-    mean = column.mean(runs) if column.mean else values.mean()
-    spread = f" ± {values.std(ddof=1):.{column.digits}f}" if len(values) > 1 else ""
-    return f"{mean:.{column.digits}f}{spread}"
+    return with_spread(column.mean(runs) if column.mean else values.mean(), values, column.digits)
 
 
 def method_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -131,14 +124,20 @@ def caption(runs: pd.DataFrame) -> str:
 
 def footnote(runs: pd.DataFrame) -> str:
     """What a reader must know to compare the table with another."""
-
-    def listed(column: str) -> str:
-        return ", ".join(sorted({str(value) for value in runs[column]}))
-
-    on_cpu = set(runs["device"]) == {"cpu"}
-    memory = "exact peak of live tensor bytes" if on_cpu else "allocator peak"
     return (
         "Accuracy in percent, mean ± sample std over seeds; H of the means. "
-        f"Backbone {listed('backbone')}, recipe {listed('recipe')}, device {listed('device')}. "
-        f"MiB: {memory}, in training and in the whole run; train s is without cache s."
+        f"Backbone {listed(runs, 'backbone')}, recipe {listed(runs, 'recipe')}, device {listed(runs, 'device')}. "
+        f"{memory_note(runs)}"
     )
+
+
+def listed(runs: pd.DataFrame, column: str) -> str:
+    """Different values of a column, by comma; of runs that are not done nothing is known."""
+    return ", ".join(sorted({str(value) for value in runs[column].dropna()}))
+
+
+def memory_note(runs: pd.DataFrame) -> str:
+    """What the columns of memory and of training time hold."""
+    on_cpu = set(runs["device"].dropna()) == {"cpu"}
+    memory = "exact peak of live tensor bytes" if on_cpu else "allocator peak"
+    return f"MiB: {memory}, in training and in the whole run; train s is without cache s."

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable
 
 from harness.device import choose_device, free_mib
-from harness.measure import MIB
 from harness.spec import RunSpec, ScheduleSpec
+from harness.units import MIB
 
 # What a process takes on a GPU besides its tensors: context, libraries, the allocator's rounding. A rule of thumb.
 OVERHEAD = 1024 * MIB

@@ -18,14 +18,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.claim import Holder, start_of, this_machine, this_process
 from harness.errors import UserError, first_line
-from harness.report.tables import harmonic_mean
+from harness.report.statistics import harmonic_mean
 from harness.schedule import run_all
 from harness.schedule.devices import Slot, make_slots
 from harness.spec import RunSpec, ScheduleSpec
 from harness.store import Json, RunFolder, read_result
 from harness.tune.sweep import Sweep, is_better_higher
+from harness.units import MIB
 
-MIB = 2**20
 # Who is silent for so long, on another machine, is taken for dead, seconds.
 HEARTBEAT, GRACE = 15, 90
 POLL = 1.0

@@ -1,6 +1,7 @@
 """Accuracy and calibration error, against loops in numpy."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 from harness.clip.towers import CLIP
 from harness.data.datasets import read_dataset
 from harness.data.loader import PictureSet
+from harness.data.readers import Picture
 from harness.data.transforms import TestTransform
 from harness.errors import UserError
-from harness.evaluate import evaluate, expected_calibration_error, score
+from harness.evaluate import EXAMPLES, Prediction, evaluate, expected_calibration_error, predictions, score
 from harness.measure import Meter
 from harness.registry import method_class
 
@@ -103,3 +105,19 @@ def test_logits_that_are_no_numbers_are_told(clip: CLIP) -> None:
     method = method_class("zeroshot")(clip, method_class("zeroshot").Config(), clip.tokenize(["a", "b"]))
     with pytest.raises(UserError, match=r"logits that are no numbers: training diverged, lower train.lr"):
         evaluate(method, pictures, ["a", "b"], ["a", "b"], TestTransform(48), Meter(clip.device), "half")
+
+
+def test_examples_are_evenly_spaced_and_the_same_for_every_method(tmp_path: Path) -> None:
+    pictures = PictureSet(tmp_path, [Picture(f"{number}.png", number % 3) for number in range(100)])
+    logits = torch.eye(3)[torch.arange(100) % 3].mul(10)
+    logits[0] = torch.tensor([0.0, 0.0, math.log(8)])
+    found = predictions(logits, pictures, ["cat", "dog", "cat"])
+    assert len(found) == EXAMPLES == 12
+    # Classes that share a name are told apart, as in the accuracies of classes.
+    assert found[0] == Prediction("0.png", "cat (label 0)", "cat (label 2)", 0.8)
+    assert [example.path for example in found] == [f"{number}.png" for number in range(0, 100, 9)]
+    assert [example.path for example in predictions(-logits, pictures, ["cat", "dog", "cat"])] == [
+        example.path for example in found
+    ]
+    few = PictureSet(tmp_path, pictures.pictures[:2])
+    assert [example.path for example in predictions(logits[:2], few, ["a", "b", "c"])] == ["0.png", "1.png"]

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 
 from harness.errors import UserError
 from harness.features import FILE, GPU, HOST, Place
-from harness.measure import MIB
 from harness.run import Run
 from harness.spec import RunSpec
 from harness.store import read_result
+from harness.units import MIB
 
 CPU = torch.device("cpu")
 

@@ -85,6 +85,7 @@ def test_the_folder_holds_what_the_documentation_says(finished: tuple[RunSpec, P
         "spec.yaml",
         "metrics.jsonl",
         "checkpoint.safetensors",
+        "predictions.json",
         "sample.json",
         "result.json",
         "log.txt",

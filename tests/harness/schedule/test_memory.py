@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from harness.capacity import estimated_peak
-from harness.measure import MIB
 from harness.schedule import run_all
 from harness.schedule.devices import make_slots
 from harness.schedule.memory import OVERHEAD, Memory
 from harness.spec import RunSpec, ScheduleSpec
 from harness.store import RunFolder
+from harness.units import MIB
 
 Make = Callable[..., RunSpec]
 

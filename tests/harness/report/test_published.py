@@ -1,4 +1,4 @@
-"""`skipbench compare`: sums by hand, the rules of what is compared, and the published numbers themselves."""
+"""Ours beside published numbers: sums by hand, the rules of what is compared, and the published numbers themselves."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from harness.data.datasets import DATASETS
 from harness.errors import UserError
 from harness.plan import EXPERIMENTS, TARGETS, expand, load_experiment
 from harness.registry import method_names
-from harness.report.compare import (
+from harness.report.published import (
     PUBLISHED,
     TARGET_AVERAGES,
     compare,

@@ -1,0 +1,44 @@
+"""The command for the HTML page of an experiment."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.console import OVERRIDES, RESULTS, console
+from harness.cli.grid import takes_grid
+from harness.cli.table import find_runs
+
+
+@click.command()
+@click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
+@OVERRIDES
+@takes_grid
+@click.option("--methods", help="Methods, by comma, or `all`.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the page; default RESULTS/reports.")
+@RESULTS
+def report(
+    experiment_file: Path | None,
+    overrides: tuple[str, ...],
+    methods: str | None,
+    out: Path | None,
+    results: Path,
+    **grid: Any,
+) -> None:
+    """One HTML page about the experiment in FILE; without FILE and options, about all of RESULTS.
+
+    Tables, figures and every run with its spec, costs, training curve, accuracy of classes and a few predictions.
+    Below 2 MB; opens from disk, without network. Writes RESULTS/reports/<name>.html.
+    """
+    from harness.report.layouts import paper_tables
+    from harness.report.page import page
+    from harness.report.published import with_published
+    from harness.store import write_atomically
+
+    stem, runs = find_runs(experiment_file, overrides, methods, results, grid)
+    folder = out or results / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = [with_published(found) for found in paper_tables(runs)]
+    path = folder / f"{stem}.html"
+    write_atomically(path, page(stem, tables, runs, results, folder).encode())
+    console.print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)", markup=False, soft_wrap=True)

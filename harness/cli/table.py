@@ -1,0 +1,167 @@
+"""The command for the tables of a paper."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.text import Text
+
+from harness.cli.console import OVERRIDES, RESULTS, console, print_frame, separated
+from harness.cli.grid import read_file_grid, takes_grid
+from harness.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.report.layouts import Table
+
+FORMATS = ("md", "latex", "csv", "html")
+
+
+@click.command()
+@click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
+@OVERRIDES
+@takes_grid
+@click.option("--methods", "methods", help="Methods, by comma, or `all`.")
+@click.option("--format", "formats", default="", help="Files to write: md, latex, csv, html, by comma.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/tables.")
+@click.option("--over", "knob", metavar="KEY", help="An ablation: the values of this setting, such as skip.depth.")
+@click.option("--published", type=click.Choice(["none", "ours", "all"]), default="ours", show_default=True,
+              help="Papers' columns: none, those of methods that are in the table, all.")  # fmt: skip
+@click.option("--transpose", is_flag=True, help="Methods as rows.")
+@click.option("--standalone", is_flag=True, help="LaTeX: a whole document.")
+@click.option("--caption", help="LaTeX: caption; default the title.")
+@click.option("--label", help="LaTeX: label; default tab:<name>.")
+@RESULTS
+def table(
+    experiment_file: Path | None,
+    overrides: tuple[str, ...],
+    methods: str | None,
+    formats: str,
+    out: Path | None,
+    knob: str | None,
+    published: str,
+    transpose: bool,
+    standalone: bool,
+    caption: str | None,
+    label: str | None,
+    results: Path,
+    **grid: Any,
+) -> None:
+    """Tables of the experiment in FILE, with its missing and failed runs; without FILE and options, of all of RESULTS.
+
+    Layout by protocol: data set x base/new/H, data set x shots, source and targets; with --over an ablation. Prints to
+    the terminal; --format writes files too. CSV holds unrounded numbers, a line a cell.
+    """
+    asked = separated(formats)
+    for name in asked:
+        if name not in FORMATS:
+            raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
+    from harness.report.formats import SUFFIXES, latex_document, to_csv, to_html, to_latex, to_markdown
+    from harness.store import write_atomically
+
+    stem, tables = find_tables(experiment_file, overrides, methods, knob, published, results, grid)
+    for found in tables:
+        print_paper_table(found, transpose)
+    if not asked:
+        return
+    folder = out or results / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in asked:
+        for number, found in enumerate(tables):
+            if name == "latex":
+                # Several tables need several labels.
+                own = label if label is None or len(tables) == 1 else f"{label}-{number + 1}"
+                text = to_latex(found, caption, own, transpose)
+                text = latex_document([text]) if standalone else text
+            else:
+                text = (
+                    to_csv(found) if name == "csv" else (to_html if name == "html" else to_markdown)(found, transpose)
+                )
+            path = folder / f"{stem}-{found.name}.{SUFFIXES[name]}"
+            write_atomically(path, text.encode())
+            console.print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+def find_runs(
+    experiment_file: Path | None, overrides: tuple[str, ...], methods: str | None, results: Path, grid: dict[str, Any]
+) -> "tuple[str, pd.DataFrame]":
+    """The runs that the words ask for, with a name for their files: an experiment's, or all of the results folder.
+
+    Raises:
+        UserError: none is complete.
+    """
+    from harness.report.runs import DONE, experiment_runs, folder_runs
+
+    if experiment_file or overrides or methods or any(grid.values()):
+        experiment_file = experiment_file or grid["experiment"]
+        _, specs = read_file_grid(experiment_file, overrides, grid, methods)
+        runs = experiment_runs(specs, results)
+        if not (runs["state"] == DONE).any():
+            raise UserError(
+                f"none of the {len(specs)} runs is complete in '{results}': see `skipbench plan`, then `bench`"
+            )
+        return file_stem(experiment_file), runs
+    runs = folder_runs(results)
+    if runs.empty or not (runs["state"] == DONE).any():
+        raise UserError(f"no run is complete in '{results}': `skipbench bench` makes some")
+    return "results", runs
+
+
+def file_stem(experiment_file: Path | None) -> str:
+    """How the files of an experiment's tables and figures begin."""
+    return experiment_file.stem if experiment_file and "=" not in str(experiment_file) else "bench"
+
+
+def find_tables(
+    experiment_file: Path | None,
+    overrides: tuple[str, ...],
+    methods: str | None,
+    knob: str | None,
+    published: str,
+    results: Path,
+    grid: dict[str, Any],
+) -> "tuple[str, list[Table]]":
+    """The tables that the words ask for, with a name for their files."""
+    from harness.report.layouts import ablation, paper_tables
+    from harness.report.published import with_published
+
+    if knob:
+        from harness.report.runs import knob_runs
+
+        _, specs = read_file_grid(experiment_file, overrides, grid, methods)
+        return file_stem(experiment_file), [ablation(knob_runs(specs, results, knob), knob)]
+    stem, runs = find_runs(experiment_file, overrides, methods, results, grid)
+    return stem, [with_published(found, published) for found in paper_tables(runs)]
+
+
+def print_paper_table(found: "Table", transpose: bool) -> None:
+    """A table and its footnote in the terminal; where it is too wide, in parts one below the other."""
+    from harness.report.footnotes import footnotes
+    from harness.report.formats import TERMINAL, text_frame
+
+    frame = text_frame(found, TERMINAL, transpose)
+    names = 1 if transpose else 2
+    for number, part in enumerate(parts_of(frame, names, console.width if console.is_terminal else None)):
+        print_frame(part, title=found.title if number == 0 else "(continued)", left=names)
+    console.print(" ".join(footnotes(found, transpose)), markup=False, soft_wrap=not console.is_terminal)
+    console.print()
+
+
+def parts_of(frame: "pd.DataFrame", names: int, width: int | None) -> "list[pd.DataFrame]":
+    """The columns of a table in parts that are not wider than the terminal, each with the names of the rows.
+
+    Args:
+        frame: text cells with rich's markup.
+        names: how many columns hold names.
+        width: of the terminal in characters; None for no limit.
+    """
+    plain = [[Text.from_markup(text).cell_len for text in (name, *frame[name])] for name in frame.columns]
+    widths = [max(lengths) + 2 for lengths in plain]
+    parts: list[list[int]] = [[]]
+    for place in range(names, len(widths)):
+        taken = sum(widths[:names]) + sum(widths[number] for number in parts[-1])
+        if parts[-1] and width is not None and taken + widths[place] > width:
+            parts.append([])
+        parts[-1].append(place)
+    return [frame.iloc[:, [*range(names), *part]] for part in parts]

@@ -1,0 +1,333 @@
+"""What the figures show, as data; `plots.py` draws it for print, the report page for the screen."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from harness.report.layouts import (
+    AVERAGE,
+    BASE_TO_NEW,
+    COSTS,
+    FEW_SHOT,
+    SOURCE,
+    TARGETS,
+    Table,
+    ablation,
+    file_name,
+    in_order,
+)
+from harness.report.runs import DONE, groups
+from harness.report.tables import COST_COLUMNS, peak
+from harness.store import read_result
+
+LINES, SCATTER, BARS, STACKED = "lines", "scatter", "bars", "stacked"
+UNTRAINED = "zeroshot"
+PHASES = ("setup", "cache", "train", "evaluate")
+# Of data sets with many classes only those that change the most are drawn, half of them up and half down.
+MOST_CLASSES = 30
+
+
+@dataclass(frozen=True)
+class Series:
+    """What is drawn in one colour.
+
+    Attributes:
+        name: for the legend.
+        x: positions: numbers, or names of bars.
+        y: heights, as many.
+        error: sample standard deviation over seeds of each; None where there is none.
+        words: of each point, for who points at it.
+    """
+
+    name: str
+    x: tuple[float | str, ...]
+    y: tuple[float, ...]
+    error: tuple[float | None, ...] = ()
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        title: such as the data set.
+        series: in the order of the legend.
+        front: points (x, y) of the Pareto front, by x; empty where there is none.
+    """
+
+    title: str
+    series: tuple[Series, ...]
+    front: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        name: for its file.
+        title: for people.
+        kind: lines, scatter, bars (lying) or stacked (lying).
+        x_label, y_label: with units.
+        panels: side by side.
+        log_x: whether x is drawn on a logarithmic axis.
+        note: what a reader must know.
+    """
+
+    name: str
+    title: str
+    kind: str
+    x_label: str
+    y_label: str
+    panels: tuple[Panel, ...]
+    log_x: bool = False
+    note: str = ""
+
+
+def paper_figures(tables: Sequence[Table], root: Path) -> list[Figure]:
+    """All figures that go with some tables: curves over shots, accuracy against costs, change by class, costs by phase.
+
+    Args:
+        tables: as `paper_tables` gives them.
+        root: the results folder, for accuracies of single classes.
+    """
+    found: list[Figure] = []
+    for table in tables:
+        protocol = str(table.runs["protocol"].iloc[0])
+        found += [few_shot_curves(table)] if protocol == FEW_SHOT else []
+        found += [accuracy_against(table, cost) for cost in (MEMORY, TIME)]
+        found += class_changes(table, root)
+        found.append(phase_costs(table))
+    return [figure for figure in found if any(panel.series for panel in figure.panels)]
+
+
+def few_shot_curves(table: Table) -> Figure:
+    """Accuracy over shots, a panel for every data set and for their average."""
+    panels = []
+    for block in dict.fromkeys(block for block, _ in table.rows if block != COSTS):
+        series = []
+        for column in table.columns:
+            cells = [cell for cell in table.cells if (cell.block, cell.column) == (block, column)]
+            known = [cell for cell in cells if cell.mean is not None]
+            if known:
+                series.append(
+                    Series(
+                        column,
+                        tuple(float(cell.row) for cell in known),
+                        tuple(cell.mean or 0.0 for cell in known),
+                        tuple(cell.std for cell in known),
+                        tuple(f"{cell.row} shots, {cell.seeds} seeds" for cell in known),
+                    )
+                )
+        panels.append(Panel(block, tuple(series)))
+    # The average is what is looked at first.
+    panels.sort(key=lambda panel: panel.title != AVERAGE)
+    return Figure(
+        f"{table.name}-curves",
+        f"Accuracy over shots ({table.title})",
+        LINES,
+        "shots (pictures a class)",
+        "accuracy (%)",
+        tuple(panels),
+        log_x=True,
+        note="Bars: sample standard deviation over seeds.",
+    )
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A cost that accuracy is set against.
+
+    Attributes:
+        name: for the file.
+        title: for people.
+        label: of the axis.
+    """
+
+    name: str
+    title: str
+    label: str
+
+    def of(self, runs: pd.DataFrame) -> pd.Series:
+        """Its value for every run; NaN where it was not measured."""
+        if self.name == "memory":
+            return peak(("cache", "train"))(runs)
+        phases = [f"{phase}.seconds" for phase in ("cache", "train") if f"{phase}.seconds" in runs]
+        return runs[phases].apply(pd.to_numeric).sum(axis=1, skipna=False)
+
+
+MEMORY = Cost("memory", "measured memory", "peak memory of training with its caching pass (MiB)")
+TIME = Cost("time", "training time", "training with its caching pass (s)")
+
+
+def headline(table: Table) -> tuple[str, str]:
+    """(block, row) of the number that a method is judged by: H, accuracy at most shots, or the average of targets."""
+    rows = [row for row in table.rows if row[0] != COSTS]
+    return next((row for row in reversed(rows) if row[0] != SOURCE), rows[-1])
+
+
+def headline_name(table: Table) -> str:
+    """What the number is called on an axis."""
+    block, row = headline(table)
+    protocol = str(table.runs["protocol"].iloc[0])
+    if protocol in BASE_TO_NEW:
+        return f"{row} of {block} (%)" if block != AVERAGE else "H of the averages (%)"
+    if protocol == FEW_SHOT:
+        return f"accuracy at {row} shots, {block} (%)"
+    return "average accuracy of targets (%)" if block == TARGETS and row == AVERAGE else f"accuracy on {row} (%)"
+
+
+def accuracy_against(table: Table, cost: Cost) -> Figure:
+    """Accuracy against a measured cost, a point a method, and the front of those that no other beats in both."""
+    block, row = headline(table)
+    runs = table.runs[table.runs["state"] == DONE]
+    protocol = str(runs["protocol"].iloc[0])
+    runs = runs[runs["shots"] == int(row)] if protocol == FEW_SHOT else runs
+    cells = {cell.column: cell for cell in table.cells if (cell.block, cell.row) == (block, row) and not cell.published}
+    series = []
+    for label, group in groups(runs.assign(cost=cost.of(runs)), "label"):
+        # The mean over data sets of the mean over seeds, as that of accuracy.
+        value = group.groupby("dataset")["cost"].mean().mean()
+        cell = cells.get(str(label))
+        if cell is not None and cell.mean is not None and value == value:
+            words = f"{value:.1f} {'MiB' if cost is MEMORY else 's'}, {cell.seeds} seeds"
+            series.append(Series(str(label), (float(value),), (cell.mean,), (cell.std,), (words,)))
+    points = [(float(one.x[0]), one.y[0]) for one in series]
+    device = ", ".join(in_order(runs["device"].dropna()))
+    return Figure(
+        f"{table.name}-accuracy-{cost.name}",
+        f"Accuracy against {cost.title} ({table.title})",
+        SCATTER,
+        cost.label,
+        headline_name(table),
+        (Panel("", tuple(series), tuple(pareto_front(points))),),
+        note=f"Line: Pareto front. Bars: sample standard deviation over seeds. Measured on: {device}."
+        + (" What trains nothing has no memory of training." if cost is MEMORY else ""),
+    )
+
+
+def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of points (cost, accuracy) those that no other is as cheap and better, or as good and cheaper; by cost."""
+    front: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(set(points), key=lambda point: (point[0], -point[1])):
+        if not front or accuracy > front[-1][1]:
+            front.append((cost, accuracy))
+    return front
+
+
+def class_changes(table: Table, root: Path) -> list[Figure]:
+    """Change of every class's accuracy against zero-shot CLIP, means over seeds; a figure for every evaluation.
+
+    Of protocols that try several shots those of the most shots.
+    """
+    runs = table.runs[(table.runs["state"] == DONE) & (table.runs["shots"] == table.runs["shots"].max())]
+    if UNTRAINED not in set(runs["method"]):
+        return []
+    classes = pd.DataFrame(
+        [
+            {"label": label, "dataset": dataset, "evaluation": item["name"], "class": name, "accuracy": accuracy}
+            for run_id, label, dataset in zip(runs["id"], runs["label"], runs["dataset"], strict=True)
+            for item in read_result(root / "runs" / run_id / "result.json")["evaluations"]
+            for name, accuracy in item.get("per_class", {}).items()
+        ]
+    )
+    if classes.empty:
+        return []
+    before = in_order(runs.loc[runs["method"] == UNTRAINED, "label"])[0]
+    found = []
+    for (dataset, evaluation), group in groups(classes, "dataset", "evaluation"):
+        means = group.pivot_table(index="class", columns="label", values="accuracy", sort=False)
+        if before not in means:
+            continue
+        changes = means.drop(columns=before).sub(means[before], axis=0).dropna(how="all", axis=1)
+        panels = tuple(class_panel(str(label), changes[label]) for label in in_order(runs["label"]) if label in changes)
+        where = str(dataset) if evaluation in ("all", dataset) else f"{dataset}, {evaluation}"
+        found.append(
+            Figure(
+                file_name((table.name, "classes", str(dataset), str(evaluation))),
+                f"Change of each class against zero-shot CLIP ({where})",
+                BARS,
+                "change of accuracy (points)",
+                "",
+                panels,
+                note=f"Means over seeds; of more than {MOST_CLASSES} classes those that change the most.",
+            )
+        )
+    return found
+
+
+def class_panel(label: str, changes: pd.Series) -> Panel:
+    """Bars of one method, the largest gain first."""
+    ordered = changes.dropna().sort_values(ascending=False, kind="stable")
+    half = MOST_CLASSES // 2
+    shown = ordered if len(ordered) <= MOST_CLASSES else pd.concat([ordered.head(half), ordered.tail(half)])
+    series = (Series(label, tuple(map(str, shown.index)), tuple(map(float, shown))),) if len(shown) else ()
+    return Panel(label, series)
+
+
+def phase_costs(table: Table) -> Figure:
+    """Seconds of every phase of a run, stacked; means over data sets and seeds."""
+    runs = table.runs[table.runs["state"] == DONE]
+    labels = in_order(runs["label"])
+    series = []
+    for phase in PHASES:
+        if f"{phase}.seconds" in runs:
+            of_datasets = runs.groupby(["label", "dataset"])[f"{phase}.seconds"].mean()
+            means = of_datasets.groupby("label").mean()
+            series.append(Series(phase, tuple(labels), tuple(float(means[label]) for label in labels)))
+    note = "Means over data sets and seeds; evaluation with all test pictures."
+    return Figure(
+        f"{table.name}-phases",
+        f"Time of a run by phase ({table.title})",
+        STACKED,
+        "seconds",
+        "",
+        (Panel("", tuple(series)),),
+        note=note,
+    )
+
+
+def ablation_curves(runs: pd.DataFrame, knob: str) -> Figure:
+    """Accuracies over the values of a setting, a panel a method.
+
+    Args:
+        runs: as `knob_runs` gives them.
+        knob: the setting.
+    """
+    table = ablation(runs, knob)
+    metrics = [name for name in table.columns if not is_cost(name)]
+    panels = []
+    for method in dict.fromkeys(cell.block for cell in table.cells):
+        series = []
+        for metric in metrics:
+            own = [cell for cell in table.cells if (cell.block, cell.column) == (method, metric)]
+            cells = [cell for cell in own if cell.mean is not None]
+            values = [cell.row for cell in cells]
+            series.append(
+                Series(
+                    metric,
+                    tuple(numbers_or_words(values)),
+                    tuple(cell.mean or 0.0 for cell in cells),
+                    tuple(cell.std for cell in cells),
+                    tuple(f"{knob}={cell.row}, {cell.seeds} seeds" for cell in cells),
+                )
+            )
+        panels.append(Panel(method, tuple(series)))
+    return Figure(table.name, f"Ablation: {table.title}", LINES, knob, "accuracy (%)", tuple(panels),
+                  note="Bars: sample standard deviation over seeds.")  # fmt: skip
+
+
+def is_cost(column: str) -> bool:
+    """Whether a column of an ablation is a cost."""
+    return any(column.startswith(cost.title) for cost in COST_COLUMNS)
+
+
+def numbers_or_words(values: list[str]) -> list[float | str]:
+    """Numbers if all are, else the words."""
+    try:
+        return [float(value) for value in values]
+    except ValueError:
+        return list(values)

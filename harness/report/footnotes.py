@@ -1,0 +1,114 @@
+"""What a reader must know to compare a table with another, sentence by sentence."""
+
+from collections import Counter, defaultdict
+
+import pandas as pd
+
+from harness.report.layouts import AVERAGE, COSTS, DONE, INCOMPLETE, Table
+from harness.report.runs import BEGUN, FAILED, MISSING, TUNED, UNKNOWN, tuning_of
+from harness.report.statistics import FEWEST_PAIRS, SIGNIFICANCE
+from harness.report.tables import listed, memory_note
+
+MISSING_MARK, FAILED_MARK, PUBLISHED_MARK, WORSE_MARK = "–", "–‡", "†", "*"
+SHOWN_FAILURES = 3
+
+
+def footnotes(table: Table, transpose: bool = False) -> list[str]:
+    """The sentences below a table, whose rows stand as columns if it is transposed."""
+    known = table.runs[table.runs["state"] == DONE]
+    sentences = [seeds_note(table)]
+    if any(cell.row == "H" or cell.column == "H" for cell in table.cells):
+        averages = "; of an average: that of the averages" if any(cell.block == AVERAGE for cell in table.cells) else ""
+        sentences.append(f"H: harmonic mean of the mean base and new accuracy{averages}.")
+    where = "column" if table.by_column != transpose else "row"
+    sentences.append(f"Bold: best of its {where}, underlined: second, by unrounded values, ties all.")
+    sentences += tests_note(table)
+    sentences += states_note(table)
+    if table.sources:
+        sentences.append(f"{PUBLISHED_MARK}: published, not ours, not ranked: {'; '.join(table.sources)}.")
+    sentences += leaderboard_note(table)
+    sentences.append(
+        f"Backbone {listed(known, 'backbone')}, precision {listed(known, 'precision')}, "
+        f"recipe {listed(known, 'recipe')}, templates {templates_note(known)}, device {listed(known, 'device')}. "
+        f"{'; '.join(sorted(set(known['versions'])))}."
+    )
+    if any(cell.block == COSTS or table.by_column for cell in table.cells):
+        sentences.append(memory_note(known))
+    return sentences
+
+
+def seeds_note(table: Table) -> str:
+    """Over how many seeds the means are."""
+    planned = table.runs.groupby("label", sort=False)["seed"].nunique()
+    usual = Counter(planned).most_common(1)[0][0] if planned.max() == 1 else int(planned.max())
+    others = [f"{label} {count}" for label, count in planned.items() if count != usual]
+    word = "seed" if usual == 1 else "seeds"
+    mean = "Accuracy in percent, mean ± sample std over" if usual > 1 else "Accuracy in percent, of"
+    fewer = f" ({', '.join(others)})" if others else ""
+    partly = any(0 < cell.seeds < cell.planned for cell in table.cells)
+    return f"{mean} {usual} {word}{fewer}." + (" (n): n seeds only, the others are not computed." if partly else "")
+
+
+def tests_note(table: Table) -> list[str]:
+    """In which rows paired tests against the best were made, on how many pairs, and where there are too few."""
+    tested: list[str] = []
+    left_out: list[str] = []
+    for row, tests in table.tests.items():
+        if tests:
+            counts = sorted({test.pairs for test in tests})
+            pairs = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+            enough = counts[-1] >= FEWEST_PAIRS
+            (tested if enough else left_out).append(f"{' '.join(part for part in row if part)}: {pairs} pairs")
+    sentences = []
+    if tested:
+        sentences.append(
+            f"{WORSE_MARK}: worse than the best of its row with p < {SIGNIFICANCE} (Wilcoxon's signed ranks over "
+            f"seeds x data sets, two-sided, Holm's correction; {', '.join(tested)})."
+        )
+    if left_out:
+        few = f"fewer than {FEWEST_PAIRS} can show nothing"
+        sentences.append(f"No paired test against the best ({', '.join(left_out)}; {few}).")
+    return sentences
+
+
+def states_note(table: Table) -> list[str]:
+    """What dashes stand for, with the number of runs behind them, and why runs failed."""
+    sentences = []
+    states = {cell.state for cell in table.cells}
+    counts = Counter(table.runs["state"])
+    left = counts[MISSING] + counts[BEGUN]
+    if left or MISSING in states:
+        begun = f", {counts[BEGUN]} of them begun" if counts[BEGUN] else ""
+        sentences.append(f"{MISSING_MARK}: missing; {left} of {len(table.runs)} runs are not computed{begun}.")
+    if counts[FAILED]:
+        failed = table.runs[table.runs["state"] == FAILED]
+        shown = [f"{row['name']}: {row['reason']}" for _, row in failed.head(SHOWN_FAILURES).iterrows()]
+        more = f"; and {len(failed) - SHOWN_FAILURES} more" if len(failed) > SHOWN_FAILURES else ""
+        sentences.append(f"{FAILED_MARK}: failed; {len(failed)} of {len(table.runs)} runs ({'; '.join(shown)}{more}).")
+    if INCOMPLETE in states:
+        sentences.append(f"{MISSING_MARK} in averages: not every data set is there.")
+    if any(cell.mean is None and cell.state == DONE for cell in table.cells):
+        sentences.append(f"{MISSING_MARK} in costs: the method has no such phase.")
+    return sentences
+
+
+def leaderboard_note(table: Table) -> list[str]:
+    """How tuned recipes were found."""
+    if table.leaderboard == UNKNOWN:
+        return [f"Recipe files that are gone ({listed(table.runs, 'recipe')}): fixed or tuned cannot be told."]
+    if table.leaderboard != TUNED:
+        return []
+    methods: dict[str, list[str]] = defaultdict(list)
+    for recipe, group in table.runs.groupby("recipe", sort=False):
+        budget = ", ".join(f"{key} {value}" for key, value in tuning_of(str(recipe)).items())
+        methods[budget] += [label for label in group["label"].unique() if label not in methods[budget]]
+    budgets = [f"{', '.join(labels)}: {budget}" for budget, labels in methods.items()]
+    return [f"Tuned: {'; '.join(budgets)}."]
+
+
+def templates_note(runs: pd.DataFrame) -> str:
+    """The templates in quotes; of many only their number."""
+    several = sorted(set(runs["template"].dropna())) if "template" in runs else []
+    if len(several) > 3:
+        return f"of the data sets ({len(several)})"
+    return ", ".join(f'"{template}"' for template in several)

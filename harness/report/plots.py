@@ -1,0 +1,184 @@
+"""Figures for print: one style for all, of colours that colour-blind readers tell apart, with marks besides colours."""
+
+import math
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("agg")  # no window, whatever the machine has
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from harness.report.figures import BARS, LINES, STACKED, Figure, Panel, Series
+
+FORMATS = ("svg", "pdf", "png")
+# Okabe and Ito, "Color universal design" (2008), without yellow, which paper swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6E6E6E")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+HATCHES = ("", "////", "\\\\\\\\", "xxxx")
+MOST_TICKS = 10
+GAIN, LOSS = COLOURS[0], COLOURS[1]
+PANEL_WIDTH, PANEL_HEIGHT = 3.3, 2.5  # inches; two panels are as wide as a page's text
+MOST_COLUMNS = 3
+LEGEND_COLUMNS, LEGEND_HEIGHT = 4, 0.2
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "hatch.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "savefig.dpi": 200,
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 0.03,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "skipbench",  # the same figure gives the same file
+    "pdf.fonttype": 42,
+}
+
+
+def draw(figure: Figure, names: Sequence[str], file_format: str) -> bytes:
+    """A figure as the bytes of a file.
+
+    Args:
+        figure: what it shows.
+        names: of all methods, so that each looks the same in every figure; others take what is left.
+        file_format: svg, pdf or png.
+    """
+    shown = [series.name for panel in figure.panels for series in panel.series]
+    names = list(dict.fromkeys([*names, *shown]))
+    with mpl.rc_context(STYLE):
+        drawing = compose(figure, names)
+        file = BytesIO()
+        dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        drawing.savefig(file, format=file_format, metadata=dates.get(file_format))
+        plt.close(drawing)
+    return file.getvalue()
+
+
+def compose(figure: Figure, names: Sequence[str]) -> Drawing:
+    """All panels of a figure, their legend below."""
+    panels = [panel for panel in figure.panels if panel.series]
+    columns = min(len(panels), MOST_COLUMNS)
+    rows = math.ceil(len(panels) / columns)
+    bars = max((len(one.x) for panel in panels for one in panel.series), default=0)
+    lying = figure.kind in (BARS, STACKED)
+    height = max(PANEL_HEIGHT if figure.kind == BARS else 1.0, 0.17 * bars + 0.7) if lying else PANEL_HEIGHT
+    legend_lines = math.ceil(len({one.name for panel in panels for one in panel.series}) / LEGEND_COLUMNS)
+    width = PANEL_WIDTH * (1.6 if len(panels) == 1 else 1)
+    drawing, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(width * columns, height * rows + LEGEND_HEIGHT * legend_lines),
+        squeeze=False,
+        layout="constrained",
+    )
+    cells = list(axes.flat)
+    for axis, panel in zip(cells, panels, strict=False):
+        draw_panel(axis, figure, panel, names)
+    for axis in cells[len(panels) :]:
+        axis.axis("off")
+    for number, axis in enumerate(cells[: len(panels)]):
+        axis.set_xlabel(figure.x_label if number + columns >= len(panels) else "")
+        axis.set_ylabel(figure.y_label if number % columns == 0 else "")
+    drawing.suptitle(figure.title, fontsize=10)
+    handles = {label: handle for axis in cells for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    if handles:
+        drawing.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), LEGEND_COLUMNS)
+        )
+    return drawing
+
+
+def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str]) -> None:
+    """One pair of axes."""
+    if panel.title:
+        axis.set_title(panel.title)
+    if figure.kind == BARS:
+        draw_changes(axis, panel.series[0])
+    elif figure.kind == STACKED:
+        draw_stacked(axis, panel.series)
+    else:
+        for series in panel.series:
+            draw_points(axis, series, place_of(series.name, names), joined=figure.kind == LINES)
+    if panel.front:
+        costs, accuracies = zip(*panel.front, strict=True)
+        axis.plot(costs, accuracies, drawstyle="steps-post", color="#888888", linestyle=":", linewidth=1.2, zorder=1)
+    if figure.log_x:
+        axis.set_xscale("log", base=2)
+    tried = {x for one in panel.series for x in one.x if isinstance(x, float)}
+    if figure.kind == LINES and 0 < len(tried) <= MOST_TICKS:
+        axis.xaxis.set_major_locator(FixedLocator(sorted(tried)))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_major_formatter("{x:g}")
+
+
+def place_of(name: str, names: Sequence[str]) -> int:
+    """Which colour, mark and dash a series has."""
+    # Plain methods first: their variants, such as `skip (depth=2)`, are many.
+    ordered = sorted(names, key=lambda one: "(" in one)
+    return ordered.index(name)
+
+
+def draw_points(axis: Axes, series: Series, place: int, joined: bool) -> None:
+    """Points with their deviations, joined or not."""
+    errors = [value or 0.0 for value in series.error] if any(series.error) else None
+    axis.errorbar(
+        series.x,
+        series.y,
+        yerr=errors,
+        label=series.name,
+        color=COLOURS[place % len(COLOURS)],
+        marker=MARKERS[place % len(MARKERS)],
+        linestyle=DASHES[place % len(DASHES)] if joined else "none",
+        capsize=2,
+        elinewidth=0.8,
+    )
+
+
+def draw_changes(axis: Axes, series: Series) -> None:
+    """Lying bars from zero: gains and losses."""
+    places = range(len(series.x))
+    axis.barh(places, series.y, color=[GAIN if value >= 0 else LOSS for value in series.y], height=0.75)
+    axis.set_yticks(places, list(map(str, series.x)), fontsize=6)
+    axis.invert_yaxis()
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.margins(y=0.01)
+    axis.grid(axis="y", visible=False)
+
+
+def draw_stacked(axis: Axes, several: Iterable[Series]) -> None:
+    """Lying bars made of parts, which hatches tell apart without colours."""
+    left: list[float] = []
+    for number, series in enumerate(several):
+        left = left or [0.0] * len(series.x)
+        axis.barh(
+            list(map(str, series.x)),
+            series.y,
+            left=left,
+            label=series.name,
+            color=COLOURS[number % len(COLOURS)],
+            hatch=HATCHES[number % len(HATCHES)],
+            edgecolor="white",
+            height=0.7,
+        )
+        left = [before + value for before, value in zip(left, series.y, strict=True)]
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)

@@ -1,0 +1,158 @@
+"""Our numbers beside those of papers, as far as both exist."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from harness.errors import UserError
+from harness.report.footnotes import PUBLISHED_MARK
+from harness.report.layouts import AVERAGE, COSTS, Cell, Table, base_to_new, on_targets
+from harness.report.runs import DONE, FIXED, groups
+
+PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+PUBLISHED_SHOTS = 16
+# All published numbers are of this model with OpenAI's weights.
+PUBLISHED_BACKBONE = "ViT-B-16"
+NONE, OURS, ALL = "none", "ours", "all"
+BASE_TO_NEW = "base_to_new"
+# Published averages over target data sets: protocol -> name of the row.
+TARGET_AVERAGES = {
+    "cross_dataset": "average_10_targets",
+    "domain_generalization": "average_4_imagenet_variants",
+}
+
+
+def read_published(protocol: str, folder: Path = PUBLISHED) -> pd.DataFrame:
+    """Published accuracies of a protocol: columns dataset, method, metric, value (percent), source.
+
+    Raises:
+        UserError: there are none for this protocol.
+    """
+    path = folder / f"{protocol}.csv"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.csv")))
+        raise UserError(f"there are no published numbers for protocol '{protocol}' in '{folder}': only for {known}")
+    rows = pd.read_csv(path)
+    return rows[rows["dataset"] != "cost"].reset_index(drop=True)
+
+
+def summarise(runs: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFrame:
+    """Our numbers in the form of the published ones.
+
+    Args:
+        runs: finished runs of one experiment, as `results_frame` gives them.
+        protocol: theirs.
+        num_datasets: how many training data sets an average must be over.
+
+    Returns:
+        Columns dataset, method, precision, metric, ours (mean over seeds), std (sample, NaN for one seed) and seeds.
+    """
+    rows = []
+    for (method, precision), group in groups(runs, "method", "precision"):
+        done = group.assign(label=method, state=DONE)
+        for cell in (base_to_new(done) if protocol == BASE_TO_NEW else on_targets(done)).cells:
+            found = dataset_and_metric(cell, protocol, group, num_datasets)
+            lacks_seeds = AVERAGE in (cell.block, cell.row) and cell.seeds < group["seed"].nunique()
+            if cell.mean is not None and found and not lacks_seeds:
+                number = {"ours": cell.mean, "std": cell.std, "seeds": cell.seeds}
+                rows.append(
+                    {"dataset": found[0], "method": method, "precision": precision, "metric": found[1], **number}
+                )
+    return pd.DataFrame(rows).astype({"std": float})
+
+
+def dataset_and_metric(cell: Cell, protocol: str, runs: pd.DataFrame, num_datasets: int) -> tuple[str, str] | None:
+    """What published tables call a cell of ours; None for costs, and for an average that is not over the same."""
+    if cell.block == COSTS:
+        return None
+    if protocol == BASE_TO_NEW:
+        return (cell.block, cell.row) if cell.block != AVERAGE or runs["dataset"].nunique() == num_datasets else None
+    if cell.row != AVERAGE:
+        return cell.row, "accuracy"
+    evaluated = [name for name in map(str, runs) if name.startswith("accuracy.") and runs[name].notna().any()]
+    # The name says over how many data sets the average is.
+    average = TARGET_AVERAGES.get(protocol, "")
+    return (average, "accuracy") if f"_{len(evaluated) - 1}_" in average else None
+
+
+def compare(runs: pd.DataFrame, published: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFrame:
+    """Ours and theirs side by side.
+
+    Returns:
+        The columns of `summarise`, then published, difference (ours - published), within (of the sample standard
+        deviation of our seeds; None for a single seed) and source; only rows that both have.
+
+    Raises:
+        UserError: no number has a counterpart.
+    """
+    runs = runs[runs["shots"] == PUBLISHED_SHOTS]
+    if runs.empty:
+        raise UserError(f"published numbers are of {PUBLISHED_SHOTS} shots, and no finished run is: use --shots 16")
+    ours = summarise(runs, protocol, num_datasets)
+    if set(published["dataset"]) - {AVERAGE} != set(runs["dataset"]):
+        ours = ours[ours["dataset"] != AVERAGE]
+    merged = ours.merge(published.rename(columns={"value": "published"}), on=["dataset", "method", "metric"])
+    if merged.empty:
+        raise UserError(
+            f"no published number fits: ours are of {', '.join(ours['dataset'].unique())}, "
+            f"published of {', '.join(published['dataset'].unique())}"
+        )
+    merged["difference"] = merged["ours"] - merged["published"]
+    merged["within"] = (merged["difference"].abs() <= merged["std"]).where(merged["std"].notna(), None)
+    return merged
+
+
+def comparison_table(compared: pd.DataFrame) -> pd.DataFrame:
+    """Text cells for people."""
+
+    def cells(column: str, show: Callable[[float], str]) -> pd.Series:
+        return compared[column].map(lambda value: "-" if pd.isna(value) else show(value))
+
+    return pd.DataFrame(
+        {
+            "dataset": compared["dataset"],
+            "method": compared["method"],
+            "precision": compared["precision"],
+            "metric": compared["metric"],
+            "published": cells("published", "{:.2f}".format),
+            "ours": cells("ours", "{:.2f}".format),
+            "± std": cells("std", "{:.2f}".format),
+            "seeds": compared["seeds"].astype(str),
+            "difference": cells("difference", "{:+.2f}".format),
+            "within ± std": cells("within", lambda value: "yes" if value else "no"),
+        }
+    )
+
+
+def with_published(table: Table, which: str = OURS) -> Table:
+    """The table with columns of published numbers, as far as they are of the same data sets, backbone and shots.
+
+    Args:
+        table: of one protocol.
+        which: of papers' methods: `none`, `ours` (those that are in the table) or `all`.
+    """
+    runs = table.runs
+    protocol = str(runs["protocol"].iloc[0])
+    comparable = protocol in (BASE_TO_NEW, *TARGET_AVERAGES) and set(runs["shots"]) == {PUBLISHED_SHOTS}
+    comparable = comparable and all(str(name).startswith(PUBLISHED_BACKBONE) for name in runs["backbone"])
+    if which == NONE or not comparable or table.leaderboard != FIXED:
+        return table
+    published = read_published(protocol)
+    if which == OURS:
+        published = published[published["method"].isin(set(runs["method"]))]
+    num_datasets = published["dataset"].nunique() - 1
+    keys = zip(published["dataset"], published["metric"], published["method"], strict=True)
+    numbers = dict(zip(keys, published["value"].astype(float), strict=True))
+    columns = [f"{method}{PUBLISHED_MARK}" for method in published["method"].unique()]
+    found, used = [], False
+    for block, row in table.rows:
+        found += [cell for cell in table.cells if (cell.block, cell.row) == (block, row)]
+        key = dataset_and_metric(Cell(block, row, "", None), protocol, runs, num_datasets)
+        for column in columns:
+            value = numbers.get((*key, column.removesuffix(PUBLISHED_MARK))) if key else None
+            used = used or value is not None
+            found.append(Cell(block, row, column, value, published=True))
+    sources = tuple(sorted(set(published["source"])))
+    return replace(table, cells=tuple(found), sources=sources) if used else table

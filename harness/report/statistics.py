@@ -1,0 +1,121 @@
+"""Numbers over seeds and data sets: harmonic means, averages, ranks, and paired tests against the best."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+# The smallest p of a two-sided signed-rank test on n pairs is 2 / 2^n: below six pairs none is under 0.05.
+FEWEST_PAIRS = 6
+SIGNIFICANCE = 0.05
+
+
+def harmonic_mean(base: float, new: float) -> float:
+    """H of base and new accuracy."""
+    return 2 * base * new / (base + new) if base + new else 0.0
+
+
+def harmonic_means(base: pd.Series, new: pd.Series) -> pd.Series:
+    """H of every seed: two series over seeds -> one over those that have both, NaN elsewhere."""
+    base, new = base.align(new)
+    total = base + new
+    return (2 * base * new / total).where(total != 0, 0.0).where(base.notna() & new.notna())
+
+
+def with_spread(mean: float, seeds: pd.Series, digits: int) -> str:
+    """A mean and the sample standard deviation over its seeds, such as `59.2 ± 0.4`; of one seed the bare number."""
+    spread = f" ± {seeds.std(ddof=1):.{digits}f}" if len(seeds) > 1 else ""
+    return f"{mean:.{digits}f}{spread}"
+
+
+def average_of_seeds(wide: pd.DataFrame, datasets: Sequence[str]) -> pd.Series:
+    """Mean over data sets, seed by seed.
+
+    Args:
+        wide: a row a seed, a column a data set.
+        datasets: what the average must be over.
+
+    Returns:
+        Over the seeds that have every data set; empty if one has none, as an average over fewer compares with nothing.
+    """
+    if not datasets or not set(datasets) <= set(wide.columns):
+        return pd.Series(dtype=float)
+    return wide[list(datasets)].dropna().mean(axis=1)
+
+
+def ranks(values: Sequence[float]) -> list[int]:
+    """1 for the highest unrounded value, 2 for the next one, 0 for all others; equal values share their rank.
+
+    Fewer than two values are not ranked; NaN has no rank.
+    """
+    # Equal means of other seeds may differ in their last bits.
+    exact = [round(value, 9) for value in values]
+    known = sorted({value for value in exact if value == value}, reverse=True)
+    if sum(value == value for value in exact) < 2:
+        return [0] * len(values)
+    places = {value: place for place, value in enumerate(known[:2], start=1)}
+    return [places.get(value, 0) for value in exact]
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """One method against the best one.
+
+    Attributes:
+        best: name of the best method of the row.
+        other: name of the method that is compared with it.
+        pairs: number of values that both have (seeds x data sets).
+        p: two-sided, Wilcoxon's signed ranks, after Holm's correction for the number of methods; None for fewer than
+            six pairs, which can show nothing.
+    """
+
+    best: str
+    other: str
+    pairs: int
+    p: float | None
+
+    @property
+    def worse(self) -> bool:
+        """Whether the best one is better than chance explains."""
+        return self.p is not None and self.p < SIGNIFICANCE
+
+
+def paired_tests(values: pd.DataFrame, best: str) -> list[PairedTest]:
+    """Every method against the best one, by Wilcoxon's signed-rank test (Demšar, JMLR 2006) with Holm's correction.
+
+    Args:
+        values: a row a pair (data set and seed), a column a method, NaN where a method has no value.
+        best: the method with the highest mean.
+
+    Returns:
+        A test for every other method that has values.
+    """
+    known = values.dropna(axis=1, how="all")
+    found: list[tuple[str, int, float | None]] = []
+    for other in known.columns.drop(best):
+        both = known[[best, other]].dropna()
+        found.append((str(other), len(both), signed_rank_p(both[best] - both[other])))
+    corrected = holm([p for _, _, p in found if p is not None])
+    return [PairedTest(best, other, pairs, corrected.pop(0) if p is not None else None) for other, pairs, p in found]
+
+
+def signed_rank_p(differences: pd.Series) -> float | None:
+    """p of Wilcoxon's signed-rank test, two-sided; None for fewer than six pairs, 1 where nothing differs."""
+    if len(differences) < FEWEST_PAIRS:
+        return None
+    if not differences.any():
+        return 1.0
+    # Not at the top: it takes a second, and most tables rest on too few pairs.
+    from scipy.stats import wilcoxon
+
+    return float(wilcoxon(differences).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p corrected for several comparisons (Holm, 1979), in the order given."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = highest
+    return corrected

@@ -1,0 +1,4 @@
+"""Units of measurement."""
+
+MIB = 2**20
+"""Bytes in a MiB."""

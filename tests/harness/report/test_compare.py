@@ -1,0 +1,127 @@
+"""What differs between two runs or experiments, by hand and by the command line."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import harness.cli
+from harness.errors import UserError
+from harness.report.compare import configuration_differences, find_run, number_differences
+from harness.report.runs import experiment_runs
+from harness.spec import RunSpec
+
+Plan = Callable[..., list[RunSpec]]
+Finish = Callable[..., None]
+
+
+def skipbench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """The command line in this process; its exit code."""
+    monkeypatch.setenv("SKIPBENCH_DEBUG", "")
+    monkeypatch.setattr(sys, "argv", ["skipbench", *words])
+    try:
+        harness.cli.main()
+    except SystemExit as left:
+        return int(str(left.code))
+    return 0
+
+
+@pytest.fixture
+def sides(tmp_path: Path, plan_runs: Plan, finish: Finish) -> tuple[list[RunSpec], list[RunSpec]]:
+    """The same method at two depths, two seeds each."""
+    shallow = plan_runs("base_to_new", methods=["skip", "coop"], seeds=[1, 2])
+    deep = plan_runs("base_to_new", "skip.depth=4", methods=["skip"], seeds=[1, 2])
+    for spec in shallow:
+        finish(tmp_path, spec, {"base": 60.0 + spec.seed, "new": 30.0}, train_seconds=4.0)
+    for spec in deep:
+        finish(tmp_path, spec, {"base": 62.0 + spec.seed, "new": 30.0}, train_seconds=1.0)
+    return shallow, deep
+
+
+def test_experiments_are_compared_cell_by_cell(tmp_path: Path, sides: tuple[list[RunSpec], list[RunSpec]]) -> None:
+    a, b = (experiment_runs(specs, tmp_path) for specs in sides)
+    configuration = configuration_differences(a, b).set_index("setting")
+    assert configuration.loc["skip.depth"].tolist() == ["3", "4"]
+    assert configuration.loc["method"].tolist() == ["skip; coop", "skip"]
+    assert configuration.loc["coop.n_ctx", "B"] == "–"
+    assert "seed" not in configuration.index
+    numbers = number_differences(a, b).set_index(["method", "metric"])
+    assert set(numbers.index.get_level_values("method")) == {"skip"}
+    base = numbers.loc[("skip", "base")]
+    # Seeds 1, 2: means 61.5 and 63.5, deviation 1/sqrt(2).
+    assert (base["A"], base["B"], base["difference"]) == ("61.50 ± 0.71", "63.50 ± 0.71", "+2.00")
+    h = numbers.loc[("skip", "H")]
+    assert float(h["A"].split()[0]) == pytest.approx(2 * 61.5 * 30 / 91.5, abs=0.005)
+    time = numbers.loc[("skip", "train s")]
+    assert (time["difference"], time["ratio"]) == ("-3.0", "0.25x")
+
+
+def test_two_runs_are_compared_whatever_their_methods(
+    tmp_path: Path, sides: tuple[list[RunSpec], list[RunSpec]]
+) -> None:
+    skip, _, coop, _ = sides[0]
+    a, b = (find_run(tmp_path, spec.id[:8]) for spec in (skip, coop))
+    assert list(number_differences(a, b).columns) == ["metric", "A", "B", "difference", "ratio"]
+    assert configuration_differences(a, a).empty
+
+
+def test_experiments_without_a_common_cell_are_an_error(
+    tmp_path: Path, plan_runs: Plan, finish: Finish, sides: tuple[list[RunSpec], list[RunSpec]]
+) -> None:
+    others = plan_runs("base_to_new", methods=["maple"], seeds=[1, 2])
+    for spec in others:
+        finish(tmp_path, spec, {"base": 1.0, "new": 1.0})
+    with pytest.raises(UserError, match="in common"):
+        number_differences(experiment_runs(others, tmp_path), experiment_runs(sides[1], tmp_path))
+
+
+def test_the_command_takes_ids_and_files(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    sides: tuple[list[RunSpec], list[RunSpec]],
+) -> None:
+    deep = tmp_path / "deep.yaml"
+    deep.write_text("methods: [skip]\nseeds: [1, 2]\nsettings: {skip: {depth: 4}}\n")
+    shallow = tmp_path / "shallow.yaml"
+    shallow.write_text("methods: [skip, coop]\nseeds: [1, 2]\n")
+    assert skipbench(monkeypatch, "compare", str(shallow), str(deep), "--results", str(tmp_path)) == 0
+    out = capsys.readouterr().out
+    assert "A: " in out
+    assert "(4 of 4 runs)" in out
+    assert "61.50 ± 0.71" in out
+    ids = [side[0].id for side in sides]
+    assert skipbench(monkeypatch, "compare", ids[0], ids[1][:9], "--results", str(tmp_path)) == 0
+    assert "skip.depth" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["aaaa", "bbbb"], "'aaaa' is neither an experiment file nor the id of a finished run"),
+        (["a", "b", "c"], "compare takes two runs or experiments, these are 3: a, b, c"),
+        (["{id}", "nowhere.yaml"], "'nowhere.yaml' does not exist"),
+        (["{id}", ""], "'' is neither an experiment file"),
+    ],
+)
+def test_mistakes_are_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    sides: tuple[list[RunSpec], list[RunSpec]],
+    words: list[str],
+    message: str,
+) -> None:
+    words = [word.format(id=sides[0][0].id) for word in words]
+    assert skipbench(monkeypatch, "compare", *words, "--results", str(tmp_path)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {message}")
+
+
+def test_a_prefix_of_several_runs_is_an_error(tmp_path: Path) -> None:
+    for run_id in ("abc1", "abc2"):
+        (tmp_path / "runs" / run_id).mkdir(parents=True)
+        (tmp_path / "runs" / run_id / "result.json").write_text("{}")
+    with pytest.raises(UserError, match="the beginning of 2 runs: abc1, abc2"):
+        find_run(tmp_path, "abc")

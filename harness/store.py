@@ -346,6 +346,15 @@ def results_frame(root: Path, run_ids: list[str] | None = None) -> "pd.DataFrame
     return pd.DataFrame([flatten(read_result(folder.result_file)) for folder in folders if folder.is_complete])
 
 
+def tuned_words(spec: Json) -> str:
+    """How a tuned recipe was found, in words; empty for a fixed one."""
+    tuned = spec.get("tuned")
+    if not tuned:
+        return ""
+    seeds = ",".join(map(str, tuned["seeds"]))
+    return f"{tuned['trials']} trials on {tuned['data']}, seeds {seeds} (study {tuned['study']})"
+
+
 def flatten(result: Json) -> Settings:
     """A result as one row."""
     spec, costs = result["spec"], result["costs"]
@@ -358,6 +367,7 @@ def flatten(result: Json) -> Settings:
         "shots": spec["data"]["shots"],
         "seed": spec["seed"],
         "recipe": spec["recipe"],
+        "tuned": tuned_words(spec),
         "precision": spec["train"]["precision"],
         "cache": spec["train"]["cache"],
         "device": result["environment"]["device"],

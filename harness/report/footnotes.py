@@ -1,11 +1,11 @@
 """What a reader must know to compare a table with another, sentence by sentence."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 
 import pandas as pd
 
 from harness.report.layouts import AVERAGE, COSTS, DONE, INCOMPLETE, Table
-from harness.report.runs import BEGUN, FAILED, MISSING, TUNED, UNKNOWN, tuning_of
+from harness.report.runs import BEGUN, FAILED, MISSING, TUNED
 from harness.report.statistics import FEWEST_PAIRS, SIGNIFICANCE
 from harness.report.tables import listed, memory_note
 
@@ -94,15 +94,11 @@ def states_note(table: Table) -> list[str]:
 
 def leaderboard_note(table: Table) -> list[str]:
     """How tuned recipes were found."""
-    if table.leaderboard == UNKNOWN:
-        return [f"Recipe files that are gone ({listed(table.runs, 'recipe')}): fixed or tuned cannot be told."]
     if table.leaderboard != TUNED:
         return []
-    methods: dict[str, list[str]] = defaultdict(list)
-    for recipe, group in table.runs.groupby("recipe", sort=False):
-        budget = ", ".join(f"{key} {value}" for key, value in tuning_of(str(recipe)).items())
-        methods[budget] += [label for label in group["label"].unique() if label not in methods[budget]]
-    budgets = [f"{', '.join(labels)}: {budget}" for budget, labels in methods.items()]
+    budgets = [
+        f"{', '.join(group['label'].unique())}: {budget}" for budget, group in table.runs.groupby("tuned", sort=False)
+    ]
     return [f"Tuned: {'; '.join(budgets)}."]
 
 

@@ -72,7 +72,7 @@ class Table:
         runs: what it was made of, in the form of `experiment_runs`.
         tests: paired tests, by the row that they belong to: (block, row) -> tests.
         sources: papers of the published numbers.
-        leaderboard: fixed, tuned or unknown.
+        leaderboard: fixed or tuned.
         by_column: whether ranks are within a column (ablations) and not within a row.
     """
 
@@ -110,8 +110,7 @@ def paper_tables(runs: pd.DataFrame) -> list[Table]:
     Args:
         runs: as `experiment_runs` or `folder_runs` gives them.
     """
-    boards = {recipe: leaderboard({"recipe": recipe}) for recipe in runs["recipe"].unique()}
-    runs = runs.assign(leaderboard=runs["recipe"].map(boards))
+    runs = runs.assign(leaderboard=[leaderboard({"tuned": tuned}) for tuned in runs["tuned"]])
     one_backbone = runs["backbone"].nunique() == 1
     found = []
     for (protocol, backbone, board), group in groups(runs, "protocol", "backbone", "leaderboard"):

@@ -12,12 +12,12 @@ import yaml
 
 from harness.errors import UserError
 from harness.spec import RunSpec, Settings
-from harness.store import flatten, read_result
+from harness.store import RunFolder, flatten, read_result, tuned_words
 
 DONE, BEGUN, FAILED, MISSING = "done", "begun", "failed", "missing"
-FIXED, TUNED, UNKNOWN = "fixed", "tuned", "unknown"
+FIXED, TUNED = "fixed", "tuned"
 # What makes no variant of a method: where it ran, what it was called, and the axes of a grid.
-NO_VARIANT = {"method", "seed", "recipe", "protocol", "backbone", "evaluate", "wandb", "runtime"}
+NO_VARIANT = {"method", "seed", "recipe", "tuned", "protocol", "backbone", "evaluate", "wandb", "runtime"}
 GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.index"}
 # What may differ between runs that are values of one knob: nothing but the knob and what changes no result.
 NO_RESULT = ("recipe", "wandb", "runtime")
@@ -92,7 +92,11 @@ def groups(runs: pd.DataFrame, *keys: str) -> Iterator[tuple[Any, pd.DataFrame]]
 
 def without_knob(settings: Settings, knob: str) -> str:
     """What decides the result of a run but for one setting."""
-    kept = {key: value for key, value in flat(settings).items() if key != knob and key.split(".")[0] not in NO_RESULT}
+    kept = {
+        key: value
+        for key, value in flat(settings).items()
+        if key != knob and value is not None and key.split(".")[0] not in NO_RESULT
+    }
     return json.dumps(kept, sort_keys=True)
 
 
@@ -140,6 +144,7 @@ def left_row(settings: Settings, folder: Path) -> Settings:
         "dataset": data["dataset"],
         "shots": data["shots"],
         "precision": settings["train"]["precision"],
+        "tuned": tuned_words(settings),
         "state": state,
         "reason": reason,
         "name": f"{settings['method']}-{data['dataset']}-{data['shots']}shot-seed{settings['seed']}",
@@ -158,13 +163,17 @@ def read_spec(path: Path) -> Settings:
 
 
 def state_of(folder: Path) -> tuple[str, str]:
-    """State of a run that is not complete, and why it failed: the last thing in its log is an error."""
+    """State of a run that is not complete, and why it failed: the scheduler's word, or an error that ends its log."""
+    run = RunFolder(folder.parents[1], folder.name)
+    state = run.state
+    if state == FAILED:
+        return FAILED, str((run.read_failure() or {}).get("reason", ""))
     try:
-        lines = (folder / "log.txt").read_text(errors="replace").splitlines()
+        lines = run.log_file.read_text(errors="replace").splitlines()
     except OSError:
         return MISSING, ""
     entries = [match for match in map(LOG_LINE.match, lines) if match]
-    if not entries or entries[-1][1] != "ERROR":
+    if not entries or entries[-1][1] != "ERROR" or state == "running":
         return BEGUN, ""
     # An unexpected error is logged as the word `failed` with a traceback, whose last line says what it was.
     return FAILED, lines[-1] if entries[-1][2] == "failed" else entries[-1][2]
@@ -203,27 +212,5 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def leaderboard(row: Mapping[str, Any]) -> str:
-    """Which leaderboard a run belongs to.
-
-    Returns:
-        `tuned` where its recipe is a file with a section `tuned`, which says with how many trials and on what data and
-        seeds it was found; `fixed` for other recipes; `unknown` where the recipe's file is gone.
-    """
-    recipe = str(row["recipe"])
-    if not recipe.endswith((".yaml", ".yml")):
-        return FIXED
-    try:
-        return TUNED if tuning_of(recipe) else FIXED
-    except UserError:
-        return UNKNOWN
-
-
-def tuning_of(recipe: str) -> Settings:
-    """How a recipe was found: its section `tuned` (trials, data, seeds), empty where it has none.
-
-    Raises:
-        UserError: the file is gone or is no YAML.
-    """
-    from harness.plan import read_recipe_file
-
-    return dict(read_recipe_file(Path(recipe)).get("tuned") or {}) if recipe.endswith((".yaml", ".yml")) else {}
+    """Which leaderboard a run belongs to: `tuned` if its recipe came from a sweep, else `fixed`."""
+    return TUNED if row["tuned"] else FIXED

@@ -127,8 +127,14 @@ def footnote(runs: pd.DataFrame) -> str:
     return (
         "Accuracy in percent, mean ± sample std over seeds; H of the means. "
         f"Backbone {listed(runs, 'backbone')}, recipe {listed(runs, 'recipe')}, device {listed(runs, 'device')}. "
-        f"{memory_note(runs)}"
+        f"{tuned_note(runs)}{memory_note(runs)}"
     )
+
+
+def tuned_note(runs: pd.DataFrame) -> str:
+    """How tuned recipes were found; nothing where all are fixed."""
+    found = sorted({str(tuned) for tuned in runs["tuned"] if tuned}) if "tuned" in runs else []
+    return f"Tuned: {'; '.join(found)}. " if found else ""
 
 
 def listed(runs: pd.DataFrame, column: str) -> str:
@@ -140,4 +146,6 @@ def memory_note(runs: pd.DataFrame) -> str:
     """What the columns of memory and of training time hold."""
     on_cpu = set(runs["device"].dropna()) == {"cpu"}
     memory = "exact peak of live tensor bytes" if on_cpu else "allocator peak"
-    return f"MiB: {memory}, in training and in the whole run; train s is without cache s."
+    shared = "alone" in runs and (runs["alone"] == False).any()  # noqa: E712  NaN: not known
+    note = " Some runs shared their device: their seconds are not measured alone." if shared else ""
+    return f"MiB: {memory}, in training and in the whole run; train s is without cache s.{note}"

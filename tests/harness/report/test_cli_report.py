@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from harness.cli_table import parts_of
 
 import harness.cli
+from harness.cli.table import parts_of
 from harness.spec import RunSpec
 
 Plan = Callable[..., list[RunSpec]]

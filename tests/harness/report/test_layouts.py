@@ -13,7 +13,7 @@ from harness.report.footnotes import footnotes
 from harness.report.layouts import Cell, Table, ablation, file_name, paper_tables
 from harness.report.published import with_published
 from harness.report.runs import experiment_runs, folder_runs, knob_runs, leaderboard
-from harness.spec import RunSpec
+from harness.spec import RunSpec, TunedSpec
 
 Plan = Callable[..., list[RunSpec]]
 Fill = Callable[..., dict[str, dict[str, float]]]
@@ -210,23 +210,20 @@ def test_names_of_files_have_no_slashes() -> None:
 
 
 def test_leaderboards_are_apart(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
-    recipe = tmp_path / "mine.yaml"
-    recipe.write_text("train: {epochs: 5}\ntuned: {trials: 50, data: base_to_new_validation, seeds: 1}\n")
-    assert leaderboard({"recipe": "official"}) == "fixed"
-    assert leaderboard({"recipe": str(recipe)}) == "tuned"
-    assert leaderboard({"recipe": str(tmp_path / "gone.yaml")}) == "unknown"
-    plain = tmp_path / "plain.yaml"
-    plain.write_text("train: {epochs: 5}\n")
-    assert leaderboard({"recipe": str(plain)}) == "fixed"
     specs = plan_runs("base_to_new", methods=["coop", "skip"])
     fill(tmp_path, specs)
-    tuned = [spec.model_copy(update={"recipe": str(recipe), "seed": spec.seed + 10}) for spec in specs]
+    about = TunedSpec(study="skip-emoji-1", trials=50, data="base_to_new_validation of emoji", seeds=(1, 2))
+    tuned = [spec.model_copy(update={"tuned": about, "seed": spec.seed}) for spec in specs]
+    assert not {spec.id for spec in tuned} & {spec.id for spec in specs}, "a tuned run is a run of its own"
     fill(tmp_path, tuned, seed=1)
-    fixed, other = paper_tables(folder_runs(tmp_path))
+    runs = folder_runs(tmp_path)
+    assert sorted({leaderboard(row) for row in runs.to_dict("records")}) == ["fixed", "tuned"]
+    fixed, other = sorted(paper_tables(runs), key=lambda table: table.name)
     assert [table.leaderboard for table in (fixed, other)] == ["fixed", "tuned"]
     assert [table.name for table in (fixed, other)] == ["base_to_new-16shot", "base_to_new-16shot-tuned"]
     assert {cell.seeds for table in (fixed, other) for cell in table.cells} == {3}
-    assert "Tuned: coop, skip: trials 50, data base_to_new_validation, seeds 1." in footnotes(other)
+    words = "50 trials on base_to_new_validation of emoji, seeds 1,2 (study skip-emoji-1)"
+    assert f"Tuned: coop, skip: {words}." in footnotes(other)
 
 
 def published_table(tmp_path: Path, plan_runs: Plan, fill: Fill, **changes: Any) -> tuple[Table, Path]:

@@ -119,7 +119,7 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
 test: lint ## lint, type check and all tests but the long ones
-	@$(VENV)/bin/pytest -m "not long"
+	@OMP_NUM_THREADS=1 $(VENV)/bin/pytest -m "not long" --numprocesses auto --maxprocesses 4 --dist worksteal
 
 $(VENV)/installed-long: pyproject.toml | $(VENV)/installed-dev
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,ray,slurm,postgresql]' && touch $@

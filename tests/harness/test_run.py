@@ -22,6 +22,7 @@ from harness.measure import Meter
 from harness.registry import method_class
 from harness.run import Run, choose_device
 from harness.spec import RunSpec, parse_run_spec
+from harness.store import load_tensors
 from harness.train import load_trained_state
 
 Make = Callable[..., RunSpec]
@@ -209,3 +210,34 @@ def test_a_run_on_a_gpu_measures_the_allocator(make_spec: Make, tmp_path: Path) 
     train = result["costs"]["phases"]["train"]
     assert train["peak_reserved_bytes"] >= train["peak_allocated_bytes"] > 4 * result["costs"]["total_parameters"]
     assert train["peak_tensor_bytes"] is None
+
+
+def test_validation_after_every_epoch_changes_no_weight(make_spec: Make, tmp_path: Path) -> None:
+    evaluations = [{"name": "held", "dataset": "emoji", "classes": "base.new", "splits": ["train"]}]
+    words = [f"evaluate={json.dumps(evaluations)}", "train.epochs=2", "train.batch_size=4"]
+    plain = make_spec("skip", *words, shots=4)
+    validated = make_spec("skip", *words, "train.validate_every=1", shots=4)
+    assert plain.id != validated.id
+    results = [execute(spec, tmp_path) for spec in (plain, validated)]
+    tensors = [load_tensors(tmp_path / "runs" / spec.id / "checkpoint.safetensors")[0] for spec in (plain, validated)]
+    assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+    lines = [(tmp_path / "runs" / spec.id / "metrics.jsonl").read_text().splitlines() for spec in (plain, validated)]
+    assert [json.loads(line)["loss"] for line in lines[0]] == [json.loads(line)["loss"] for line in lines[1]]
+    assert json.loads(lines[1][-1])["accuracy.held"] == results[1]["evaluations"][0]["accuracy"]
+    assert "accuracy.held" not in json.loads(lines[0][-1])
+
+
+def test_held_out_shots_are_judged_on_and_not_trained_on(make_spec: Make, tmp_path: Path) -> None:
+    evaluations = [{"name": "held", "dataset": "emoji", "classes": "base", "splits": ["held_out"]}]
+    words = [f"evaluate={json.dumps(evaluations)}", "train.epochs=1", "train.batch_size=4", "data.held_out=2/4"]
+    result = execute(make_spec("clip_adapter", *words, shots=4), tmp_path)
+    assert result["evaluations"][0]["images"] == 23
+    assert result["costs"]["phases"]["train"]["images"] == 4 * (23 * 3 // 4)
+    assert result["sample"]["train_images"] == 45 * 3
+
+
+def test_data_that_is_not_tested_is_read_without_its_test_pictures(make_spec: Make, tmp_path: Path) -> None:
+    evaluations = [{"name": "held", "dataset": "emoji", "classes": "base", "splits": ["val"]}]
+    run = Run(make_spec("zeroshot", f"evaluate={json.dumps(evaluations)}"), tmp_path)
+    assert run._read("emoji").test == ()
+    assert Run(make_spec("zeroshot"), tmp_path)._read("emoji").test

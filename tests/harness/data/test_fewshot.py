@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.data.fewshot import class_subset, few_shot_sample, keep_classes, sample_hash
+from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes, sample_hash
 from harness.data.readers import Picture
 from harness.errors import UserError
 
@@ -124,3 +124,17 @@ def test_the_hash_depends_on_pictures_and_labels_but_not_on_their_order(
     first = pictures[0]
     assert sample_hash([Picture(first.path, first.label + 1), *pictures[1:]]) != expected
     assert sample_hash([Picture(first.path + "g", first.label), *pictures[1:]]) != expected
+
+
+@given(st.lists(st.integers(0, 4), max_size=40), st.integers(2, 6))
+def test_held_out_parts_cover_every_shot_once(labels: list[int], parts: int) -> None:
+    sample = [Picture(f"{number}.png", label) for number, label in enumerate(sorted(labels))]
+    held = []
+    for part in range(1, parts + 1):
+        kept, out = hold_out(sample, part, parts)
+        assert sorted(kept + out) == sorted(sample)
+        held += out
+        for label in set(labels):
+            of_class = [picture for picture in out if picture.label == label]
+            assert len(of_class) in (labels.count(label) // parts, -(-labels.count(label) // parts))
+    assert sorted(held) == sorted(sample)

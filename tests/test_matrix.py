@@ -71,7 +71,7 @@ def quick(tiny: Path) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.run.load_backbone", load)
+        patch.setattr("harness.build.load_backbone", load)
         patch.setattr("harness.data.loader.read_picture", cache(read_picture))
         yield
     torch.set_num_threads(threads)

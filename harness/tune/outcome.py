@@ -84,10 +84,10 @@ def text_table(trials: list[FrozenTrial], sweep: Sweep) -> pd.DataFrame:
                 **cells,
                 main: f"{metrics[main]:.1f}{spread}",
                 **{name: f"{metrics[name]:.1f}" for name in extra},
-                "train MiB": f"{metrics['train_memory']:.1f}",
+                "train+cache MiB": f"{metrics['train_memory']:.1f}",
                 "run MiB": f"{metrics['peak_memory']:.1f}",
-                "train s": f"{metrics['train_seconds']:.1f}",
-                "train GFLOP": f"{metrics['train_flops'] / 1e9:.1f}",
+                "train+cache s": f"{metrics['train_seconds']:.1f}",
+                "train+cache GFLOP": f"{metrics['train_flops'] / 1e9:.1f}",
             }
         )
     return pd.DataFrame(rows)

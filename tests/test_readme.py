@@ -50,3 +50,11 @@ def test_a_missing_folder_of_methods_is_one_line(command: list[str], tmp_path: P
     assert done.returncode == 2
     assert done.stderr.startswith("error: SKIPBENCH_METHODS=")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_table_of_all_methods_is_that_of_the_committed_results() -> None:
+    done = run_python("-m", "harness", "table", "--results", "results/embedded")
+    assert done.returncode == 0, done.stderr
+    shown = [line.rstrip() for line in README.splitlines()]
+    for line in done.stdout.splitlines():
+        assert line.rstrip() in shown

@@ -86,14 +86,19 @@ for command in (
     cli.add_command(command)
 
 
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+
+
 def stop(*_: Any) -> None:
-    """End as Ctrl-C does: runs are told to stop, and let go of what they hold."""
+    """End as Ctrl-C does: runs are told to stop, and let go of what they hold. Who asks twice does not hurry it."""
+    for ending in ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main() -> None:
     """Entry point: run the command line, and turn errors into one line and an exit code."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
+    for ending in ENDINGS:
         # nohup has the second one ignored.
         if signal.getsignal(ending) is signal.SIG_DFL:
             signal.signal(ending, stop)

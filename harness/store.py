@@ -177,13 +177,17 @@ class RunFolder:
     @property
     def state(self) -> str:
         """`done`, `running`, `failed`, `begun` (goes on from its last saved epoch) or `left`."""
-        if self.is_complete:
+        try:
+            names = set(os.listdir(self.path))
+        except OSError:
+            return "left"
+        if self.result_file.name in names:
             return "done"
-        if holder_of(self.path):
+        if any(name.startswith(CLAIM) for name in names) and holder_of(self.path):
             return "running"
-        if self.failure_file.is_file():
+        if FAILURE in names:
             return "failed"
-        return "begun" if self._progress.is_file() else "left"
+        return "begun" if PROGRESS in names else "left"
 
     def note_failure(self, failure: Json) -> None:
         """Write why the run did not come to its end; a disk that takes nothing more is no second failure."""

@@ -49,9 +49,13 @@ def plan(experiment_file: Path | None, overrides: tuple[str, ...], results: Path
     from harness.store import STATES, RunFolder
 
     experiment, specs = read_file_grid(experiment_file, overrides, grid)
-    states = [RunFolder(results, spec.id).state for spec in specs]
-    for spec, state in zip(specs, states, strict=True):
-        click.echo(f"{state:8s} {spec.id} {spec.protocol} {spec.name} {spec.backbone}")
+    ids = [spec.id for spec in specs]
+    states = [RunFolder(results, spec_id).state for spec_id in ids]
+    lines = [
+        f"{state:8s} {spec_id} {spec.protocol} {spec.name} {spec.backbone}"
+        for spec, spec_id, state in zip(specs, ids, states, strict=True)
+    ]
+    click.echo("\n".join(lines))
     click.echo(describe_grid(experiment, len(specs)))
     told = [state for state in STATES if state in states or state not in ("running", "failed")]
     console.print(", ".join(f"{states.count(state)} {state}" for state in told))
@@ -105,7 +109,7 @@ def execute(specs: "list[RunSpec]", results: Path, schedule: "ScheduleSpec") -> 
     runs = results_frame(results, [spec.id for spec in specs])
     if not runs.empty:
         print_table(runs)
-    print_places(specs, results)
+        print_places(list(runs["id"]), results)
     print_failures(failures)
     if failures:
         sys.exit(1)
@@ -141,12 +145,11 @@ def print_table(runs: "pd.DataFrame") -> None:
     console.print(footnote(runs), markup=False, soft_wrap=not console.is_terminal)
 
 
-def print_places(specs: "list[RunSpec]", results: Path) -> None:
+def print_places(run_ids: list[str], results: Path) -> None:
     """Where results and W&B files lie."""
-    from harness.store import RunFolder
-
-    folders = [RunFolder(results, spec.id).path for spec in specs]
-    offline = sum(1 for folder in folders for _ in folder.glob("wandb/offline-run-*"))
+    folders = [f"{results}/runs/{run_id}/wandb" for run_id in run_ids]
+    names = [name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)]
+    offline = sum(name.startswith("offline-run-") for name in names)
     console.print(f"Results: {results}/runs/<id>/result.json", markup=False)
     if offline:
         command = f"skipbench wandb-sync --results {results}"

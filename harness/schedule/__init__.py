@@ -14,9 +14,13 @@ from harness.store import RunFolder
 
 def unfinished(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
     """The runs that are not complete; clears away what killed processes left in the folders of all."""
+    left = []
     for spec in specs:
-        RunFolder(results, spec.id).tidy()
-    return [spec for spec in specs if not RunFolder(results, spec.id).is_complete]
+        folder = RunFolder(results, spec.id)
+        folder.tidy()
+        if not folder.is_complete:
+            left.append(spec)
+    return left
 
 
 def run_all(

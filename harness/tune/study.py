@@ -16,7 +16,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.claim import Holder, start_of, this_machine, this_process
+from harness.claim import ClaimedError, Holder, claimed, start_of, this_machine, this_process
 from harness.errors import UserError, first_line
 from harness.report.statistics import harmonic_mean
 from harness.schedule import run_all
@@ -29,6 +29,7 @@ from harness.units import MIB
 # Who is silent for so long, on another machine, is taken for dead, seconds.
 HEARTBEAT, GRACE = 15, 90
 POLL = 1.0
+OPENING_ATTEMPTS = 5
 HOLDER, FAILURE, METRICS, RUNS = "holder", "failure", "metrics", "runs"
 OnTrials = Callable[[list[FrozenTrial]], None]
 
@@ -52,22 +53,31 @@ def storage_of(sweep: Sweep, results: Path) -> optuna.storages.BaseStorage:
         folder = results / "sweeps"
         folder.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{folder / 'optuna.db'}"
-    try:
-        if url.startswith("journal:"):
-            backend = JournalFileBackend(url.removeprefix("journal:").removeprefix("//"))
-            return optuna.storages.JournalStorage(backend)
-        # Two processes that create the tables at the same time stumble over each other; SQLite waits for its lock.
-        arguments = {"connect_args": {"timeout": 100}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-        retry = optuna.storages.RetryHeartbeatStaleTrialCallback()
-        return optuna.storages.RDBStorage(
-            url,
-            engine_kwargs=arguments,
-            heartbeat_interval=HEARTBEAT,
-            grace_period=GRACE,
-            heartbeat_stale_trial_callback=retry,
-        )
-    except Exception as error:
-        raise UserError(f"the study's storage '{url}' cannot be opened: {first_line(error)}") from error
+    # Processes that create a database's tables at the same time stumble over each other: all but one come back.
+    for attempts_left in reversed(range(OPENING_ATTEMPTS)):
+        try:
+            return open_storage(url)
+        except Exception as error:
+            if not attempts_left:
+                raise UserError(f"the study's storage '{url}' cannot be opened: {first_line(error)}") from error
+            time.sleep(POLL)
+    raise AssertionError
+
+
+def open_storage(url: str) -> optuna.storages.BaseStorage:
+    """The storage at a URL, as `storage_of` tells it."""
+    if url.startswith("journal:"):
+        path = url.removeprefix("journal:").removeprefix("//")
+        return optuna.storages.JournalStorage(JournalFileBackend(path))
+    # SQLite waits for its lock; a server may have closed a connection that was long unused.
+    arguments = {"connect_args": {"timeout": 100}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    return optuna.storages.RDBStorage(
+        url,
+        engine_kwargs=arguments,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=GRACE,
+        heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(),
+    )
 
 
 def sampler_of(sweep: Sweep, worker: int) -> optuna.samplers.BaseSampler:
@@ -345,6 +355,17 @@ def asking_alone(sweep: Sweep, results: Path) -> AbstractContextManager[None]:
 
 
 @contextmanager
+def preparing_alone(folder: Path) -> Iterator[None]:
+    """Let one process of all machines at a time prepare the study of this folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        with suppress(ClaimedError), claimed(folder):
+            yield
+            return
+        time.sleep(POLL / 5)
+
+
+@contextmanager
 def file_lock(path: Path) -> Iterator[None]:
     """Hold a lock that all processes of this machine see."""
     import fcntl
@@ -416,7 +437,7 @@ def execute(sweep: Sweep, results: Path, on_trials: OnTrials) -> optuna.Study:
     """
     sweep.specs(first_point(sweep))
     study = open_study(sweep, results)
-    with asking_alone(sweep, results):
+    with preparing_alone(results / "sweeps" / sweep.study_name):
         prepare(study, sweep)
         retry_dead_trials(study)
     slots: list[Slot | None] = list(make_slots(sweep.schedule, [])) if sweep.schedule.executor == "local" else []

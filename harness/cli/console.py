@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from harness.errors import UserError
@@ -57,3 +58,18 @@ def print_frame(cells: "pd.DataFrame", title: str, left: int = 0) -> None:
     # A pipe has no width of its own: give the table what it needs.
     wide = Console(highlight=False, width=None if console.is_terminal else 240)
     wide.print(table)
+
+
+def counting_bars() -> Progress:
+    """Bars with a description, a count, `news` and times; they are shown on a terminal only, and vanish at the end."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[news]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

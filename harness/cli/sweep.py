@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from harness.cli.console import OVERRIDES, RESULTS, console, numbers, print_frame
+from harness.cli.console import OVERRIDES, RESULTS, console, counting_bars, numbers, print_frame
 from harness.cli.grid import split_schedule, takes_schedule
 
 if TYPE_CHECKING:
@@ -89,17 +88,7 @@ class TrialWatcher:
     def __init__(self, sweep: "Sweep") -> None:
         self.sweep = sweep
         self.told: set[int] = set()
-        self.progress = Progress(
-            TextColumn("trials"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[news]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self.progress = counting_bars()
         self.bar = self.progress.add_task("trials", total=sweep.num_trials, news="")
 
     def __enter__(self) -> "TrialWatcher":

@@ -3,17 +3,9 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TaskID
 
-from harness.cli.console import console, errors
+from harness.cli.console import console, counting_bars, errors
 
 if TYPE_CHECKING:
     from harness.schedule import FailedRun
@@ -33,17 +25,7 @@ class Watcher:
         self.notices: set[str] = set()
         self.speeds: dict[str, float] = {}
         self.bars: dict[str, TaskID] = {}
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[news]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self.progress = counting_bars()
         self.runs = self.progress.add_task("runs", total=self.total, news="")
 
     def __enter__(self) -> "Watcher":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.store import TEMPORARY
+from harness.results.files import TEMPORARY
 from tests.commands import descendants, parents, results_of, skipbench, start, wait_for
 
 EVALUATE = [{"name": "new", "dataset": "emoji", "classes": "base.new", "splits": ["train", "val"]}]

@@ -9,8 +9,10 @@ import pytest
 import harness  # before torch: it sets how torch's threads wait
 from harness.clip.load import load_backbone
 from harness.clip.towers import CLIP
-from harness.plan import EXPERIMENTS, expand, load_experiment
-from harness.spec import RunSpec, parse_overrides
+from harness.experiment.grid import expand, load_experiment
+from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.settings import parse_overrides
+from harness.experiment.spec import RunSpec
 
 GOLDEN = Path(__file__).parent / "golden"
 os.environ["WANDB_MODE"] = "disabled"

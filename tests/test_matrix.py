@@ -20,13 +20,15 @@ from harness.clip.backbones import bundled
 from harness.clip.load import build, load_backbone
 from harness.clip.towers import CLIP, RAW
 from harness.data.loader import read_picture
-from harness.measure import Meter
-from harness.plan import EXPERIMENTS, expand, load_experiment
-from harness.precision import autocast
-from harness.registry import method_class, method_names
-from harness.run import Run
-from harness.spec import RunSpec, TrainSpec, parse_overrides
-from harness.train import EpochRecord, Trainer, trained_state
+from harness.experiment.grid import expand, load_experiment
+from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.registry import method_class, method_names
+from harness.experiment.settings import parse_overrides
+from harness.experiment.spec import RunSpec, TrainSpec
+from harness.machine.meter import Meter
+from harness.training.precision import autocast
+from harness.training.run import Run
+from harness.training.trainer import EpochRecord, Trainer, trained_state
 from methods.base import Method
 
 TRAINABLE = [name for name in method_names() if method_class(name).trains]
@@ -71,7 +73,7 @@ def quick(tiny: Path) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("harness.build.load_backbone", load)
+        patch.setattr("harness.training.build.load_backbone", load)
         patch.setattr("harness.data.loader.read_picture", cache(read_picture))
         yield
     torch.set_num_threads(threads)

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import yaml
 
-from harness.plan import expand, load_experiment
+from harness.experiment.grid import expand, load_experiment
+from harness.experiment.spec import RunSpec
+from harness.results.files import to_json
+from harness.results.folder import RunFolder
 from harness.schedule import run_all
-from harness.spec import RunSpec
-from harness.store import RunFolder, to_json
 
 METHODS = ["finetune", "skip", "coop", "cocoop", "maple", "clip_adapter"]
 DATASETS = ["emoji", "emoji-faces", "emoji-animals", "emoji-food", "emoji-travel"]

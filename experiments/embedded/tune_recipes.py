@@ -14,11 +14,13 @@ from typing import Any
 
 import pandas as pd
 
-from harness.plan import EXPERIMENTS, expand, load_experiment
-from harness.report.tables import h_of_means, h_of_seeds
+from harness.experiment.grid import expand, load_experiment
+from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.settings import merge, parse_overrides, read_yaml
+from harness.experiment.spec import RunSpec
+from harness.report.method_table import h_of_means, h_of_seeds
+from harness.results.frame import results_frame
 from harness.schedule import run_all
-from harness.spec import RunSpec, merge, parse_overrides, read_yaml
-from harness.store import results_frame
 
 PROTOCOL = "base_to_new_validation"
 

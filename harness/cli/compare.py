@@ -81,8 +81,8 @@ def compare_published(
     """Print ours beside theirs."""
     experiment, specs = read_file_grid(experiment_file, overrides, grid)
     from harness.report import published
-    from harness.report.tables import footnote
-    from harness.store import results_frame
+    from harness.report.method_table import footnote
+    from harness.results.frame import results_frame
 
     theirs = published.read_published(experiment.protocol)
     runs = results_frame(results, [spec.id for spec in specs])

@@ -11,8 +11,8 @@ from harness.cli.grid import check_names, read_grid, takes_grid
 from harness.errors import UserError
 
 if TYPE_CHECKING:
+    from harness.experiment.spec import RunSpec
     from harness.report.estimate_table import Row
-    from harness.spec import RunSpec
 
     Run = tuple[RunSpec, dict[str, str], int | None]
     """Spec, value of each knob, number of classes if it is not the data set's."""
@@ -58,9 +58,9 @@ def estimate(
         overrides, methods = (methods, *overrides), None
     check_names(methods, grid["dataset"])
     runs = choose_runs(methods, overrides, grid)
-    from harness.capacity import parse_size
+    from harness.machine.units import parse_size
     from harness.report.estimate_table import check_table, memory_table, note, save, title_of, work_table
-    from harness.store import check_writable
+    from harness.results.files import check_writable
 
     limit = parse_size(fits) if fits else None
     check_writable(results)
@@ -88,7 +88,7 @@ def device_type(device: str, check: bool) -> str:
 
 def choose_runs(methods: str | None, overrides: tuple[str, ...], grid: dict[str, Any]) -> "list[Run]":
     """The runs to estimate, each once."""
-    from harness.knobs import combinations, split_knobs
+    from harness.experiment.axes import combinations, split_knobs
 
     short = {key: grid.pop(key) for key in (CLASSES, *SETTINGS)} | {key: grid[key] for key in AXES}
     words = [*(f"{key}={value}" for key, value in short.items() if value), *overrides]
@@ -120,8 +120,8 @@ def estimate_all(runs: "list[Run]", device: str, limit: int | None, check: bool)
     """Rows of all runs that can be estimated; the others are named with their reason."""
     import torch
 
-    from harness.capacity import Capacity, shared_estimator
-    from harness.estimate import measure
+    from harness.estimate.estimator import measure
+    from harness.estimate.fit import Capacity, shared_estimator
     from harness.report.estimate_table import Row
 
     rows: list[Row] = []

@@ -42,10 +42,10 @@ def figures(
         if name not in FORMATS:
             raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
     from harness.report.figures import ablation_curves, paper_figures
-    from harness.report.layouts import in_order, paper_tables
+    from harness.report.paper_tables import in_order, paper_tables
     from harness.report.plots import draw
     from harness.report.runs import knob_runs
-    from harness.store import write_atomically
+    from harness.results.files import write_atomically
 
     if knob:
         _, specs = read_file_grid(experiment_file, overrides, grid, methods)

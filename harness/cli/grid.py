@@ -10,8 +10,9 @@ import click
 from harness.cli.console import numbers, separated
 
 if TYPE_CHECKING:
-    from harness.plan import Experiment
-    from harness.spec import RunSpec, Settings
+    from harness.experiment.grid import Experiment
+    from harness.experiment.settings import Settings
+    from harness.experiment.spec import RunSpec
 
 
 GRID_OPTIONS = (
@@ -49,7 +50,8 @@ def split_schedule(
     overrides: tuple[str, ...], executor: str | None = None, devices: str | None = None
 ) -> "tuple[Settings, Settings]":
     """KEY=VALUE words as settings of runs, and those of `schedule` with the options beside them."""
-    from harness.spec import check_shape, merge, parse_overrides
+    from harness.experiment.settings import merge, parse_overrides
+    from harness.experiment.spec import check_shape
 
     settings = parse_overrides(overrides)
     check_shape(settings)
@@ -65,7 +67,8 @@ def read_grid(
     if methods and "=" in methods:
         overrides, methods = (methods, *overrides), None
     check_names(methods, grid["dataset"])
-    from harness.plan import EXPERIMENTS, expand, load_experiment
+    from harness.experiment.grid import expand, load_experiment
+    from harness.experiment.recipes import EXPERIMENTS
 
     settings, schedule = split_schedule(overrides, grid.get("executor"), grid.get("devices"))
     changes = {
@@ -94,8 +97,8 @@ def read_file_grid(
 def check_names(methods: str | None, datasets: str | None) -> None:
     """Answer mistyped names before anything slow is imported."""
     from harness.data.datasets import find_dataset
-    from harness.plan import EVERY_METHOD
-    from harness.registry import check_method
+    from harness.experiment.grid import EVERY_METHOD
+    from harness.experiment.registry import check_method
 
     for name in separated(methods or ""):
         if name != EVERY_METHOD:

@@ -12,8 +12,9 @@ from harness.cli.console import console
 def list_names() -> None:
     """Name methods, data sets, backbones, protocols and recipes, a line each."""
     from harness.data.datasets import DATASETS
-    from harness.plan import PROTOCOLS, recipe_variants
-    from harness.registry import method_class, method_names
+    from harness.experiment.protocols import PROTOCOLS
+    from harness.experiment.recipes import recipe_variants
+    from harness.experiment.registry import method_class, method_names
 
     for name in method_names():
         about = (sys.modules[method_class(name).__module__].__doc__ or "").strip().splitlines()[0]
@@ -24,8 +25,8 @@ def list_names() -> None:
     console.print(f"data set  {'folder:PATH':22s} {own}", markup=False, soft_wrap=True)
     for name, about in backbone_names().items():
         console.print(f"backbone  {name:22s} {about}", markup=False, soft_wrap=True)
-    for protocol in PROTOCOLS:
-        console.print(f"protocol  {protocol}", markup=False, soft_wrap=True)
+    for protocol in PROTOCOLS.values():
+        console.print(f"protocol  {protocol.name:22s} {protocol.about}", markup=False, soft_wrap=True)
     for name in filter(recipe_variants, method_names()):
         console.print(f"recipe    {name:22s} {', '.join(recipe_variants(name))}", markup=False, soft_wrap=True)
 
@@ -49,8 +50,8 @@ def backbone_names() -> dict[str, str]:
 @click.argument("method", required=False)
 def keys(method: str | None) -> None:
     """List the settings that KEY=VALUE can change, with their defaults; with METHOD its options too."""
-    from harness.registry import check_method
-    from harness.spec import DataSpec, RuntimeSpec, ScheduleSpec, TrainSpec, WandbSpec
+    from harness.experiment.registry import check_method
+    from harness.experiment.spec import DataSpec, RuntimeSpec, ScheduleSpec, TrainSpec, WandbSpec
 
     sections: dict[str, Any] = {
         "data": DataSpec,
@@ -61,7 +62,7 @@ def keys(method: str | None) -> None:
     }
     if method:
         check_method(method)
-        from harness.registry import method_class
+        from harness.experiment.registry import method_class
 
         sections = {method: method_class(method).Config, **sections}
     for section, model in sections.items():

@@ -30,10 +30,10 @@ def report(
     Tables, figures and every run with its spec, costs, training curve, accuracy of classes and a few predictions.
     Below 2 MB; opens from disk, without network. Writes RESULTS/reports/<name>.html.
     """
-    from harness.report.layouts import paper_tables
     from harness.report.page import page
+    from harness.report.paper_tables import paper_tables
     from harness.report.published import with_published
-    from harness.store import write_atomically
+    from harness.results.files import write_atomically
 
     stem, runs = find_runs(experiment_file, overrides, methods, results, grid)
     folder = out or results / "reports"

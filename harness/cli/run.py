@@ -16,7 +16,7 @@ from harness.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.spec import RunSpec, ScheduleSpec
+    from harness.experiment.spec import RunSpec, ScheduleSpec
 
 
 @click.command()
@@ -45,8 +45,8 @@ def plan(experiment_file: Path | None, overrides: tuple[str, ...], results: Path
 
     done; running, by any process on any machine; failed; begun: goes on from its last saved epoch; left.
     """
-    from harness.plan import describe_grid
-    from harness.store import STATES, RunFolder
+    from harness.experiment.grid import describe_grid
+    from harness.results.folder import STATES, RunFolder
 
     experiment, specs = read_file_grid(experiment_file, overrides, grid)
     ids = [spec.id for spec in specs]
@@ -73,8 +73,9 @@ def run(file: Path, overrides: tuple[str, ...], results: Path, **grid: Any) -> N
     Runs that are complete are left alone, those that are begun go on. Ctrl-C stops cleanly; the same command goes on
     from the last finished epoch of each run. Exit code 1 if a run failed.
     """
-    from harness.plan import check_fits
-    from harness.spec import ScheduleSpec, merge, parse_run_spec, read_yaml, validate
+    from harness.experiment.grid import check_fits
+    from harness.experiment.settings import merge, read_yaml, validate
+    from harness.experiment.spec import ScheduleSpec, parse_run_spec
 
     if "method" not in read_yaml(file):
         experiment, specs = read_file_grid(file, overrides, grid)
@@ -91,8 +92,9 @@ def run(file: Path, overrides: tuple[str, ...], results: Path, **grid: Any) -> N
 
 def execute(specs: "list[RunSpec]", results: Path, schedule: "ScheduleSpec") -> None:
     """Run what is not complete, then print the table, the failures and where everything lies."""
+    from harness.results.files import check_writable
+    from harness.results.frame import results_frame
     from harness.schedule import run_all, unfinished
-    from harness.store import check_writable, results_frame
 
     check_writable(results)
     todo = unfinished(specs, results)
@@ -139,7 +141,7 @@ def fetch_backbones(specs: "list[RunSpec]") -> None:
 
 def print_table(runs: "pd.DataFrame") -> None:
     """The table of some runs, a caption and a footnote."""
-    from harness.report.tables import caption, footnote, method_table
+    from harness.report.method_table import caption, footnote, method_table
 
     print_frame(method_table(runs), title=caption(runs))
     console.print(footnote(runs), markup=False, soft_wrap=not console.is_terminal)

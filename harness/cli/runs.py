@@ -10,7 +10,7 @@ import click
 from harness.cli.console import RESULTS, console
 from harness.cli.grid import split_schedule, takes_schedule
 from harness.errors import UserError
-from harness.units import MIB
+from harness.machine.units import MIB
 
 if TYPE_CHECKING:
     pass
@@ -29,8 +29,8 @@ EPOCH_LINES = 3
 @RESULTS
 def runs(state: str | None, method: str | None, dataset: str | None, results: Path) -> None:
     """List the runs of the results folder: state, id, name, and accuracies, epochs so far or why it failed."""
-    from harness.inventory import stored_runs
-    from harness.store import STATES
+    from harness.results.folder import STATES
+    from harness.results.index import stored_runs
 
     counts = dict.fromkeys(STATES, 0)
     for item in stored_runs(results):
@@ -53,7 +53,7 @@ def show(run_id: str, results: Path) -> None:
 
     The first characters of the id are enough.
     """
-    from harness.inventory import end_of_log, find_run, to_plain_yaml
+    from harness.results.index import end_of_log, find_run, to_plain_yaml
 
     item = find_run(results, run_id)
     say(f"{item.name} ({item.id}): {item.state}")
@@ -122,8 +122,9 @@ def rerun(
     What a run that starts anew had is kept in RESULTS/replaced/. With schedule.KEY=VALUE among the ids, limits change.
     """
     from harness.cli.run import execute
-    from harness.inventory import find_run, stored_runs
-    from harness.spec import ScheduleSpec, parse_run_spec, validate
+    from harness.experiment.settings import validate
+    from harness.experiment.spec import ScheduleSpec, parse_run_spec
+    from harness.results.index import find_run, stored_runs
 
     words = tuple(word for word in run_ids if "=" in word)
     settings, schedule = split_schedule(words, executor, devices)

@@ -30,12 +30,12 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
     if methods and "=" in methods:
         overrides, methods = (methods, *overrides), None
     check_names(methods, None)
-    from harness.plan import EXPERIMENTS
+    from harness.experiment.recipes import EXPERIMENTS
+    from harness.experiment.settings import parse_overrides, read_yaml, validate
+    from harness.reference.speed import Benchmark, SpeedSpec, choose_rows, save
     from harness.report.speed_table import NOTE, speed_table
-    from harness.run import choose_device
-    from harness.spec import parse_overrides, read_yaml, validate
-    from harness.speed import Benchmark, SpeedSpec, choose_rows, save
-    from harness.store import check_writable
+    from harness.results.files import check_writable
+    from harness.training.run import choose_device
 
     given = {key: value for key, value in changes.items() if value is not None}
     spec: SpeedSpec = validate(SpeedSpec, {**read_yaml(EXPERIMENTS / "speed.yaml"), **given}, "")

@@ -43,9 +43,10 @@ def sweep(
     `bench RECIPE=`, one for each further trial of the Pareto front, trials.csv, and figures.
     """
     from harness.cli.run import check_data, fetch_backbones
-    from harness.store import check_writable
-    from harness.tune.outcome import best_trials, importances, in_grid_order, text_table, write_outcome
-    from harness.tune.study import METRICS, counts, execute
+    from harness.results.files import check_writable
+    from harness.tune.objective import METRICS
+    from harness.tune.report import best_trials, importances, in_grid_order, text_table, write_outcome
+    from harness.tune.study import counts, execute
     from harness.tune.sweep import load_sweep, split_changes
 
     settings, schedule = split_schedule(overrides, executor, devices)
@@ -102,7 +103,8 @@ class TrialWatcher:
         """Take the trials as they stand."""
         from optuna.trial import TrialState
 
-        from harness.tune.study import FAILURE, counts
+        from harness.tune.objective import FAILURE
+        from harness.tune.study import counts
 
         for trial in trials:
             if counts(trial) and trial.number not in self.told:

@@ -13,7 +13,7 @@ from harness.errors import UserError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.report.layouts import Table
+    from harness.report.paper_tables import Table
 
 FORMATS = ("md", "latex", "csv", "html")
 
@@ -57,8 +57,8 @@ def table(
     for name in asked:
         if name not in FORMATS:
             raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
-    from harness.report.formats import SUFFIXES, latex_document, to_csv, to_html, to_latex, to_markdown
-    from harness.store import write_atomically
+    from harness.report.render import SUFFIXES, latex_document, to_csv, to_html, to_latex, to_markdown
+    from harness.results.files import write_atomically
 
     stem, tables = find_tables(experiment_file, overrides, methods, knob, published, results, grid)
     for found in tables:
@@ -123,7 +123,7 @@ def find_tables(
     grid: dict[str, Any],
 ) -> "tuple[str, list[Table]]":
     """The tables that the words ask for, with a name for their files."""
-    from harness.report.layouts import ablation, paper_tables
+    from harness.report.paper_tables import ablation, paper_tables
     from harness.report.published import with_published
 
     if knob:
@@ -138,7 +138,7 @@ def find_tables(
 def print_paper_table(found: "Table", transpose: bool) -> None:
     """A table and its footnote in the terminal; where it is too wide, in parts one below the other."""
     from harness.report.footnotes import footnotes
-    from harness.report.formats import TERMINAL, text_frame
+    from harness.report.render import TERMINAL, text_frame
 
     frame = text_frame(found, TERMINAL, transpose)
     names = 1 if transpose else 2

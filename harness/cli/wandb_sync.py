@@ -20,7 +20,7 @@ def wandb_sync(ids: tuple[str, ...], again: bool, results: Path) -> None:
     Uploads from our record, not from W&B's offline files, which are removed when their run is up. Runs with
     wandb.mode=disabled are uploaded only by name. Exit code 1 if any run failed.
     """
-    from harness.sync import Upload, finished_runs, upload_all
+    from harness.tracking.upload import Upload, finished_runs, upload_all
 
     counts: Counter[str] = Counter()
 

@@ -8,8 +8,8 @@ from rich.progress import TaskID
 from harness.cli.console import console, counting_bars, errors
 
 if TYPE_CHECKING:
+    from harness.experiment.spec import RunSpec
     from harness.schedule import FailedRun
-    from harness.spec import RunSpec
 
 
 class Watcher:

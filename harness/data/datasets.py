@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from harness.data.filesystem import locate
+from harness.data.image_folder import read_own_folder, read_template
 from harness.data.imagenet import (
     IMAGENET,
     Choose,
@@ -17,8 +19,6 @@ from harness.data.imagenet import (
     read_imagenet,
     read_variant,
 )
-from harness.data.listing import locate
-from harness.data.own import read_own_folder, read_template
 from harness.data.readers import (
     INSTRUCTIONS,
     SPLITS,

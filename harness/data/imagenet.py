@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.data.listing import folders_in, listed, locate, pictures_in, read_lines
+from harness.data.filesystem import folders_in, listed, locate, pictures_in, read_lines
 from harness.data.readers import INSTRUCTIONS, SPLITS, Picture, Splits, unusual_place
 from harness.errors import UserError
 

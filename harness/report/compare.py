@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from harness.errors import UserError, nearest
-from harness.report.layouts import in_order
+from harness.report.method_table import COST_COLUMNS
+from harness.report.paper_tables import in_order
 from harness.report.runs import DONE, done_row, groups, labelled
 from harness.report.statistics import harmonic_mean, harmonic_means, with_spread
-from harness.report.tables import COST_COLUMNS
 
 KEYS = ("method", "dataset", "shots")
 COLUMNS = ("protocol", "backbone", "method", "recipe", "dataset", "shots", "seed", "device", "versions", "template")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from harness.estimate import Estimate, Measured
-from harness.kinds import KINDS
-from harness.measure import PHASES
-from harness.spec import RunSpec
-from harness.store import to_json, write_atomically
-from harness.units import MIB
+from harness.estimate.estimator import Estimate, Measured
+from harness.estimate.memory_breakdown import KINDS
+from harness.experiment.spec import RunSpec
+from harness.machine.meter import PHASES
+from harness.machine.units import MIB
+from harness.results.files import to_json, write_atomically
 
 NOTE = (
     "Estimated from shapes; nothing was computed. MiB: peak of live tensor bytes on the {device}, exact with a CPU's "

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import UserError
-from harness.store import Json, read_result, result_files
+from harness.results.files import Json
+from harness.results.record import read_result, result_files
 
 FORMATS = ("csv", "parquet")
 # Too long for a cell.

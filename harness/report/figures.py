@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.report.layouts import (
+from harness.report.method_table import COST_COLUMNS, peak
+from harness.report.paper_tables import (
     AVERAGE,
     BASE_TO_NEW,
     COSTS,
@@ -19,8 +20,7 @@ from harness.report.layouts import (
     in_order,
 )
 from harness.report.runs import DONE, groups
-from harness.report.tables import COST_COLUMNS, peak
-from harness.store import read_result
+from harness.results.record import read_result
 
 LINES, SCATTER, BARS, STACKED = "lines", "scatter", "bars", "stacked"
 UNTRAINED = "zeroshot"

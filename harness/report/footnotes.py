@@ -4,10 +4,10 @@ from collections import Counter
 
 import pandas as pd
 
-from harness.report.layouts import AVERAGE, COSTS, DONE, INCOMPLETE, Table
+from harness.report.method_table import listed, memory_note
+from harness.report.paper_tables import AVERAGE, COSTS, DONE, INCOMPLETE, Table
 from harness.report.runs import BEGUN, FAILED, MISSING, TUNED
 from harness.report.statistics import FEWEST_PAIRS, SIGNIFICANCE
-from harness.report.tables import listed, memory_note
 
 MISSING_MARK, FAILED_MARK, PUBLISHED_MARK, WORSE_MARK = "–", "–‡", "†", "*"
 SHOWN_FAILURES = 3

@@ -17,13 +17,14 @@ import pandas as pd
 import yaml
 
 from harness.errors import UserError
+from harness.machine.units import MIB
 from harness.report.figures import PHASES, paper_figures
-from harness.report.formats import to_html, to_latex
-from harness.report.layouts import Table, in_order
+from harness.report.method_table import COST_COLUMNS
+from harness.report.paper_tables import Table, in_order
+from harness.report.render import to_html, to_latex
 from harness.report.runs import DONE, FAILED, MISSING
-from harness.report.tables import COST_COLUMNS
-from harness.store import RunFolder, read_result
-from harness.units import MIB
+from harness.results.folder import RunFolder
+from harness.results.record import read_result
 
 ASSETS = Path(__file__).parent / "assets"
 # A page stays below 2 MB: runs are described one after the other until this much is used.

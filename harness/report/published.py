@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.errors import UserError
 from harness.report.footnotes import PUBLISHED_MARK
-from harness.report.layouts import AVERAGE, COSTS, Cell, Table, base_to_new, on_targets
+from harness.report.paper_tables import AVERAGE, COSTS, Cell, Table, base_to_new, on_targets
 from harness.report.runs import DONE, FIXED, groups
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"

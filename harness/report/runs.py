@@ -11,8 +11,11 @@ import pandas as pd
 import yaml
 
 from harness.errors import UserError
-from harness.spec import RunSpec, Settings
-from harness.store import RunFolder, flatten, read_result, tuned_words
+from harness.experiment.settings import Settings
+from harness.experiment.spec import RunSpec
+from harness.results.folder import RunFolder
+from harness.results.frame import flatten, tuned_words
+from harness.results.record import read_result
 
 DONE, BEGUN, FAILED, MISSING = "done", "begun", "failed", "missing"
 FIXED, TUNED = "fixed", "tuned"

@@ -7,9 +7,15 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.schedule.outcome import FailedRun, OnNews
-from harness.spec import RunSpec, ScheduleSpec
-from harness.store import RunFolder
+from harness.experiment.spec import RunSpec, ScheduleSpec
+from harness.results.folder import RunFolder
+from harness.schedule.events import FailedRun, OnNews
+
+EXECUTORS = {
+    "local": "harness.schedule.local",
+    "ray": "harness.schedule.cluster.ray",
+    "slurm": "harness.schedule.cluster.slurm",
+}
 
 
 def unfinished(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
@@ -47,6 +53,6 @@ def run_all(
     todo = unfinished(specs, results)
     if not todo:
         return []
-    executor = importlib.import_module(f"harness.schedule.{schedule.executor}")
+    executor = importlib.import_module(EXECUTORS[schedule.executor])
     failed: list[FailedRun] = executor.execute(todo, results, schedule, on_news)
     return failed

@@ -10,15 +10,15 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from harness.claim import holder_of
 from harness.errors import UserError
-from harness.failure import CLAIMED, OUT_OF_MEMORY, Failure
-from harness.schedule.attempt import Attempt, News
-from harness.schedule.devices import Slot, make_slots
-from harness.schedule.memory import Memory
-from harness.schedule.outcome import FailedRun, OnNews
-from harness.spec import RunSpec, ScheduleSpec
-from harness.store import RunFolder
+from harness.experiment.spec import RunSpec, ScheduleSpec
+from harness.results.claim import holder_of
+from harness.results.failure import CLAIMED, OUT_OF_MEMORY, Failure
+from harness.results.folder import RunFolder
+from harness.schedule.admission import Memory
+from harness.schedule.events import FailedRun, OnNews
+from harness.schedule.slots import Slot, make_slots
+from harness.schedule.worker import Attempt, News
 
 # How often runs that other processes compute are looked at, seconds.
 POLL = 1.0

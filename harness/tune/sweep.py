@@ -13,9 +13,13 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.clip.backbones import blocks_of, parse_backbone
 from harness.errors import UserError, nearest
-from harness.plan import EXPERIMENTS, Experiment, expand, find_protocol, load_experiment
-from harness.registry import check_method
-from harness.spec import RunSpec, ScheduleSpec, Section, Settings, merge, nest, parse_seconds, read_yaml, validate
+from harness.experiment.grid import Experiment, expand, load_experiment
+from harness.experiment.protocols import PROTOCOLS, find_protocol, validation_protocols
+from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.registry import check_method
+from harness.experiment.settings import Section, Settings, merge, nest, read_yaml, validate
+from harness.experiment.spec import RunSpec, ScheduleSpec
+from harness.machine.units import parse_seconds
 
 SWEEPS = EXPERIMENTS / "sweeps"
 BLOCKS = "blocks"
@@ -161,7 +165,8 @@ class Sweep(Section):
             raise ValueError("pruner: several objectives cannot be pruned; use one, and limits for the others")
         if self.pruner != "none" and not is_better_higher(self.objectives[0]):
             raise ValueError("pruner: it goes by accuracy after each epoch; make H or accuracy the objective")
-        if (self.folds is None) == self.protocol.endswith("held_out"):
+        protocol = PROTOCOLS.get(self.protocol)
+        if protocol and (self.folds is None) == protocol.needs_folds:
             raise ValueError(f"folds={self.folds} and protocol={self.protocol}: held-out shots need folds, others none")
         for key, parameter in self.space.items():
             for other in parameter.when:
@@ -246,7 +251,7 @@ class Sweep(Section):
             if tested:
                 raise UserError(
                     f"a sweep must not look at test pictures, as evaluation '{tested[0]}' of '{self.protocol}' does: "
-                    "use base_to_new_validation, base_to_new_held_out, few_shot_validation or few_shot_held_out"
+                    f"use {', '.join(validation_protocols())}"
                 )
         return specs
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.claim import claims, holder_of
-from harness.store import read_result, result_files
+from harness.results.claim import claims, holder_of
+from harness.results.record import read_result, result_files
 
 # Starting torch takes long where others work too.
 PATIENCE = 400.0

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.clip.towers import CLIP, END, RAW
-from harness.registry import method_class, method_names
+from harness.experiment.registry import method_class, method_names
 from methods.base import Method, OtherClassesError
 from methods.clip_adapter import CLIPAdapter
 from methods.cocoop import CoCoOp

@@ -13,9 +13,9 @@ from harness.clip.load import load_backbone
 from harness.clip.packing import Packing, pack_texts, put, take
 from harness.clip.speedups import NO_SPEEDUPS, Speedups
 from harness.clip.towers import CLIP, END, RAW
-from harness.measure import peak_tensor_bytes, storage_bytes
-from harness.precision import autocast
-from harness.registry import method_class, method_names
+from harness.experiment.registry import method_class, method_names
+from harness.machine.meter import peak_tensor_bytes, storage_bytes
+from harness.training.precision import autocast
 
 NAMES = ["cat", "sports equipment", "asian dish", "asian dish", "bird", "thing that is rather long to say"]
 SWITCHES = [field.name for field in fields(Speedups)]

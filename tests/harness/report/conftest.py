@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.plan import EXPERIMENTS, expand, load_experiment
-from harness.spec import RunSpec, parse_overrides
+from harness.experiment.grid import expand, load_experiment
+from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.settings import parse_overrides
+from harness.experiment.spec import RunSpec
 
 MIB = 2**20
 Finish = Callable[..., None]

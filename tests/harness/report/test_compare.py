@@ -8,9 +8,9 @@ import pytest
 
 import harness.cli
 from harness.errors import UserError
+from harness.experiment.spec import RunSpec
 from harness.report.compare import configuration_differences, find_run, number_differences
 from harness.report.runs import experiment_runs
-from harness.spec import RunSpec
 
 Plan = Callable[..., list[RunSpec]]
 Finish = Callable[..., None]

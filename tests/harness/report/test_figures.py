@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.experiment.spec import RunSpec
 from harness.report.figures import (
     MOST_CLASSES,
     Figure,
@@ -16,11 +17,10 @@ from harness.report.figures import (
     paper_figures,
     pareto_front,
 )
-from harness.report.layouts import in_order, paper_tables
+from harness.report.paper_tables import in_order, paper_tables
 from harness.report.plots import COLOURS, MARKERS, draw, place_of
 from harness.report.runs import experiment_runs, knob_runs
-from harness.spec import RunSpec
-from harness.store import read_result
+from harness.results.record import read_result
 
 Plan = Callable[..., list[RunSpec]]
 Fill = Callable[..., dict[str, dict[str, float]]]

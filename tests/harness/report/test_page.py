@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from harness.experiment.spec import RunSpec
 from harness.report import page as page_module
-from harness.report.layouts import paper_tables
 from harness.report.page import Shared, duration, page, read_url
+from harness.report.paper_tables import paper_tables
 from harness.report.runs import experiment_runs, folder_runs
-from harness.spec import RunSpec
 
 Plan = Callable[..., list[RunSpec]]
 Fill = Callable[..., dict[str, dict[str, float]]]

@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 import harness.cli
 from harness.data.datasets import DATASETS
 from harness.errors import UserError
-from harness.plan import EXPERIMENTS, TARGETS, expand, load_experiment
-from harness.registry import method_names
+from harness.experiment.grid import expand, load_experiment
+from harness.experiment.protocols import PROTOCOLS
+from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.registry import method_names
+from harness.experiment.spec import RunSpec
 from harness.report.published import (
     PUBLISHED,
     TARGET_AVERAGES,
@@ -25,7 +28,6 @@ from harness.report.published import (
     read_published,
     summarise,
 )
-from harness.spec import RunSpec
 
 PAPER = EXPERIMENTS / "paper" / "base_to_new.yaml"
 COLUMNS = ["dataset", "method", "metric", "value", "source"]
@@ -141,7 +143,7 @@ def test_the_average_is_taken_seed_by_seed(scores: list[Pairs]) -> None:
 
 def on_targets(protocol: str, seeds: list[list[float]], targets: tuple[str, ...] | None = None) -> pd.DataFrame:
     """Runs on ImageNet: for each seed the accuracies on it and on the targets."""
-    names = ("imagenet", *(targets or TARGETS[protocol]["imagenet"]))
+    names = ("imagenet", *(targets or PROTOCOLS[protocol].targets["imagenet"]))
     rows = [
         {
             "dataset": "imagenet",
@@ -172,7 +174,7 @@ SEEDS_OF_TARGETS = {
 )
 def test_the_average_of_targets_has_the_published_name(protocol: str, name: str, average: float) -> None:
     found = summarise(on_targets(protocol, SEEDS_OF_TARGETS[protocol]), protocol, 1)
-    targets = TARGETS[protocol]["imagenet"]
+    targets = PROTOCOLS[protocol].targets["imagenet"]
     assert list(found["dataset"]) == ["imagenet", *targets, name]
     assert set(found["metric"]) == {"accuracy"}
     assert row(found, "imagenet", "accuracy")["ours"] == 71.0
@@ -309,8 +311,8 @@ def test_published_data_sets_are_those_of_the_experiments() -> None:
         assert set(rows["dataset"]) == {"imagenet", average}
         assert set(rows["metric"]) == {"accuracy"}
         # As many as the name says.
-        assert int(average.split("_")[1]) == len(TARGETS[protocol]["imagenet"])
-        assert set(TARGETS[protocol]["imagenet"]) < set(DATASETS)
+        assert int(average.split("_")[1]) == len(PROTOCOLS[protocol].targets["imagenet"])
+        assert set(PROTOCOLS[protocol].targets["imagenet"]) < set(DATASETS)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.plan import expand, load_experiment
+from harness.experiment.grid import expand, load_experiment
 from tests.chaos import EVALUATE, assert_nothing_left
 from tests.commands import results_of, skipbench, start, wait_for
 

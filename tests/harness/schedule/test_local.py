@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness.failure import explain_exit
+from harness.experiment.spec import RunSpec
+from harness.results.failure import explain_exit
+from harness.results.folder import RunFolder
 from harness.schedule import run_all
-from harness.spec import RunSpec
-from harness.store import RunFolder
 
 Make = Callable[..., RunSpec]
 

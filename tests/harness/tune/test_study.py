@@ -14,8 +14,8 @@ from optuna.trial import TrialState, create_trial
 from PIL import Image
 
 from harness.errors import UserError
-from harness.tune.outcome import best_trials
-from harness.tune.study import metrics_of
+from harness.tune.objective import metrics_of
+from harness.tune.report import best_trials
 from harness.tune.sweep import Sweep
 from tests.commands import parents, results_of, skipbench, start, wait_for
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UserError
-from harness.spec import RunSpec
+from harness.experiment.spec import RunSpec
 from harness.tune.sweep import SWEEPS, Parameter, Sweep, load_sweep, split_changes
 
 SMALL = {"method": "clip_adapter", "space": {"clip_adapter.residual_ratio": {"float": [0.0, 1.0], "step": 0.5}}}

@@ -1,0 +1,155 @@
+"""Your own pictures: a folder of class folders, split or not."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.data.filesystem import folders_in, listed, pictures_in, read_lines
+from harness.data.readers import SPLITS, Picture, Splits
+from harness.errors import UserError, nearest
+
+DEFAULT_TEMPLATE = "a photo of a {}."
+FORM = "expected a folder of pictures for each class, or train/, val/ and test/ with such folders"
+
+
+def read_template(folder: Path) -> str:
+    """The prompt template of a folder: the one line of `template.txt`, or the default.
+
+    Raises:
+        UserError: the folder does not exist, or the file holds no template.
+    """
+    path = folder / "template.txt"
+    if not folder.is_dir():
+        raise UserError(f"folder '{folder}' does not exist: name one that has a folder of pictures for each class")
+    if not path.exists():
+        return DEFAULT_TEMPLATE
+    lines = read_lines(path, "")
+    if len(lines) != 1 or "{}" not in lines[0]:
+        raise UserError(f"'{path}' must hold one line with {{}} for the class name, such as '{DEFAULT_TEMPLATE}'")
+    return lines[0]
+
+
+def read_own_folder(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
+    """Read a folder of class folders, or of `train/`, `val/` and `test/` that hold them (`val/` may be missing, and
+    `train/` too where there is nothing to train).
+
+    Without such splits every class is split 50/20/30 by a hash of its pictures' names. Classes are labelled in the
+    order of their folders' names and are called by them, or as `classnames.txt` says (lines of folder and class name).
+
+    Args:
+        folder: theirs.
+        splits: which are wanted; the others come back empty.
+
+    Raises:
+        UserError: no classes, a class without pictures, folders or class names that do not agree.
+    """
+    top = folders_in(folder)
+    if not top:
+        raise UserError(f"'{folder}' has no class folders: {FORM}")
+    split = set(top) <= set(SPLITS) or any(name in SPLITS and folders_in(folder / name) for name in top)
+    found = given_splits(folder, top, splits) if split else hashed_splits(folder, top)
+    classes = sorted(found["train"] or found["test"])
+    for name in sorted(found["val"]):
+        if name not in classes:
+            raise UserError(f"'{folder / 'val' / name}' is a class that train/ does not have.{nearest(name, classes)}")
+    layout = ("train/, val/, test/ as given" if split else "split 50/20/30 by hash",)
+    names = own_class_names(folder, classes)
+    pictures = {
+        part: tuple(Picture(path, label) for label, name in enumerate(classes) for path in by_class.get(name, ()))
+        if part in splits
+        else ()
+        for part, by_class in found.items()
+    }
+    return Splits(folder, tuple(names[name] for name in classes), **pictures, layout=layout)
+
+
+def given_splits(folder: Path, top: list[str], splits: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """Paths of pictures by split and class, from a folder with `train/`, `val/` and `test/`."""
+    extra = [name for name in top if name not in SPLITS]
+    if extra:
+        raise UserError(
+            f"'{folder / extra[0]}' lies beside {listed(sorted(set(top) - set(extra)))}: "
+            f"only train, val and test can be there.{nearest(extra[0], SPLITS)}"
+        )
+    if "test" not in top:
+        raise UserError(f"'{folder}' has {listed(top)} but no test: add test/ with pictures to report accuracy on")
+    found: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
+    for split in (name for name in top if name in splits):
+        for name in folders_in(folder / split):
+            found[split][name] = [f"{split}/{name}/{file}" for file in pictures_of(folder / split / name)]
+        if not found[split]:
+            raise UserError(f"'{folder / split}' has no class folders: {FORM}")
+    if found["train"] and "test" in splits and found["train"].keys() != found["test"].keys():
+        name = min(found["train"].keys() ^ found["test"].keys())
+        there, gone = ("train", "test") if name in found["train"] else ("test", "train")
+        raise UserError(
+            f"class '{name}' has pictures in '{folder / there}' but none in '{folder / gone}'."
+            f"{nearest(name, found[gone])}"
+        )
+    return found
+
+
+def hashed_splits(folder: Path, top: list[str]) -> dict[str, dict[str, list[str]]]:
+    """Paths of pictures by split and class, from a folder of class folders.
+
+    Half of a class (rounded up) is to train on, a fifth (rounded down) to validate, the rest to test.
+    """
+    found: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
+    for name in top:
+        files = pictures_of(folder / name)
+        if len(files) < 2:
+            raise UserError(f"class '{name}' in '{folder}' has one picture: it needs one to train and one to test on")
+        paths = sorted((f"{name}/{file}" for file in files), key=split_order)
+        half, fifth = (len(paths) + 1) // 2, len(paths) // 5
+        found["train"][name] = sorted(paths[:half])
+        found["val"][name] = sorted(paths[half : half + fifth])
+        found["test"][name] = sorted(paths[half + fifth :])
+    return found
+
+
+def split_order(path: str) -> str:
+    """Where a picture comes when its class is split: by a hash, the same on every machine."""
+    return hashlib.sha256(f"split/{path}".encode()).hexdigest()
+
+
+def pictures_of(folder: Path) -> list[str]:
+    """Names of the pictures of a class.
+
+    Raises:
+        UserError: there are none.
+    """
+    files = pictures_in(folder)
+    if not files:
+        raise UserError(f"class '{folder.name}' has no pictures in '{folder}': add some, or remove the folder")
+    return files
+
+
+def own_class_names(folder: Path, classes: list[str]) -> dict[str, str]:
+    """What classes are called, by folder: as `classnames.txt` says, else like their folders.
+
+    Raises:
+        UserError: a line names no class folder, or one twice, or gives no name; or two classes are called the same.
+    """
+    path = folder / "classnames.txt"
+    given: dict[str, str] = {}
+    for line in read_lines(path, "") if path.exists() else ():
+        # Folder names may hold spaces: the longest that the line begins with is meant.
+        fitting = [name for name in classes if line == name or (line.startswith(name) and line[len(name)].isspace())]
+        if not fitting:
+            word = line.split()[0]
+            raise UserError(f"'{path}': '{word}' is no class folder in '{folder}'.{nearest(word, classes)}")
+        name = max(fitting, key=len)
+        words = line[len(name) :].strip()
+        if not words or name in given:
+            problem = "is named twice" if words else "gets no name"
+            raise UserError(
+                f"'{path}': class folder '{name}' {problem}; expected lines such as '{classes[0]} its name'"
+            )
+        given[name] = words
+    names = {name: given.get(name, name) for name in classes}
+    seen: dict[str, str] = {}
+    for name, words in names.items():
+        other = seen.setdefault(words.replace("_", " "), name)
+        if other != name:
+            raise UserError(f"classes '{other}' and '{name}' in '{folder}' are both called '{words}': rename one")
+    return names

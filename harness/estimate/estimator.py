@@ -1,0 +1,202 @@
+"""What a run will cost, without running it: memory, operations and bytes, from shapes alone.
+
+The method's own training step, caching pass and evaluation run under fake tensors, watched by the meter that measures
+real runs. So nothing is computed, no weight, picture or GPU is needed, and what is estimated is what runs: on a CPU the
+peaks are those that `result.json` would hold, to the byte, unless pictures decide what is computed (`is_bound`).
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+
+from harness.clip.load import build_without_weights
+from harness.clip.prompts import Tokenizer
+from harness.clip.towers import CLIP, RAW
+from harness.estimate.dry_run import Rehearsal, most_pictures_in_a_batch
+from harness.estimate.fake_tensors import FakeMode, fake_tensors
+from harness.estimate.memory_breakdown import KindMeter, Peak
+from harness.experiment.spec import RunSpec
+from harness.machine.meter import PHASES, Meter
+from harness.results.files import saved_bytes
+from harness.training.build import move
+from harness.training.feature_storage import GPU, HOST
+from harness.training.precision import store_clip
+from harness.training.trainer import trained_parameters, trained_state
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run costs.
+
+    Attributes:
+        classes: that it trains on.
+        train_images: pictures that it trains on.
+        batch_size: pictures a step.
+        most_in_a_batch: how many a step can have.
+        device: `cpu` or `cuda`: whose memory the peaks are of. They differ in where cached features lie.
+        phases: phase -> peak, for those that the run has.
+        total_parameters: of the whole method.
+        trainable_parameters: those that train.
+        train_flops_per_image: operations of a training step, by picture; None if nothing trains.
+        cache_flops_per_image: operations of the caching pass, by picture; None if nothing trains.
+        cache_location: `gpu`, `host` or `file`: where the cached features of the pictures lie; None if there are none.
+        cache_bytes: their size.
+        text_cache_bytes: size of the cached features of the training prompts, which lie on the device.
+        checkpoint_bytes: size of the file.
+        is_bound: pictures decide what is computed (which classes a batch trains on), so the peaks and operations are
+            those of the most expensive case, the longest prompts.
+        stand_ins: names of data sets that are not on this machine, whose class names are replaced by stand-ins.
+    """
+
+    classes: int
+    train_images: int
+    batch_size: int
+    most_in_a_batch: int
+    device: str
+    phases: dict[str, Peak]
+    total_parameters: int
+    trainable_parameters: int
+    train_flops_per_image: float | None
+    cache_flops_per_image: float | None
+    cache_location: str | None
+    cache_bytes: int
+    text_cache_bytes: int
+    checkpoint_bytes: int
+    is_bound: bool
+    stand_ins: tuple[str, ...]
+
+    @property
+    def highest_phase(self) -> str:
+        """The phase that needs the most memory."""
+        return max(self.phases, key=lambda phase: self.phases[phase].num_bytes)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Peak of the whole run."""
+        return self.phases[self.highest_phase].num_bytes
+
+    @property
+    def step_flops(self) -> float | None:
+        """Operations of a training step."""
+        return None if self.train_flops_per_image is None else self.train_flops_per_image * self.batch_size
+
+    @property
+    def host_cache_bytes(self) -> int:
+        """Cached features of pictures in host memory."""
+        return self.cache_bytes if self.cache_location == HOST else 0
+
+    @property
+    def device_cache_bytes(self) -> int:
+        """Cached features on the device that computes, those of texts included."""
+        on_device = self.cache_location == GPU or (self.device == "cpu" and self.cache_location == HOST)
+        return self.text_cache_bytes + (self.cache_bytes if on_device else 0)
+
+
+class Estimator:
+    """Estimates runs; builds the model of a backbone once."""
+
+    def __init__(self) -> None:
+        self._mode = FakeMode()
+        self._clips: dict[tuple[str, bool], tuple[CLIP, Tokenizer]] = {}
+
+    def estimate(
+        self,
+        spec: RunSpec,
+        classes: int | None = None,
+        device: str = "cpu",
+        phases: Collection[str] = PHASES,
+        flops: bool = True,
+    ) -> Estimate:
+        """Costs of a run.
+
+        Args:
+            spec: the run; the device it names is not needed.
+            classes: train and evaluate on so many classes instead of those of the data set.
+            device: `cpu`, or `cuda` for what a run with a GPU needs there.
+            phases: which to look at; fewer take less time.
+            flops: False counts no operations, which takes half the time.
+
+        Raises:
+            UserError: options, backbone or data set do not fit, or the batch is larger than the training set.
+        """
+        with fake_tensors(self._mode) as known:
+            clip, tokenizer = self._clip(spec)
+            # Operator by operator, a loop over the texts would take longer than all that follows.
+            clip.tokenizer = known.for_real(tokenizer)
+            rehearsal = Rehearsal(spec, clip, classes, torch.device(device))
+            text = rehearsal.method.frozen_text
+            text_cache_bytes = 0 if text is None or rehearsal.method.text_start == RAW else text.nbytes
+            meter = KindMeter()
+            rehearsal.probe(meter, phases, flops)
+        method, trainer = rehearsal.method, rehearsal.trainer
+        trained = trained_parameters(method)
+        location, cache_bytes = (trainer.images.facts().values()) if trainer else (None, 0)
+        about = {"id": spec.id, "spec": spec.settings()}
+        return Estimate(
+            classes=len(rehearsal.train_classes.class_names),
+            train_images=len(rehearsal.labels),
+            batch_size=spec.train.batch_size,
+            most_in_a_batch=most_pictures_in_a_batch(spec, rehearsal.labels),
+            device=device,
+            phases={phase: meter.peaks[phase] for phase in PHASES if phase in meter.peaks},
+            total_parameters=sum(parameter.numel() for parameter in method.parameters()),
+            trainable_parameters=sum(parameter.numel() for parameter in trained.values()),
+            train_flops_per_image=trainer.flops.get("train") if trainer else None,
+            cache_flops_per_image=trainer.flops.get("cache") if trainer else None,
+            cache_location=str(location) if location else None,
+            cache_bytes=int(cache_bytes or 0),
+            text_cache_bytes=text_cache_bytes,
+            checkpoint_bytes=saved_bytes(trained_state(method), about) if trained else 0,
+            is_bound=known.assumed,
+            stand_ins=tuple(rehearsal.stand_ins),
+        )
+
+    def _clip(self, spec: RunSpec) -> tuple[CLIP, Tokenizer]:
+        """The backbone as the precision stores it, nothing of it trainable, and its tokenizer."""
+        key = (spec.backbone, spec.train.precision == "half")
+        if key not in self._clips:
+            clip = store_clip(build_without_weights(spec.backbone), spec.train.precision)
+            self._clips[key] = clip, clip.tokenizer
+        clip, tokenizer = self._clips[key]
+        return clip.requires_grad_(False), tokenizer
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a phase took for real.
+
+    Attributes:
+        num_bytes: peak of live tensor bytes (CPU), or of what the allocator gave out (GPU).
+        reserved_bytes: GPU only: peak of what the allocator held.
+    """
+
+    num_bytes: int
+    reserved_bytes: int | None = None
+
+
+def measure(spec: RunSpec, classes: int | None, device: torch.device) -> dict[str, Measured]:
+    """Peaks by phase of the same work for real: with random weights and blank pictures, a batch of each phase.
+
+    Args:
+        spec: the run.
+        classes: as in `Estimator.estimate`.
+        device: where to compute.
+
+    Raises:
+        UserError: as `Estimator.estimate`.
+    """
+    torch.manual_seed(0)
+    clip = move(store_clip(build_without_weights(spec.backbone), spec.train.precision), device)
+    rehearsal = Rehearsal(spec, clip, classes, device)
+    if device.type == "cpu":
+        watched = KindMeter()
+        rehearsal.probe(watched, flops=False)
+        return {phase: Measured(watched.peaks[phase].num_bytes) for phase in PHASES if phase in watched.peaks}
+    meter = Meter(device)
+    rehearsal.run(meter)
+    return {
+        name: Measured(phase.peak_allocated_bytes, phase.peak_reserved_bytes)
+        for name, phase in meter.phases.items()
+        if phase.peak_allocated_bytes
+    }

@@ -1,0 +1,90 @@
+"""What the bytes at a peak are: weights, gradients, optimizer state, activations, cache, inputs."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from harness.machine.meter import UNLABELLED, LiveBytes, Meter
+from harness.training.feature_cache import TrainingImages
+from harness.training.trainer import trained_parameters
+from methods.base import Method
+
+WEIGHTS, GRADIENTS, OPTIMIZER, CACHE, INPUTS = "weights", "gradients", "optimizer state", "cache", "inputs"
+KINDS = (WEIGHTS, GRADIENTS, OPTIMIZER, UNLABELLED, CACHE, INPUTS)
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Most bytes that are alive at once in a phase.
+
+    Attributes:
+        num_bytes: all of them.
+        by_kind: how many of them are of each of KINDS. Activations are all that is none of the others, such as scratch
+            memory, and gradients that are not yet handed to their weights.
+    """
+
+    num_bytes: int
+    by_kind: dict[str, int]
+
+
+class KindMeter(Meter):
+    """A meter of a CPU's phases that knows what is in memory. Fake tensors are as good as real ones.
+
+    Attributes:
+        method: whose parameters and buffers are the weights; to be set before the first probe.
+        images: whose features are the cache; None while there are none.
+        peaks: phase -> highest peak of all its probes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"))
+        self.method: Method | None = None
+        self.images: TrainingImages | None = None
+        self.peaks: dict[str, Peak] = {}
+        self._watch: LiveBytes | None = None
+
+    def label_inputs(self, tensor: Tensor) -> None:
+        """Take a tensor for pictures, tokens or labels of a batch."""
+        if self._watch:
+            self._watch.label([tensor], INPUTS)
+
+    def probe(self, name: str, work: Callable[[], object], resident: Iterable[Tensor]) -> None:
+        method, tensors = self.method, list(resident)
+        assert method
+        watch = self._watch = LiveBytes(tensors)
+        # Whatever else is there when a phase begins is what a step left behind.
+        watch.label(tensors, OPTIMIZER)
+        watch.label([*method.parameters(), *method.buffers()], WEIGHTS)
+        watch.label([] if method.frozen_text is None else [method.frozen_text], CACHE)
+        # Behind the cache: where the text tower starts from words, what is kept of the texts are the ids themselves.
+        watch.label([method.prompts.ids, method.prompts.eot], INPUTS)
+        watch.label(self.images.resident() if self.images else [], CACHE)
+        with labelling_training(method, watch), watch:
+            work()
+        self._watch = None
+        if name not in self.peaks or watch.peak > self.peaks[name].num_bytes:
+            self.peaks[name] = Peak(watch.peak, {kind: watch.peak_by_kind.get(kind, 0) for kind in KINDS})
+
+
+@contextmanager
+def labelling_training(method: Method, watch: LiveBytes) -> Iterator[None]:
+    """Inside, gradients are labelled when they are handed to their weights, optimizer state when a step has made it."""
+
+    def on_gradient(parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        watch.label([parameter.grad], GRADIENTS)
+
+    def on_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        states = [value for values in optimizer.state.values() for value in values.values()]
+        watch.label([value for value in states if isinstance(value, Tensor)], OPTIMIZER)
+
+    with ExitStack() as stack:
+        for parameter in trained_parameters(method).values():
+            stack.callback(parameter.register_post_accumulate_grad_hook(on_gradient).remove)
+        stack.callback(register_optimizer_step_post_hook(on_step).remove)
+        yield

@@ -1,0 +1,1 @@
+"""What is to be run: settings, recipes, protocols, grids."""

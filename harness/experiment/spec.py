@@ -1,0 +1,303 @@
+"""What one run is: a typed, validated description. Its hash is the run's id."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from harness.errors import UserError, nearest
+from harness.experiment.settings import Section, Settings, validate
+from harness.machine.units import parse_seconds
+
+Precision = Literal["fp32", "bf16", "fp16", "half"]
+
+
+class DataSpec(Section):
+    """What a run trains on."""
+
+    dataset: str = Field("emoji", description="data set to train on; see `skipbench list`")
+    classes: str = Field("base", description="classes to train on: all, base, new, or halves of halves (base.new)")
+    shots: int = Field(16, ge=1, description="training pictures a class")
+    index: str | None = Field(
+        None, description="k-shot sample to use instead of drawing one: a sample.json or .jsonl; null: by seed"
+    )
+    skip_broken: bool = Field(False, description="leave out pictures that cannot be read, and count them")
+    held_out: str | None = Field(
+        None, description="cross-validation: 1/4 holds the first of 4 parts of every class's shots out of training"
+    )
+    templates: str = Field(
+        "zeroshot", description="prompt templates: zeroshot, finetune (as the method's authors do), or one with {}"
+    )
+    crop_scale: tuple[float, float] = Field((0.08, 1.0), description="area of training crops, as shares of the picture")
+    flip: bool = Field(True, description="mirror half of the training pictures")
+
+    @field_validator("templates")
+    @classmethod
+    def _known_template(cls, value: str) -> str:
+        if value not in ("zeroshot", "finetune") and "{}" not in value:
+            raise ValueError("use zeroshot, finetune, or a template with {} for the class name")
+        return value
+
+    @field_validator("held_out")
+    @classmethod
+    def _valid_part(cls, value: str | None) -> str | None:
+        if value is not None:
+            part, _, parts = value.partition("/")
+            if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts) and int(parts) > 1):
+                raise ValueError("use PART/PARTS, such as 1/4")
+        return value
+
+    @field_validator("crop_scale")
+    @classmethod
+    def _valid_scale(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1] <= 1:
+            raise ValueError("give two numbers, 0 < smallest <= largest <= 1")
+        return value
+
+
+class TrainSpec(Section):
+    """How a run trains. SGD; the learning rate changes once an epoch."""
+
+    epochs: int = Field(10, ge=0, description="passes over the training pictures")
+    batch_size: int = Field(4, ge=1, description="pictures a step; a smaller remainder is dropped")
+    batches: Literal["random", "same_class"] = Field(
+        "random", description="random, or same_class: every batch from one class (random below 4 shots)"
+    )
+    lr: float = Field(2e-3, ge=0, description="learning rate")
+    lr_image: float | None = Field(None, ge=0, description="learning rate of the image tower's own weights; null: lr")
+    warmup_epochs: int = Field(0, ge=0, description="first epochs at warmup_lr")
+    warmup_lr: float = Field(1e-5, ge=0, description="learning rate of all weights during warm-up")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(5e-4, ge=0, description="weight decay, on every trained tensor")
+    precision: Precision = Field(
+        "fp32",
+        description="fp32; bf16, fp16: autocast; half: weights in float16 too, as the official code trains",
+    )
+    cache: Literal["none", "fresh", "once"] = Field(
+        "fresh",
+        description="frozen stages: none (run at every step), fresh (once an epoch, same result), "
+        "once (the first epoch's augmented pictures serve all epochs)",
+    )
+    validate_every: int | None = Field(
+        None, ge=1, description="evaluate after every so many epochs, test pictures excepted; null: only at the end"
+    )
+    cache_batch_size: int = Field(64, ge=1, description="pictures a batch when the cache is filled")
+
+    def lr_factor(self, epoch: int) -> float:
+        """Cosine factor of the learning rate in an epoch behind the warm-up: 1/2 (1 + cos(pi (e - w) / E))."""
+        return 0.5 * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / self.epochs))
+
+    def lr_at(self, epoch: int, lr: float) -> float:
+        """Learning rate in an epoch (0, 1, ...) of weights whose full rate is `lr`."""
+        return self.warmup_lr if epoch < self.warmup_epochs else lr * self.lr_factor(epoch)
+
+
+class EvalSpec(Section):
+    """One evaluation: a split of some classes of a data set, with exactly those classes to choose from."""
+
+    name: str = Field(description="what tables call it, such as base or new")
+    dataset: str
+    classes: str = "all"
+    splits: tuple[Literal["train", "val", "test", "held_out"], ...] = Field(("test",), min_length=1)
+
+
+class TunedSpec(Section):
+    """Where a recipe that was searched for comes from; it travels into every table."""
+
+    study: str = Field(description="name of the sweep")
+    trials: int = Field(description="trials that were looked at")
+    data: str = Field(description="pictures that the choice was made on")
+    seeds: tuple[int, ...] = Field(description="seeds of every trial")
+
+
+class WandbSpec(Section):
+    """Where a run is tracked."""
+
+    mode: Literal["offline", "online", "disabled"] | None = Field(
+        None, description="null: WANDB_MODE, and without that offline"
+    )
+    project: str = Field("skipbench", description="W&B project")
+    entity: str | None = Field(None, description="W&B team or user; null: your default")
+    group: str | None = Field(None, max_length=128, description="W&B group; null: the experiment's name")
+    tags: tuple[str, ...] = Field((), description="W&B tags besides method, data set and protocol")
+
+
+class RuntimeSpec(Section):
+    """Where and how a run is executed. Changes no result, so it is no part of the run's id."""
+
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
+    threads: int | None = Field(None, ge=1, description="CPU threads; null: one a core")
+    workers: int | None = Field(
+        None, ge=0, description="processes that decode pictures; null: 0 beside a CPU, 8 beside a GPU"
+    )
+    eval_batch_size: int = Field(100, ge=1, description="pictures a batch in evaluation")
+    cache_gpu_mib: int = Field(4096, ge=0, description="cached features up to this size stay on the GPU")
+    cache_host_mib: int = Field(
+        16384, ge=0, description="cached features up to this size stay in memory, larger ones in a file"
+    )
+    data_root: str | None = Field(None, description="folder that holds the data sets; null: $DATA")
+    device_shared: bool = Field(False, description="others use the device: costs are marked as not measured alone")
+
+    def find_data_root(self) -> str | None:
+        """The data root asked for, else $DATA."""
+        return self.data_root or os.environ.get("DATA")
+
+
+class ScheduleSpec(Section):
+    """How the runs of an experiment are brought to their end. Changes no result."""
+
+    executor: Literal["local", "ray", "slurm"] = Field(
+        "local", description="local: this machine; ray: a Ray cluster; slurm: job arrays of a Slurm cluster"
+    )
+    devices: tuple[str, ...] | None = Field(
+        None, description="numbers of GPUs, or cpu; null: all GPUs that torch sees, else the CPU"
+    )
+    runs_per_device: int = Field(
+        1, ge=1, description="runs at a time on one device; over 1 costs are not measured alone"
+    )
+    threads: int | None = Field(None, ge=1, description="CPU threads a run; null: the cores shared among the runs")
+    time_limit: float | None = Field(
+        24 * 3600.0, gt=0, description="of one attempt at a run: seconds, or 90s, 30m, 2h, 1d; null: none"
+    )
+    retries: int = Field(1, ge=0, description="further attempts after a crash, a hang or when memory ran out")
+    share_busy_devices: bool = Field(False, description="also use GPUs whose memory is in use already")
+    memory: str | None = Field(
+        None, description="runs that need more on their device are refused: 24GiB; null: what a GPU has free"
+    )
+    max_jobs: int | None = Field(
+        None, ge=1, description="ray, slurm: runs at a time; null: as many as there is room for"
+    )
+    ray_address: str | None = Field(None, description="of a Ray cluster; null: RAY_ADDRESS, else one on this machine")
+    slurm: Settings = Field({}, description="what sbatch is to be asked for, such as {partition: gpu, account: lab}")
+
+    @field_validator("time_limit", mode="before")
+    @classmethod
+    def _in_seconds(cls, value: Any) -> Any:
+        return parse_seconds(value)
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _as_words(cls, value: Any) -> Any:
+        words = value if isinstance(value, list | tuple) or value is None else str(value).split(",")
+        return None if words is None else [str(word).strip() for word in words]
+
+
+class RunSpec(Section):
+    """One run: train once, evaluate everywhere the protocol asks.
+
+    `options` are the method's own; in YAML and on the command line they stand under the method's name.
+    """
+
+    method: str
+    options: Settings = Field(default_factory=dict)
+    backbone: str = "clip-emoji"
+    seed: int = Field(1, ge=0)
+    protocol: str = "base_to_new"
+    recipe: str = "official"
+    tuned: TunedSpec | None = None
+    data: DataSpec = DataSpec()
+    train: TrainSpec = TrainSpec()
+    evaluate: tuple[EvalSpec, ...] = Field(min_length=1)
+    wandb: WandbSpec = WandbSpec()
+    runtime: RuntimeSpec = RuntimeSpec()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_under_method_name(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and isinstance(value.get("method"), str) and value["method"] in value:
+            value = dict(value)
+            value["options"] = value.pop(value["method"]) or {}
+        return value
+
+    @model_validator(mode="after")
+    def _evaluations_differ(self) -> "RunSpec":
+        names = [evaluation.name for evaluation in self.evaluate]
+        if len(set(names)) != len(names):
+            raise ValueError(f"evaluations need different names, these are {names}")
+        return self
+
+    def identity(self) -> Settings:
+        """Everything that decides the result, as plain data; of a sample's index what is in it, not where it lies.
+
+        Raises:
+            UserError: the index cannot be read.
+        """
+        dump = self.model_dump(mode="json", exclude={"recipe", "wandb", "runtime"})
+        if self.data.index:
+            dump["data"]["index"] = content_hash(self.data.index)
+        for section, key in ((dump, "tuned"), (dump["data"], "held_out"), (dump["train"], "validate_every")):
+            if section[key] is None:
+                del section[key]
+        return _with_options(dump)
+
+    def settings(self) -> Settings:
+        """The whole spec as plain data, the form of `spec.yaml`."""
+        return _with_options(self.model_dump(mode="json"))
+
+    @property
+    def id(self) -> str:
+        """Hash of what decides the result: 12 hexadecimal digits. Names the run's folder and its W&B run."""
+        text = json.dumps(self.identity(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """A name for people, such as skip-dtd-16shot-seed1; several runs may share it."""
+        return f"{self.method}-{self.data.dataset}-{self.data.shots}shot-seed{self.seed}"
+
+
+@cache
+def content_hash(path: str) -> str:
+    """SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"data.index='{path}' cannot be read: {error.strerror}") from None
+
+
+def _with_options(dump: Settings) -> Settings:
+    options = dump.pop("options")
+    method = dump["method"]
+    return {"method": method, method: options, **{key: value for key, value in dump.items() if key != "method"}}
+
+
+SPEC_KEYS = frozenset(RunSpec.model_fields) - {"options"}
+
+
+def check_shape(settings: Mapping[str, Any], *methods: str) -> None:
+    """Raise a UserError where a section is given as a single value, or evaluations are no list of sections."""
+    for key in ("data", "train", "wandb", "runtime", "schedule", *methods):
+        left_empty = key in methods and settings.get(key) is None
+        if key in settings and not left_empty and not isinstance(settings[key], Mapping):
+            raise UserError(f"{key}={settings[key]!r}: '{key}' is a section, set the keys in it, such as data.shots=4")
+    evaluations = settings.get("evaluate", [])
+    if not isinstance(evaluations, list | tuple) or not all(isinstance(item, Mapping) for item in evaluations):
+        raise UserError("'evaluate' is a list of evaluations, such as [{name: new, classes: new}]")
+
+
+def parse_run_spec(settings: Mapping[str, Any]) -> RunSpec:
+    """A complete spec from settings, method options included.
+
+    Raises:
+        UserError: the first thing that is wrong.
+    """
+    from harness.experiment.registry import check_method, method_class
+
+    method = check_method(str(settings.get("method", "")))
+    unknown = [key for key in settings if key not in SPEC_KEYS and key != method]
+    if unknown:
+        raise UserError(f"unknown key '{unknown[0]}'.{nearest(unknown[0], [*SPEC_KEYS, method])}")
+    check_shape(settings, method)
+    spec: RunSpec = validate(RunSpec, settings, "")
+    config = validate(method_class(method).Config, spec.options, f"{method}.")
+    return spec.model_copy(update={"options": config.model_dump(mode="json")})

@@ -1,0 +1,42 @@
+"""Units of measurement."""
+
+import re
+from typing import Any
+
+from harness.errors import UserError
+
+MIB = 2**20
+"""Bytes in a MiB."""
+
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_seconds(value: Any) -> Any:
+    """Seconds of a time such as 90s, 30m, 2h or 1d; what is no such text comes back as it is."""
+    if isinstance(value, str) and value[-1:] in SECONDS:
+        try:
+            return float(value[:-1]) * SECONDS[value[-1]]
+        except ValueError:
+            raise ValueError("use seconds, or a number with s, m, h or d, such as 30m") from None
+    return value
+
+
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?", re.IGNORECASE)
+
+
+POWERS = "bkmgt"
+
+
+def parse_size(text: str) -> int:
+    """Bytes that a text such as 24GiB, 512MiB, 40GB or 1000000 means.
+
+    Raises:
+        UserError: it means none.
+    """
+    match = SIZE.fullmatch(text.strip())
+    if not match:
+        raise UserError(f"'{text}' is no amount of memory: write it as 24GiB, 512MiB or 40GB")
+    number, unit = match.groups()
+    unit = (unit or "B").lower()
+    return int(float(number) * (1024 if "i" in unit else 1000) ** POWERS.index(unit[0]))

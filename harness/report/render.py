@@ -1,0 +1,216 @@
+"""A table as text: for the terminal, Markdown, LaTeX (booktabs), CSV and HTML."""
+
+import html
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.report.footnotes import FAILED_MARK, MISSING_MARK, WORSE_MARK, footnotes
+from harness.report.paper_tables import Cell, Table
+from harness.report.runs import FAILED
+
+SUFFIXES = {"md": "md", "latex": "tex", "csv": "csv", "html": "html"}
+# Tables of more columns of numbers span two text columns and need a page on its side.
+WIDE = 4
+# More columns than these: the size of letters, and half the space between columns in points.
+SIZES = ((12, r"\tiny", 2.5), (8, r"\scriptsize", 4), (5, r"\footnotesize", 4), (0, r"\small", 4))
+LATEX_CHARACTERS = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": "$<$",
+    ">": "$>$",
+    "|": "$|$",
+    '"': "''",
+    "±": r"$\pm$",
+    "†": r"\textsuperscript{$\dagger$}",
+    "‡": r"\textsuperscript{$\ddagger$}",
+    "–": "--",
+}
+
+
+@dataclass(frozen=True)
+class Markup:
+    """How a format writes the parts of a cell."""
+
+    bold: Callable[[str], str]
+    underline: Callable[[str], str]
+    spread: Callable[[str], str]
+    text: Callable[[str], str]
+    worse: str = WORSE_MARK
+
+
+def latex(text: str) -> str:
+    """Plain text in LaTeX; other letters than ASCII's stay, for UTF-8 is what it reads."""
+    return "".join(LATEX_CHARACTERS.get(character, character) for character in text)
+
+
+LATEX = Markup(
+    bold=lambda text: rf"\textbf{{{text}}}",
+    underline=lambda text: rf"\underline{{{text}}}",
+    spread=lambda text: rf"\,{{\scriptsize$\pm$\,{text}}}",
+    text=latex,
+    worse=r"\textsuperscript{*}",
+)
+HTML = Markup(
+    bold=lambda text: f"<b>{text}</b>",
+    underline=lambda text: f"<u>{text}</u>",
+    spread=lambda text: f" <small>± {text}</small>",
+    text=html.escape,
+    worse="<sup>*</sup>",
+)
+MARKDOWN = Markup(
+    bold=lambda text: f"**{text}**",
+    underline=lambda text: f"<u>{text}</u>",
+    spread=lambda text: f" ± {text}",
+    text=lambda text: re.sub(r"([|*<])", r"\\\1", text),
+    worse=r"\*",
+)
+TERMINAL = Markup(
+    bold=lambda text: f"[bold]{text}[/bold]",
+    underline=lambda text: f"[underline]{text}[/underline]",
+    spread=lambda text: f" ± {text}",
+    text=lambda text: text.replace("[", r"\["),
+)
+
+
+def cell_text(cell: Cell, markup: Markup) -> str:
+    """A cell, such as `76.50 ± 0.31`, a dash for no number, and `(2)` behind it where seeds are missing.
+
+    Papers' columns are empty where they have nothing to compare.
+    """
+    if cell.mean is None and cell.published:
+        return ""
+    if cell.mean is None:
+        return markup.text(FAILED_MARK if cell.state == FAILED else MISSING_MARK)
+    number = f"{cell.mean:.{cell.digits}f}"
+    number = markup.bold(number) if cell.rank == 1 else markup.underline(number) if cell.rank == 2 else number
+    spread = markup.spread(f"{cell.std:.{cell.digits}f}") if cell.std is not None else ""
+    few = f" ({cell.seeds})" if 0 < cell.seeds < cell.planned else ""
+    return f"{number}{spread}{markup.worse if cell.worse else ''}{few}"
+
+
+def text_frame(table: Table, markup: Markup, transpose: bool = False) -> pd.DataFrame:
+    """The table as text cells: two columns of row names, one if the first or second is always empty, then numbers."""
+    cells = {(cell.block, cell.row, cell.column): cell_text(cell, markup) for cell in table.cells}
+    dash = markup.text(MISSING_MARK)
+    rows = {row: [cells.get((*row, column), dash) for column in table.columns] for row in table.rows}
+    if transpose:
+        names = [" ".join(dict.fromkeys(part for part in row if part)) for row in table.rows]
+        flipped = pd.DataFrame(rows.values(), columns=[markup.text(name) for name in table.columns]).T
+        flipped.columns = pd.Index([markup.text(name) for name in names])
+        return flipped.reset_index(names="method" if not table.by_column else "")
+    frame = pd.DataFrame(rows.values(), columns=[markup.text(name) for name in table.columns])
+    heads = pd.DataFrame([[markup.text(part) for part in row] for row in table.rows], columns=[0, 1])
+    heads[0] = heads[0].where(heads[0] != heads[0].shift(), "")
+    frame.insert(0, "row", heads[1])
+    frame.insert(0, "block", heads[0])
+    frame.columns = pd.Index([*map(markup.text, table.headers), *frame.columns[2:]])
+    return frame
+
+
+def to_csv(table: Table) -> str:
+    """Unrounded, a line a cell: for programs."""
+    return str(table.frame().to_csv(index=False))
+
+
+def to_markdown(table: Table, transpose: bool = False) -> str:
+    """A Markdown table with its title and footnote."""
+    frame = text_frame(table, MARKDOWN, transpose)
+    names = 1 if transpose else 2
+    lines = [list(frame.columns), ["---"] * names + ["---:"] * (frame.shape[1] - names), *frame.values.tolist()]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"**{MARKDOWN.text(table.title)}**\n\n{body}\n\n{MARKDOWN.text(' '.join(footnotes(table, transpose)))}\n"
+
+
+def to_html(table: Table, transpose: bool = False, extra: str = "") -> str:
+    """An HTML table, without a page around it.
+
+    Args:
+        table: which.
+        transpose: methods as rows.
+        extra: HTML beside its title.
+    """
+    frame = text_frame(table, HTML, transpose)
+    names = 1 if transpose else 2
+    means = {(cell.block, cell.row, cell.column): cell.mean for cell in table.cells}
+    head = "".join(
+        f'<th scope="col"{" class=words" if number < names else ""}>{name}</th>'
+        for number, name in enumerate(frame.columns)
+    )
+    body = ""
+    for index, line in enumerate(frame.values.tolist()):
+        # A block is named in each of its rows, for those who sort; the page shows its name once.
+        block = "" if transpose or line[0] else f'<span class="same">{html.escape(table.rows[index][0])}</span>'
+        cells = "".join(
+            f'<th scope="row">{text or (block if not place else "")}</th>' for place, text in enumerate(line[:names])
+        )
+        for place, text in enumerate(line[names:]):
+            key = (
+                (*table.rows[place], table.columns[index]) if transpose else (*table.rows[index], table.columns[place])
+            )
+            mean = means.get(key)
+            cells += f"<td>{text}</td>" if mean is None else f'<td data-v="{mean:.6g}">{text}</td>'
+        body += f"<tr{' class=block' if line[0] and index and not transpose else ''}>{cells}</tr>\n"
+    note = html.escape(" ".join(footnotes(table, transpose)))
+    return (
+        f'<figure class="table"><figcaption><span>{html.escape(table.title)}</span>{extra}</figcaption>\n'
+        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n'
+        f'<p class="note">{note}</p></figure>\n'
+    )
+
+
+def to_latex(table: Table, caption: str | None = None, label: str | None = None, transpose: bool = False) -> str:
+    """A booktabs table in a float, with its footnote; the document needs `\\usepackage{booktabs}`."""
+    frame = text_frame(table, LATEX, transpose)
+    names = 1 if transpose else 2
+    numbers = frame.shape[1] - names
+    float_name = "table*" if numbers > WIDE else "table"
+    size, space = next((size, space) for fewest, size, space in SIZES if numbers > fewest)
+    note = latex(" ".join(footnotes(table, transpose)))
+    rows = []
+    for index, line in enumerate(frame.values.tolist()):
+        rows += [r"\midrule"] if index and line[0] and not transpose else []
+        rows.append(" & ".join(line) + r" \\")
+    if size in (r"\tiny", r"\scriptsize"):
+        rows = [row.replace(r"{\scriptsize$", r"{\tiny$") for row in rows]
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            rf"\begin{{{float_name}}}[t]",
+            r"\centering",
+            rf"\caption{{{latex(caption or table.title)}}}",
+            rf"\label{{{label or f'tab:{table.name}'}}}",
+            rf"{size}\setlength{{\tabcolsep}}{{{space}pt}}",
+            rf"\begin{{tabular}}{{{'l' * names}{'r' * numbers}}}",
+            r"\toprule",
+            " & ".join(frame.columns) + r" \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\par\medskip",
+            rf"\begin{{minipage}}{{\linewidth}}\scriptsize {note}\end{{minipage}}",
+            rf"\end{{{float_name}}}",
+            "",
+        ]
+    )
+
+
+def latex_document(tables: Sequence[str]) -> str:
+    """A whole document around some LaTeX tables."""
+    body = "\n\\clearpage\n".join(tables)
+    return "\n".join(
+        [
+            r"\documentclass[10pt]{article}",
+            r"\usepackage{booktabs}",
+            rf"\usepackage[{'landscape,' if body.count('{table*}') else ''}margin=1.5cm]{{geometry}}",
+            r"\begin{document}",
+            body,
+            r"\end{document}",
+            "",
+        ]
+    )

@@ -1,0 +1,71 @@
+"""Why a run did not come to its end: a kind that the scheduler decides by, and one line for people."""
+
+import signal
+from dataclasses import dataclass
+
+from harness.errors import DivergedError, NoSpaceError, UserError, first_line
+from harness.results.claim import ClaimedError
+
+MISTAKE = "mistake"
+DIVERGED = "diverged"
+NO_SPACE = "no_space"
+OUT_OF_MEMORY = "out_of_memory"
+TIME_LIMIT = "time_limit"
+KILLED = "killed"
+ERROR = "error"
+CLAIMED = "claimed"
+# These come from the surroundings; the others would come again.
+WORTH_A_RETRY = (OUT_OF_MEMORY, TIME_LIMIT, KILLED, ERROR)
+
+LESS_MEMORY = "lower train.batch_size or use a device with more"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One attempt that failed.
+
+    Attributes:
+        kind: one of the above.
+        reason: one line for people.
+    """
+
+    kind: str
+    reason: str
+
+    @property
+    def is_worth_a_retry(self) -> bool:
+        """Whether the same run may come to its end when it is tried again."""
+        return self.kind in WORTH_A_RETRY
+
+
+def explain_exception(error: BaseException) -> Failure:
+    """The failure that an exception in a run means."""
+    message = first_line(error)
+    if isinstance(error, ClaimedError):
+        return Failure(CLAIMED, message)
+    if isinstance(error, DivergedError):
+        return Failure(DIVERGED, message)
+    if isinstance(error, NoSpaceError):
+        return Failure(NO_SPACE, message)
+    if isinstance(error, UserError):
+        return Failure(MISTAKE, message)
+    # torch tells of a full GPU by a type of its own, of a full host by a RuntimeError.
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    ):
+        return Failure(OUT_OF_MEMORY, f"memory ran out ({message}): {LESS_MEMORY}")
+    return Failure(ERROR, f"{type(error).__name__}: {message}")
+
+
+def explain_exit(code: int) -> Failure:
+    """The failure that the exit code of a run's process means; below 0 it is a signal."""
+    if code == -signal.SIGKILL:
+        reason = f"its process was killed (SIGKILL), most often because memory ran out: {LESS_MEMORY}"
+        return Failure(KILLED, reason)
+    if code in (-signal.SIGTERM, 128 + signal.SIGTERM):
+        return Failure(KILLED, "its process was ended by SIGTERM")
+    if code < 0:
+        return Failure(KILLED, f"its process was ended by {signal.Signals(-code).name}")
+    return Failure(KILLED, f"its process ended with exit code {code}")

@@ -1,0 +1,225 @@
+"""Runs on a cluster: handed to its queue, followed by their folders. The queue is asked only what became of jobs."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.experiment.spec import RunSpec
+from harness.results.claim import HEARTBEAT, holder_of
+from harness.results.failure import CLAIMED, ERROR, KILLED, Failure
+from harness.results.folder import RunFolder
+from harness.schedule.cluster.follower import Follower
+from harness.schedule.cluster.node import LATE
+from harness.schedule.events import FailedRun, OnNews
+
+# Seconds between two looks at the folders. Where many runs make a look long, it takes a tenth of the time at most.
+POLL = 1.0
+SHARE = 0.1
+# How long after a job's failure its run's folder is asked, seconds.
+AFTER_FAILURE = 3.0
+# How long a job may take to end when its run is over, seconds.
+GRACE = 10.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended.
+
+    Attributes:
+        says: what the queue says of a job that did not come to its end; '' where it did.
+        log: the job's log.
+        failure: why the run failed, where the job has told.
+        is_cancelled: somebody took the job out of the queue: it is not submitted again.
+        is_preempted: it had to make room: submitting it again is no further attempt.
+    """
+
+    says: str
+    log: Path
+    failure: Failure | None = None
+    is_cancelled: bool = False
+    is_preempted: bool = False
+
+
+class Queue(Protocol):
+    """What a cluster must be able to do."""
+
+    retries: int
+    """How often a job that died without a word is submitted again by us."""
+    limit: int | None
+    """Jobs at a time that are handed over; None for all."""
+
+    def submit(self, specs: Sequence[RunSpec]) -> None:
+        """Hand runs over, a job a run."""
+
+    def ended(self) -> dict[str, Ended]:
+        """Jobs that have ended since the last time, by run id."""
+
+    def cancel(self) -> None:
+        """Take all jobs that have not ended out of the queue, and end them."""
+
+
+@dataclass
+class Job:
+    """A run that is handed over.
+
+    Attributes:
+        spec: the run.
+        folder: its folder.
+        lost: attempts that ended without a word, as they stand in `failure.json`.
+        preemptions: how many of them were preempted.
+        submitted: when it was handed over the last time.
+        ended: how its job ended, while the run's folder does not tell yet.
+        patience: until when the folder may stay silent, by the monotonic clock.
+    """
+
+    spec: RunSpec
+    folder: RunFolder
+    lost: list[dict[str, Any]] = field(default_factory=list)
+    preemptions: int = 0
+    submitted: float = 0.0
+    ended: Ended | None = None
+    patience: float = 0.0
+
+
+class RemoteScheduler:
+    """Brings runs to their end on a cluster.
+
+    Args:
+        specs: what to run, in this order.
+        results: the results folder, an absolute path.
+        queue: the cluster's.
+        on_news: takes what happens.
+    """
+
+    def __init__(self, specs: Sequence[RunSpec], results: Path, queue: Queue, on_news: OnNews) -> None:
+        self.queue = queue
+        self.on_news = on_news
+        self.follower = Follower(specs, results)
+        self.waiting = deque(Job(spec, RunFolder(results, spec.id)) for spec in specs)
+        self.elsewhere: list[Job] = []
+        self.queued: dict[str, Job] = {}
+        self.over: set[str] = set()
+        self.failed: list[FailedRun] = []
+        self._next_look_elsewhere = 0.0
+
+    def run(self) -> list[FailedRun]:
+        """Execute everything; the runs that failed. However it ends, no job is left in the queue."""
+        try:
+            while self.waiting or self.elsewhere or self._unfinished():
+                self._step()
+            end = time.monotonic() + GRACE
+            while self.queued and time.monotonic() < end:
+                self._step()
+        finally:
+            self.queue.cancel()
+            for job in self.queued.values():
+                job.folder.tidy()
+        return self.failed
+
+    def _unfinished(self) -> set[str]:
+        """Runs that are handed over and not over."""
+        return self.queued.keys() - self.over
+
+    def _step(self) -> None:
+        """Hand over what there is room for, look what became of the rest, and rest."""
+        begin = time.monotonic()
+        self._look_elsewhere()
+        self._submit()
+        self._look()
+        self._collect()
+        time.sleep(max(POLL, (time.monotonic() - begin) / SHARE))
+
+    def _submit(self) -> None:
+        chosen = []
+        while self.waiting and (self.queue.limit is None or len(self.queued) < self.queue.limit):
+            job = self.waiting.popleft()
+            holder = None if job.folder.is_complete else holder_of(job.folder.path)
+            if holder:
+                self._leave_elsewhere(job, str(holder))
+            elif job.spec.id not in self.over:
+                job.folder.create()
+                job.submitted, job.ended = time.time(), None
+                self.queued[job.spec.id] = job
+                chosen.append(job.spec)
+        if chosen:
+            self.queue.submit(chosen)
+
+    def _leave_elsewhere(self, job: Job, holder: str) -> None:
+        self.elsewhere.append(job)
+        self.on_news(job.spec, {"elsewhere": holder})
+
+    def _look_elsewhere(self) -> None:
+        """Take back runs that other processes have let go of."""
+        if time.monotonic() < self._next_look_elsewhere:
+            return
+        self._next_look_elsewhere = time.monotonic() + HEARTBEAT
+        for job in self.elsewhere[:]:
+            if job.spec.id in self.over or holder_of(job.folder.path) is None:
+                self.elsewhere.remove(job)
+                self.waiting.append(job)
+
+    def _look(self) -> None:
+        """Tell what the folders tell."""
+        for spec, news in self.follower.look():
+            folder = RunFolder(self.follower.results, spec.id)
+            if "done" in news:
+                self.over.add(spec.id)
+            elif "failed" in news:
+                told = folder.read_failure() or {}
+                self._give_up(spec, Failure(told.get("kind", ERROR), news["failed"]), folder.log_file)
+            self.on_news(spec, news)
+
+    def _collect(self) -> None:
+        """Look after jobs that have ended: their runs are over, or will be when the folder tells, or are lost."""
+        for run_id, ended in self.queue.ended().items():
+            job = self.queued[run_id]
+            job.ended = ended
+            # A job that failed wrote what it had to say before; of one that came to its end there is something to see.
+            job.patience = time.monotonic() + (AFTER_FAILURE if ended.says or ended.failure else LATE)
+        for run_id, job in list(self.queued.items()):
+            if job.ended is None:
+                continue
+            claimed = job.ended.failure is not None and job.ended.failure.kind == CLAIMED
+            if run_id in self.over or claimed or time.monotonic() > job.patience:
+                del self.queued[run_id]
+                job.folder.tidy()
+                if run_id not in self.over:
+                    self._conclude(job, job.ended)
+
+    def _conclude(self, job: Job, ended: Ended) -> None:
+        """A job ended, and its folder does not tell that its run is over."""
+        holder = holder_of(job.folder.path)
+        if holder and not ended.says:
+            self._leave_elsewhere(job, str(holder))
+            return
+        if ended.failure and ended.failure.kind == CLAIMED:
+            self.waiting.append(job)
+            return
+        failure = ended.failure or Failure(KILLED, f"its job ended without a result: {ended.says or 'no reason told'}")
+        job.lost.append(
+            {
+                **vars(failure),
+                "started": job.submitted,
+                "seconds": time.time() - job.submitted,
+                "host": None,
+                "device": None,
+                "epochs": len(job.folder.read_metrics()),
+            }
+        )
+        job.preemptions += ended.is_preempted
+        is_final = ended.failure is not None or ended.is_cancelled
+        if not is_final and len(job.lost) - job.preemptions <= self.queue.retries:
+            self.waiting.append(job)
+            self.on_news(job.spec, {"retry": failure.reason})
+            return
+        job.folder.note_failure({**vars(failure), "attempts": job.lost})
+        del self.follower.following[job.spec.id]
+        self._give_up(job.spec, failure, ended.log)
+        self.on_news(job.spec, {"failed": failure.reason})
+
+    def _give_up(self, spec: RunSpec, failure: Failure, log: Path) -> None:
+        self.over.add(spec.id)
+        self.failed.append(FailedRun(spec, failure, log))

@@ -1,0 +1,145 @@
+"""One attempt at one run, in a process of its own.
+
+A process a run keeps memory measurements apart and one run's crash away from the others. The processes are forked from
+a server that has imported torch and nothing more, so each starts in milliseconds.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from harness.experiment.settings import Settings
+from harness.experiment.spec import RunSpec, parse_run_spec
+from harness.results.claim import start_of
+from harness.results.failure import TIME_LIMIT, Failure, explain_exception, explain_exit
+
+News = dict[str, Any]
+PREFERRED_START = ("forkserver", "spawn")
+# How long a process may take to let go of its claim and its files before it is killed.
+GRACE = 10.0
+
+
+@cache
+def process_context() -> Any:
+    """How processes are started on this system."""
+    method = next(name for name in PREFERRED_START if name in multiprocessing.get_all_start_methods())
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["harness.training.run"])
+    return context
+
+
+class Attempt:
+    """A process that computes a run.
+
+    Args:
+        spec: the run, placed on its device.
+        results: the results folder.
+        time_limit: seconds it may take; None for no limit.
+    """
+
+    def __init__(self, spec: RunSpec, results: Path, time_limit: float | None) -> None:
+        self.spec = spec
+        self.time_limit = time_limit
+        self.failure: Failure | None = None
+        self.is_silent = False
+        self.started = time.time()
+        self._begin = time.monotonic()
+        self.connection, sender = process_context().Pipe(duplex=False)
+        self.process = process_context().Process(target=compute, args=(spec.settings(), results, sender))
+        self.process.start()
+        sender.close()
+        self._born = start_of(self.process.pid)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the time limit; None without one."""
+        return None if self.time_limit is None else self._begin + self.time_limit - time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the process has ended."""
+        return self.process.exitcode is not None
+
+    def news(self) -> Iterator[News]:
+        """What the process has reported since the last time."""
+        try:
+            while not self.is_silent and self.connection.poll():
+                item = self.connection.recv()
+                if "failed" in item:
+                    self.failure = Failure(**item["failed"])
+                else:
+                    yield item
+        except (EOFError, OSError):
+            self.is_silent = True
+
+    def sources(self) -> list[Any]:
+        """What becomes ready when there is news, and when the process ends."""
+        return [self.process.sentinel, *([] if self.is_silent else [self.connection])]
+
+    def finish(self) -> Failure | None:
+        """With the process ended: why it failed, or None."""
+        self.process.join()
+        self.connection.close()
+        # If the server of processes was killed, its children look as if they had ended too.
+        if self._born is not None and start_of(self.process.pid) == self._born:
+            os.kill(self.process.pid, signal.SIGKILL)
+        if self.failure is None and self.process.exitcode:
+            return explain_exit(self.process.exitcode)
+        return self.failure
+
+    def stop(self) -> None:
+        """End the process: it may let go of its claim, but not for long."""
+        self.process.terminate()
+        self.process.join(GRACE)
+        if not self.is_over:
+            self.process.kill()
+            self.process.join()
+
+    def stop_for_time(self) -> None:
+        """End the process because its time is over."""
+        self.stop()
+        limit = f"{self.time_limit:g} s (schedule.time_limit)"
+        self.failure = Failure(TIME_LIMIT, f"it took longer than its time limit of {limit}; finished epochs are kept")
+
+
+def compute(settings: Settings, results: Path, sender: Connection) -> None:
+    """What a run's process does."""
+    end_with_parent()
+    # Ctrl-C reaches all processes of a terminal; the parent ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    os.environ.setdefault("WANDB_SILENT", "true")
+    from harness.training.run import Run
+
+    def report(news: News) -> None:
+        with suppress(OSError):
+            sender.send(news)
+
+    try:
+        Run(parse_run_spec(settings), results, report).execute()
+    except Exception as error:
+        report({"failed": vars(explain_exception(error))})
+    finally:
+        sender.close()
+
+
+def end_with_parent() -> None:
+    """End this process when the one that asked for it is gone."""
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,130 @@
+"""Uploading finished runs to W&B, from our own record of them."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import wandb
+
+from harness.errors import UserError, first_line, nearest
+from harness.experiment.settings import read_yaml, validate
+from harness.experiment.spec import RunSpec
+from harness.results.folder import RunFolder
+from harness.results.record import read_result
+from harness.tracking.wandb_run import ANSWER_TIMEOUT, Delivery, WandbRun, read_delivery, write_delivery
+
+State = Literal["left", "up", "uploaded", "untracked", "failed"]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A finished run and where it stands.
+
+    Attributes:
+        folder: its folder.
+        name: for people; not unique.
+        state: left (to be uploaded), up (was there before), uploaded, untracked (`wandb.mode=disabled`) or failed.
+        about: page of the run, or why it failed.
+    """
+
+    folder: RunFolder
+    name: str
+    state: State
+    about: str = ""
+
+    @property
+    def id(self) -> str:
+        """Of the run, here and at W&B."""
+        return self.folder.path.name
+
+
+def finished_runs(root: Path, run_ids: Sequence[str] = (), again: bool = False) -> list[Upload]:
+    """Where the finished runs of a results folder stand; asks no server.
+
+    Args:
+        root: the results folder.
+        run_ids: which runs; empty for all but those that were not to be tracked.
+        again: whether runs that are up are left to be uploaded too.
+
+    Raises:
+        UserError: no such folder or run, or the run is not complete.
+    """
+    if not root.is_dir():
+        raise UserError(f"results folder '{root}' does not exist: name another with --results DIR")
+    complete = sorted(path.parent.name for path in root.glob("runs/*/result.json"))
+    for run_id in run_ids:
+        if run_id not in complete:
+            if (root / "runs" / run_id).is_dir():
+                raise UserError(f"run '{run_id}' is not complete: it is uploaded when it has a result.json")
+            raise UserError(f"no run '{run_id}' in '{root}'.{nearest(run_id, complete)}")
+    return [look_at(RunFolder(root, run_id), again, bool(run_ids)) for run_id in dict.fromkeys(run_ids or complete)]
+
+
+def look_at(folder: RunFolder, again: bool, named: bool) -> Upload:
+    """Where one finished run stands."""
+    try:
+        result = read_result(folder.result_file)
+        name, mode = result["name"], result["spec"]["wandb"]["mode"]
+    except UserError as error:
+        return Upload(folder, "", "failed", str(error))
+    except (KeyError, TypeError):
+        return Upload(folder, "", "failed", f"'{folder.result_file}' is no result of a run")
+    delivery = read_delivery(folder.path)
+    if delivery is not None and delivery.complete and not again:
+        return Upload(folder, name, "up", delivery.url or "")
+    return Upload(folder, name, "untracked" if mode == "disabled" and not named else "left")
+
+
+def check_login() -> None:
+    """Raise a UserError unless W&B answers and knows the key; never asks for one."""
+    os.environ.setdefault("WANDB_SILENT", "true")
+    try:
+        wandb.Api(timeout=ANSWER_TIMEOUT).default_entity  # noqa: B018
+    except Exception as error:
+        advice = "check the network, WANDB_BASE_URL, and the key (`wandb login` or WANDB_API_KEY)"
+        raise UserError(f"W&B does not answer or knows no key of yours: {advice} [{first_line(error)}]") from None
+
+
+def upload_all(runs: Sequence[Upload]) -> Iterator[Upload]:
+    """Upload those that are left, one after the other; what W&B has of a run already is not sent again.
+
+    Yields:
+        Each of those that were left, `uploaded` or `failed`.
+
+    Raises:
+        UserError: W&B cannot be reached, or no longer.
+    """
+    left = [run for run in runs if run.state == "left"]
+    if left:
+        check_login()
+    for run in left:
+        try:
+            delivery = upload(run.folder)
+        except Exception as error:
+            yield Upload(run.folder, run.name, "failed", first_line(error))
+            check_login()
+        else:
+            yield Upload(run.folder, run.name, "uploaded", delivery.url or "")
+
+
+def upload(folder: RunFolder) -> Delivery:
+    """Upload one finished run, note that it is up, and remove its local W&B files, which hold nothing else.
+
+    Raises:
+        UserError: its record is damaged or held by another process.
+        WandbError, TimeoutError: W&B did not take all of it.
+    """
+    with folder.claimed(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        result: dict[str, Any] = read_result(folder.result_file)
+        spec: RunSpec = validate(RunSpec, read_yaml(folder.path / "spec.yaml"), "")
+        run = WandbRun(spec, folder.path.name, "online", Path(scratch), result["environment"])
+        write_delivery(folder.path, run.delivery)
+        run.log_epochs(folder.read_metrics())
+        delivery = run.finish(result)
+        write_delivery(folder.path, delivery)
+    shutil.rmtree(folder.path / "wandb", ignore_errors=True)
+    return delivery

@@ -1,0 +1,255 @@
+"""Weights & Biases: a sink that is fed from what is already on disk, and that never stops a run."""
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import wandb
+from pydantic import BaseModel, ConfigDict
+from wandb.errors import Error as WandbError
+
+from harness.errors import first_line
+from harness.experiment.spec import RunSpec
+from harness.results.files import to_json, write_atomically
+
+log = logging.getLogger("skipbench")
+
+# Seconds: to open a run, to send what is left at its end, to answer a question.
+INIT_TIMEOUT, FINISH_TIMEOUT, ANSWER_TIMEOUT = 30.0, 60.0, 10
+# Seconds before each question whether all has arrived.
+CONFIRM_PAUSES = (0.0, 1.0, 2.0, 4.0)
+DELIVERY_FILE = "wandb.json"
+LATER = "upload it later with `skipbench wandb-sync`"
+DEFAULT_MODE = "offline"
+# What WANDB_MODE may say besides the modes of a spec.
+MODE_ALIASES = {"dryrun": "offline", "run": "online", "shared": "online"}
+
+
+def tracking_mode(spec: RunSpec) -> str:
+    """online, offline or disabled: the spec's, else WANDB_MODE, else offline."""
+    mode = spec.wandb.mode or os.environ.get("WANDB_MODE") or DEFAULT_MODE
+    return MODE_ALIASES.get(mode, mode)
+
+
+class Delivery(BaseModel):
+    """What W&B has got of a run: `wandb.json` in the run's folder.
+
+    Attributes:
+        mode: how the run was tracked.
+        project: W&B project.
+        entity: W&B team or user; None offline.
+        url: page of the run; None offline.
+        epochs: how many W&B has confirmed.
+        complete: whether W&B has confirmed all of it; only then the run is up.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    mode: Literal["offline", "online"]
+    project: str
+    entity: str | None = None
+    url: str | None = None
+    epochs: int = 0
+    complete: bool = False
+
+
+def read_delivery(folder: Path) -> Delivery | None:
+    """What W&B has got of the run in a folder; None where nothing legible says so."""
+    try:
+        return Delivery.model_validate_json((folder / DELIVERY_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def write_delivery(folder: Path, delivery: Delivery) -> None:
+    """Note what W&B has got of the run in a folder."""
+    write_atomically(folder / DELIVERY_FILE, to_json(delivery.model_dump()))
+
+
+class WandbRun:
+    """One run at W&B, or in offline files, that is fed with our records; its methods raise what W&B raises.
+
+    Args:
+        spec: the run.
+        run_id: its id, the name of its folder. Where W&B knows the id, the run goes on there.
+        mode: online or offline.
+        folder: takes W&B's files, in `wandb/`.
+        environment: what the result says of the machine.
+
+    Attributes:
+        epochs: how many it has got, those of earlier starts included.
+        delivery: what is certain before it is finished.
+    """
+
+    def __init__(
+        self, spec: RunSpec, run_id: str, mode: Literal["offline", "online"], folder: Path, environment: dict[str, Any]
+    ) -> None:
+        try:
+            self._run = wandb.init(
+                mode=mode,
+                id=run_id,
+                resume="allow",
+                name=spec.name,
+                project=spec.wandb.project,
+                entity=spec.wandb.entity,
+                group=spec.wandb.group,
+                job_type="train" if spec.train.epochs else "eval",
+                tags=[spec.method, spec.data.dataset[:64], spec.protocol, spec.backbone[:64], *spec.wandb.tags],
+                config={**spec.identity(), "environment": environment},
+                dir=str(folder),
+                settings=wandb.Settings(
+                    silent=True,
+                    console="off",
+                    x_disable_stats=True,
+                    save_code=False,
+                    init_timeout=INIT_TIMEOUT,
+                    finish_timeout=FINISH_TIMEOUT,
+                    finish_timeout_raises=True,
+                ),
+            )
+        except WandbError:
+            # The service remembers the failed run and would refuse its id.
+            wandb.teardown()
+            raise
+        self._run.define_metric("epoch")
+        self._run.define_metric("train/*", step_metric="epoch")
+        # Not `step`: that is 0 until the first `log`, of a resumed run too.
+        self.epochs: int = self._run.starting_step
+        place = {"entity": self._run.entity, "url": self._run.url} if mode == "online" else {}
+        self.delivery = Delivery(mode=mode, project=self._run.project, **place)
+
+    def log_epochs(self, records: list[dict[str, Any]]) -> None:
+        """Log the epochs that it has not got yet, each at its step.
+
+        Args:
+            records: all epochs so far, as in `metrics.jsonl`, in order.
+        """
+        for record in records[self.epochs :]:
+            values = {f"train/{key}": value for key, value in record.items() if key != "epoch"}
+            self._run.log({"epoch": record["epoch"], **values}, step=self.epochs, commit=True)
+            self.epochs += 1
+
+    def finish(self, result: dict[str, Any]) -> Delivery:
+        """Put accuracies and costs into the summary, send what is left, and ask the server whether it has all.
+
+        Raises:
+            TimeoutError: not all could be sent in FINISH_TIMEOUT seconds.
+            WandbError: the server does not have all of it.
+        """
+        self._run.summary.update(summary_of(result))
+        try:
+            self._run.finish()
+        except TimeoutError:
+            wandb.teardown()
+            raise
+        if self.delivery.mode == "offline":
+            return self.delivery
+        self._confirm()
+        return self.delivery.model_copy(update={"epochs": self.epochs, "complete": True})
+
+    def _confirm(self) -> None:
+        """Raise a WandbError unless the server has every epoch and the end: a refusal is told to no caller."""
+        for pause in CONFIRM_PAUSES:
+            time.sleep(pause)
+            found = wandb.Api(timeout=ANSWER_TIMEOUT).run(self._run.path)
+            if found.history_line_count >= self.epochs and found.state == "finished":
+                return
+        raise WandbError(f"the server has {found.history_line_count} of {self.epochs} epochs, state {found.state}")
+
+
+class Tracker:
+    """Tracks one training as its spec asks, and never stops it.
+
+    Args:
+        spec: the run.
+        folder: the run's folder; W&B's files go to `wandb/` in it.
+        environment: what the result says of the machine.
+        notify: takes a line for the user when tracking does not go as asked.
+
+    Attributes:
+        fell_back: whether the run was to be online and had to go offline.
+    """
+
+    def __init__(self, spec: RunSpec, folder: Path, environment: dict[str, Any], notify: Callable[[str], None]) -> None:
+        self.spec = spec
+        self.folder = folder
+        self.environment = environment
+        self.notify = notify
+        self.run: WandbRun | None = None
+        self.fell_back = False
+        mode = tracking_mode(spec)
+        if mode == "disabled":
+            return
+        remove_undelivered(folder, spec.id)
+        if mode == "online":
+            self._guarded(self._start_online)
+            self.fell_back = self.run is None
+        if self.run is None:
+            self._guarded(lambda: self._start("offline"))
+
+    def _start(self, mode: Literal["offline", "online"]) -> None:
+        self.run = WandbRun(self.spec, self.spec.id, mode, self.folder, self.environment)
+        write_delivery(self.folder, self.run.delivery)
+
+    def _start_online(self) -> None:
+        """Start an online run, or say in one line why there is none."""
+        try:
+            self._start("online")
+        except WandbError as error:
+            for leftover in (self.folder / "wandb").glob(f"run-*-{self.spec.id}"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            self.notify(f"W&B is not reachable ({first_line(error)}); the run goes on offline, {LATER}")
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        """Run a call to W&B; a failure is told and ends tracking, not the run."""
+        try:
+            call()
+        except Exception as error:
+            self.run = None
+            log.exception("W&B failed")
+            record = f"its record is {self.folder}/metrics.jsonl"
+            self.notify(f"W&B failed ({first_line(error)}); the run goes on without it, {record}, {LATER}")
+
+    def log_epochs(self, records: list[dict[str, Any]]) -> None:
+        """Log the epochs that W&B has not got yet.
+
+        Args:
+            records: all epochs so far, as in `metrics.jsonl`, in order.
+        """
+        run = self.run
+        if run is not None:
+            self._guarded(lambda: run.log_epochs(records))
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Put accuracies and costs into the summary, close the W&B run and note what W&B has got."""
+        run = self.run
+        if run is not None:
+            self._guarded(lambda: write_delivery(self.folder, run.finish(result)))
+
+
+def summary_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Accuracies and costs under W&B's names."""
+    costs = result["costs"]
+    return {
+        **{f"accuracy/{item['name']}": item["accuracy"] for item in result["evaluations"]},
+        **{f"ece/{item['name']}": item["ece"] for item in result["evaluations"]},
+        **{
+            f"costs/{phase}/{key}": value
+            for phase, values in costs["phases"].items()
+            for key, value in values.items()
+            if value is not None
+        },
+        **{f"costs/{key}": value for key, value in costs.items() if key != "phases"},
+        **{f"method/{key}": value for key, value in result["method_facts"].items()},
+    }
+
+
+def remove_undelivered(folder: Path, run_id: str) -> None:
+    """Remove offline files of a start that was interrupted and never uploaded: the new ones will hold all of it."""
+    for old in (folder / "wandb").glob(f"offline-run-*-{run_id}"):
+        if not list(old.glob("*.sync*")):
+            shutil.rmtree(old, ignore_errors=True)

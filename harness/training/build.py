@@ -1,0 +1,95 @@
+"""A backbone, and a method on it, as a precision stores them: one way for runs, measurements and tests."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from harness.clip.load import load_backbone
+from harness.clip.prompts import fill_template
+from harness.clip.towers import CLIP
+from harness.data.datasets import find_dataset
+from harness.errors import UserError
+from harness.experiment.registry import method_class
+from harness.experiment.spec import RunSpec
+from harness.machine.meter import Meter
+from harness.training.precision import autocast, store_clip, store_method
+from methods.base import Method
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+def build_clip(backbone: str, precision: str, device: torch.device) -> CLIP:
+    """A frozen CLIP on a device, its weights as the precision stores them.
+
+    Raises:
+        UserError: the backbone cannot be loaded.
+    """
+    return move(store_clip(load_backbone(backbone), precision), device)
+
+
+def build_method(
+    clip: CLIP,
+    name: str,
+    options: Mapping[str, Any],
+    texts: Sequence[str],
+    precision: str,
+    seed: int,
+    cache_text: bool = True,
+) -> Method:
+    """A method for the classes that it trains on, on the device of its CLIP.
+
+    Args:
+        clip: as `build_clip` stores it for this precision.
+        name: of the method.
+        options: the method's own.
+        texts: C prompts, one a class.
+        precision: fp32, bf16, fp16 or half.
+        seed: of what the method draws.
+        cache_text: False runs the frozen text stages again at every use.
+
+    Raises:
+        UserError: the options do not fit the backbone.
+    """
+    cls = method_class(name)
+    config = cls.Config(**options)
+    try:
+        cls.check(config, clip.num_blocks)
+    except ValueError as error:
+        raise UserError(f"{name}.{error} (backbone {clip.name})") from None
+    prompts = clip.tokenize(list(texts))
+    # Every source of chance has its own seed: what the method draws does not depend on how the backbone was made.
+    torch.manual_seed(seed)
+    with autocast(precision, clip.device):
+        method = cls(clip, config, prompts, cache_text=cache_text)
+    return move(store_method(method, precision), clip.device)
+
+
+def prompt_template(spec: RunSpec, dataset: str) -> str:
+    """The prompt template of a data set in a run, `{}` for the class name."""
+    cls = method_class(spec.method)
+    template = find_dataset(dataset).template_of(spec.data.templates)
+    return cls.prompt_template(cls.Config(**spec.options), template)
+
+
+def prompt_texts(spec: RunSpec, dataset: str, class_names: Iterable[str]) -> list[str]:
+    """The prompts of some classes of a data set in a run."""
+    template = prompt_template(spec, dataset)
+    return [fill_template(template, name) for name in class_names]
+
+
+def probe_setup(method: Method, precision: str, meter: Meter) -> None:
+    """Measure the memory of running the frozen text stages for the training classes."""
+
+    def set_classes() -> None:
+        with autocast(precision, method.clip.device):
+            method.set_classes(method.prompts)
+
+    meter.probe("setup", set_classes, [*method.parameters(), *method.buffers()])
+
+
+def move(module: AnyModule, device: torch.device) -> AnyModule:
+    """A module on a device; `Module.to` would touch every tensor, which fake ones refuse, even where all is there."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return module if all(tensor.device == device for tensor in tensors) else module.to(device)

@@ -1,0 +1,199 @@
+"""How good a method is on a split of a data set: accuracy, per class, and how honest its confidence is."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from harness.clip.towers import RAW
+from harness.data.loader import PictureSet, Transform, normalise
+from harness.errors import UserError
+from harness.machine.meter import Meter
+from harness.training.precision import autocast
+from methods.base import Method
+
+CALIBRATION_BINS = 15
+EXAMPLES = 12
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was seen in one picture.
+
+    Attributes:
+        path: of the picture, relative to the folder of its data set's pictures.
+        label: name of its class.
+        predicted: name of the class with the highest logit.
+        confidence: probability of that class.
+    """
+
+    path: str
+    label: str
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of one evaluation.
+
+    Attributes:
+        accuracy: percent of pictures whose highest logit is the right class.
+        ece: expected calibration error in percent, 15 equal bins of confidence (Guo et al., ICML 2017).
+        per_class: class name -> accuracy in percent, for classes that have pictures.
+        images: number of pictures.
+        examples: predictions for a few of the pictures, the same ones for every method and seed.
+    """
+
+    accuracy: float
+    ece: float
+    per_class: dict[str, float]
+    images: int
+    examples: list[Prediction] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A method that classifies some pictures among some classes.
+
+    Attributes:
+        method: trained; its classes are set to these.
+        pictures: which.
+        template_texts: C prompts.
+        transform: of testing.
+        precision: as in training.
+        batch_size: pictures a batch.
+        workers: processes that decode pictures.
+    """
+
+    method: Method
+    pictures: PictureSet
+    template_texts: Sequence[str]
+    transform: Transform
+    precision: str
+    batch_size: int
+    workers: int = 0
+
+    @torch.no_grad()
+    def logits(self) -> Tensor:
+        """Logits (N, C) of all pictures, on the CPU; texts are encoded once."""
+        text = self._encode_texts()
+        indices = self.pictures.in_order(self.batch_size)
+        pin = self.method.clip.device.type == "cuda"
+        batches = self.pictures.batches(self.transform, indices, workers=self.workers, pin_memory=pin)
+        return torch.cat([self._classify(batch, text).cpu() for batch in batches])
+
+    @torch.no_grad()
+    def probe(self, meter: Meter) -> None:
+        """Measure the memory of the first batch."""
+        meter.probe("evaluate", self._first_batch, [*self.method.parameters(), *self.method.buffers()])
+
+    def _first_batch(self) -> None:
+        text = self._encode_texts()
+        for batch in self.pictures.batches(self.transform, self.pictures.in_order(self.batch_size)[:1]):
+            self._classify(batch, text)
+
+    def _encode_texts(self) -> Tensor:
+        clip = self.method.clip
+        with autocast(self.precision, clip.device):
+            self.method.set_classes(clip.tokenize(list(self.template_texts)))
+            return self.method.text_features()
+
+    def _classify(self, batch: Tensor, text: Tensor) -> Tensor:
+        method, clip = self.method, self.method.clip
+        pixels = normalise(batch, clip.mean, clip.std, clip.device)
+        with autocast(self.precision, clip.device):
+            return method.logits(clip.image.run(pixels, RAW, method.image_start), text).float()
+
+
+@torch.no_grad()
+def evaluate(
+    method: Method,
+    pictures: PictureSet,
+    class_names: Sequence[str],
+    template_texts: Sequence[str],
+    transform: Transform,
+    meter: Meter,
+    precision: str,
+    batch_size: int = 100,
+    workers: int = 0,
+) -> Evaluation:
+    """Classify all pictures among exactly the given classes; texts are encoded once.
+
+    Args:
+        method: trained; its classes are set to these.
+        pictures: with labels that index `class_names`.
+        class_names: C names.
+        template_texts: C prompts.
+        transform: of testing.
+        meter: takes the costs of the phase `evaluate`.
+        precision: as in training.
+        batch_size: pictures a batch.
+        workers: processes that decode pictures.
+
+    Raises:
+        UserError: the logits are no numbers, or a picture is broken.
+    """
+    classifier = Classifier(method, pictures, template_texts, transform, precision, batch_size, workers)
+    with meter.phase("evaluate", images=len(pictures)):
+        logits = classifier.logits()
+
+    if not logits.isfinite().all():
+        raise UserError(
+            f"{method.__class__.__name__} gives logits that are no numbers: training diverged, lower train.lr"
+            + ("" if precision == "fp32" else f" or use another train.precision than {precision}")
+        )
+
+    classifier.probe(meter)
+    scores = score(logits, pictures.labels, class_names)
+    return replace(scores, examples=predictions(logits, pictures, class_names))
+
+
+def predictions(logits: Tensor, pictures: PictureSet, class_names: Sequence[str]) -> list[Prediction]:
+    """Predictions for a few pictures, evenly spaced among all of them: logits (N, C), pictures in the same order."""
+    names = distinct(class_names)
+    found = []
+    for position in sorted({round(step * (len(logits) - 1) / (EXAMPLES - 1)) for step in range(EXAMPLES)}):
+        confidence, predicted = logits[position].softmax(dim=-1).max(dim=-1)
+        picture = pictures.pictures[position]
+        found.append(Prediction(picture.path, names[picture.label], names[int(predicted)], round(confidence.item(), 4)))
+    return found
+
+
+def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Evaluation:
+    """Scores of logits (N, C) against labels (N,)."""
+    confidence, predicted = logits.softmax(dim=-1).max(dim=-1)
+    right = (predicted == labels).double()
+    totals = torch.bincount(labels, minlength=len(class_names))
+    hits = torch.bincount(labels, weights=right, minlength=len(class_names))
+    return Evaluation(
+        accuracy=100 * right.mean().item(),
+        ece=100 * expected_calibration_error(confidence.double(), right),
+        per_class={
+            name: 100 * (hit / total).item()
+            for name, hit, total in zip(distinct(class_names), hits, totals, strict=True)
+            if total
+        },
+        images=len(labels),
+    )
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names with the label added to those that several classes share."""
+    counts = Counter(names)
+    return [name if counts[name] == 1 else f"{name} (label {label})" for label, name in enumerate(names)]
+
+
+def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = CALIBRATION_BINS) -> float:
+    """Mean distance, over pictures, between confidence and accuracy of the picture's confidence bin.
+
+    Args:
+        confidence: probability (N,) of the predicted class.
+        right: 1 where the prediction is right, else 0 (N,).
+        bins: number of equal bins of (0, 1].
+    """
+    which = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    gap = torch.zeros(bins, dtype=confidence.dtype).index_add_(0, which, right - confidence)
+    return gap.abs().sum().item() / len(confidence)

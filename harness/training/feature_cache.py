@@ -1,0 +1,115 @@
+"""Training images at the stage where a method's training begins, computed as seldom as the cache mode allows.
+
+none    every step runs its pictures through the frozen stages
+fresh   every epoch's augmented pictures go through them once, in large batches: same numbers as `none`
+once    the first epoch's pictures serve all epochs
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from harness.clip.towers import CLIP, RAW, Stage
+from harness.data.loader import PictureSet, Transform, normalise
+from harness.experiment.spec import TrainSpec
+from harness.machine.meter import Meter
+from harness.training.feature_storage import FILE, Place
+from harness.training.precision import autocast
+
+
+class TrainingImages:
+    """The training pictures of a run, batch by batch.
+
+    Args:
+        clip: whose image tower they go through.
+        pictures: the few-shot sample.
+        transform: the augmentation.
+        stage: the image stage from which the method trains.
+        spec: cache mode, its batch size, precision.
+        seed: of the augmentation.
+        meter: takes the costs of the phase `cache`.
+        workers: processes that decode pictures.
+        place: where the features may lie; None: host memory.
+    """
+
+    def __init__(
+        self,
+        clip: CLIP,
+        pictures: PictureSet,
+        transform: Transform,
+        stage: Stage,
+        spec: TrainSpec,
+        seed: int,
+        meter: Meter,
+        workers: int = 0,
+        place: Place | None = None,
+    ) -> None:
+        self.clip = clip
+        self.pictures = pictures
+        self.transform = transform
+        self.stage = stage
+        self.spec = spec
+        self.seed = seed
+        self.meter = meter
+        self.workers = workers
+        self.place = place or Place(clip.device, gpu_mib=0, host_mib=sys.maxsize, folder=Path())
+        self.features: Tensor | None = None
+        self.location: str | None = None
+        self._filled_for: int | None = None
+        # Stage 0 is only the patch embedding: keeping its tokens costs more than computing them.
+        self.is_cached = spec.cache != "none" and stage > 0
+
+    def pixels(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+        """Augmented, normalised batches (B, 3, H, W) of an epoch, on the device."""
+        pin = self.clip.device.type == "cuda"
+        for batch in self.pictures.batches(self.transform, indices, f"{self.seed}/{epoch}", self.workers, pin):
+            yield normalise(batch, self.clip.mean, self.clip.std, self.clip.device)
+
+    @torch.no_grad()
+    def run_frozen(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) -> tokens at the method's stage."""
+        with autocast(self.spec.precision, self.clip.device):
+            return self.clip.image.run(pixels, RAW, self.stage)
+
+    def prepare(self, epoch: int) -> None:
+        """Fill the cache for an epoch, if it is not filled for it yet."""
+        if not self.is_cached:
+            return
+        source = 0 if self.spec.cache == "once" else epoch
+        if self._filled_for == source:
+            return
+        with self.meter.phase("cache", images=len(self.pictures)):
+            indices = self.pictures.in_order(self.spec.cache_batch_size)
+            for positions, pixels in zip(indices, self.pixels(source, indices), strict=True):
+                self._store(positions, self.run_frozen(pixels))
+        self._filled_for = source
+
+    def _store(self, positions: range, tokens: Tensor) -> None:
+        if self.features is None:
+            self.features, self.location = self.place.allocate((len(self.pictures), *tokens.shape[1:]), tokens.dtype)
+        self.features[positions.start : positions.stop] = tokens
+
+    def batches(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of an epoch that `prepare` was called for.
+
+        Yields:
+            Images at the method's stage and their labels (B,), on the device.
+        """
+        if self.is_cached:
+            assert self.features is not None
+            tokens: Iterator[Tensor] = (self.features[list(batch)].to(self.clip.device) for batch in indices)
+        else:
+            tokens = (self.run_frozen(pixels) for pixels in self.pixels(epoch, indices))
+        for batch, x in zip(indices, tokens, strict=True):
+            yield x, self.pictures.labels[list(batch)].to(self.clip.device)
+
+    def resident(self) -> list[Tensor]:
+        """What stays in memory on the images' behalf; a mapped file does not."""
+        return [] if self.features is None or self.location == FILE else [self.features]
+
+    def facts(self) -> dict[str, str | int | None]:
+        """Where the features lie, and how many bytes they are."""
+        return {"cache_location": self.location, "cache_bytes": 0 if self.features is None else self.features.nbytes}

@@ -1,0 +1,70 @@
+"""Where cached features lie: on the GPU, in host memory, or in a file that is mapped into memory, as they fit."""
+
+import errno
+import os
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from harness.errors import UserError
+from harness.machine.units import MIB
+
+GPU, HOST, FILE = "gpu", "host", "file"
+
+
+@dataclass(frozen=True)
+class Place:
+    """How much features may take, and where to go with more.
+
+    Attributes:
+        device: where the run computes.
+        gpu_mib: on a GPU, features of up to so many MiB stay there.
+        host_mib: features of up to so many MiB stay in host memory.
+        folder: for the file of larger ones.
+    """
+
+    device: torch.device
+    gpu_mib: int
+    host_mib: int
+    folder: Path
+
+    def choose(self, num_bytes: int) -> str:
+        """`gpu`, `host` or `file`."""
+        if self.device.type == "cuda" and num_bytes <= self.gpu_mib * MIB:
+            return GPU
+        return HOST if num_bytes <= self.host_mib * MIB else FILE
+
+    def allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, str]:
+        """An uninitialised tensor, and where it lies.
+
+        Raises:
+            UserError: the file does not fit on its disk.
+        """
+        num_bytes = prod(shape) * dtype.itemsize
+        where = self.choose(num_bytes)
+        if where == FILE:
+            return self._map_file(shape, dtype, num_bytes), where
+        if where == GPU:
+            return torch.empty(shape, dtype=dtype, device=self.device), where
+        return torch.empty(shape, dtype=dtype, pin_memory=self.device.type == "cuda"), where
+
+    def _map_file(self, shape: tuple[int, ...], dtype: torch.dtype, num_bytes: int) -> Tensor:
+        path = self.folder / "features.tmp"
+        try:
+            with path.open("wb") as file:
+                # Written to a full disk, a sparse file would kill the process; so its space is taken now.
+                os.posix_fallocate(file.fileno(), 0, num_bytes)
+            return torch.from_file(str(path), shared=True, size=prod(shape), dtype=dtype).view(shape)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            raise UserError(
+                f"cached features of {num_bytes / MIB:.0f} MiB do not fit on the disk of '{self.folder}': free some "
+                "space, allow more memory (runtime.cache_host_mib) or use train.cache=none"
+            ) from error
+        finally:
+            # The mapping keeps the data; nothing is left behind, however the process ends.
+            path.unlink(missing_ok=True)

@@ -1,0 +1,346 @@
+"""One training: epochs of a method's loss, by the recipe, resumable after every epoch."""
+
+import logging
+import math
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from harness.data.sampler import BATCHES
+from harness.errors import DivergedError, UserError
+from harness.experiment.spec import RunSpec
+from harness.machine.meter import Meter, count_flops
+from harness.machine.units import MIB
+from harness.training.feature_cache import TrainingImages
+from harness.training.precision import autocast, gradient_scaler
+from methods.base import Method
+
+log = logging.getLogger("skipbench")
+
+# With fewer shots Skip Tuning's authors mix classes in a batch.
+SAME_CLASS_SHOTS = 4
+MOMENTUM = "momentum."
+LOSS_SCALE = "loss_scale"
+PART_BYTES = 16 * MIB
+IMAGE_GROUP = "image"
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of `metrics.jsonl`.
+
+    Attributes:
+        epoch: 0, 1, ...
+        loss: mean over the epoch's steps.
+        lr: learning rate of all weights but the image tower's own.
+        lr_image: learning rate of the image tower's own weights.
+        steps: steps of the epoch.
+        images: pictures of the epoch.
+        train_seconds: time in training steps.
+        cache_seconds: time in filling the cache.
+    """
+
+    epoch: int
+    loss: float
+    lr: float
+    lr_image: float
+    steps: int
+    images: int
+    train_seconds: float
+    cache_seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Pictures a second of training and of filling the cache together."""
+        return self.images / (self.train_seconds + self.cache_seconds)
+
+
+def trained_parameters(method: Method) -> dict[str, nn.Parameter]:
+    """Name -> parameter of everything that trains."""
+    return {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
+
+
+def trained_state(method: Method) -> dict[str, Tensor]:
+    """What a checkpoint holds: trained parameters and the method's own buffers."""
+    buffers = {name: value for name, value in method.named_buffers() if not name.startswith("clip.")}
+    return {**trained_parameters(method), **buffers}
+
+
+def load_trained_state(method: Method, state: dict[str, Tensor]) -> None:
+    """Put a checkpoint's tensors into a method.
+
+    Raises:
+        UserError: the checkpoint is of another method, option or class count.
+    """
+    own = trained_state(method)
+    if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
+        raise UserError("the checkpoint does not fit this method and its options: it was made by another run")
+    with torch.no_grad():
+        for name, value in state.items():
+            own[name].copy_(value)
+
+
+def build_optimizer(
+    method: Method,
+    lr: float,
+    lr_image: float | None = None,
+    momentum: float = 0.9,
+    weight_decay: float = 5e-4,
+    precision: str = "fp32",
+) -> torch.optim.SGD:
+    """SGD over what trains, the image tower's own weights in a group of their own.
+
+    Args:
+        method: its parameters with gradients are trained, all with weight decay, as the authors of this field do.
+        lr: learning rate.
+        lr_image: learning rate of the image tower's own weights; None: lr.
+        momentum: of SGD.
+        weight_decay: on every tensor.
+        precision: of training.
+    """
+    in_image_tower = {id(parameter) for parameter in method.clip.image.parameters()}
+    groups: dict[str, list[nn.Parameter]] = {IMAGE_GROUP: [], "other": []}
+    for parameter in trained_parameters(method).values():
+        groups[IMAGE_GROUP if id(parameter) in in_image_tower else "other"].append(parameter)
+    rates = {IMAGE_GROUP: lr if lr_image is None else lr_image, "other": lr}
+    # Fused is faster and needs no scratch memory. But on half weights the reference rounds after every term, and when a
+    # loss scale lets it skip its first step, torch's fused SGD goes on from a momentum that nobody has set.
+    fused = precision in ("fp32", "bf16")
+    return torch.optim.SGD(
+        [{"params": params, "lr": rates[name], "name": name} for name, params in groups.items() if params],
+        momentum=momentum,
+        weight_decay=weight_decay,
+        fused=fused,
+    )
+
+
+def training_step(
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    x: Tensor,
+    labels: Tensor,
+    precision: str,
+) -> Tensor:
+    """One step on a batch of images at the method's stage with labels (B,); the loss, a scalar."""
+    with autocast(precision, x.device):
+        loss = method.loss(x, labels)
+    # A loss scale must see all gradients before the first weight changes.
+    in_parts = method.clip.speedups.step_in_backward and not scaler.is_enabled()
+    with stepping_in_parts(optimizer) if in_parts else nullcontext():
+        scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    # Gradients have no place beside the next step's activations.
+    optimizer.zero_grad(set_to_none=True)
+    return loss.detach()
+
+
+@contextmanager
+def stepping_in_parts(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """In a backward pass inside, update weights whenever gradients of PART_BYTES have gathered, and free these.
+
+    A weight's gradient is handed over when nothing in the pass needs the weight any more, and SGD treats each weight by
+    itself; so the outcome is that of one step behind the pass. What is left over takes that step.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if sum(parameter.nbytes for parameter in parameters) <= PART_BYTES:
+        yield
+        return
+    gathered = 0
+
+    def on_gradient(parameter: Tensor) -> None:
+        nonlocal gathered
+        gathered += parameter.nbytes
+        if gathered >= PART_BYTES:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            gathered = 0
+
+    hooks = [parameter.register_post_accumulate_grad_hook(on_gradient) for parameter in parameters]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+class Trainer:
+    """Trains a method.
+
+    Args:
+        method: built for the training classes.
+        images: the training pictures at the method's stage.
+        spec: the run.
+        meter: takes the costs of the phase `train`.
+    """
+
+    def __init__(self, method: Method, images: TrainingImages, spec: RunSpec, meter: Meter) -> None:
+        self.method = method
+        self.images = images
+        self.spec = spec
+        self.meter = meter
+        self.flops: dict[str, float] = {}
+        self.optimizer = self._new_optimizer()
+        self.scaler = self._new_scaler()
+
+    def _new_optimizer(self) -> torch.optim.SGD:
+        recipe = self.spec.train
+        return build_optimizer(
+            self.method, recipe.lr, recipe.lr_image, recipe.momentum, recipe.weight_decay, recipe.precision
+        )
+
+    def _new_scaler(self, **options: float) -> torch.amp.GradScaler:
+        return gradient_scaler(self.spec.train.precision, self.method.clip.device, **options)
+
+    def state(self) -> dict[str, Tensor]:
+        """Trained tensors, momentum and, for fp16, the loss scale and how many steps it has lasted."""
+        names = {id(parameter): name for name, parameter in trained_parameters(self.method).items()}
+        momentum = {
+            MOMENTUM + names[id(parameter)]: values["momentum_buffer"]
+            for parameter, values in self.optimizer.state.items()
+            if values.get("momentum_buffer") is not None
+        }
+        scale = {LOSS_SCALE: torch.tensor([self.scaler.get_scale(), self.scaler._get_growth_tracker()])}
+        return {**trained_state(self.method), **momentum, **(scale if self.scaler.is_enabled() else {})}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        weights = {name: value for name, value in state.items() if not name.startswith((MOMENTUM, LOSS_SCALE))}
+        load_trained_state(self.method, weights)
+        for name, parameter in trained_parameters(self.method).items():
+            if MOMENTUM + name in state:
+                momentum = state[MOMENTUM + name].to(parameter.device)
+                self.optimizer.state[parameter]["momentum_buffer"] = momentum
+        if LOSS_SCALE in state:
+            scale, growth_tracker = state[LOSS_SCALE].tolist()
+            saved = {"scale": scale, "_growth_tracker": int(growth_tracker)}
+            self.scaler.load_state_dict({**self.scaler.state_dict(), **saved})
+
+    def draw_batches(self, epoch: int) -> list[list[int]]:
+        """Which pictures form the batches of an epoch: decided by seed and epoch alone.
+
+        Raises:
+            UserError: there are fewer training pictures than a batch holds.
+        """
+        recipe, labels = self.spec.train, self.images.pictures.labels.tolist()
+        kind = recipe.batches if self.spec.data.shots >= SAME_CLASS_SHOTS else "random"
+        batches = BATCHES[kind](labels, recipe.batch_size, random.Random(f"batches/{self.spec.seed}/{epoch}"))
+        if not batches:
+            raise UserError(
+                f"train.batch_size={recipe.batch_size} is more than the {len(labels)} training pictures: lower it"
+            )
+        return batches
+
+    def train(self, first_epoch: int, on_epoch: Callable[[EpochRecord], None]) -> None:
+        """Run the epochs from `first_epoch` on, calling `on_epoch` behind each.
+
+        Raises:
+            DivergedError: the loss is no longer a number.
+        """
+        for epoch in range(first_epoch, self.spec.train.epochs):
+            on_epoch(self._run_epoch(epoch))
+
+    def _run_epoch(self, epoch: int) -> EpochRecord:
+        batches = self.draw_batches(epoch)
+        self._set_lr(epoch)
+        torch.manual_seed(random.Random(f"epoch/{self.spec.seed}/{epoch}").getrandbits(63))
+        before = self.meter.phases["cache"].seconds, self.meter.phases["train"].seconds
+        self.images.prepare(epoch)
+        if not self.flops:
+            self.probe(epoch, batches[0])
+        images = sum(map(len, batches))
+        total = torch.zeros((), device=self.method.clip.device)
+        with self.meter.phase("train", images=images):
+            for x, labels in self.images.batches(epoch, batches):
+                total += self._step(self.optimizer, self.scaler, x, labels)
+        loss = total.item() / len(batches)
+        lr, lr_image = self._rates(epoch)
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"the loss became {loss} in epoch {epoch} of {self.spec.train.epochs} (lr {lr:g}, image {lr_image:g}): "
+                "lower train.lr"
+            )
+        # The last step's weights are in no loss.
+        diverged = [name for name, value in trained_parameters(self.method).items() if not value.isfinite().all()]
+        if diverged:
+            raise DivergedError(
+                f"'{diverged[0]}' is no longer finite after epoch {epoch} of {self.spec.train.epochs} (lr {lr:g}, "
+                f"image {lr_image:g}): lower train.lr, or use another train.precision than {self.spec.train.precision}"
+            )
+        return EpochRecord(
+            epoch=epoch,
+            loss=loss,
+            lr=lr,
+            lr_image=lr_image,
+            steps=len(batches),
+            images=images,
+            train_seconds=self.meter.phases["train"].seconds - before[1],
+            cache_seconds=self.meter.phases["cache"].seconds - before[0],
+        )
+
+    def _rates(self, epoch: int) -> tuple[float, float]:
+        recipe = self.spec.train
+        lr_image = recipe.lr if recipe.lr_image is None else recipe.lr_image
+        return recipe.lr_at(epoch, recipe.lr), recipe.lr_at(epoch, lr_image)
+
+    def _set_lr(self, epoch: int) -> None:
+        lr, lr_image = self._rates(epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr_image if group["name"] == IMAGE_GROUP else lr
+
+    def _step(
+        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, x: Tensor, labels: Tensor
+    ) -> Tensor:
+        return training_step(self.method, optimizer, scaler, x, labels, self.spec.train.precision)
+
+    def probe(self, epoch: int, batch: list[int], flops: bool = True) -> None:
+        """Measure memory and operations in steps of their own, then put everything back.
+
+        Two steps: from the second on the momentum is there, as in all that follow.
+
+        Args:
+            epoch: whose pictures are taken.
+            batch: positions of the pictures.
+            flops: False counts no operations.
+        """
+        saved = {name: value.detach().clone() for name, value in trained_state(self.method).items()}
+        # A scale that cannot overflow: a step that is skipped has no momentum to measure.
+        optimizer, scaler = self._new_optimizer(), self._new_scaler(init_scale=1.0)
+
+        def steps() -> None:
+            for _ in range(2):
+                for x, labels in self.images.batches(epoch, [batch]):
+                    self._step(optimizer, scaler, x, labels)
+
+        device = self.method.clip.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            self.meter.probe("train", steps, self.resident())
+            train_flops = count_flops(steps) / (2 * len(batch)) if flops else 0.0
+        load_trained_state(self.method, saved)
+        momentum = [value for values in optimizer.state.values() for value in values.values() if value is not None]
+        cache_flops = self._probe_cache(epoch, momentum, flops)
+        self.flops = {"train": train_flops, "cache": cache_flops} if flops else {}
+
+    def _probe_cache(self, epoch: int, momentum: list[Tensor], flops: bool) -> float:
+        """The momentum stays in memory while the cache is filled for the second epoch and later ones."""
+        if not self.images.is_cached:
+            return 0.0
+        indices = self.images.pictures.in_order(self.spec.train.cache_batch_size)[:1]
+
+        def fill() -> None:
+            for pixels in self.images.pixels(epoch, indices):
+                self.images.run_frozen(pixels)
+
+        self.meter.probe("cache", fill, [*self.resident(), *momentum])
+        return count_flops(fill) / len(indices[0]) if flops else 0.0
+
+    def resident(self) -> list[Tensor]:
+        """All tensors that are in memory whatever the phase: weights, buffers, texts, cached images."""
+        method = self.method
+        texts = [method.prompts.ids, method.prompts.eot, *([] if method.frozen_text is None else [method.frozen_text])]
+        return [*method.parameters(), *method.buffers(), *texts, *self.images.resident()]

@@ -1,0 +1,223 @@
+"""What came out of a sweep: the best trials, the Pareto front, recipes that `bench` takes, figures."""
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+
+from harness.errors import UserError
+from harness.experiment.protocols import find_protocol
+from harness.experiment.recipes import choose_variant, recipe_settings
+from harness.experiment.settings import Settings, merge, nest
+from harness.experiment.spec import TunedSpec
+from harness.results.files import write_atomically
+from harness.tune.objective import FAILURE, METRICS
+from harness.tune.study import counts
+from harness.tune.sweep import Sweep, is_better_higher
+
+FORMATS = ("svg", "pdf")
+
+
+def best_trials(study: optuna.Study, sweep: Sweep) -> list[FrozenTrial]:
+    """The trials that no other beats within the limits: one, or the Pareto front by the first objective, best first.
+
+    Raises:
+        UserError: no trial came to its end within the limits.
+    """
+    inside = [trial for trial in study.get_trials(deepcopy=False) if is_inside(trial)]
+    if not inside:
+        attributes = [trial.user_attrs for trial in study.get_trials(deepcopy=False)]
+        reasons = {str(about[FAILURE]) for about in attributes if FAILURE in about}
+        limits = f" within {sweep.limits}" if sweep.limits else ""
+        told = f": {sorted(reasons)[0]}" if reasons else ""
+        raise UserError(f"no trial of sweep '{sweep.study_name}' came to its end{limits}{told}")
+    front = [trial for trial in inside if not any(beats(other, trial, sweep) for other in inside)]
+    first: dict[tuple[float, ...], FrozenTrial] = {}
+    for trial in front:
+        first.setdefault(tuple(trial.values or ()), trial)
+    return sorted(first.values(), key=lambda trial: gains(trial, sweep), reverse=True)
+
+
+def is_inside(trial: FrozenTrial) -> bool:
+    """Whether a trial came to its end and keeps the limits."""
+    return trial.state == TrialState.COMPLETE and all(value <= 0 for value in trial.constraints.values())
+
+
+def gains(trial: FrozenTrial, sweep: Sweep) -> tuple[float, ...]:
+    """The objectives with a sign that makes more the better."""
+    signs = [1.0 if is_better_higher(metric) else -1.0 for metric in sweep.objectives]
+    return tuple(sign * value for sign, value in zip(signs, trial.values or (), strict=True))
+
+
+def beats(one: FrozenTrial, other: FrozenTrial, sweep: Sweep) -> bool:
+    """Whether one trial is as good in every objective and better in some."""
+    mine, theirs = gains(one, sweep), gains(other, sweep)
+    return mine != theirs and all(a >= b for a, b in zip(mine, theirs, strict=True))
+
+
+def trials_table(trials: Iterable[FrozenTrial], sweep: Sweep) -> pd.DataFrame:
+    """Trials as rows: trial, state, the settings, and all metrics (percent, MiB, seconds, operations)."""
+    rows = []
+    for trial in trials:
+        state = "failed" if FAILURE in trial.user_attrs else trial.state.name.lower()
+        metrics = trial.user_attrs.get(METRICS, {})
+        reason = trial.user_attrs.get(FAILURE, "")
+        rows.append({"trial": trial.number, "state": state, **trial.params, **metrics, "reason": reason})
+    return pd.DataFrame(rows)
+
+
+def text_table(trials: list[FrozenTrial], sweep: Sweep) -> pd.DataFrame:
+    """The same for people: settings, accuracy with its sample deviation over the runs, memory, time."""
+    rows = []
+    for trial in trials:
+        metrics = trial.user_attrs[METRICS]
+        main = "H" if "H" in metrics else "accuracy"
+        spread = f" ± {metrics[f'{main}.std']:.1f}" if f"{main}.std" in metrics else ""
+        cells = {key: show(trial.params.get(key)) for key in sweep.space}
+        extra = [name for name in (*sweep.objectives, *sweep.limits) if name.startswith("accuracy") and name != main]
+        rows.append(
+            {
+                "trial": str(trial.number),
+                **cells,
+                main: f"{metrics[main]:.1f}{spread}",
+                **{name: f"{metrics[name]:.1f}" for name in extra},
+                "train+cache MiB": f"{metrics['train_memory']:.1f}",
+                "run MiB": f"{metrics['peak_memory']:.1f}",
+                "train+cache s": f"{metrics['train_seconds']:.1f}",
+                "train+cache GFLOP": f"{metrics['train_flops'] / 1e9:.1f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def in_grid_order(trials: list[FrozenTrial], sweep: Sweep) -> list[FrozenTrial]:
+    """Trials in the order of the grid's points; one a point."""
+    by_point = {tuple(trial.params.get(key) for key in sweep.space): trial for trial in trials}
+    points = [tuple(point.values()) for point in sweep.grid()]
+    return [by_point[point] for point in points if point in by_point]
+
+
+def draw_curves(trials: list[FrozenTrial], sweep: Sweep, folder: Path) -> None:
+    """Accuracy, memory and time of a grid along its only setting."""
+    import matplotlib.pyplot as plt
+
+    (key,) = sweep.space
+    metrics = [trial.user_attrs[METRICS] for trial in trials]
+    main = "H" if "H" in metrics[0] else "accuracy"
+    panels = {main: f"{main}, %", "train_memory": "training memory, MiB", "train_seconds": "training, s"}
+    figure, axes = plt.subplots(1, len(panels), figsize=(10, 3), layout="constrained")
+    places = [show(trial.params[key]) for trial in trials]
+    for axis, (name, label) in zip(axes, panels.items(), strict=True):
+        spread = [item.get(f"{name}.std", 0.0) for item in metrics]
+        axis.errorbar(places, [item[name] for item in metrics], yerr=spread, marker="o", capsize=3, color="#0072B2")
+        axis.set_xlabel(key)
+        axis.set_ylabel(label)
+    for form in FORMATS:
+        figure.savefig(folder / f"curve.{form}")
+    plt.close(figure)
+
+
+def show(value: Any) -> str:
+    """A setting in few characters."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def recipe_of(trial: FrozenTrial, sweep: Sweep, num_trials: int) -> Settings:
+    """A trial's settings as a whole recipe, with where they come from."""
+    protocol = find_protocol(sweep.protocol).validates or sweep.protocol
+    variant = choose_variant(sweep.recipe, sweep.backbone, sweep.method)
+    before = recipe_settings(sweep.method, variant, protocol, sweep.dataset, sweep.shots)
+    tuned = TunedSpec(study=sweep.study_name, trials=num_trials, data=sweep.judged_on(), seeds=sweep.seeds)
+    return merge({"tuned": tuned.model_dump(mode="json")}, before, sweep.settings, nest(trial.params))
+
+
+def write_outcome(study: optuna.Study, sweep: Sweep, folder: Path) -> list[Path]:
+    """Write the sweep, all trials, a recipe for every trial of the front (`best.yaml` the first), and figures.
+
+    Returns:
+        The recipes, best first.
+
+    Raises:
+        UserError: nothing to write, or the folder cannot be written.
+    """
+    front = best_trials(study, sweep)
+    trials = study.get_trials(deepcopy=False)
+    num_trials = sum(map(counts, trials))
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("front-*.yaml"):
+        old.unlink()
+    write_yaml(folder / "sweep.yaml", sweep.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    write_atomically(folder / "trials.csv", trials_table(trials, sweep).to_csv(index=False).encode())
+    names = ["best.yaml", *(f"front-{number}.yaml" for number in range(2, len(front) + 1))]
+    for name, trial in zip(names, front, strict=True):
+        write_yaml(folder / name, recipe_of(trial, sweep, num_trials))
+    draw_figures(study, sweep, folder)
+    if sweep.sampler == "grid" and len(sweep.space) == 1:
+        draw_curves(in_grid_order([trial for trial in trials if METRICS in trial.user_attrs], sweep), sweep, folder)
+    return [folder / name for name in names]
+
+
+def write_yaml(path: Path, settings: Settings) -> None:
+    """Settings as YAML."""
+    write_atomically(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
+
+
+def value_of(trial: FrozenTrial, index: int) -> float:
+    """One objective of a trial."""
+    return float(trial.values[index])
+
+
+def importances(study: optuna.Study, sweep: Sweep) -> dict[str, dict[str, float]]:
+    """Objective -> setting -> its share in the objective (PED-ANOVA); empty where there are too few trials."""
+    found: dict[str, dict[str, float]] = {}
+    for index, metric in enumerate(sweep.objectives):
+        try:
+            found[metric] = optuna.importance.get_param_importances(
+                study,
+                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+                target=partial(value_of, index=index),
+            )
+        except (ValueError, RuntimeError, ZeroDivisionError):
+            continue
+    return found
+
+
+def draw_figures(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
+    """Pareto front, importances, slices, and the contour of the first two numeric settings."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from optuna.visualization import matplotlib as draw
+
+    varied = [key for key in sweep.space if len({trial.params.get(key) for trial in study.trials}) > 1]
+    numeric = [key for key in varied if sweep.space[key].choice is None]
+    drawings: dict[str, partial[Any]] = {}
+    if len(sweep.objectives) == 2:
+        drawings["pareto"] = partial(draw.plot_pareto_front, study, target_names=list(sweep.objectives))
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    known = importances(study, sweep)
+    for index, metric in enumerate(sweep.objectives):
+        about: dict[str, Any] = {"target": partial(value_of, index=index), "target_name": metric}
+        if varied:
+            drawings[f"slice-{metric}"] = partial(draw.plot_slice, study, params=varied, **about)
+        if len(numeric) > 1:
+            drawings[f"contour-{metric}"] = partial(draw.plot_contour, study, params=numeric[:2], **about)
+        if metric in known:
+            drawings[f"importance-{metric}"] = partial(draw.plot_param_importances, study, evaluator=evaluator, **about)
+    for name, make in drawings.items():
+        try:
+            make()
+            for form in FORMATS:
+                plt.gcf().savefig(folder / f"{name}.{form}", bbox_inches="tight")
+        except (ValueError, RuntimeError):
+            continue  # too few different points for this one
+        finally:
+            plt.close("all")

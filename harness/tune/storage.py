@@ -1,0 +1,114 @@
+"""Where a study is kept, and how several processes share it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+
+import optuna
+from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages.journal import JournalFileBackend
+
+from harness.errors import UserError, first_line
+from harness.results.claim import ClaimedError, claimed
+from harness.tune.sweep import Sweep
+
+# Who is silent for so long, on another machine, is taken for dead, seconds.
+HEARTBEAT, GRACE = 15, 90
+
+
+POLL = 1.0
+
+
+OPENING_ATTEMPTS = 5
+
+
+def storage_of(sweep: Sweep, results: Path) -> optuna.storages.BaseStorage:
+    """Where the study is kept: SQLite in the results folder, a database, or a journal file.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+    url = sweep.storage
+    if url is None:
+        folder = results / "sweeps"
+        folder.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{folder / 'optuna.db'}"
+    # Processes that create a database's tables at the same time stumble over each other: all but one come back.
+    for attempts_left in reversed(range(OPENING_ATTEMPTS)):
+        try:
+            return open_storage(url)
+        except Exception as error:
+            if not attempts_left:
+                raise UserError(f"the study's storage '{url}' cannot be opened: {first_line(error)}") from error
+            time.sleep(POLL)
+    raise AssertionError
+
+
+def open_storage(url: str) -> optuna.storages.BaseStorage:
+    """The storage at a URL, as `storage_of` tells it."""
+    if url.startswith("journal:"):
+        path = url.removeprefix("journal:").removeprefix("//")
+        return optuna.storages.JournalStorage(JournalFileBackend(path))
+    # SQLite waits for its lock; a server may have closed a connection that was long unused.
+    arguments = {"connect_args": {"timeout": 100}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    return optuna.storages.RDBStorage(
+        url,
+        engine_kwargs=arguments,
+        heartbeat_interval=HEARTBEAT,
+        grace_period=GRACE,
+        heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(),
+    )
+
+
+@contextmanager
+def heartbeat(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
+    """Let workers on other machines see that the trial's worker is alive, where the storage has a place for that."""
+    storage, ended = study._storage, threading.Event()
+    if not isinstance(storage, BaseHeartbeat):
+        yield
+        return
+    keep: BaseHeartbeat = storage
+
+    def beat() -> None:
+        while not ended.wait(HEARTBEAT):
+            with suppress(optuna.exceptions.StorageInternalError):
+                keep.record_heartbeat(trial._trial_id)
+
+    keep.record_heartbeat(trial._trial_id)
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def asking_alone(sweep: Sweep, results: Path) -> AbstractContextManager[None]:
+    """Let one worker at a time take a trial: SQLite gives a waiting one to two that come at once. Databases do not."""
+    if sweep.storage is None or sweep.storage.startswith("sqlite"):
+        return file_lock(results / "sweeps" / "optuna.lock")
+    return nullcontext()
+
+
+@contextmanager
+def preparing_alone(folder: Path) -> Iterator[None]:
+    """Let one process of all machines at a time prepare the study of this folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        with suppress(ClaimedError), claimed(folder):
+            yield
+            return
+        time.sleep(POLL / 5)
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold a lock that all processes of this machine see."""
+    import fcntl
+
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,139 @@
+"""Looking at the runs of a results folder: runs, show, rerun, export."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from harness.cli import cli
+from harness.errors import UserError
+from harness.experiment.grid import expand, load_experiment
+from harness.results.claim import claimed
+from harness.results.folder import RunFolder
+from harness.results.index import find_run, stored_runs
+from harness.schedule import run_all
+from harness.training.run import Run
+from tests.chaos import EVALUATE
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two finished runs, one failed, one interrupted after its first epoch."""
+    folder = tmp_path_factory.mktemp("results")
+    experiment = load_experiment(
+        ROOT / "experiments" / "bench.yaml", {"methods": ["zeroshot", "clip_adapter"], "seeds": [1, 2], "shots": [1]}
+    )
+    changes = {"train": {"epochs": 2, "batch_size": 4}, "evaluate": EVALUATE}
+    zeroshot, first, second = expand(experiment, changes)
+    assert run_all([zeroshot, first], folder) == []
+
+    def interrupt(news: dict[str, object]) -> None:
+        if news.get("epoch") == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(second, folder, interrupt).execute()
+    (bad,) = expand(
+        experiment.model_copy(update={"methods": ("skip",), "seeds": (1,)}), changes | {"data": {"flip": False}}
+    )
+    RunFolder(folder, bad.id).create()
+    RunFolder(folder, bad.id).prepare(bad)
+    attempt = {"kind": "killed", "reason": "it was the test", "started": 0.0, "seconds": 3.2, "host": "here"}
+    RunFolder(folder, bad.id).note_failure(
+        {"kind": "killed", "reason": "it was the test", "attempts": [{**attempt, "device": "cpu", "epochs": 0}]}
+    )
+    return folder
+
+
+def skipbench(*words: str) -> Result:
+    return CliRunner().invoke(cli, list(words))
+
+
+def id_of(results: Path, name: str) -> str:
+    (found,) = (run.id for run in stored_runs(results) if run.name.startswith(name))
+    return found
+
+
+def test_states_and_outcomes(results: Path) -> None:
+    found = {run.name: (run.state, run.outcome) for run in stored_runs(results)}
+    assert found["clip_adapter-emoji-1shot-seed2"] == ("begun", "1 of 2 epochs")
+    assert found["skip-emoji-1shot-seed1"] == ("failed", "it was the test")
+    assert found["zeroshot-emoji-1shot-seed1"][0] == found["clip_adapter-emoji-1shot-seed1"][0] == "done"
+    assert found["zeroshot-emoji-1shot-seed1"][1].startswith("new ")
+
+
+def test_runs_lists_and_filters(results: Path) -> None:
+    lines = skipbench("runs", "--results", str(results)).output.splitlines()
+    assert len(lines) == 5
+    assert lines[-1] == "2 done, 1 failed, 1 begun"
+    lines = skipbench("runs", "--method", "clip_adapter", "--begun", "--results", str(results)).output.splitlines()
+    assert lines[-1] == "1 begun"
+    assert skipbench("runs", "--running", "--results", str(results)).output == "no such runs\n"
+    folder = RunFolder(results, id_of(results, "skip"))
+    with claimed(folder.path):
+        listed = skipbench("runs", "--running", "--results", str(results)).output
+    assert f"running  {folder.path.name}" in listed
+    assert f"by process {os.getpid()} on " in listed
+
+
+def test_show_explains_each_state(results: Path) -> None:
+    done = skipbench("show", id_of(results, "clip_adapter-emoji-1shot-seed1"), "--results", str(results)).output
+    for words in ("done", "Accuracy", "Costs", "MiB peak", "parameters trained", "epochs: 2"):
+        assert words in done
+    begun = skipbench("show", id_of(results, "clip_adapter-emoji-1shot-seed2"), "--results", str(results)).output
+    for words in ("begun", "epoch 0 loss", "End of the log", "skipbench rerun"):
+        assert words in begun
+    failed = skipbench("show", id_of(results, "skip"), "--results", str(results)).output
+    for words in ("failed", "Attempts", "1970-01-01 00:00:00Z here cpu, 3 s, 0 epochs", "killed: it was the test"):
+        assert words in failed
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(results: Path) -> None:
+    run_id = id_of(results, "zeroshot")
+    assert find_run(results, run_id[:10]).id == run_id
+    with pytest.raises(UserError, match=f"Did you mean '{run_id}'"):
+        find_run(results, run_id[:-1] + "x")
+    with pytest.raises(UserError, match="begins 4 runs"):
+        find_run(results, "")
+    with pytest.raises(UserError, match="holds no runs"):
+        find_run(results / "elsewhere", "a")
+
+
+def test_export_is_tidy_and_complete(results: Path, tmp_path: Path) -> None:
+    told = skipbench("export", "--out", str(tmp_path / "all.csv"), "--results", str(results)).output
+    table = pd.read_csv(tmp_path / "all.csv")
+    assert told.startswith(f"2 rows of 2 runs, {len(table.columns)} columns")
+    for run in stored_runs(results):
+        if run.result:
+            (row,) = table[table["id"] == run.id].to_dict("records")
+            assert row["evaluation.accuracy"] == pytest.approx(run.result["evaluations"][0]["accuracy"])
+            assert row["data.shots"] == 1
+            assert row["costs.phases.evaluate.seconds"] > 0
+            assert row["train.epochs"] == run.setting("train.epochs")
+    pytest.importorskip("pyarrow")
+    assert skipbench("export", "--out", str(tmp_path / "all.parquet"), "--results", str(results)).exit_code == 0
+    assert pd.read_parquet(tmp_path / "all.parquet")["id"].tolist() == table["id"].tolist()
+    with pytest.raises(UserError, match=r"must end in \.csv or \.parquet"):
+        cli.main(["export", "--out", "x.xlsx", "--results", str(results)], standalone_mode=False)
+
+
+def test_rerun_goes_on_or_starts_anew_and_keeps_what_was_there(results: Path) -> None:
+    begun, done = (id_of(results, f"clip_adapter-emoji-1shot-seed{seed}") for seed in (2, 1))
+    before = json.loads((results / "runs" / done / "result.json").read_text())
+    again = skipbench("rerun", begun, done[:9], "--results", str(results))
+    assert again.exit_code == 0, again.output
+    assert json.loads((results / "runs" / begun / "result.json").read_text())["interruptions"] == 1
+    kept = results / "replaced" / f"{done}-1"
+    assert str(kept) in again.output.replace("\n", "")
+    assert json.loads((kept / "result.json").read_text()) == before
+    assert json.loads((results / "runs" / done / "result.json").read_text())["evaluations"] == before["evaluations"]
+    assert not list(results.rglob("claim-*"))
+    with pytest.raises(UserError, match="would make another run"):
+        cli.main(["rerun", done, "train.epochs=3", "--results", str(results)], standalone_mode=False)
+    with pytest.raises(UserError, match="name runs by id"):
+        cli.main(["rerun", "--results", str(results)], standalone_mode=False)

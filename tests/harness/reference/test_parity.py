@@ -1,0 +1,125 @@
+"""Our methods reproduce the official implementations, and the check notices when they would not."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from harness.errors import UserError
+from harness.reference.parity import Comparison, check_folder, compare, worst_by_quantity
+from methods.base import Method
+from methods.skip import SkipTuning
+
+VECTORS = sorted(path.stem for path in (Path(__file__).parents[1] / "golden").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def comparisons() -> list[Comparison]:
+    found, unknown = check_folder(Path(__file__).parents[1] / "golden")
+    assert not unknown
+    return found
+
+
+@pytest.mark.parametrize("vectors", VECTORS)
+def test_methods_match_the_official_implementations(vectors: str, comparisons: list[Comparison]) -> None:
+    mine = [item for item in comparisons if item.method == vectors]
+    assert len(mine) >= 7
+    assert [item for item in mine if not item.passed] == []
+
+
+def test_every_stored_tensor_of_skip_tuning_is_compared(comparisons: list[Comparison]) -> None:
+    quantities = {item.quantity for item in comparisons if item.method == "skip_tuning"}
+    assert quantities >= {
+        "tokens.base", "tokens.new", "trained tensors", "batches.batch_random", "batches.random",
+        "select.reserve_mask", "cache.class_prototypes", "cache.text_mid", "cache.image_mid", "cache.text_out",
+        "eval_logits_base_init", "train_logits", "train_losses", "grad", "grad_stats", "grad_sample", "after", "delta",
+        "after_stats", "delta_stats", "eval_logits_base", "eval_logits_new",
+    }  # fmt: skip
+
+
+def copy_vectors(golden: Path, to: Path, name: str) -> Path:
+    """One method's vectors in a folder of their own."""
+    for file in ("clip_tiny.safetensors", "inputs.safetensors", f"{name}.json", f"{name}.safetensors"):
+        shutil.copy(golden / file, to / file)
+    return to
+
+
+def failures(folder: Path) -> set[str]:
+    return {item.quantity for item in check_folder(folder)[0] if not item.passed}
+
+
+def test_another_weight_decay_is_noticed(golden: Path, tmp_path: Path) -> None:
+    folder = copy_vectors(golden, tmp_path, "finetune_start2")
+    about = json.loads((folder / "finetune_start2.json").read_text())
+    about["hyper"]["optimizer"]["weight_decay"] = 0.0
+    (folder / "finetune_start2.json").write_text(json.dumps(about))
+    assert failures(folder) >= {"after", "delta"}
+
+
+def test_another_image_rate_is_noticed(golden: Path, tmp_path: Path) -> None:
+    folder = copy_vectors(golden, tmp_path, "skip_tuning_staged")
+    about = json.loads((folder / "skip_tuning_staged.json").read_text())
+    about["hyper"]["method_options"]["OPTIM.STAGED_LR"] = False
+    (folder / "skip_tuning_staged.json").write_text(json.dumps(about))
+    assert "delta_sample" in failures(folder)
+
+
+def test_a_changed_mask_is_noticed(golden: Path, tmp_path: Path) -> None:
+    folder = copy_vectors(golden, tmp_path, "skip_tuning")
+    tensors = load_file(folder / "skip_tuning.safetensors")
+    tensors["select.reserve_mask"][-1] = True
+    save_file(tensors, folder / "skip_tuning.safetensors")
+    assert failures(folder) >= {"select.reserve_mask", "train_logits"}
+
+
+def test_other_mathematics_is_noticed(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = copy_vectors(golden, tmp_path, "skip_tuning")
+
+    def warmer(scale: float) -> Callable[[Method, torch.Tensor, torch.Tensor], torch.Tensor]:
+        original = Method.similarity_logits
+        return lambda self, image, text: scale * original(self, image, text)
+
+    monkeypatch.setattr(SkipTuning, "similarity_logits", warmer(1.001), raising=False)
+    assert failures(folder) >= {"eval_logits_base_init", "train_logits", "eval_logits_new"}
+
+
+def test_a_missing_tensor_is_an_error_that_names_the_file(golden: Path, tmp_path: Path) -> None:
+    folder = copy_vectors(golden, tmp_path, "zeroshot")
+    (folder / "inputs.safetensors").unlink()
+    with pytest.raises(UserError, match=r"zeroshot\.json is not a complete vector file"):
+        check_folder(folder)
+
+
+def test_a_folder_without_vectors_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no vectors of our methods"):
+        check_folder(tmp_path)
+    with pytest.raises(UserError, match="is not a folder"):
+        check_folder(tmp_path / "nowhere")
+
+
+def test_compare_takes_the_element_that_is_worst_against_its_tolerance() -> None:
+    theirs = torch.tensor([100.0, 0.0])
+    error, tolerance = compare(torch.tensor([100.5, 0.2]), theirs, atol=0.1, rtol=0.1)
+    assert (round(error, 6), round(tolerance, 6)) == (0.2, 0.1)
+    assert compare(torch.tensor([float("nan")]), torch.zeros(1), 1.0)[0] != 0
+    assert not Comparison("m", "q", *compare(torch.tensor([float("nan")]), torch.zeros(1), 1.0)).passed
+    assert not Comparison("m", "q", *compare(torch.zeros(2), torch.zeros(3), 1.0)).passed
+    assert Comparison("m", "q", *compare(torch.zeros(2), torch.zeros(2), 0.0, 0.0)).passed
+    assert not Comparison("m", "q", *compare(torch.ones(2), torch.zeros(2), 0.0, 0.0)).passed
+
+
+def test_worst_by_quantity_keeps_failures_and_nan() -> None:
+    items = [
+        Comparison("m", "q", 0.5, 1.0),
+        Comparison("m", "q", float("nan"), 1.0),
+        Comparison("m", "q", 0.9, 1.0),
+        Comparison("m", "exact", 0.0, 0.0),
+        Comparison("m", "exact", 2.0, 0.0),
+        Comparison("m", "exact", 0.0, 0.0),
+    ]
+    worst = worst_by_quantity(items)
+    assert [item.passed for item in worst] == [False, False]

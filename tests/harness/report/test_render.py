@@ -1,0 +1,148 @@
+"""A table as text: marks, escapes, and what LaTeX makes of every layout."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.experiment.spec import RunSpec
+from harness.report.paper_tables import Cell, Table, ablation, paper_tables
+from harness.report.published import with_published
+from harness.report.render import (
+    HTML,
+    LATEX,
+    MARKDOWN,
+    cell_text,
+    latex,
+    latex_document,
+    to_csv,
+    to_html,
+    to_latex,
+    to_markdown,
+)
+from harness.report.runs import experiment_runs, knob_runs
+
+Plan = Callable[..., list[RunSpec]]
+Fill = Callable[..., dict[str, dict[str, float]]]
+CELL = Cell("dtd", "base", "skip", 76.504, 0.306, seeds=3, planned=3)
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (CELL, "76.50 ± 0.31"),
+        (replace(CELL, rank=1), "**76.50** ± 0.31"),
+        (replace(CELL, rank=2), "<u>76.50</u> ± 0.31"),
+        (replace(CELL, worse=True), "76.50 ± 0.31\\*"),
+        (replace(CELL, seeds=2), "76.50 ± 0.31 (2)"),
+        (replace(CELL, std=None), "76.50"),
+        (replace(CELL, digits=0), "77 ± 0"),
+        (replace(CELL, mean=None, state="missing"), "–"),
+        (replace(CELL, mean=None, state="failed"), "–‡"),
+        (replace(CELL, mean=None, published=True), ""),
+        (replace(CELL, mean=0.0, std=None), "0.00"),
+    ],
+)
+def test_cells_of_markdown(cell: Cell, expected: str) -> None:
+    assert cell_text(cell, MARKDOWN) == expected
+
+
+def test_cells_of_latex_and_html() -> None:
+    best = replace(CELL, rank=1, worse=True)
+    assert cell_text(best, LATEX) == r"\textbf{76.50}\,{\scriptsize$\pm$\,0.31}\textsuperscript{*}"
+    assert cell_text(best, HTML) == "<b>76.50</b> <small>± 0.31</small><sup>*</sup>"
+    assert cell_text(replace(CELL, mean=None, state="failed"), LATEX) == r"--\textsuperscript{$\ddagger$}"
+
+
+def test_latex_escapes_what_it_would_read_as_commands() -> None:
+    assert latex("a_b 5% {x} & #1 ~ ^ \\ < $") == (
+        r"a\_b 5\% \{x\} \& \#1 \textasciitilde{} \textasciicircum{} \textbackslash{} $<$ \$"
+    )
+
+
+@pytest.fixture
+def table(tmp_path: Path, plan_runs: Plan, fill: Fill) -> Table:
+    specs = plan_runs("base_to_new", datasets=["emoji", "emoji-food"])
+    fill(tmp_path, specs)
+    (found,) = paper_tables(experiment_runs(specs, tmp_path))
+    return found
+
+
+def test_markdown_has_a_line_a_row(table: Table) -> None:
+    lines = to_markdown(table).splitlines()
+    assert lines[2] == "| data set |  | zeroshot | coop | skip |"
+    assert len([line for line in lines if line.startswith("|")]) == 2 + len(table.rows)
+    assert lines[4].startswith("| emoji | base | ")
+    assert lines[5].startswith("|  | new | ")
+
+
+def test_transposed_methods_are_rows(table: Table) -> None:
+    lines = to_markdown(table, transpose=True).splitlines()
+    assert lines[2].startswith("| method | emoji base | emoji new | emoji H | emoji-food base |")
+    assert [line.split(" | ")[0] for line in lines[4:7]] == ["| zeroshot", "| coop", "| skip"]
+    assert "Bold: best of its column" in lines[-1]
+
+
+def test_csv_holds_unrounded_numbers(table: Table) -> None:
+    frame = pd.read_csv(StringIO(to_csv(table)))
+    assert len(frame) == len(table.cells)
+    assert list(frame["mean"].dropna()) == pytest.approx([c.mean for c in table.cells if c.mean is not None], abs=1e-12)
+    assert {"table", "leaderboard", "block", "row", "column", "std", "seeds", "planned", "state"} <= set(frame.columns)
+
+
+def test_html_escapes_names(table: Table) -> None:
+    odd = replace(table, title="<b>&", cells=(replace(table.cells[0], column="<script>"),))
+    assert "<script>" not in to_html(odd)
+    assert "&lt;b&gt;&amp;" in to_html(odd)
+
+
+def test_latex_takes_caption_and_label(table: Table) -> None:
+    text = to_latex(table, caption="Ours & theirs", label="tab:mine")
+    assert r"\caption{Ours \& theirs}" in text
+    assert r"\label{tab:mine}" in text
+    assert r"\label{tab:base_to_new-16shot}" in to_latex(table)
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
+    # One rule behind the head, and one before every block but the first: emoji-food, average, costs.
+    assert text.count(r"\midrule") == 4
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed (texlive-latex-base)")
+@pytest.mark.parametrize("layout", ["base_to_new", "few_shot", "cross_dataset", "domain_generalization", "ablation"])
+def test_latex_of_every_layout_compiles_and_holds_the_numbers(
+    layout: str, tmp_path: Path, plan_runs: Plan, fill: Fill
+) -> None:
+    if layout == "ablation":
+        specs = plan_runs("base_to_new", methods=["skip"])
+        fill(tmp_path, [*specs, *plan_runs("base_to_new", "skip.depth=4", methods=["skip"])])
+        found = ablation(knob_runs(specs, tmp_path, "skip.depth"), "skip.depth")
+    else:
+        paper = {"methods": ["all"], "datasets": ["imagenet"], "backbone": "ViT-B-16-quickgelu"}
+        paper |= {"datasets": ["imagenet", "dtd", "sun397"]} if layout in ("base_to_new", "few_shot") else {}
+        specs = plan_runs(layout, **paper)
+        # One run is missing, so that dashes are compiled too.
+        fill(tmp_path, specs[:-1])
+        (found,) = paper_tables(experiment_runs(specs, tmp_path))
+        found = with_published(found, "all" if layout == "cross_dataset" else "ours")
+    for name, transpose in (("upright", False), ("transposed", True)):
+        (tmp_path / f"{name}.tex").write_text(latex_document([to_latex(found, transpose=transpose)]))
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+        assert done.returncode == 0, done.stdout[-2000:]
+        assert "Undefined" not in done.stdout
+        if not transpose:
+            assert "Overfull" not in done.stdout
+    if shutil.which("pdftotext"):
+        text = subprocess.run(
+            ["pdftotext", "upright.pdf", "-"], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        printed = set(re.findall(r"\d+\.\d+", text.stdout))
+        assert {
+            f"{cell.mean:.{cell.digits}f}" for cell in found.cells if cell.mean is not None and cell.digits
+        } <= printed

@@ -1,0 +1,77 @@
+"""Runs that cannot fit their device are refused before they start; several share one only if they fit together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.estimate.fit import estimated_peak
+from harness.experiment.spec import RunSpec, ScheduleSpec
+from harness.machine.units import MIB
+from harness.results.folder import RunFolder
+from harness.schedule import run_all
+from harness.schedule.admission import OVERHEAD, Memory
+from harness.schedule.slots import make_slots
+
+Make = Callable[..., RunSpec]
+
+
+def test_a_run_that_cannot_fit_is_refused_with_the_nearest_setting_that_does(make_spec: Make, tmp_path: Path) -> None:
+    small = make_spec("clip_adapter", "train.epochs=1", "train.batch_size=4", "runtime.eval_batch_size=4", shots=1)
+    large = make_spec("clip_adapter", "train.epochs=1", "train.batch_size=4", "runtime.eval_batch_size=100", shots=2)
+    between = (estimated_peak(small) + estimated_peak(large)) / 2 / MIB
+    schedule = ScheduleSpec(devices=("cpu",), memory=f"{between:.2f}MiB")
+    started: list[str] = []
+    failed = run_all(
+        [large, small], tmp_path, schedule, lambda spec, news: started.extend([spec.id] * ("started" in news))
+    )
+    assert started == [small.id]
+    assert RunFolder(tmp_path, small.id).is_complete
+    (refused,) = failed
+    assert refused.spec.id == large.id
+    assert f"{estimated_peak(large) / MIB:.0f} MiB in phase evaluate" in refused.failure.reason
+    assert "it fits with runtime.eval_batch_size=" in refused.failure.reason
+    assert RunFolder(tmp_path, large.id).state == "failed"
+    size = int(refused.failure.reason.rsplit("=", 1)[1])
+    runtime = large.runtime.model_copy(update={"eval_batch_size": size})
+    assert estimated_peak(large.model_copy(update={"runtime": runtime})) <= between * MIB
+
+
+def test_runs_share_a_device_only_if_they_fit_together(make_spec: Make, tmp_path: Path) -> None:
+    specs = [make_spec("zeroshot", shots=1), make_spec("zeroshot", "runtime.eval_batch_size=50", shots=2)]
+    peaks = [estimated_peak(spec) for spec in specs]
+    for room, together in ((sum(peaks), True), (sum(peaks) - 1, False)):
+        schedule = ScheduleSpec(devices=("cpu",), memory=f"{room}B", runs_per_device=2)
+        placed = [slot.place(spec) for slot, spec in zip(make_slots(schedule, specs), specs, strict=True)]
+        memory = Memory(schedule, ["cpu"])
+        assert memory.refusal(placed[1]) is None
+        assert memory.has_room_for(placed[1], [placed[0]]) is together
+        assert memory.has_room_for(placed[1], [])
+
+    running: set[str] = set()
+    most = 0
+
+    def listen(spec: RunSpec, news: dict[str, object]) -> None:
+        nonlocal most
+        if "started" in news:
+            running.add(spec.id)
+        if "done" in news:
+            running.discard(spec.id)
+        most = max(most, len(running))
+
+    schedule = ScheduleSpec(devices=("cpu",), memory=f"{sum(peaks) - 1}B", runs_per_device=2)
+    assert run_all(specs, tmp_path, schedule, listen) == []
+    assert most == 1
+
+
+def test_without_a_bound_the_cpu_takes_any_run_and_a_gpu_what_is_free(
+    make_spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec("zeroshot", shots=1)
+    memory = Memory(ScheduleSpec(), ["cpu"])
+    assert memory.room == {"cpu": None}
+    assert memory.refusal(make_slots(ScheduleSpec(devices=("cpu",)), [])[0].place(spec)) is None
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("harness.schedule.admission.free_mib", lambda index: 20000.0)
+    assert Memory(ScheduleSpec(), ["cuda:0"]).room == {"cuda:0": 20000 * MIB}
+    assert OVERHEAD > 0

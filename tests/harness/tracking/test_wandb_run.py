@@ -1,0 +1,206 @@
+"""W&B: the real client, read back from its own files."""
+
+import json
+import os
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wandb.proto import wandb_internal_pb2
+
+from harness.experiment.spec import RunSpec
+from harness.tracking.wandb_run import Delivery, Tracker, read_delivery, remove_undelivered, tracking_mode
+from harness.training.run import Run
+
+Make = Callable[..., RunSpec]
+BLOCK, HEADER = 32768, 7
+QUICK = ("train.epochs=3", "wandb.mode=offline")
+
+
+def read_records(path: Path) -> Iterator[Any]:
+    """Records of a `.wandb` file: protobufs in blocks of 32 KiB, each piece with checksum, length and kind."""
+    data = path.read_bytes()
+    position, pieces = 7, b""
+    while position + HEADER <= len(data):
+        if BLOCK - position % BLOCK < HEADER:
+            position += BLOCK - position % BLOCK
+            continue
+        length, kind = struct.unpack("<HB", data[position + 4 : position + HEADER])
+        pieces += data[position + HEADER : position + HEADER + length]
+        position += HEADER + length
+        if kind in (1, 4):  # a whole record, or the last piece of one
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(pieces)
+            pieces = b""
+            yield record
+
+
+def values(items: Any) -> dict[str, Any]:
+    """Keys and decoded values of a record."""
+    return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
+
+
+def read_offline_run(folder: Path) -> dict[str, Any]:
+    """Configuration, history and summary of the one offline run in a run's folder."""
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    config: dict[str, Any] = {}
+    history: list[dict[str, Any]] = []
+    summary: dict[str, Any] = {}
+    metrics, run = [], None
+    for record in read_records(path):
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            run = record.run
+            config.update(values(record.run.config.update))
+        elif kind == "history":
+            history.append(
+                {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
+            )
+        elif kind == "summary":
+            summary.update(
+                {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.summary.update}
+            )
+        elif kind == "metric":
+            metrics.append((record.metric.name or record.metric.glob_name, record.metric.step_metric))
+    return {"run": run, "config": config, "history": history, "summary": summary, "metrics": metrics}
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Path]:
+    """A run that was tracked offline."""
+    from harness.experiment.grid import expand, load_experiment
+    from harness.experiment.recipes import EXPERIMENTS
+    from harness.experiment.settings import parse_overrides
+
+    experiment = load_experiment(EXPERIMENTS / "bench.yaml", {"seeds": [1], "shots": [4], "recipe": "official"})
+    spec = expand(experiment, parse_overrides(["skip.depth=3", *QUICK]))[0]
+    results = tmp_path_factory.mktemp("results")
+    Run(spec, results).execute()
+    return spec, results / "runs" / spec.id
+
+
+def test_configuration_curve_and_summary_are_in_the_offline_run(tracked: tuple[RunSpec, Path]) -> None:
+    spec, folder = tracked
+    found = read_offline_run(folder)
+    result = json.loads((folder / "result.json").read_text())
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert found["config"]["skip"] == spec.options
+    assert found["config"]["train"]["epochs"] == 3
+    assert found["config"]["environment"]["torch"] == result["environment"]["torch"]
+    assert [line["epoch"] for line in found["history"]] == [0, 1, 2]
+    assert [line["train/loss"] for line in found["history"]] == [line["loss"] for line in metrics]
+    assert [line["train/lr"] for line in found["history"]] == [line["lr"] for line in metrics]
+    assert ("train/*", "epoch") in found["metrics"]
+    for item in result["evaluations"]:
+        assert found["summary"][f"accuracy/{item['name']}"] == item["accuracy"]
+    train = result["costs"]["phases"]["train"]
+    assert found["summary"]["costs/train/peak_tensor_bytes"] == train["peak_tensor_bytes"]
+    assert found["summary"]["costs/train/seconds"] == train["seconds"]
+    run = found["run"]
+    assert (run.run_id, run.display_name, run.run_group) == (spec.id, "skip-emoji-4shot-seed1", "bench")
+    assert run.job_type == "train"
+    delivery = read_delivery(folder)
+    assert delivery == Delivery(mode="offline", project="skipbench")  # nothing is at W&B yet
+    assert {"skip", "emoji", "base_to_new"} <= set(run.tags)
+
+
+def test_an_interrupted_run_leaves_one_whole_offline_run(make_spec: Make, tmp_path: Path) -> None:
+    spec = make_spec("skip", *QUICK, shots=4)
+
+    def interrupt(news: dict[str, Any]) -> None:
+        if news.get("epoch") == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(spec, tmp_path, interrupt).execute()
+    import wandb
+
+    wandb.teardown()  # as the end of the process would
+    Run(spec, tmp_path).execute()
+    found = read_offline_run(tmp_path / "runs" / spec.id)
+    assert [line["epoch"] for line in found["history"]] == [0, 1, 2]
+    assert found["summary"]["accuracy/base"] > 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({}, "No API key"),
+        ({"WANDB_API_KEY": "x" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}, "W&B is not reachable ("),
+    ],
+)
+def test_online_without_key_or_server_is_one_line_and_goes_on_offline(
+    environment: dict[str, str], reason: str, make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+
+    wandb.teardown()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("harness.tracking.wandb_run.INIT_TIMEOUT", 2.0)
+    for key in ("WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(key, raising=False)
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    notices: list[str] = []
+    spec = make_spec("zeroshot", "wandb.mode=online", shots=4)
+    run = Run(spec, tmp_path, lambda news: notices.append(news["notice"]) if "notice" in news else None)
+    run.execute()
+    wandb.teardown()
+    assert len(notices) == 1
+    assert reason in notices[0]
+    assert "offline" in notices[0]
+    assert "\n" not in notices[0]
+    assert read_offline_run(run.folder.path)["summary"]["accuracy/base"] > 0
+    assert not list(run.folder.path.glob("wandb/run-*"))
+
+
+def test_the_mode_is_the_specs_then_the_environments_then_offline(
+    make_spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert tracking_mode(make_spec("zeroshot", "wandb.mode=disabled")) == "disabled"
+    assert tracking_mode(make_spec("zeroshot")) == "online"
+    monkeypatch.setenv("WANDB_MODE", "dryrun")
+    assert tracking_mode(make_spec("zeroshot")) == "offline"
+    monkeypatch.delenv("WANDB_MODE")
+    assert tracking_mode(make_spec("zeroshot")) == "offline"
+
+
+def test_a_failing_client_never_stops_a_run(make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("service\ndied")
+
+    monkeypatch.setattr("harness.tracking.wandb_run.wandb.init", broken)
+    notices: list[str] = []
+    tracker = Tracker(make_spec("zeroshot", "wandb.mode=offline"), tmp_path, {}, notices.append)
+    tracker.log_epochs([{"epoch": 0, "loss": 1.0}])
+    tracker.finish({})
+    assert len(notices) == 1
+    assert "service" in notices[0]
+    assert "metrics.jsonl" in notices[0]
+
+
+def test_uploaded_offline_runs_are_kept(tmp_path: Path) -> None:
+    old, sent = (tmp_path / "wandb" / f"offline-run-{day}-abc" for day in ("1", "2"))
+    for folder in (old, sent):
+        folder.mkdir(parents=True)
+    (sent / "run-abc.wandb.synced").touch()
+    remove_undelivered(tmp_path, "abc")
+    assert (old.exists(), sent.exists()) == (False, True)
+
+
+def test_tests_themselves_track_nothing() -> None:
+    assert os.environ["WANDB_MODE"] == "disabled"
+
+
+def test_the_result_does_not_wait_for_wandb(make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.training.run.Tracker.finish", interrupted)
+    run = Run(make_spec("zeroshot", "wandb.mode=disabled", shots=1), tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run.execute()
+    assert run.folder.is_complete

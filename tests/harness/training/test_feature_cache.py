@@ -1,0 +1,62 @@
+"""Training images at a method's stage."""
+
+import pytest
+import torch
+
+from harness.clip.towers import CLIP, END, RAW
+from harness.data.datasets import read_dataset
+from harness.data.loader import PictureSet
+from harness.data.transforms import TrainTransform
+from harness.experiment.spec import TrainSpec
+from harness.machine.meter import Meter
+from harness.training.feature_cache import TrainingImages
+
+INDICES = [[4, 0, 2], [1, 3, 5]]
+
+
+def make_images(clip: CLIP, stage: int, **train: object) -> TrainingImages:
+    splits = read_dataset("emoji", None)
+    pictures = PictureSet(splits.folder, splits.train[:7])
+    meter = Meter(torch.device("cpu"))
+    return TrainingImages(clip, pictures, TrainTransform(48), stage, TrainSpec(**train), 1, meter)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stage", [0, 2, 6, END])
+@pytest.mark.parametrize("cache", ["none", "fresh", "once"])
+def test_batches_are_the_augmented_pictures_at_the_stage(clip: CLIP, stage: int, cache: str) -> None:
+    images = make_images(clip, stage, cache=cache, cache_batch_size=4)
+    for epoch in (0, 1):
+        images.prepare(epoch)
+        batches = list(images.batches(epoch, INDICES))
+        shown = 0 if cache == "once" and stage > 0 else epoch
+        for indices, (x, labels), pixels in zip(INDICES, batches, images.pixels(shown, INDICES), strict=True):
+            # Batches of another size round differently, and tokens behind the last block are large.
+            torch.testing.assert_close(x, clip.image.run(pixels, RAW, stage), rtol=1e-4, atol=1e-4)
+            assert labels.tolist() == [images.pictures.pictures[index].label for index in indices]
+
+
+def test_frozen_blocks_run_once_a_picture_and_epoch(clip: CLIP) -> None:
+    images = make_images(clip, 3, cache_batch_size=4)
+    assert images.is_cached
+    for epoch in (0, 0, 1):
+        images.prepare(epoch)
+        list(images.batches(epoch, INDICES))
+    assert images.meter.phases["cache"].images == 2 * 7
+    assert images.resident()[0].shape == (7, 37, 128)
+
+
+def test_the_patch_embedding_alone_is_not_worth_a_cache(clip: CLIP) -> None:
+    images = make_images(clip, 0)
+    images.prepare(0)
+    assert not images.is_cached
+    assert images.resident() == []
+    assert images.meter.phases["cache"].seconds == 0
+
+
+def test_views_depend_on_seed_epoch_and_picture_only(clip: CLIP) -> None:
+    images = make_images(clip, 0)
+    (one,), (other,) = images.pixels(0, [[0, 1, 2]]), images.pixels(0, [[2, 0]])
+    assert torch.equal(one[2], other[0])
+    assert torch.equal(one[0], other[1])
+    (later,) = images.pixels(1, [[0, 1, 2]])
+    assert not torch.equal(one, later)

@@ -101,8 +101,7 @@ def tiny_spec(backbone: Path, method: str, precision: str, cache_mode: str, shot
 def make_trainer(spec: RunSpec) -> tuple[Run, Trainer]:
     """What a run makes of its spec, without a folder."""
     run = Run(spec, Path("nowhere"))
-    clip, data, method = run._set_up()
-    return run, run._make_trainer(clip, data, method, Meter(run.device))
+    return run, run.make_trainer(run.set_up(), Meter(run.device))
 
 
 @torch.no_grad()
@@ -111,7 +110,7 @@ def logits_of_others(run: Run, method: Method) -> Tensor:
     clip = method.clip
     pixels = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     with autocast(run.spec.train.precision, run.device):
-        method.set_classes(clip.tokenize(run._texts("emoji", OTHERS)))
+        method.set_classes(clip.tokenize(run.data.texts("emoji", OTHERS)))
         return method.logits(clip.image.run(pixels, RAW, method.image_start), method.text_features())
 
 
@@ -150,7 +149,7 @@ def test_zeroshot_gives_logits_in_every_precision(precision: str, tiny: Path) ->
     logits = {}
     for kind in ("fp32", precision):
         run = Run(tiny_spec(tiny, "zeroshot", kind, "fresh", 1), Path("nowhere"))
-        _, _, method = run._set_up()
+        method = run.set_up().method
         assert not any(parameter.requires_grad for parameter in method.parameters())
         logits[kind] = logits_of_others(run, method).float()
     assert logits[precision].shape == (3, NUM_OTHERS)

@@ -59,20 +59,22 @@ def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, gri
 
 def find_side(side: str, overrides: tuple[str, ...], results: Path, grid: dict[str, Any]) -> "pd.DataFrame":
     """The runs of an experiment file, or the run with such an id."""
-    from harness.report.compare import find_run
+    from harness.report.compare import find_finished_run
     from harness.report.runs import experiment_runs
 
     if side.endswith((".yaml", ".yml")):
         _, specs = read_file_grid(Path(side), overrides, grid)
         return experiment_runs(specs, results)
-    return find_run(results, side)
+    return find_finished_run(results, side)
 
 
 def describe(runs: "pd.DataFrame") -> str:
     """How much there is of a side."""
     if len(runs) == 1:
         return str(runs["name"].iloc[0])
-    return f"{(runs['state'] == 'done').sum()} of {len(runs)} runs"
+    from harness.results.folder import DONE
+
+    return f"{(runs['state'] == DONE).sum()} of {len(runs)} runs"
 
 
 def compare_published(

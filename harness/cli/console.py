@@ -1,6 +1,7 @@
 """What all commands share: the terminal, lists of words, tables."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,3 +74,11 @@ def counting_bars() -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+def end_with_damage(reasons: Sequence[str]) -> None:
+    """After the output of a command: name the damaged runs that it left out, and exit with code 1 if there are any."""
+    for reason in reasons:
+        errors.print(f"damaged: {reason}", markup=False)
+    if reasons:
+        sys.exit(1)

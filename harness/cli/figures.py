@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from harness.cli.console import OVERRIDES, RESULTS, console, separated
+from harness.cli.console import OVERRIDES, RESULTS, console, end_with_damage, separated
 from harness.cli.grid import read_file_grid, takes_grid
 from harness.cli.table import file_stem, find_runs
 from harness.errors import UserError, nearest
@@ -20,7 +20,7 @@ FORMATS = ("svg", "pdf", "png")
 @click.option("--methods", help="Methods, by comma, or `all`.")
 @click.option("--format", "formats", default="svg", show_default=True, help="svg, pdf, png, by comma.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/figures.")
-@click.option("--over", "knob", metavar="KEY", help="Ablation curves over the values of this setting.")
+@click.option("--over", "axis", metavar="KEY", help="Ablation curves over the values of this setting.")
 @RESULTS
 def figures(
     experiment_file: Path | None,
@@ -28,7 +28,7 @@ def figures(
     methods: str | None,
     formats: str,
     out: Path | None,
-    knob: str | None,
+    axis: str | None,
     results: Path,
     **grid: Any,
 ) -> None:
@@ -42,18 +42,20 @@ def figures(
         if name not in FORMATS:
             raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
     from harness.report.figures import ablation_curves, paper_figures
-    from harness.report.paper_tables import in_order, paper_tables
+    from harness.report.paper_tables import paper_tables
     from harness.report.plots import draw
-    from harness.report.runs import knob_runs
+    from harness.report.runs import axis_runs, in_order
     from harness.results.files import write_atomically
 
-    if knob:
+    if axis:
         _, specs = read_file_grid(experiment_file, overrides, grid, methods)
-        stem, found = file_stem(experiment_file), [ablation_curves(knob_runs(specs, results, knob), knob)]
+        stem, found = file_stem(experiment_file), [ablation_curves(axis_runs(specs, results, axis), axis)]
         names: list[str] = []
+        damage: list[str] = []
     else:
-        stem, runs = find_runs(experiment_file, overrides, methods, results, grid)
-        found, names = paper_figures(paper_tables(runs), results), in_order(runs["label"])
+        chosen = find_runs(experiment_file, overrides, methods, results, grid)
+        stem, damage = chosen.stem, chosen.damage
+        found, names = paper_figures(paper_tables(chosen.runs), results), in_order(chosen.runs["label"])
     folder = out or results / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for figure in found:
@@ -61,3 +63,4 @@ def figures(
             path = folder / f"{stem}-{figure.name}.{file_format}"
             write_atomically(path, draw(figure, names, file_format))
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
+    end_with_damage(damage)

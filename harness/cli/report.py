@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from harness.cli.console import OVERRIDES, RESULTS, console
+from harness.cli.console import OVERRIDES, RESULTS, console, end_with_damage
 from harness.cli.grid import takes_grid
 from harness.cli.table import find_runs
 
@@ -35,10 +35,11 @@ def report(
     from harness.report.published import with_published
     from harness.results.files import write_atomically
 
-    stem, runs = find_runs(experiment_file, overrides, methods, results, grid)
+    chosen = find_runs(experiment_file, overrides, methods, results, grid)
     folder = out or results / "reports"
     folder.mkdir(parents=True, exist_ok=True)
-    tables = [with_published(found) for found in paper_tables(runs)]
-    path = folder / f"{stem}.html"
-    write_atomically(path, page(stem, tables, runs, results, folder).encode())
+    tables = [with_published(found) for found in paper_tables(chosen.runs)]
+    path = folder / f"{chosen.stem}.html"
+    write_atomically(path, page(chosen.stem, tables, chosen.runs, results, folder).encode())
     console.print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)", markup=False, soft_wrap=True)
+    end_with_damage(chosen.damage)

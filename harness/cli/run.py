@@ -43,21 +43,21 @@ def bench(methods: str | None, overrides: tuple[str, ...], results: Path, **grid
 def plan(experiment_file: Path | None, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
     """List the runs of the experiment in FILE and how each stands. Computes nothing.
 
-    done; running, by any process on any machine; failed; begun: goes on from its last saved epoch; left.
+    done; running, by any process on any machine; failed; interrupted: continues from its last saved epoch; missing.
     """
     from harness.experiment.grid import describe_grid
-    from harness.results.folder import STATES, RunFolder
+    from harness.results.folder import DONE, MISSING, STATES, RunFolder
 
     experiment, specs = read_file_grid(experiment_file, overrides, grid)
     ids = [spec.id for spec in specs]
     states = [RunFolder(results, spec_id).state for spec_id in ids]
     lines = [
-        f"{state:8s} {spec_id} {spec.protocol} {spec.name} {spec.backbone}"
+        f"{state:11s} {spec_id} {spec.protocol} {spec.name} {spec.backbone}"
         for spec, spec_id, state in zip(specs, ids, states, strict=True)
     ]
     click.echo("\n".join(lines))
     click.echo(describe_grid(experiment, len(specs)))
-    told = [state for state in STATES if state in states or state not in ("running", "failed")]
+    told = [state for state in STATES if state in states or state in (DONE, MISSING)]
     console.print(", ".join(f"{states.count(state)} {state}" for state in told))
 
 
@@ -107,7 +107,7 @@ def execute(specs: "list[RunSpec]", results: Path, schedule: "ScheduleSpec") -> 
     if len(todo) < len(specs):
         console.print(f"{len(specs) - len(todo)} of {len(specs)} runs are complete already.")
     with Watcher(len(todo)) as watcher:
-        failures = run_all(todo, results, schedule, watcher.on_news)
+        failures = run_all(todo, results, schedule, watcher.on_event)
     runs = results_frame(results, [spec.id for spec in specs])
     if not runs.empty:
         print_table(runs)

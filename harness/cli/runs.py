@@ -3,17 +3,18 @@
 import datetime
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.console import RESULTS, console
+from harness.cli.console import RESULTS, console, end_with_damage
 from harness.cli.grid import split_schedule, takes_schedule
 from harness.errors import UserError
 from harness.machine.units import MIB
 
 if TYPE_CHECKING:
-    pass
+    from harness.results.failure import RunFailure
+    from harness.results.record import Result
 
 LOG_LINES = 8
 EPOCH_LINES = 3
@@ -23,7 +24,8 @@ EPOCH_LINES = 3
 @click.option("--done", "state", flag_value="done", help="Only complete runs.")
 @click.option("--running", "state", flag_value="running", help="Only runs that a process computes now.")
 @click.option("--failed", "state", flag_value="failed", help="Only failed runs.")
-@click.option("--begun", "state", flag_value="begun", help="Only interrupted runs.")
+@click.option("--interrupted", "state", flag_value="interrupted", help="Only runs that were started and not finished.")
+@click.option("--damaged", "state", flag_value="damaged", help="Only runs whose files cannot be read.")
 @click.option("--method", help="Only runs of this method.")
 @click.option("--dataset", help="Only runs that train on this data set.")
 @RESULTS
@@ -36,13 +38,16 @@ def runs(state: str | None, method: str | None, dataset: str | None, results: Pa
     for item in stored_runs(results):
         if state and item.state != state:
             continue
-        if (method and item.setting("method") != method) or (dataset and item.setting("data.dataset") != dataset):
+        spec = item.spec
+        if (method and (not spec or spec.method != method)) or (dataset and (not spec or spec.data.dataset != dataset)):
             continue
         counts[item.state] += 1
-        line = f"{item.state:8s} {item.id} {item.setting('protocol')} {item.name}: {item.outcome}"
+        line = f"{item.state:11s} {item.id} {spec.protocol if spec else '-'} {item.name}: {item.outcome}"
         console.print(line, markup=False, soft_wrap=True)
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     console.print(told or "no such runs")
+    if counts["damaged"]:
+        sys.exit(1)
 
 
 @click.command()
@@ -53,7 +58,10 @@ def show(run_id: str, results: Path) -> None:
 
     The first characters of the id are enough.
     """
-    from harness.results.index import end_of_log, find_run, to_plain_yaml
+    import yaml
+
+    from harness.results.index import find_run
+    from harness.results.log import end_of_log
 
     item = find_run(results, run_id)
     say(f"{item.name} ({item.id}): {item.state}")
@@ -64,9 +72,9 @@ def show(run_id: str, results: Path) -> None:
         show_result(item.result)
     elif item.epochs:
         for record in item.epochs[-EPOCH_LINES:]:
-            say(f"  epoch {record['epoch']} loss {record['loss']:.4f} lr {record['lr']:.3g}")
+            say(f"  epoch {record.epoch} loss {record.loss:.4f} lr {record.lr:.3g}")
     say("\nSettings")
-    for line in to_plain_yaml(item.settings).splitlines():
+    for line in yaml.safe_dump(item.settings, sort_keys=False, allow_unicode=True).splitlines():
         say(f"  {line}")
     lines = end_of_log(item.folder.log_file, LOG_LINES)
     if lines and not item.result:
@@ -83,29 +91,29 @@ def say(line: str) -> None:
     console.print(line, markup=False, soft_wrap=True)
 
 
-def show_attempts(failure: dict[str, Any]) -> None:
+def show_attempts(failure: "RunFailure") -> None:
     """All attempts at a run that failed."""
     say("\nAttempts")
-    for attempt in failure.get("attempts", []):
-        when = datetime.datetime.fromtimestamp(attempt["started"], datetime.timezone.utc)
-        where = f"{attempt['host']} {attempt['device']}"
-        say(f"  {when:%Y-%m-%d %H:%M:%SZ} {where}, {attempt['seconds']:.0f} s, {attempt['epochs']} epochs,")
-        say(f"    {attempt['kind']}: {attempt['reason']}")
+    for attempt in failure.attempts:
+        when = datetime.datetime.fromtimestamp(attempt.started, datetime.timezone.utc)
+        where = f"{attempt.host} {attempt.device}"
+        say(f"  {when:%Y-%m-%d %H:%M:%SZ} {where}, {attempt.seconds:.0f} s, {attempt.epochs} epochs,")
+        say(f"    {attempt.kind}: {attempt.reason}")
 
 
-def show_result(result: dict[str, Any]) -> None:
+def show_result(result: "Result") -> None:
     """Accuracies and costs of a finished run."""
     say("\nAccuracy")
-    for item in result["evaluations"]:
-        say(f"  {item['name']:20s} {item['accuracy']:6.2f} %  calibration error {item['ece']:.2f}  ({item['dataset']})")
-    alone = "" if result["costs"].get("alone", True) else " (not measured alone)"
-    say(f"\nCosts{alone}")
-    for phase, costs in result["costs"]["phases"].items():
-        peak = costs.get("peak_allocated_bytes") or costs.get("peak_tensor_bytes") or 0
-        say(f"  {phase:10s} {costs['seconds']:8.2f} s  {peak / MIB:9.1f} MiB peak")
-    say(f"  {result['costs']['trainable_parameters']} of {result['costs']['total_parameters']} parameters trained")
-    environment = result["environment"]
-    say(f"\nOn {environment['device']}, torch {environment['torch']}, commit {environment['git_commit']}")
+    for item in result.evaluations:
+        ece = "" if item.ece is None else f"  calibration error {item.ece:.2f}"
+        say(f"  {item.name:20s} {item.accuracy:6.2f} %{ece}  ({item.dataset})")
+    costs = result.costs
+    say(f"\nCosts{' (not measured alone)' if costs.alone is False else ''}")
+    for name, phase in costs.phases.items():
+        say(f"  {name:10s} {phase.seconds:8.2f} s  {(phase.peak_bytes or 0) / MIB:9.1f} MiB peak")
+    say(f"  {costs.trainable_parameters} of {costs.total_parameters} parameters trained")
+    environment = result.environment
+    say(f"\nOn {environment.device}, torch {environment.torch}, commit {environment.git_commit}")
 
 
 @click.command()
@@ -136,6 +144,8 @@ def rerun(
         raise UserError("there is no failed run" if failed else "name runs by id, or --failed: see `skipbench runs`")
     specs = []
     for item in items:
+        if item.spec is None:
+            raise UserError(f"run {item.id}: {item.reason or 'its spec was never written'}")
         spec = parse_run_spec(item.settings)
         if spec.id != item.id:
             raise UserError(
@@ -160,11 +170,12 @@ def export(out: Path | None, results: Path) -> None:
     """
     from harness.report.export import tidy_table, write_table
 
-    table = tidy_table(results)
+    table, damage = tidy_table(results)
     if table.empty:
         raise UserError(f"no run is complete in '{results}': see `skipbench runs`")
     if out is None:
         table.to_csv(sys.stdout, index=False)
-        return
-    write_table(table, out)
-    say(f"{len(table)} rows of {table['id'].nunique()} runs, {len(table.columns)} columns: {out}")
+    else:
+        write_table(table, out)
+        say(f"{len(table)} rows of {table['id'].nunique()} runs, {len(table.columns)} columns: {out}")
+    end_with_damage(damage)

@@ -1,19 +1,20 @@
 """The command for the tables of a paper."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.text import Text
 
-from harness.cli.console import OVERRIDES, RESULTS, console, print_frame, separated
+from harness.cli.console import OVERRIDES, RESULTS, console, end_with_damage, print_frame, separated
 from harness.cli.grid import read_file_grid, takes_grid
 from harness.errors import UserError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.report.paper_tables import Table
+    from harness.report.table import Table
 
 FORMATS = ("md", "latex", "csv", "html")
 
@@ -25,7 +26,7 @@ FORMATS = ("md", "latex", "csv", "html")
 @click.option("--methods", "methods", help="Methods, by comma, or `all`.")
 @click.option("--format", "formats", default="", help="Files to write: md, latex, csv, html, by comma.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/tables.")
-@click.option("--over", "knob", metavar="KEY", help="An ablation: the values of this setting, such as skip.depth.")
+@click.option("--over", "axis", metavar="KEY", help="An ablation: the values of this setting, such as skip.depth.")
 @click.option("--published", type=click.Choice(["none", "ours", "all"]), default="ours", show_default=True,
               help="Papers' columns: none, those of methods that are in the table, all.")  # fmt: skip
 @click.option("--transpose", is_flag=True, help="Methods as rows.")
@@ -39,7 +40,7 @@ def table(
     methods: str | None,
     formats: str,
     out: Path | None,
-    knob: str | None,
+    axis: str | None,
     published: str,
     transpose: bool,
     standalone: bool,
@@ -60,13 +61,12 @@ def table(
     from harness.report.render import SUFFIXES, latex_document, to_csv, to_html, to_latex, to_markdown
     from harness.results.files import write_atomically
 
-    stem, tables = find_tables(experiment_file, overrides, methods, knob, published, results, grid)
+    stem, tables, damage = find_tables(experiment_file, overrides, methods, axis, published, results, grid)
     for found in tables:
         print_paper_table(found, transpose)
-    if not asked:
-        return
     folder = out or results / "tables"
-    folder.mkdir(parents=True, exist_ok=True)
+    if asked:
+        folder.mkdir(parents=True, exist_ok=True)
     for name in asked:
         for number, found in enumerate(tables):
             if name == "latex":
@@ -81,17 +81,34 @@ def table(
             path = folder / f"{stem}-{found.name}.{SUFFIXES[name]}"
             write_atomically(path, text.encode())
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
+    end_with_damage(damage)
+
+
+@dataclass(frozen=True)
+class ChosenRuns:
+    """Runs to report on.
+
+    Attributes:
+        stem: how the names of their files begin.
+        runs: in the form of `experiment_runs`.
+        damage: why some runs are damaged, one line per run.
+    """
+
+    stem: str
+    runs: "pd.DataFrame"
+    damage: list[str]
 
 
 def find_runs(
     experiment_file: Path | None, overrides: tuple[str, ...], methods: str | None, results: Path, grid: dict[str, Any]
-) -> "tuple[str, pd.DataFrame]":
-    """The runs that the words ask for, with a name for their files: an experiment's, or all of the results folder.
+) -> ChosenRuns:
+    """The runs that a command line asks for: those of an experiment, or all of the results folder.
 
     Raises:
         UserError: none is complete.
     """
-    from harness.report.runs import DONE, experiment_runs, folder_runs
+    from harness.report.runs import damage_in, experiment_runs, folder_runs
+    from harness.results.folder import DONE
 
     if experiment_file or overrides or methods or any(grid.values()):
         experiment_file = experiment_file or grid["experiment"]
@@ -101,11 +118,12 @@ def find_runs(
             raise UserError(
                 f"none of the {len(specs)} runs is complete in '{results}': see `skipbench plan`, then `bench`"
             )
-        return file_stem(experiment_file), runs
-    runs = folder_runs(results)
+        return ChosenRuns(file_stem(experiment_file), runs, damage_in(runs))
+    runs, unreadable = folder_runs(results)
     if runs.empty or not (runs["state"] == DONE).any():
-        raise UserError(f"no run is complete in '{results}': `skipbench bench` makes some")
-    return "results", runs
+        damage = "".join(f" Damaged: {reason}" for reason in unreadable[:1])
+        raise UserError(f"no run is complete in '{results}': `skipbench bench` makes some.{damage}")
+    return ChosenRuns("results", runs, [*unreadable, *damage_in(runs)])
 
 
 def file_stem(experiment_file: Path | None) -> str:
@@ -117,22 +135,22 @@ def find_tables(
     experiment_file: Path | None,
     overrides: tuple[str, ...],
     methods: str | None,
-    knob: str | None,
+    axis: str | None,
     published: str,
     results: Path,
     grid: dict[str, Any],
-) -> "tuple[str, list[Table]]":
-    """The tables that the words ask for, with a name for their files."""
+) -> "tuple[str, list[Table], list[str]]":
+    """The tables that a command line asks for, how the names of their files begin, and why some runs are damaged."""
     from harness.report.paper_tables import ablation, paper_tables
     from harness.report.published import with_published
 
-    if knob:
-        from harness.report.runs import knob_runs
+    if axis:
+        from harness.report.runs import axis_runs
 
         _, specs = read_file_grid(experiment_file, overrides, grid, methods)
-        return file_stem(experiment_file), [ablation(knob_runs(specs, results, knob), knob)]
-    stem, runs = find_runs(experiment_file, overrides, methods, results, grid)
-    return stem, [with_published(found, published) for found in paper_tables(runs)]
+        return file_stem(experiment_file), [ablation(axis_runs(specs, results, axis), axis)], []
+    chosen = find_runs(experiment_file, overrides, methods, results, grid)
+    return chosen.stem, [with_published(found, published) for found in paper_tables(chosen.runs)], chosen.damage
 
 
 def print_paper_table(found: "Table", transpose: bool) -> None:

@@ -1,15 +1,27 @@
 """The progress of runs, and how they ended."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.progress import TaskID
 
 from harness.cli.console import console, counting_bars, errors
+from harness.training.events import (
+    ComputedElsewhere,
+    Done,
+    Failed,
+    Notice,
+    PhaseStarted,
+    Retried,
+    Started,
+    TrackingOffline,
+    TrainingProgress,
+)
 
 if TYPE_CHECKING:
     from harness.experiment.spec import RunSpec
     from harness.schedule import FailedRun
+    from harness.training.events import Event
 
 
 class Watcher:
@@ -36,25 +48,30 @@ class Watcher:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def on_news(self, spec: "RunSpec", news: dict[str, Any]) -> None:
-        """Take news from a run."""
-        if "notice" in news:
-            if news["notice"] not in self.notices:
-                self.notices.add(news["notice"])
-                errors.print(f"note: {news['notice']}", markup=False)
-        elif "done" in news or "failed" in news:
-            self._end(spec, "failed" if "failed" in news else "done")
-        elif "retry" in news:
-            self._hide(spec)
-            console.print(f"{spec.name} is tried again ({spec.id}): {news['retry']}", markup=False, soft_wrap=True)
-        elif "elsewhere" in news:
-            console.print(f"{spec.name} is being computed by {news['elsewhere']} ({spec.id})", markup=False)
-        elif "epoch" in news:
-            self.speeds[spec.id] = news.get("images_per_second", self.speeds.get(spec.id, 0.0))
-            speed = f"{self.speeds[spec.id]:.0f} images/s" if self.speeds[spec.id] else ""
-            self.progress.update(self._bar(spec), completed=news["epoch"], total=news["epochs"], news=speed)
-        else:
-            self.progress.update(self._bar(spec), news=news.get("phase", ""))
+    def on_event(self, spec: "RunSpec", event: "Event") -> None:
+        """Take an event of a run."""
+        match event:
+            case Notice(text):
+                if text not in self.notices:
+                    self.notices.add(text)
+                    errors.print(f"note: {text}", markup=False)
+            case Done():
+                self._end(spec, "done")
+            case Failed():
+                self._end(spec, "failed")
+            case Retried(reason):
+                self._hide(spec)
+                console.print(f"{spec.name} is tried again ({spec.id}): {reason}", markup=False, soft_wrap=True)
+            case ComputedElsewhere(holder):
+                console.print(f"{spec.name} is being computed by {holder} ({spec.id})", markup=False)
+            case TrainingProgress(epoch, epochs, record):
+                self.speeds[spec.id] = record.images_per_second if record else self.speeds.get(spec.id, 0.0)
+                speed = f"{self.speeds[spec.id]:.0f} images/s" if self.speeds[spec.id] else ""
+                self.progress.update(self._bar(spec), completed=epoch, total=epochs, news=speed)
+            case PhaseStarted(phase):
+                self.progress.update(self._bar(spec), news=phase)
+            case Started() | TrackingOffline():
+                self._bar(spec)
         self._sum_up()
 
     def _bar(self, spec: "RunSpec") -> TaskID:

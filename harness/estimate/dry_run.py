@@ -20,7 +20,8 @@ from harness.data.readers import Picture
 from harness.errors import UserError
 from harness.estimate.memory_breakdown import KindMeter
 from harness.experiment.spec import EvalSpec, RunSpec
-from harness.machine.meter import PHASES, Meter
+from harness.machine.costs import PHASES
+from harness.machine.meter import Meter
 from harness.training.build import build_method, probe_setup, prompt_texts
 from harness.training.evaluate import Classifier
 from harness.training.feature_cache import TrainingImages

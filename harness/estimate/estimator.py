@@ -17,8 +17,10 @@ from harness.estimate.dry_run import Rehearsal, most_pictures_in_a_batch
 from harness.estimate.fake_tensors import FakeMode, fake_tensors
 from harness.estimate.memory_breakdown import KindMeter, Peak
 from harness.experiment.spec import RunSpec
-from harness.machine.meter import PHASES, Meter
+from harness.machine.costs import PHASES
+from harness.machine.meter import Meter
 from harness.results.files import saved_bytes
+from harness.results.record import CacheFacts
 from harness.training.build import move
 from harness.training.feature_storage import GPU, HOST
 from harness.training.precision import store_clip
@@ -131,7 +133,7 @@ class Estimator:
             rehearsal.probe(meter, phases, flops)
         method, trainer = rehearsal.method, rehearsal.trainer
         trained = trained_parameters(method)
-        location, cache_bytes = (trainer.images.facts().values()) if trainer else (None, 0)
+        cache = trainer.images.facts() if trainer else CacheFacts()
         about = {"id": spec.id, "spec": spec.settings()}
         return Estimate(
             classes=len(rehearsal.train_classes.class_names),
@@ -144,8 +146,8 @@ class Estimator:
             trainable_parameters=sum(parameter.numel() for parameter in trained.values()),
             train_flops_per_image=trainer.flops.get("train") if trainer else None,
             cache_flops_per_image=trainer.flops.get("cache") if trainer else None,
-            cache_location=str(location) if location else None,
-            cache_bytes=int(cache_bytes or 0),
+            cache_location=cache.cache_location,
+            cache_bytes=cache.cache_bytes,
             text_cache_bytes=text_cache_bytes,
             checkpoint_bytes=saved_bytes(trained_state(method), about) if trained else 0,
             is_bound=known.assumed,

@@ -17,7 +17,7 @@ BASE, NEW, ALL = "base", "new", "all"
 class Layout(Enum):
     """How the tables of a protocol are laid out."""
 
-    BASE_AND_NEW = "data set x (base, new, H)"
+    PARTS = "data set x (evaluations and the metric that sums them up)"
     SHOTS = "data set x shots"
     TARGETS = "training data set and target data sets"
 
@@ -122,7 +122,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "base_to_new",
             "train on the first half of the classes, test on both halves; judged by their harmonic mean H",
-            Layout.BASE_AND_NEW,
+            Layout.PARTS,
             train_classes=BASE,
             parts=(Part("base", BASE), Part("new", NEW)),
             headline="H",
@@ -131,7 +131,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "base_to_new_validation",
             "base_to_new within the base classes, on validation images: for choosing settings",
-            Layout.BASE_AND_NEW,
+            Layout.PARTS,
             train_classes="base.base",
             parts=(Part("base", "base.base", ("val",)), Part("new", "base.new", ("train", "val"))),
             headline="H",
@@ -140,7 +140,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             "base_to_new_held_out",
             "base_to_new within the base classes, on shots held out of training: for cross-validation",
-            Layout.BASE_AND_NEW,
+            Layout.PARTS,
             train_classes="base.base",
             parts=(Part("base", "base.base", ("held_out",)), Part("new", "base.new", ("train",))),
             headline="H",

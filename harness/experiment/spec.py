@@ -115,6 +115,11 @@ class TunedSpec(Section):
     data: str = Field(description="pictures that the choice was made on")
     seeds: tuple[int, ...] = Field(description="seeds of every trial")
 
+    def summary(self) -> str:
+        """How the recipe was found, for footnotes."""
+        seeds = ",".join(map(str, self.seeds))
+        return f"{self.trials} trials on {self.data}, seeds {seeds} (study {self.study})"
+
 
 class WandbSpec(Section):
     """Where a run is tracked."""

@@ -6,29 +6,77 @@ import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from pydantic import BaseModel, ConfigDict
 
 import harness
+
+if TYPE_CHECKING:  # torch takes seconds to import, and reading results needs none of it
+    import torch
 
 PACKAGES = ("torch", "open_clip_torch", "wandb", "numpy", "pillow", "safetensors")
 
 
-def describe(device: torch.device) -> dict[str, Any]:
-    """What a reader of a result needs to know about its machine."""
-    return {
-        "skipbench": harness.__version__,
-        "python": platform.python_version(),
+class Environment(BaseModel):
+    """What a reader of a result needs to know about the machine that computed it.
+
+    Attributes:
+        skipbench, python: versions.
+        torch, open_clip_torch, wandb, numpy, pillow, safetensors: versions of packages; None if not installed.
+        git_commit: of the code; None outside a git checkout.
+        git_changed: whether the code was changed since that commit.
+        platform, processor: names.
+        cores: of the machine.
+        threads: that torch used.
+        device: name of the GPU, or `cpu`.
+        cuda: version; None on a CPU.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    skipbench: str | None = None
+    python: str | None = None
+    torch: str | None = None
+    open_clip_torch: str | None = None
+    wandb: str | None = None
+    numpy: str | None = None
+    pillow: str | None = None
+    safetensors: str | None = None
+    git_commit: str | None = None
+    git_changed: bool | None = None
+    platform: str | None = None
+    processor: str | None = None
+    cores: int | None = None
+    threads: int | None = None
+    device: str
+    cuda: str | None = None
+
+    def versions(self) -> str:
+        """SkipBench with its commit, and torch, for footnotes."""
+        changed = "+changes" if self.git_changed else ""
+        code = f" ({self.git_commit[:7]}{changed})" if self.git_commit else ""
+        cuda = f" with CUDA {self.cuda}" if self.cuda else ""
+        return f"SkipBench {self.skipbench or '?'}{code}, torch {self.torch or '?'}{cuda}"
+
+
+def describe(device: "torch.device") -> Environment:
+    """The environment of this process, computing on a device."""
+    import torch
+
+    on_gpu = device.type == "cuda"
+    return Environment(
+        skipbench=harness.__version__,
+        python=platform.python_version(),
         **{package: package_version(package) for package in PACKAGES},
         **git_state(),
-        "platform": platform.platform(terse=True),
-        "processor": processor_name(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "cuda": torch.version.cuda if device.type == "cuda" else None,
-    }
+        platform=platform.platform(terse=True),
+        processor=processor_name(),
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name(device) if on_gpu else "cpu",
+        cuda=torch.version.cuda if on_gpu else None,
+    )
 
 
 def package_version(package: str) -> str | None:

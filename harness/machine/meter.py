@@ -9,9 +9,8 @@ import sys
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from harness.machine.costs import PHASES, PhaseCosts
+
 UNLABELLED = "activations"
 # Fake tensors are asked for their device more often than for anything else.
 DEVICE = torch.ops.prim.device.default
-PHASES = ("setup", "cache", "train", "evaluate")
 
 
 class LiveBytes(TorchDispatchMode):
@@ -121,54 +121,22 @@ def count_flops(work: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-@dataclass
-class Phase:
-    """Costs of one phase, over all its parts.
-
-    Attributes:
-        seconds: time spent in it.
-        images: pictures that went through.
-        peak_tensor_bytes: CPU only: peak of live tensor bytes, exact.
-        peak_rss_bytes: peak resident set of the process.
-        peak_allocated_bytes: GPU only: the allocator's peak of allocated memory.
-        peak_reserved_bytes: GPU only: the allocator's peak of reserved memory.
-    """
-
-    seconds: float = 0.0
-    images: int = 0
-    peak_tensor_bytes: int | None = None
-    peak_rss_bytes: int | None = None
-    peak_allocated_bytes: int | None = None
-    peak_reserved_bytes: int | None = None
-
-    def raise_peak(self, name: str, value: int | None) -> None:
-        """Take a measured peak if it is higher than the one so far."""
-        if value is not None:
-            setattr(self, name, max(value, getattr(self, name) or 0))
-
-    @property
-    def images_per_second(self) -> float | None:
-        """Throughput, or None where no picture went through."""
-        return self.images / self.seconds if self.images and self.seconds else None
-
-
 class Meter:
     """Collects the costs of a run's phases.
 
     Args:
         device: where the run computes.
-        phases: costs of an interrupted run to go on from, as `as_dict` gave them.
+        phases: costs of an interrupted run to continue from.
     """
 
-    def __init__(self, device: torch.device, phases: dict[str, dict[str, Any]] | None = None) -> None:
+    def __init__(self, device: torch.device, phases: Mapping[str, PhaseCosts] | None = None) -> None:
         self.device = device
-        known = {item.name for item in fields(Phase)}
-        self.phases = {name: Phase() for name in PHASES}
+        self.phases = {name: PhaseCosts() for name in PHASES}
         for name, costs in (phases or {}).items():
-            self.phases[name] = Phase(**{key: value for key, value in costs.items() if key in known})
+            self.phases[name] = costs.model_copy()
 
     @contextmanager
-    def phase(self, name: str, images: int = 0) -> Iterator[Phase]:
+    def phase(self, name: str, images: int = 0) -> Iterator[PhaseCosts]:
         """Time and watch a part of a phase.
 
         Args:
@@ -196,12 +164,6 @@ class Meter:
         """On a CPU, run `work` once more than needed, outside the timed parts, for the exact peak of a phase."""
         if self.device.type == "cpu":
             self.phases[name].raise_peak("peak_tensor_bytes", peak_tensor_bytes(work, resident))
-
-    def as_dict(self) -> dict[str, dict[str, Any]]:
-        """Costs by phase, as they stand in `result.json`."""
-        return {
-            name: {**asdict(phase), "images_per_second": phase.images_per_second} for name, phase in self.phases.items()
-        }
 
 
 def reset_peak_rss() -> None:

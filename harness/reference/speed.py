@@ -28,7 +28,7 @@ from harness.errors import UserError
 from harness.experiment.registry import check_method, method_class, method_names
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.spec import Precision
-from harness.machine.environment import describe
+from harness.machine.environment import Environment, describe
 from harness.machine.meter import count_flops, peak_bytes, storage_bytes
 from harness.machine.units import MIB
 from harness.results.files import to_json, write_atomically
@@ -458,13 +458,13 @@ def ratios(costs: Costs, off: Costs) -> dict[str, float]:
     return found
 
 
-def save(results: Path, spec: SpeedSpec, measured: list[Measurement], machine: dict[str, Any]) -> Path:
+def save(results: Path, spec: SpeedSpec, measured: list[Measurement], machine: Environment) -> Path:
     """Write all measurements, what was measured and on what machine; the file's path.
 
     Raises:
         UserError: no space, no permission.
     """
-    kind = "gpu" if machine["cuda"] else "cpu"
+    kind = "gpu" if machine.cuda else "cpu"
     methods = sorted({row.method for row in spec.rows})
     which = f"{'_'.join(methods)}-" if len(methods) < len(method_names()) else ""
     name = f"{which}{spec.backbone}-{spec.classes}classes-batch{spec.batch_size}-{spec.precision}-{kind}"
@@ -474,5 +474,7 @@ def save(results: Path, spec: SpeedSpec, measured: list[Measurement], machine: d
     for row in rows:
         # JSON knows no infinity.
         row["difference"] = row["difference"] if math.isfinite(row["difference"]) else None
-    write_atomically(path, to_json({"spec": spec.model_dump(mode="json"), "machine": machine, "measured": rows}))
+    write_atomically(
+        path, to_json({"spec": spec.model_dump(mode="json"), "machine": machine.model_dump(), "measured": rows})
+    )
     return path

@@ -1,38 +1,38 @@
 """What differs between two runs, or between the runs of two experiments: configuration, accuracy, costs."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from harness.errors import UserError, nearest
-from harness.report.method_table import COST_COLUMNS
-from harness.report.paper_tables import in_order
-from harness.report.runs import DONE, done_row, groups, labelled
-from harness.report.statistics import harmonic_mean, harmonic_means, with_spread
+from harness.errors import UserError
+from harness.report.method_table import Column, cost_columns, score_columns
+from harness.report.runs import groups, in_order, stored_run_row
+from harness.report.statistics import with_spread
+from harness.results.folder import DONE
+from harness.results.index import find_run
 
+PERCENT_DIGITS = 2
 KEYS = ("method", "dataset", "shots")
 COLUMNS = ("protocol", "backbone", "method", "recipe", "dataset", "shots", "seed", "device", "versions", "template")
 MOST_VALUES = 6
 SHORTEST_PREFIX = 3
 
 
-def find_run(results: Path, prefix: str) -> pd.DataFrame:
-    """The finished run whose id begins so, as a frame of one row.
+def find_finished_run(results: Path, prefix: str) -> pd.DataFrame:
+    """The finished run whose id begins with `prefix`, as a frame of one row.
 
     Raises:
-        UserError: there is none, or there are several.
+        UserError: there is none, there are several, or the run is not finished.
     """
-    ids = sorted(path.parent.name for path in (results / "runs").glob("*/result.json"))
-    found = [run_id for run_id in ids if run_id.startswith(prefix)]
-    if not found or len(prefix) < SHORTEST_PREFIX:
+    if len(prefix) < SHORTEST_PREFIX:
         raise UserError(
-            f"'{prefix}' is neither an experiment file nor the id of a finished run in '{results}'."
-            f"{nearest(prefix, ids)}"
+            f"'{prefix}' is neither an experiment file nor an id: give at least {SHORTEST_PREFIX} characters"
         )
-    if len(found) > 1:
-        raise UserError(f"'{prefix}' is the beginning of {len(found)} runs: {', '.join(found[:5])}")
-    return labelled(pd.DataFrame([done_row(results / "runs" / found[0])]))
+    run = find_run(results, prefix)
+    if run.result is None:
+        raise UserError(f"run {run.id} is {run.state}, and only finished runs can be compared. {run.reason}".strip())
+    return stored_run_row(run)
 
 
 def configuration_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
@@ -84,18 +84,20 @@ def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
         pairs = [(key, left[key], right[key]) for key in left if key in right]
     rows = []
     for key, ours, theirs in pairs:
-        for name, value, mean, digits in measures(pd.concat([ours, theirs])):
-            one, other = value(ours).dropna(), value(theirs).dropna()
+        for column, is_cost in measures(pd.concat([ours, theirs])):
+            one, other = column.values(ours).dropna(), column.values(theirs).dropna()
             if len(one) and len(other):
-                x, y = (mean(runs) if mean else seeds.mean() for runs, seeds in ((ours, one), (theirs, other)))
+                sides = (ours, one), (theirs, other)
+                x, y = (column.mean(runs) if column.mean else seeds.mean() for runs, seeds in sides)
+                digits = column.digits
                 rows.append(
                     {
                         **dict(zip(KEYS, map(str, key), strict=True)),
-                        "metric": name,
+                        "metric": column.title,
                         "A": with_spread(x, one, digits),
                         "B": with_spread(y, other, digits),
                         "difference": f"{y - x:+.{digits}f}",
-                        "ratio": f"{y / x:.2f}x" if digits != 2 and x else "",
+                        "ratio": f"{y / x:.2f}x" if is_cost and x else "",
                     }
                 )
     if not rows:
@@ -104,25 +106,7 @@ def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns=[key for key in KEYS if (frame[key] == "").all()])
 
 
-Measure = tuple[str, Callable[[pd.DataFrame], pd.Series], Callable[[pd.DataFrame], float] | None, int]
-
-
-def measures(runs: pd.DataFrame) -> list[Measure]:
-    """What is compared: name, values over seeds, their mean if it is not the plain one, and digits."""
-
-    def accuracy(name: str) -> Callable[[pd.DataFrame], pd.Series]:
-        return lambda group: pd.to_numeric(group[name]) if name in group else pd.Series(dtype=float)
-
-    names = [name for name in map(str, runs) if name.startswith("accuracy.") and runs[name].notna().any()]
-    found: list[Measure] = [(name.removeprefix("accuracy."), accuracy(name), None, 2) for name in names]
-    base, new = accuracy("accuracy.base"), accuracy("accuracy.new")
-    if {"accuracy.base", "accuracy.new"} <= set(names):
-        found.append(
-            (
-                "H",
-                lambda group: harmonic_means(base(group), new(group)),
-                lambda group: harmonic_mean(base(group).mean(), new(group).mean()),
-                2,
-            )
-        )
-    return found + [(column.title, column.value, None, column.digits) for column in COST_COLUMNS]
+def measures(runs: pd.DataFrame) -> list[tuple[Column, bool]]:
+    """What is compared: a column, and whether it is a cost."""
+    scores = [replace(column, digits=PERCENT_DIGITS) for column in score_columns(runs)]
+    return [*((column, False) for column in scores), *((column, True) for column in cost_columns())]

@@ -11,7 +11,7 @@ import pandas as pd
 from harness.estimate.estimator import Estimate, Measured
 from harness.estimate.memory_breakdown import KINDS
 from harness.experiment.spec import RunSpec
-from harness.machine.meter import PHASES
+from harness.machine.costs import PHASES
 from harness.machine.units import MIB
 from harness.results.files import to_json, write_atomically
 

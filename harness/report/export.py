@@ -7,52 +7,61 @@ import pandas as pd
 
 from harness.errors import UserError
 from harness.results.files import Json
-from harness.results.record import read_result, result_files
+from harness.results.folder import DAMAGED
+from harness.results.index import stored_runs
+from harness.results.metrics import evaluation_metrics, metric_values, run_metrics, summary_metrics
+from harness.results.record import Evaluation, Result
 
 FORMATS = ("csv", "parquet")
+NO_SETTINGS = {"evaluate", "runtime", "wandb"}
 # Too long for a cell.
-LISTS = ("per_class",)
+LISTS = {"per_class"}
 
 
-def flat(value: Json, prefix: str = "") -> Json:
-    """Nested settings with dotted keys; lists as text."""
+def flat_cells(value: Json, prefix: str = "") -> Json:
+    """Nested values with dotted keys; lists as text."""
     cells: dict[str, Any] = {}
     for key, inner in value.items():
         if isinstance(inner, dict):
-            cells.update(flat(inner, f"{prefix}{key}."))
+            cells.update(flat_cells(inner, f"{prefix}{key}."))
         else:
             cells[prefix + key] = ",".join(map(str, inner)) if isinstance(inner, list) else inner
     return cells
 
 
-def rows_of(result: Json) -> list[Json]:
+def rows_of(result: Result) -> list[Json]:
     """The rows of one result."""
-    spec = {key: value for key, value in result["spec"].items() if key not in ("evaluate", "runtime", "wandb")}
+    values = metric_values(result)
     about = {
-        "id": result["id"],
-        "name": result["name"],
-        **flat(spec),
-        **flat(result["costs"], "costs."),
-        **flat(result["method_facts"], "facts."),
-        **flat(result["sample"], "sample."),
-        **flat(result["environment"], "environment."),
-        "interruptions": result["interruptions"],
+        "id": result.id,
+        "name": result.name,
+        **flat_cells({key: value for key, value in result.spec.settings().items() if key not in NO_SETTINGS}),
+        **flat_cells(result.costs.model_dump(mode="json"), "costs."),
+        **flat_cells(result.method_facts, "facts."),
+        **flat_cells(result.sample.model_dump(mode="json") if result.sample else {}, "sample."),
+        **flat_cells(result.environment.model_dump(mode="json"), "environment."),
+        "interruptions": result.interruptions,
+        **{f"metrics.{metric.name}": values.get(metric.name) for metric in (*summary_metrics(), *run_metrics())},
     }
-    evaluations = [{key: value for key, value in item.items() if key not in LISTS} for item in result["evaluations"]]
-    return [{**about, **flat(item, "evaluation.")} for item in evaluations]
+    return [{**about, **flat_cells(evaluation_cells(item), "evaluation.")} for item in result.evaluations]
 
 
-def tidy_table(results: Path) -> pd.DataFrame:
-    """All finished runs of a results folder.
+def evaluation_cells(item: Evaluation) -> Json:
+    """What a row says of its evaluation: its description and every metric of single evaluations."""
+    values = {metric.name: metric.value(item) for metric in evaluation_metrics()}
+    return {**item.model_dump(mode="json", exclude=LISTS), **values}
+
+
+def tidy_table(results: Path) -> tuple[pd.DataFrame, list[str]]:
+    """All finished runs of a results folder, and why others are damaged.
 
     Returns:
         Columns id, name, the spec's keys (`data.shots`, `skip.depth`, ...), costs.*, facts.*, sample.*, environment.*,
-        interruptions and evaluation.* (name, dataset, accuracy in percent, ...).
-
-    Raises:
-        UserError: a result is damaged.
+        interruptions, metrics.* and evaluation.* (name, dataset, accuracy in percent, ...).
     """
-    return pd.DataFrame([row for path in result_files(results) for row in rows_of(read_result(path))])
+    runs = list(stored_runs(results)) if (results / "runs").is_dir() else []
+    rows = [row for run in runs if run.result for row in rows_of(run.result)]
+    return pd.DataFrame(rows), [run.reason for run in runs if run.state == DAMAGED]
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

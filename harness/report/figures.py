@@ -6,25 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.report.method_table import COST_COLUMNS, peak
-from harness.report.paper_tables import (
-    AVERAGE,
-    BASE_TO_NEW,
-    COSTS,
-    FEW_SHOT,
-    SOURCE,
-    TARGETS,
-    Table,
-    ablation,
-    file_name,
-    in_order,
-)
-from harness.report.runs import DONE, groups
-from harness.results.record import read_result
+from harness.experiment.protocols import Layout, Protocol, find_protocol
+from harness.machine.costs import PHASES
+from harness.report.method_table import cost_metrics, shown_values
+from harness.report.paper_tables import ablation, file_name
+from harness.report.runs import groups, in_order
+from harness.report.table import AVERAGE, COSTS, SOURCE, TARGETS, Table
+from harness.results.folder import DONE, RunFolder
+from harness.results.metrics import RunMetric, run_metrics
 
 LINES, SCATTER, BARS, STACKED = "lines", "scatter", "bars", "stacked"
 UNTRAINED = "zeroshot"
-PHASES = ("setup", "cache", "train", "evaluate")
 # Of data sets with many classes only those that change the most are drawn, half of them up and half down.
 MOST_CLASSES = 30
 
@@ -96,9 +88,8 @@ def paper_figures(tables: Sequence[Table], root: Path) -> list[Figure]:
     """
     found: list[Figure] = []
     for table in tables:
-        protocol = str(table.runs["protocol"].iloc[0])
-        found += [few_shot_curves(table)] if protocol == FEW_SHOT else []
-        found += [accuracy_against(table, cost) for cost in (MEMORY, TIME)]
+        found += [few_shot_curves(table)] if protocol_of(table).layout == Layout.SHOTS else []
+        found += [accuracy_against(table, metric) for metric in run_metrics() if metric.axis]
         found += class_changes(table, root)
         found.append(phase_costs(table))
     return [figure for figure in found if any(panel.series for panel in figure.panels)]
@@ -137,30 +128,9 @@ def few_shot_curves(table: Table) -> Figure:
     )
 
 
-@dataclass(frozen=True)
-class Cost:
-    """A cost that accuracy is set against.
-
-    Attributes:
-        name: for the file.
-        title: for people.
-        label: of the axis.
-    """
-
-    name: str
-    title: str
-    label: str
-
-    def of(self, runs: pd.DataFrame) -> pd.Series:
-        """Its value for every run; NaN where it was not measured."""
-        if self.name == "memory":
-            return peak(("cache", "train"))(runs)
-        phases = [f"{phase}.seconds" for phase in ("cache", "train") if f"{phase}.seconds" in runs]
-        return runs[phases].apply(pd.to_numeric).sum(axis=1, skipna=False)
-
-
-MEMORY = Cost("memory", "measured memory", "peak memory of training with its caching pass (MiB)")
-TIME = Cost("time", "training time", "training with its caching pass (s)")
+def protocol_of(table: Table) -> Protocol:
+    """The protocol of the runs of a table."""
+    return find_protocol(str(table.runs["protocol"].iloc[0]))
 
 
 def headline(table: Table) -> tuple[str, str]:
@@ -172,40 +142,39 @@ def headline(table: Table) -> tuple[str, str]:
 def headline_name(table: Table) -> str:
     """What the number is called on an axis."""
     block, row = headline(table)
-    protocol = str(table.runs["protocol"].iloc[0])
-    if protocol in BASE_TO_NEW:
-        return f"{row} of {block} (%)" if block != AVERAGE else "H of the averages (%)"
-    if protocol == FEW_SHOT:
+    layout = protocol_of(table).layout
+    if layout == Layout.PARTS:
+        return f"{row} of {block} (%)" if block != AVERAGE else f"{row} of the averages (%)"
+    if layout == Layout.SHOTS:
         return f"accuracy at {row} shots, {block} (%)"
     return "average accuracy of targets (%)" if block == TARGETS and row == AVERAGE else f"accuracy on {row} (%)"
 
 
-def accuracy_against(table: Table, cost: Cost) -> Figure:
+def accuracy_against(table: Table, metric: RunMetric) -> Figure:
     """Accuracy against a measured cost, a point a method, and the front of those that no other beats in both."""
     block, row = headline(table)
     runs = table.runs[table.runs["state"] == DONE]
-    protocol = str(runs["protocol"].iloc[0])
-    runs = runs[runs["shots"] == int(row)] if protocol == FEW_SHOT else runs
+    runs = runs[runs["shots"] == int(row)] if protocol_of(table).layout == Layout.SHOTS else runs
     cells = {cell.column: cell for cell in table.cells if (cell.block, cell.row) == (block, row) and not cell.published}
     series = []
-    for label, group in groups(runs.assign(cost=cost.of(runs)), "label"):
+    for label, group in groups(runs.assign(cost=shown_values(metric, runs)), "label"):
         # The mean over data sets of the mean over seeds, as that of accuracy.
         value = group.groupby("dataset")["cost"].mean().mean()
         cell = cells.get(str(label))
         if cell is not None and cell.mean is not None and value == value:
-            words = f"{value:.1f} {'MiB' if cost is MEMORY else 's'}, {cell.seeds} seeds"
+            words = f"{value:.1f} {metric.unit}, {cell.seeds} seeds"
             series.append(Series(str(label), (float(value),), (cell.mean,), (cell.std,), (words,)))
     points = [(float(one.x[0]), one.y[0]) for one in series]
     device = ", ".join(in_order(runs["device"].dropna()))
     return Figure(
-        f"{table.name}-accuracy-{cost.name}",
-        f"Accuracy against {cost.title} ({table.title})",
+        f"{table.name}-accuracy-{metric.name}",
+        f"Accuracy against {metric.about} ({table.title})",
         SCATTER,
-        cost.label,
+        metric.axis or "",
         headline_name(table),
         (Panel("", tuple(series), tuple(pareto_front(points))),),
         note=f"Line: Pareto front. Bars: sample standard deviation over seeds. Measured on: {device}."
-        + (" What trains nothing has no memory of training." if cost is MEMORY else ""),
+        + (" What trains nothing has no memory of training." if metric.unit == "MiB" else ""),
     )
 
 
@@ -228,10 +197,10 @@ def class_changes(table: Table, root: Path) -> list[Figure]:
         return []
     classes = pd.DataFrame(
         [
-            {"label": label, "dataset": dataset, "evaluation": item["name"], "class": name, "accuracy": accuracy}
+            {"label": label, "dataset": dataset, "evaluation": item.name, "class": name, "accuracy": accuracy}
             for run_id, label, dataset in zip(runs["id"], runs["label"], runs["dataset"], strict=True)
-            for item in read_result(root / "runs" / run_id / "result.json")["evaluations"]
-            for name, accuracy in item.get("per_class", {}).items()
+            for item in RunFolder(root, run_id).read_result().evaluations
+            for name, accuracy in item.per_class.items()
         ]
     )
     if classes.empty:
@@ -290,14 +259,14 @@ def phase_costs(table: Table) -> Figure:
     )
 
 
-def ablation_curves(runs: pd.DataFrame, knob: str) -> Figure:
+def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
     """Accuracies over the values of a setting, a panel a method.
 
     Args:
-        runs: as `knob_runs` gives them.
-        knob: the setting.
+        runs: as `axis_runs` gives them.
+        axis: the setting.
     """
-    table = ablation(runs, knob)
+    table = ablation(runs, axis)
     metrics = [name for name in table.columns if not is_cost(name)]
     panels = []
     for method in dict.fromkeys(cell.block for cell in table.cells):
@@ -312,17 +281,17 @@ def ablation_curves(runs: pd.DataFrame, knob: str) -> Figure:
                     tuple(numbers_or_words(values)),
                     tuple(cell.mean or 0.0 for cell in cells),
                     tuple(cell.std for cell in cells),
-                    tuple(f"{knob}={cell.row}, {cell.seeds} seeds" for cell in cells),
+                    tuple(f"{axis}={cell.row}, {cell.seeds} seeds" for cell in cells),
                 )
             )
         panels.append(Panel(method, tuple(series)))
-    return Figure(table.name, f"Ablation: {table.title}", LINES, knob, "accuracy (%)", tuple(panels),
+    return Figure(table.name, f"Ablation: {table.title}", LINES, axis, "accuracy (%)", tuple(panels),
                   note="Bars: sample standard deviation over seeds.")  # fmt: skip
 
 
 def is_cost(column: str) -> bool:
     """Whether a column of an ablation is a cost."""
-    return any(column.startswith(cost.title) for cost in COST_COLUMNS)
+    return any(column.startswith(metric.title) for metric in cost_metrics())
 
 
 def numbers_or_words(values: list[str]) -> list[float | str]:

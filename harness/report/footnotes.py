@@ -5,9 +5,11 @@ from collections import Counter
 import pandas as pd
 
 from harness.report.method_table import listed, memory_note
-from harness.report.paper_tables import AVERAGE, COSTS, DONE, INCOMPLETE, Table
-from harness.report.runs import BEGUN, FAILED, MISSING, TUNED
+from harness.report.runs import TUNED
 from harness.report.statistics import FEWEST_PAIRS, SIGNIFICANCE
+from harness.report.table import AVERAGE, COSTS, INCOMPLETE, Table
+from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, MISSING, RUNNING
+from harness.results.metrics import summary_metrics
 
 MISSING_MARK, FAILED_MARK, PUBLISHED_MARK, WORSE_MARK = "–", "–‡", "†", "*"
 SHOWN_FAILURES = 3
@@ -17,9 +19,9 @@ def footnotes(table: Table, transpose: bool = False) -> list[str]:
     """The sentences below a table, whose rows stand as columns if it is transposed."""
     known = table.runs[table.runs["state"] == DONE]
     sentences = [seeds_note(table)]
-    if any(cell.row == "H" or cell.column == "H" for cell in table.cells):
-        averages = "; of an average: that of the averages" if any(cell.block == AVERAGE for cell in table.cells) else ""
-        sentences.append(f"H: harmonic mean of the mean base and new accuracy{averages}.")
+    averages = "; of an average: that of the averages" if any(cell.block == AVERAGE for cell in table.cells) else ""
+    named = {name for cell in table.cells for name in (cell.row, cell.column)}
+    sentences += [f"{metric.title}: {metric.about}{averages}." for metric in summary_metrics() if metric.title in named]
     where = "column" if table.by_column != transpose else "row"
     sentences.append(f"Bold: best of its {where}, underlined: second, by unrounded values, ties all.")
     sentences += tests_note(table)
@@ -76,12 +78,12 @@ def states_note(table: Table) -> list[str]:
     sentences = []
     states = {cell.state for cell in table.cells}
     counts = Counter(table.runs["state"])
-    left = counts[MISSING] + counts[BEGUN]
+    left = counts[MISSING] + counts[INTERRUPTED] + counts[RUNNING]
     if left or MISSING in states:
-        begun = f", {counts[BEGUN]} of them begun" if counts[BEGUN] else ""
-        sentences.append(f"{MISSING_MARK}: missing; {left} of {len(table.runs)} runs are not computed{begun}.")
-    if counts[FAILED]:
-        failed = table.runs[table.runs["state"] == FAILED]
+        parts = [f", {counts[state]} of them {state}" for state in (INTERRUPTED, RUNNING) if counts[state]]
+        sentences.append(f"{MISSING_MARK}: missing; {left} of {len(table.runs)} runs are not computed{''.join(parts)}.")
+    failed = table.runs[table.runs["state"].isin([FAILED, DAMAGED])]
+    if len(failed):
         shown = [f"{row['name']}: {row['reason']}" for _, row in failed.head(SHOWN_FAILURES).iterrows()]
         more = f"; and {len(failed) - SHOWN_FAILURES} more" if len(failed) > SHOWN_FAILURES else ""
         sentences.append(f"{FAILED_MARK}: failed; {len(failed)} of {len(table.runs)} runs ({'; '.join(shown)}{more}).")

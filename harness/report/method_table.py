@@ -1,14 +1,24 @@
-"""Tables of finished runs: mean and standard deviation over seeds, one row a method."""
+"""Tables of finished runs: mean and standard deviation over seeds, one row per method."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.machine.units import MIB
-from harness.report.statistics import harmonic_mean, harmonic_means, with_spread
+from harness.report.statistics import with_spread
+from harness.results.metrics import (
+    ACCURACY,
+    EvaluationMetric,
+    Metric,
+    RunMetric,
+    SummaryMetric,
+    evaluation_metrics,
+    run_metrics,
+    summary_metrics,
+)
 
 KEYS = ["dataset", "shots", "method", "precision"]
+PERCENT_DIGITS = 1
 
 
 @dataclass(frozen=True)
@@ -17,79 +27,87 @@ class Column:
 
     Attributes:
         title: with its unit.
-        value: results of the seeds of a row -> a value for each seed, NaN where there is none.
-        digits: behind the decimal point.
+        values: results of the seeds of a row -> one value per seed, NaN where there is none.
+        digits: after the decimal point.
         mean: the row's value, if it is not the mean over seeds.
     """
 
     title: str
-    value: Callable[[pd.DataFrame], pd.Series]
-    digits: int = 1
+    values: Callable[[pd.DataFrame], pd.Series]
+    digits: int = PERCENT_DIGITS
     mean: Callable[[pd.DataFrame], float] | None = None
 
 
-def h_of_seeds(runs: pd.DataFrame) -> pd.Series:
-    """H of every seed."""
-    return harmonic_means(runs["accuracy.base"], runs["accuracy.new"])
+def numbers_of(runs: pd.DataFrame, name: str) -> pd.Series:
+    """A column of some runs as numbers; NaN where there is none."""
+    return pd.to_numeric(runs[name]) if name in runs else pd.Series(float("nan"), index=runs.index)
 
 
-def h_of_means(runs: pd.DataFrame) -> float:
-    """H of the accuracies averaged over seeds, as this field reports it."""
-    return harmonic_mean(runs["accuracy.base"].mean(), runs["accuracy.new"].mean())
+def shown_values(metric: Metric, runs: pd.DataFrame) -> pd.Series:
+    """A metric of some runs in the unit of its title; NaN where it was not measured."""
+    return numbers_of(runs, metric.name) * metric.scale
 
 
-def cost(name: str, scale: float = 1.0) -> Callable[[pd.DataFrame], pd.Series]:
-    """A cost of the results, in units of `scale`; zero seconds of a phase that did not take place are no value."""
-
-    def values(runs: pd.DataFrame) -> pd.Series:
-        column = pd.to_numeric(runs[name]) if name in runs else pd.Series(float("nan"), index=runs.index)
-        return (column / scale).where(column > 0)
-
-    return values
+def cost_metrics() -> list[RunMetric]:
+    """The metrics of whole runs that tables show."""
+    return [metric for metric in run_metrics() if metric.in_tables]
 
 
-def peak(phases: tuple[str, ...]) -> Callable[[pd.DataFrame], pd.Series]:
-    """Peak memory of some phases in MiB: the allocator's on a GPU, live tensor bytes on a CPU."""
+def cost_columns() -> list[Column]:
+    """A column for every metric of whole runs that tables show."""
 
-    def values(runs: pd.DataFrame) -> pd.Series:
-        columns = [f"{phase}.{kind}" for phase in phases for kind in ("peak_allocated_bytes", "peak_tensor_bytes")]
-        known = [pd.to_numeric(runs[column]) for column in columns if column in runs]
-        return pd.concat(known, axis=1).max(axis=1) / MIB if known else pd.Series(float("nan"), index=runs.index)
+    def column(metric: RunMetric) -> Column:
+        return Column(metric.title, lambda runs: shown_values(metric, runs), metric.digits)
 
-    return values
+    return [column(metric) for metric in cost_metrics()]
 
 
-COST_COLUMNS = (
-    Column("train s", cost("train.seconds")),
-    Column("cache s", cost("cache.seconds")),
-    Column("train img/s", cost("train.images_per_second"), digits=0),
-    Column("train MiB", peak(("train",))),
-    Column("run MiB", peak(("setup", "cache", "train", "evaluate"))),
-)
+def evaluations_in(runs: pd.DataFrame, metric: str = ACCURACY) -> list[str]:
+    """Names of the evaluations for which some runs have a metric, in their order of appearance."""
+    prefix = f"{metric}."
+    known = runs.columns[runs.notna().any()]
+    return [str(name).removeprefix(prefix) for name in known if str(name).startswith(prefix)]
 
 
-def accuracy_columns(runs: pd.DataFrame) -> list[Column]:
-    """A column for every evaluation, and H where there are base and new."""
-    names = [column.removeprefix("accuracy.") for column in runs.columns if column.startswith("accuracy.")]
+def evaluation_columns(metric: EvaluationMetric, runs: pd.DataFrame) -> list[Column]:
+    """A column for every evaluation; accuracies are named by their evaluation alone."""
 
-    def accuracy(name: str) -> Callable[[pd.DataFrame], pd.Series]:
-        return lambda group: pd.to_numeric(group[f"accuracy.{name}"])
+    def column(name: str) -> Column:
+        title = name if metric.name == ACCURACY else f"{metric.title} {name}"
+        return Column(title, lambda group: numbers_of(group, f"{metric.name}.{name}"))
 
-    columns = [Column(name, accuracy(name)) for name in names]
-    if {"base", "new"} <= set(names):
-        columns.append(Column("H", h_of_seeds, mean=h_of_means))
-    sources = set(runs["dataset"])
-    targets = [name for name in names if name not in sources]
-    # Evaluations on several data sets go by their names, the training one among them.
-    if sources <= set(names) and len(targets) > 1:
-        of_targets = [f"accuracy.{name}" for name in targets]
-        columns.append(Column("average of targets", lambda group: group[of_targets].mean(axis=1, skipna=False)))
-    return columns
+    return [column(name) for name in evaluations_in(runs, metric.name)]
+
+
+def other_score_columns(runs: pd.DataFrame) -> list[Column]:
+    """A column for every evaluation and every metric of evaluations that tables show, except accuracy."""
+    others = [metric for metric in evaluation_metrics() if metric.in_tables and metric.name != ACCURACY]
+    return [column for metric in others for column in evaluation_columns(metric, runs)]
+
+
+def summary_column(metric: SummaryMetric) -> Column:
+    """A metric that sums up accuracies: over seeds it is taken of the mean accuracies."""
+
+    def of_means(group: pd.DataFrame) -> float:
+        means = {name: float(numbers_of(group, f"{ACCURACY}.{name}").mean()) for name in evaluations_in(group)}
+        value = metric.of_accuracies(str(group["dataset"].iloc[0]), means)
+        return float("nan") if value is None else value
+
+    return Column(metric.title, lambda group: numbers_of(group, metric.name), mean=of_means)
+
+
+def score_columns(runs: pd.DataFrame) -> list[Column]:
+    """A column for every evaluation and every metric that sums them up."""
+    columns = [
+        column for metric in evaluation_metrics() if metric.in_tables for column in evaluation_columns(metric, runs)
+    ]
+    defined = [metric for metric in summary_metrics() if metric.in_tables and numbers_of(runs, metric.name).any()]
+    return columns + [summary_column(metric) for metric in defined]
 
 
 def format_cell(column: Column, runs: pd.DataFrame) -> str:
     """Mean ± sample standard deviation over seeds; the bare value of a single seed; a dash for nothing measured."""
-    values = column.value(runs).dropna()
+    values = column.values(runs).dropna()
     if values.empty:
         return "-"
     return with_spread(column.mean(runs) if column.mean else values.mean(), values, column.digits)
@@ -102,10 +120,10 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
         runs: finished runs of one protocol, as `results_frame` gives them.
 
     Returns:
-        Text cells, a row for every data set, shots, method and precision, in the order in which they came; of data
-        set and shots only what differs.
+        Text cells, one row for every data set, number of shots, method and precision, in their order of appearance;
+        columns of data set and shots only if these differ.
     """
-    columns = [*accuracy_columns(runs), *COST_COLUMNS]
+    columns = [*score_columns(runs), *cost_columns()]
     rows = []
     for keys, group in runs.groupby(KEYS, sort=False):
         cells = {column.title: format_cell(column, group) for column in columns}
@@ -132,13 +150,13 @@ def footnote(runs: pd.DataFrame) -> str:
 
 
 def tuned_note(runs: pd.DataFrame) -> str:
-    """How tuned recipes were found; nothing where all are fixed."""
+    """How tuned recipes were found; empty if all are fixed."""
     found = sorted({str(tuned) for tuned in runs["tuned"] if tuned}) if "tuned" in runs else []
     return f"Tuned: {'; '.join(found)}. " if found else ""
 
 
 def listed(runs: pd.DataFrame, column: str) -> str:
-    """Different values of a column, by comma; of runs that are not done nothing is known."""
+    """Different known values of a column, separated by commas."""
     return ", ".join(sorted({str(value) for value in runs[column].dropna()}))
 
 

@@ -17,14 +17,16 @@ import pandas as pd
 import yaml
 
 from harness.errors import UserError
+from harness.machine.costs import PHASES, PhaseCosts
 from harness.machine.units import MIB
-from harness.report.figures import PHASES, paper_figures
-from harness.report.method_table import COST_COLUMNS
-from harness.report.paper_tables import Table, in_order
+from harness.report.figures import paper_figures
+from harness.report.method_table import cost_metrics, evaluations_in, shown_values
 from harness.report.render import to_html, to_latex
-from harness.report.runs import DONE, FAILED, MISSING
-from harness.results.folder import RunFolder
-from harness.results.record import read_result
+from harness.report.runs import in_order
+from harness.report.table import Table
+from harness.results.folder import DAMAGED, DONE, FAILED, RunFolder
+from harness.results.metrics import ACCURACY, Metric, summary_metrics
+from harness.results.record import Prediction, Result
 
 ASSETS = Path(__file__).parent / "assets"
 # A page stays below 2 MB: runs are described one after the other until this much is used.
@@ -136,16 +138,19 @@ def run_rows(runs: pd.DataFrame) -> dict[str, Any]:
         columns.append({"name": name})
         values.append([int(value) for value in runs[name]])
     words("state", runs["state"])
-    accuracies = [name for name in map(str, runs) if name.startswith("accuracy.") and runs[name].notna().any()]
-    for name in accuracies[:MOST_ACCURACIES]:
-        numbers(name.removeprefix("accuracy."), runs[name], 2)
-    for cost in COST_COLUMNS:
-        column = cost.value(runs)
-        if column.notna().any():
-            numbers(cost.title, column, cost.digits)
+    for name in evaluations_in(runs)[:MOST_ACCURACIES]:
+        numbers(name, runs[f"{ACCURACY}.{name}"], 2)
+    for metric in shown_metrics(runs):
+        numbers(metric.title, shown_values(metric, runs), metric.digits)
     columns.append({"name": "id"})
     values.append(list(runs["id"]))
     return {"columns": columns, "rows": [list(row) for row in zip(*values, strict=True)]}
+
+
+def shown_metrics(runs: pd.DataFrame) -> list[Metric]:
+    """Metrics of whole runs that tables show and that some of the runs have."""
+    metrics: list[Metric] = [metric for metric in summary_metrics() if metric.in_tables]
+    return [metric for metric in (*metrics, *cost_metrics()) if shown_values(metric, runs).notna().any()]
 
 
 def rounded(value: Any, digits: int) -> float | None:
@@ -170,22 +175,20 @@ def describe_runs(runs: pd.DataFrame, results: Path, budget: int) -> dict[str, A
     wanted: dict[str, str] = {}
     budget -= PICTURE_BYTES
     for run_id, state, reason in zip(runs["id"], runs["state"], runs["reason"], strict=True):
-        if state in (FAILED, MISSING):
-            if state == FAILED:
-                details[run_id] = {"reason": reason, "seed": 0, "spec": specs.place("")}
+        if state in (FAILED, DAMAGED):
+            details[run_id] = {"reason": reason, "seed": 0, "spec": specs.place("")}
+        if state != DONE:
             continue
         folder = RunFolder(results, run_id)
-        if not folder.is_complete:
-            continue
-        result = read_result(folder.result_file)
+        result = folder.read_result()
         detail = describe(folder, result, specs, classes)
         budget -= len(dumped(detail)) + len(run_id) + 6 + specs.grown() + classes.grown()
         if budget < 0:
             break
         details[run_id] = detail
-        for item in result["evaluations"]:
-            for example in detail["examples"].get(item["name"], ()):
-                wanted.setdefault(example[0], item["dataset"])
+        for item in result.evaluations:
+            for example in detail["examples"].get(item.name, ()):
+                wanted.setdefault(example[0], item.dataset)
     root = os.environ.get("DATA")
     pictures = thumbnails(wanted, root, PICTURE_BYTES + max(budget, 0))
     return {"details": details, "specs": specs.values, "classes": classes.values, "pictures": pictures}
@@ -214,61 +217,50 @@ class Shared:
         return grown
 
 
-def describe(folder: RunFolder, result: dict[str, Any], specs: Shared, classes: Shared) -> dict[str, Any]:
+def describe(folder: RunFolder, result: Result, specs: Shared, classes: Shared) -> dict[str, Any]:
     """One run: spec, costs, curve, accuracy of classes, predictions."""
-    spec = {key: value for key, value in result["spec"].items() if key not in NO_SPEC}
-    costs = result["costs"]
-    records = folder.read_metrics()
-    losses = [(one["epoch"] + 1, float(f"{one['loss']:.4g}")) for one in records if math.isfinite(one["loss"])]
+    spec = {key: value for key, value in result.spec.settings().items() if key not in NO_SPEC}
+    losses = [(one.epoch + 1, float(f"{one.loss:.4g}")) for one in folder.read_metrics() if math.isfinite(one.loss)]
     step = max(1, math.ceil(len(losses) / MOST_LOSSES))
     return {
-        "seed": result["spec"]["seed"],
+        "seed": result.spec.seed,
         "spec": specs.place(yaml.safe_dump(spec, sort_keys=False, default_flow_style=None, width=100)),
-        "costs": [phase_row(name, values) for name, values in costs["phases"].items()],
+        "costs": [phase_row(name, costs) for name, costs in result.costs.phases.items()],
         "facts": facts(result),
         "losses": losses[::step],
         "classes": {
-            item["name"]: {
-                "names": classes.place(list(item["per_class"])),
-                "values": [rounded(value, 1) for value in item["per_class"].values()],
+            item.name: {
+                "names": classes.place(list(item.per_class)),
+                "values": [rounded(value, 1) for value in item.per_class.values()],
             }
-            for item in result["evaluations"]
-            if item.get("per_class")
+            for item in result.evaluations
+            if item.per_class
         },
-        "examples": read_examples(folder.path / "predictions.json"),
+        "examples": {name: [example(one) for one in some] for name, some in folder.read_predictions().items()},
         "url": read_url(folder.path / "wandb.json"),
     }
 
 
-def phase_row(name: str, values: dict[str, Any]) -> list[Any]:
+def example(prediction: Prediction) -> list[Any]:
+    """A prediction: path, class, predicted class, confidence."""
+    return [prediction.path, prediction.label, prediction.predicted, round(prediction.confidence, 2)]
+
+
+def phase_row(name: str, costs: PhaseCosts) -> list[Any]:
     """A phase: seconds, images/s, peak MiB."""
-    peak = values.get("peak_allocated_bytes") or values.get("peak_tensor_bytes")
-    speed = values.get("images_per_second")
-    return [name, rounded(values.get("seconds"), 2), rounded(speed, 0), rounded(peak / MIB, 1) if peak else None]
+    peak = costs.peak_bytes
+    speed = rounded(costs.images_per_second, 0)
+    return [name, rounded(costs.seconds, 2), speed, rounded(peak / MIB, 1) if peak else None]
 
 
-def facts(result: dict[str, Any]) -> str:
+def facts(result: Result) -> str:
     """Sizes and the machine, in a sentence."""
-    costs, machine = result["costs"], result["environment"]
-    parts = [f"{costs.get('trainable_parameters', 0):,} of {costs.get('total_parameters', 0):,} parameters trained"]
-    if costs.get("train_flops_per_image"):
-        parts.append(f"{costs['train_flops_per_image'] / 1e9:.3g} GFLOP an image in training")
-    parts += [f"{machine.get('processor') or ''} {machine['device']}".strip(), f"torch {machine.get('torch', '?')}"]
+    costs, machine = result.costs, result.environment
+    parts = [f"{costs.trainable_parameters:,} of {costs.total_parameters:,} parameters trained"]
+    if costs.train_flops_per_image:
+        parts.append(f"{costs.train_flops_per_image / 1e9:.3g} GFLOP an image in training")
+    parts += [f"{machine.processor or ''} {machine.device}".strip(), f"torch {machine.torch or '?'}"]
     return ", ".join(parts) + "."
-
-
-def read_examples(path: Path) -> dict[str, list[list[Any]]]:
-    """A few predictions of every evaluation: path, class, predicted class, confidence."""
-    try:
-        found = json.loads(path.read_text())
-        return {
-            name: [[one["path"], one["label"], one["predicted"], round(one["confidence"], 2)] for one in several]
-            for name, several in found.items()
-        }
-    except FileNotFoundError:  # runs of earlier versions
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"'{path}' is damaged ({error}): remove it, and the report goes without it") from None
 
 
 def read_url(path: Path) -> str | None:

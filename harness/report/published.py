@@ -7,21 +7,19 @@ from pathlib import Path
 import pandas as pd
 
 from harness.errors import UserError
+from harness.experiment.protocols import PROTOCOLS, Layout, find_protocol
 from harness.report.footnotes import PUBLISHED_MARK
-from harness.report.paper_tables import AVERAGE, COSTS, Cell, Table, base_to_new, on_targets
-from harness.report.runs import DONE, FIXED, groups
+from harness.report.method_table import evaluations_in
+from harness.report.paper_tables import whole_table
+from harness.report.runs import FIXED, groups
+from harness.report.table import AVERAGE, COSTS, Cell, Table
+from harness.results.folder import DONE
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "published"
 PUBLISHED_SHOTS = 16
 # All published numbers are of this model with OpenAI's weights.
 PUBLISHED_BACKBONE = "ViT-B-16"
 NONE, OURS, ALL = "none", "ours", "all"
-BASE_TO_NEW = "base_to_new"
-# Published averages over target data sets: protocol -> name of the row.
-TARGET_AVERAGES = {
-    "cross_dataset": "average_10_targets",
-    "domain_generalization": "average_4_imagenet_variants",
-}
 
 
 def read_published(protocol: str, folder: Path = PUBLISHED) -> pd.DataFrame:
@@ -30,11 +28,11 @@ def read_published(protocol: str, folder: Path = PUBLISHED) -> pd.DataFrame:
     Raises:
         UserError: there are none for this protocol.
     """
-    path = folder / f"{protocol}.csv"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.csv")))
-        raise UserError(f"there are no published numbers for protocol '{protocol}' in '{folder}': only for {known}")
-    rows = pd.read_csv(path)
+    name = find_protocol(protocol).published
+    if name is None:
+        known = ", ".join(other.name for other in PROTOCOLS.values() if other.published)
+        raise UserError(f"there are no published numbers for protocol '{protocol}': only for {known}")
+    rows = pd.read_csv(folder / f"{name}.csv")
     return rows[rows["dataset"] != "cost"].reset_index(drop=True)
 
 
@@ -51,8 +49,7 @@ def summarise(runs: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFr
     """
     rows = []
     for (method, precision), group in groups(runs, "method", "precision"):
-        done = group.assign(label=method, state=DONE)
-        for cell in (base_to_new(done) if protocol == BASE_TO_NEW else on_targets(done)).cells:
+        for cell in whole_table(group.assign(label=method, state=DONE, protocol=protocol)).cells:
             found = dataset_and_metric(cell, protocol, group, num_datasets)
             lacks_seeds = AVERAGE in (cell.block, cell.row) and cell.seeds < group["seed"].nunique()
             if cell.mean is not None and found and not lacks_seeds:
@@ -67,14 +64,14 @@ def dataset_and_metric(cell: Cell, protocol: str, runs: pd.DataFrame, num_datase
     """What published tables call a cell of ours; None for costs, and for an average that is not over the same."""
     if cell.block == COSTS:
         return None
-    if protocol == BASE_TO_NEW:
+    about = find_protocol(protocol)
+    if about.layout == Layout.PARTS:
         return (cell.block, cell.row) if cell.block != AVERAGE or runs["dataset"].nunique() == num_datasets else None
     if cell.row != AVERAGE:
         return cell.row, "accuracy"
-    evaluated = [name for name in map(str, runs) if name.startswith("accuracy.") and runs[name].notna().any()]
     # The name says over how many data sets the average is.
-    average = TARGET_AVERAGES.get(protocol, "")
-    return (average, "accuracy") if f"_{len(evaluated) - 1}_" in average else None
+    average = about.published_average or ""
+    return (average, "accuracy") if f"_{len(evaluations_in(runs)) - 1}_" in average else None
 
 
 def compare(runs: pd.DataFrame, published: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFrame:
@@ -135,7 +132,7 @@ def with_published(table: Table, which: str = OURS) -> Table:
     """
     runs = table.runs
     protocol = str(runs["protocol"].iloc[0])
-    comparable = protocol in (BASE_TO_NEW, *TARGET_AVERAGES) and set(runs["shots"]) == {PUBLISHED_SHOTS}
+    comparable = find_protocol(protocol).published is not None and set(runs["shots"]) == {PUBLISHED_SHOTS}
     comparable = comparable and all(str(name).startswith(PUBLISHED_BACKBONE) for name in runs["backbone"])
     if which == NONE or not comparable or table.leaderboard != FIXED:
         return table

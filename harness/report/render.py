@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.report.footnotes import FAILED_MARK, MISSING_MARK, WORSE_MARK, footnotes
-from harness.report.paper_tables import Cell, Table
-from harness.report.runs import FAILED
+from harness.report.table import Cell, Table
+from harness.results.folder import FAILED
 
 SUFFIXES = {"md": "md", "latex": "tex", "csv": "csv", "html": "html"}
 # Tables of more columns of numbers span two text columns and need a page on its side.

@@ -10,18 +10,6 @@ FEWEST_PAIRS = 6
 SIGNIFICANCE = 0.05
 
 
-def harmonic_mean(base: float, new: float) -> float:
-    """H of base and new accuracy."""
-    return 2 * base * new / (base + new) if base + new else 0.0
-
-
-def harmonic_means(base: pd.Series, new: pd.Series) -> pd.Series:
-    """H of every seed: two series over seeds -> one over those that have both, NaN elsewhere."""
-    base, new = base.align(new)
-    total = base + new
-    return (2 * base * new / total).where(total != 0, 0.0).where(base.notna() & new.notna())
-
-
 def with_spread(mean: float, seeds: pd.Series, digits: int) -> str:
     """A mean and the sample standard deviation over its seeds, such as `59.2 ± 0.4`; of one seed the bare number."""
     spread = f" ± {seeds.std(ddof=1):.{digits}f}" if len(seeds) > 1 else ""

@@ -3,6 +3,8 @@
 import signal
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict
+
 from harness.errors import DivergedError, NoSpaceError, UserError, first_line
 from harness.results.claim import ClaimedError
 
@@ -36,6 +38,43 @@ class Failure:
     def is_worth_a_retry(self) -> bool:
         """Whether the same run may come to its end when it is tried again."""
         return self.kind in WORTH_A_RETRY
+
+
+class FailedAttempt(BaseModel):
+    """One attempt at a run that failed, in `failure.json`.
+
+    Attributes:
+        kind, reason: of its failure.
+        started: when, seconds since the epoch.
+        seconds: how long it took.
+        host, device: where; None if unknown.
+        epochs: that were recorded when it ended.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str
+    reason: str
+    started: float
+    seconds: float
+    host: str | None = None
+    device: str | None = None
+    epochs: int = 0
+
+
+class RunFailure(BaseModel):
+    """Why a run did not finish: the content of `failure.json`.
+
+    Attributes:
+        kind, reason: of the last attempt's failure.
+        attempts: all that failed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: str = ERROR
+    reason: str = "no reason is recorded"
+    attempts: tuple[FailedAttempt, ...] = ()
 
 
 def explain_exception(error: BaseException) -> Failure:

@@ -1,18 +1,20 @@
-"""Results on disk: one folder a run, complete when and only when it holds `result.json`."""
+"""The folder of one run; the run is complete if and only if the folder holds `result.json`."""
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import yaml
+from pydantic import TypeAdapter
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
 from harness.results.claim import PREFIX as CLAIM
 from harness.results.claim import Claim, claimed, holder_of, remove_dead_claims
+from harness.results.failure import RunFailure
 from harness.results.files import (
     TEMPORARY,
     Json,
@@ -23,12 +25,27 @@ from harness.results.files import (
     write_atomically,
     write_error,
 )
+from harness.results.log import last_error
+from harness.results.record import DamagedError, EpochRecord, Prediction, Progress, Result, read_result
 
 if TYPE_CHECKING:  # torch and pandas take a second each, and listing runs needs neither
     from torch import Tensor
 
 PROGRESS, FAILURE = "progress.safetensors", "failure.json"
-STATES = ("done", "running", "failed", "begun", "left")
+PREDICTIONS = "predictions.json"
+State = Literal["done", "running", "failed", "interrupted", "missing", "damaged"]
+DONE: Final = "done"
+RUNNING: Final = "running"
+FAILED: Final = "failed"
+INTERRUPTED: Final = "interrupted"
+MISSING: Final = "missing"
+DAMAGED: Final = "damaged"
+STATES: tuple[State, ...] = (DONE, RUNNING, FAILED, INTERRUPTED, MISSING, DAMAGED)
+"""done: complete. running: computed now, by any process on any machine. failed. interrupted: started and not finished,
+continues from its last saved epoch. missing: never started. damaged: a file that describes the run cannot be read.
+"""
+
+PREDICTIONS_ADAPTER = TypeAdapter(dict[str, list[Prediction]])
 
 
 def is_passing(name: str) -> bool:
@@ -67,12 +84,12 @@ class RunFolder:
 
     @property
     def failure_file(self) -> Path:
-        """Why the run did not come to its end."""
+        """Why the run did not finish."""
         return self.path / FAILURE
 
     @property
     def metrics_file(self) -> Path:
-        """A line an epoch."""
+        """One line per epoch."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -101,13 +118,13 @@ class RunFolder:
             yield claim
 
     def prepare(self, spec: RunSpec) -> None:
-        """With the run claimed: remove what an earlier process left half-written, and note the spec."""
+        """With the run claimed: remove what an earlier process left half-written, and write the spec."""
         self._remove_temporary()
         self.failure_file.unlink(missing_ok=True)
-        self.note_spec(spec)
+        self.write_spec(spec)
 
-    def note_spec(self, spec: RunSpec) -> None:
-        """Write what the run is."""
+    def write_spec(self, spec: RunSpec) -> None:
+        """Write the spec of the run."""
         write_atomically(self.path / "spec.yaml", yaml.safe_dump(spec.settings(), sort_keys=False).encode())
 
     def _remove_temporary(self) -> None:
@@ -144,80 +161,122 @@ class RunFolder:
         return target
 
     @property
-    def state(self) -> str:
-        """`done`, `running`, `failed`, `begun` (goes on from its last saved epoch) or `left`."""
+    def state(self) -> State:
+        """How the run stands, from the names of its files; it reads none, so a damaged run may be `done`."""
         try:
             names = set(os.listdir(self.path))
         except OSError:
-            return "left"
+            return MISSING
         if self.result_file.name in names:
-            return "done"
+            return DONE
         if any(name.startswith(CLAIM) for name in names) and holder_of(self.path):
-            return "running"
+            return RUNNING
         if FAILURE in names:
-            return "failed"
-        return "begun" if PROGRESS in names else "left"
+            return FAILED
+        if self.log_file.name not in names and PROGRESS not in names:
+            return MISSING
+        # A process that failed without a scheduler, or whose scheduler was killed, left its error in the log only.
+        return FAILED if last_error(self.log_file) else INTERRUPTED
 
-    def note_failure(self, failure: Json) -> None:
-        """Write why the run did not come to its end; a disk that takes nothing more is no second failure."""
+    def write_failure(self, failure: RunFailure) -> None:
+        """Write why the run did not finish; on a full disk nothing is written, and the first error stays the error."""
         with suppress(UserError):
-            write_atomically(self.failure_file, to_json(failure))
+            write_atomically(self.failure_file, to_json(failure.model_dump(mode="json")))
 
-    def read_failure(self) -> Json | None:
-        """What `note_failure` wrote, or None."""
+    def read_failure(self) -> RunFailure | None:
+        """Why the run did not finish, as written; None if nothing legible is there."""
         try:
-            failure = json.loads(self.failure_file.read_text())
+            return RunFailure.model_validate_json(self.failure_file.read_bytes())
         except (OSError, ValueError):
             return None
-        return failure if isinstance(failure, dict) else None
+
+    @property
+    def failure_reason(self) -> str:
+        """Why the run did not finish, in one line: as the scheduler wrote it, else the last error of its log."""
+        failure = self.read_failure()
+        return failure.reason if failure else last_error(self.log_file) or ""
 
     @property
     def is_complete(self) -> bool:
         """Whether the run is done."""
         return self.result_file.is_file()
 
+    def read_result(self) -> Result:
+        """The result of a complete run.
+
+        Raises:
+            DamagedError: it cannot be read.
+        """
+        return read_result(self.result_file)
+
     def write_json(self, name: str, value: Json) -> None:
         """Write a JSON file beside the result."""
         write_atomically(self.path / name, to_json(value))
 
-    def finish(self, result: Json) -> None:
+    def write_predictions(self, predictions: Mapping[str, Sequence[Prediction]]) -> None:
+        """Write a few predictions of every evaluation."""
+        self.write_json(PREDICTIONS, {name: [one.model_dump() for one in some] for name, some in predictions.items()})
+
+    def read_predictions(self) -> dict[str, list[Prediction]]:
+        """Evaluation -> a few predictions; empty for a run of a version that wrote none.
+
+        Raises:
+            DamagedError: the file cannot be read.
+        """
+        path = self.path / PREDICTIONS
+        try:
+            return PREDICTIONS_ADAPTER.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise DamagedError(
+                f"'{path}' is damaged ({first_line(error)}): remove it, and reports leave its predictions out"
+            ) from None
+
+    def finish(self, result: Result) -> None:
         """Write the result, which makes the run complete, and remove what only an unfinished run needs."""
-        write_atomically(self.result_file, to_json(result))
+        write_atomically(self.result_file, to_json(result.model_dump(mode="json")))
         self._progress.unlink(missing_ok=True)
 
-    def append_metrics(self, record: Json) -> None:
+    def append_metrics(self, record: EpochRecord) -> None:
         """Add one line to `metrics.jsonl`, the record that W&B is fed from."""
         try:
             with self.metrics_file.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(json.dumps(record.line()) + "\n")
         except OSError as error:
             raise write_error(self.metrics_file, error) from error
 
-    def read_metrics(self, epochs: int | None = None) -> list[Json]:
-        """The recorded epochs; with `epochs`, only the first so many, and the file is cut to them."""
+    def read_metrics(self, epochs: int | None = None) -> list[EpochRecord]:
+        """The recorded epochs; with `epochs`, only the first `epochs` ones, and the file is cut to them."""
         if not self.metrics_file.is_file():
             return []
         records = []
-        for line in self.metrics_file.read_text().splitlines():
+        for line in self.metrics_file.read_text(errors="replace").splitlines():
             try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:  # the line that was being written when the process was killed
+                records.append(EpochRecord.model_validate_json(line))
+            except ValueError:  # the line that was being written when the process was killed
                 break
         if epochs is not None:
-            records = [record for record in records if record["epoch"] < epochs]
-            write_atomically(self.metrics_file, "".join(json.dumps(record) + "\n" for record in records).encode())
+            records = [record for record in records if record.epoch < epochs]
+            lines = "".join(json.dumps(record.line()) + "\n" for record in records)
+            write_atomically(self.metrics_file, lines.encode())
         return records
 
     def save_checkpoint(self, tensors: "dict[str, Tensor]", about: Json) -> int:
         """Write the trained tensors; returns the size of the file in bytes."""
         return save_tensors(self.checkpoint_file, tensors, about)
 
-    def save_progress(self, tensors: "dict[str, Tensor]", about: Json) -> None:
-        """Write what training needs to go on: one file, so that weights, momentum, epoch and costs agree."""
-        save_tensors(self._progress, tensors, about)
+    def save_progress(self, tensors: "dict[str, Tensor]", progress: Progress) -> None:
+        """Write what training needs to continue: one file, so that weights, momentum, epoch and costs agree."""
+        save_tensors(self._progress, tensors, progress.model_dump(mode="json"))
 
-    def load_progress(self) -> "tuple[dict[str, Tensor], Json] | None":
-        """What `save_progress` wrote last, or None."""
+    def load_progress(self) -> "tuple[dict[str, Tensor], Progress] | None":
+        """What `save_progress` wrote last, or None.
+
+        Raises:
+            UserError: the file is damaged.
+        """
         if not self._progress.is_file():
             return None
-        return load_tensors(self._progress)
+        tensors, about = load_tensors(self._progress)
+        return tensors, Progress.model_validate(about)

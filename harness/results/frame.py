@@ -1,62 +1,72 @@
 """Finished runs as a data frame."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from harness.experiment.settings import Settings
-from harness.results.files import Json
+from harness.experiment.spec import RunSpec
 from harness.results.folder import RunFolder
-from harness.results.record import read_result, result_files
+from harness.results.metrics import metric_values
+from harness.results.record import Result, read_result
 
-if TYPE_CHECKING:  # torch and pandas take a second each, and listing runs needs neither
+if TYPE_CHECKING:  # pandas takes a second to import, and listing runs does not need it
     import pandas as pd
 
 
 def results_frame(root: Path, run_ids: list[str] | None = None) -> "pd.DataFrame":
-    """Finished runs as a table, one row a run.
+    """Finished runs as a table, one row per run.
 
     Args:
         root: the results folder.
         run_ids: which runs; None for all in the folder. Those that are not complete are left out.
 
     Returns:
-        Columns id, method, dataset, backbone, protocol, shots, seed, recipe, precision, device, `accuracy.<evaluation>`
-        (percent), `<phase>.<cost>` and the parameters' counts.
+        The columns of `result_row`.
+
+    Raises:
+        DamagedError: a result cannot be read.
     """
     import pandas as pd
 
-    ids = run_ids if run_ids is not None else [path.parent.name for path in result_files(root)]
-    folders = [RunFolder(root, run_id) for run_id in ids]
-    return pd.DataFrame([flatten(read_result(folder.result_file)) for folder in folders if folder.is_complete])
+    if run_ids is None:
+        run_ids = sorted(path.parent.name for path in root.glob("runs/*/result.json"))
+    folders = [RunFolder(root, run_id) for run_id in run_ids]
+    return pd.DataFrame([result_row(read_result(folder.result_file)) for folder in folders if folder.is_complete])
 
 
-def tuned_words(spec: Json) -> str:
-    """How a tuned recipe was found, in words; empty for a fixed one."""
-    tuned = spec.get("tuned")
-    if not tuned:
-        return ""
-    seeds = ",".join(map(str, tuned["seeds"]))
-    return f"{tuned['trials']} trials on {tuned['data']}, seeds {seeds} (study {tuned['study']})"
-
-
-def flatten(result: Json) -> Settings:
-    """A result as one row."""
-    spec, costs = result["spec"], result["costs"]
+def spec_row(spec: RunSpec) -> dict[str, Any]:
+    """What a row says of a run before it is computed: method, backbone, protocol, dataset, shots, seed, recipe, ..."""
     return {
-        "id": result["id"],
-        "method": spec["method"],
-        "dataset": spec["data"]["dataset"],
-        "backbone": spec["backbone"],
-        "protocol": spec["protocol"],
-        "shots": spec["data"]["shots"],
-        "seed": spec["seed"],
-        "recipe": spec["recipe"],
-        "tuned": tuned_words(spec),
-        "precision": spec["train"]["precision"],
-        "cache": spec["train"]["cache"],
-        "device": result["environment"]["device"],
-        **{f"accuracy.{item['name']}": item["accuracy"] for item in result["evaluations"]},
-        **{f"ece.{item['name']}": item["ece"] for item in result["evaluations"]},
-        **{f"{phase}.{key}": value for phase, values in costs["phases"].items() for key, value in values.items()},
-        **{key: value for key, value in costs.items() if key != "phases"},
+        "name": spec.name,
+        "method": spec.method,
+        "dataset": spec.data.dataset,
+        "backbone": spec.backbone,
+        "protocol": spec.protocol,
+        "shots": spec.data.shots,
+        "seed": spec.seed,
+        "recipe": spec.recipe,
+        "tuned": spec.tuned.summary() if spec.tuned else "",
+        "precision": spec.train.precision,
+        "cache": spec.train.cache,
+    }
+
+
+def result_row(result: Result) -> dict[str, Any]:
+    """A result as one row.
+
+    Returns:
+        id, the columns of `spec_row`, every metric by its name (`accuracy.<evaluation>` in percent, H, train_memory in
+        MiB, ...), `<phase>.<cost>`, device, alone, numbers of parameters.
+    """
+    costs = result.costs
+    return {
+        "id": result.id,
+        **spec_row(result.spec),
+        "device": result.environment.device,
+        **metric_values(result),
+        **{
+            f"{phase}.{key}": value
+            for phase, values in costs.phases.items()
+            for key, value in values.model_dump().items()
+        },
+        **costs.model_dump(exclude={"phases"}),
     }

@@ -1,7 +1,6 @@
-"""What lies in a results folder: every run, how it stands, and why."""
+"""The only reader of a results folder: every run in it, how it stands, and why."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,24 +9,29 @@ from typing import Any
 import yaml
 
 from harness.errors import UserError, nearest
+from harness.experiment.settings import Settings, validate
+from harness.experiment.spec import RunSpec
 from harness.results.claim import Holder, holder_of
-from harness.results.files import Json
-from harness.results.folder import RunFolder
-from harness.results.record import read_result
+from harness.results.failure import RunFailure
+from harness.results.folder import DAMAGED, DONE, FAILED, RUNNING, RunFolder, State
+from harness.results.record import DamagedError, EpochRecord, Result, parse_result
 
-# The same grammar, many times faster, where libyaml is there.
+# The same grammar, many times faster, if libyaml is installed.
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One run of a results folder.
+    """One run of a results folder, whatever became of it.
 
     Attributes:
-        folder: where it lies.
+        folder: of the run.
+        planned: its spec, if it is known from an experiment; None reads it from the folder.
     """
 
     folder: RunFolder
+    planned: RunSpec | None = None
 
     @property
     def id(self) -> str:
@@ -35,69 +39,102 @@ class StoredRun:
         return self.folder.path.name
 
     @cached_property
-    def state(self) -> str:
-        """`done`, `running`, `failed`, `begun` or `left`."""
-        return self.folder.state
-
-    @cached_property
-    def result(self) -> Json | None:
-        """`result.json`, if the run is complete."""
-        return read_result(self.folder.result_file) if self.folder.is_complete else None
-
-    @cached_property
-    def settings(self) -> Json:
-        """The run's spec as plain data; empty if it was killed before it was written, or is damaged."""
-        if self.result:
-            return dict(self.result["spec"])
+    def _content(self) -> tuple[Result | None, str]:
+        """The result of a complete run, and why it cannot be read."""
         try:
-            settings = yaml.load((self.folder.path / "spec.yaml").read_text(), YAML_LOADER)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            return {}
-        return settings if isinstance(settings, dict) else {}
+            result = parse_result(self.folder.result_file.read_bytes(), self.folder.result_file)
+        except FileNotFoundError:
+            return None, ""
+        except OSError as error:
+            return None, f"'{self.folder.result_file}' cannot be read ({error.strerror}): check its permissions"
+        except DamagedError as error:
+            return None, str(error)
+        if result.id != self.id:
+            return None, f"'{self.folder.path}' holds the result of run {result.id}: name the folder after its run"
+        return result, ""
 
-    def setting(self, key: str) -> Any:
-        """One setting by its key, such as `data.shots`; None if it is not there."""
-        value: Any = self.settings
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        return value
+    @cached_property
+    def _spec(self) -> tuple[RunSpec | None, str]:
+        """The spec, and why it cannot be read."""
+        if self.planned:
+            return self.planned, ""
+        if self.result:
+            return self.result.spec, ""
+        path = self.folder.path / "spec.yaml"
+        try:
+            settings = yaml.load(path.read_text(), YAML_LOADER)
+            spec: RunSpec = validate(RunSpec, settings, "")
+        except FileNotFoundError:
+            return None, ""
+        except (OSError, ValueError, RecursionError, yaml.YAMLError, UserError):
+            return None, f"'{path}' is damaged: remove its folder to start the run anew"
+        return spec, ""
+
+    @property
+    def result(self) -> Result | None:
+        """The result, if the run is complete and legible."""
+        return self._content[0]
+
+    @property
+    def spec(self) -> RunSpec | None:
+        """What the run is; None if it was killed before that was written, or is damaged."""
+        return self._spec[0]
+
+    @cached_property
+    def state(self) -> State:
+        """How the run stands."""
+        state = self.folder.state
+        if (state == DONE and self.result is None) or self._spec[1]:
+            return DAMAGED
+        return state
+
+    @property
+    def reason(self) -> str:
+        """Why the run failed or is damaged; empty otherwise."""
+        if self.state == DAMAGED:
+            return self._content[1] or self._spec[1]
+        return self.folder.failure_reason if self.state == FAILED else ""
 
     @property
     def name(self) -> str:
         """As `RunSpec.name`."""
-        data = self.settings.get("data", {})
-        return f"{self.setting('method')}-{data.get('dataset')}-{data.get('shots')}shot-seed{self.setting('seed')}"
+        return self.spec.name if self.spec else UNREADABLE
+
+    @property
+    def settings(self) -> Settings:
+        """The spec as plain data, for printing; empty without one."""
+        return self.spec.settings() if self.spec else {}
 
     @cached_property
-    def epochs(self) -> list[Json]:
+    def epochs(self) -> list[EpochRecord]:
         """Recorded epochs."""
         return self.folder.read_metrics()
 
     @property
     def holder(self) -> Holder | None:
-        """Who computes it now."""
+        """The process that computes the run now."""
         return holder_of(self.folder.path)
 
-    @cached_property
-    def failure(self) -> Json | None:
-        """Why it failed, if it did."""
-        return self.folder.read_failure() if self.state == "failed" else None
+    @property
+    def failure(self) -> RunFailure | None:
+        """Why the run failed, with every attempt; None if it did not fail, or failed without a scheduler."""
+        return self.folder.read_failure() if self.state == FAILED else None
 
     @property
     def outcome(self) -> str:
-        """Accuracies of a finished run, the reason of a failed one, the epoch of one that is on its way."""
+        """Accuracies of a finished run, the reason of a failed or damaged one, the progress of any other."""
         if self.result:
-            return " ".join(f"{item['name']} {item['accuracy']:.2f}" for item in self.result["evaluations"])
-        if self.failure:
-            return str(self.failure.get("reason", ""))
-        if self.state == "running" and self.holder:
+            return " ".join(f"{item.name} {item.accuracy:.2f}" for item in self.result.evaluations)
+        if self.reason:
+            return self.reason
+        if self.state == RUNNING and self.holder:
             return f"{self.progress}, by {self.holder}"
         return self.progress
 
     @property
     def progress(self) -> str:
         """How many epochs are recorded."""
-        return f"{len(self.epochs)} of {self.setting('train.epochs')} epochs"
+        return f"{len(self.epochs)} of {self.spec.train.epochs if self.spec else '?'} epochs"
 
 
 def stored_runs(results: Path) -> Iterator[StoredRun]:
@@ -114,6 +151,11 @@ def stored_runs(results: Path) -> Iterator[StoredRun]:
             yield StoredRun(RunFolder(results, path.name))
 
 
+def planned_runs(specs: Iterable[RunSpec], results: Path) -> list[StoredRun]:
+    """The runs of an experiment, whether or not they are in the results folder."""
+    return [StoredRun(RunFolder(results, spec.id), spec) for spec in specs]
+
+
 def find_run(results: Path, prefix: str) -> StoredRun:
     """The run whose id begins with `prefix`.
 
@@ -121,24 +163,21 @@ def find_run(results: Path, prefix: str) -> StoredRun:
         UserError: there is none, or more than one.
     """
     ids = [run.id for run in stored_runs(results)]
-    found = [run_id for run_id in ids if run_id.startswith(prefix)]
-    if len(found) > 1 and prefix not in found:
-        raise UserError(f"'{prefix}' begins {len(found)} runs: {', '.join(found[:5])}{', ...' * (len(found) > 5)}")
-    if not found or not prefix:
+    return StoredRun(RunFolder(results, find_id(ids, prefix, results)))
+
+
+def find_id(ids: Sequence[str], prefix: str, results: Path) -> str:
+    """The id that begins with `prefix`.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    found = [run_id for run_id in ids if prefix and run_id.startswith(prefix)]
+    if prefix in found:
+        return prefix
+    if len(found) > 1:
+        more = ", ..." if len(found) > 5 else ""
+        raise UserError(f"'{prefix}' is the beginning of {len(found)} run ids: {', '.join(found[:5])}{more}")
+    if not found:
         raise UserError(f"no run '{prefix}' in '{results}'.{nearest(prefix, ids)} `skipbench runs` lists all")
-    return StoredRun(RunFolder(results, prefix if prefix in found else found[0]))
-
-
-def end_of_log(path: Path, count: int) -> list[str]:
-    """The last lines of a log: from its last error on, if there is one, else so many; none if it is not there."""
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError:
-        return []
-    errors = [number for number, line in enumerate(lines) if "Z ERROR " in line]
-    return lines[errors[-1] :] if errors else lines[-count:]
-
-
-def to_plain_yaml(settings: Json) -> str:
-    """Settings as YAML for people."""
-    return yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False, allow_unicode=True)
+    return found[0]

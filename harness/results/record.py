@@ -1,30 +1,289 @@
-"""What `result.json` holds."""
+"""What a run writes and everyone reads: `result.json`, lines of `metrics.jsonl`, predictions, facts beside tensors.
 
-import json
+Each form is a typed record. A `Result` reads every form that earlier versions wrote; what they did not know is None or
+empty. Readers of results never index plain dictionaries.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from harness.errors import UserError
-from harness.results.files import Json
+from harness.experiment.spec import RunSpec
+from harness.machine.costs import CACHE, TRAIN, PhaseCosts, highest_peak
+from harness.machine.environment import Environment
 
-if TYPE_CHECKING:  # torch and pandas take a second each, and listing runs needs neither
-    pass
+SCHEMA_VERSION = 2
+"""Of `result.json`. 1: written by SkipBench 0.1, which did not write the number."""
+
+ACCURACY_KEY = "accuracy."
 
 
-def read_result(path: Path) -> Json:
-    """One result.
+class DamagedError(UserError):
+    """A file of a run that cannot be read as what it should be."""
+
+
+class Record(BaseModel):
+    """A part of a record: immutable, keys of other versions ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Evaluation(Record):
+    """One evaluation of a run.
+
+    Attributes:
+        name: what tables call it, such as base or new.
+        dataset: that was evaluated on.
+        classes: subset of its classes.
+        splits: of its images.
+        template: of the prompts; None if unknown.
+        layout: how the data set was found on disk, in words.
+        broken_images: images that could not be read and were left out.
+        accuracy: percent.
+        ece: expected calibration error, percent.
+        per_class: class name -> accuracy, percent.
+        images: number of images.
+    """
+
+    name: str
+    dataset: str
+    classes: str = "all"
+    splits: tuple[str, ...] = ("test",)
+    template: str | None = None
+    layout: tuple[str, ...] = ()
+    broken_images: int = 0
+    accuracy: float
+    ece: float | None = None
+    per_class: dict[str, float] = Field(default_factory=dict)
+    images: int = 0
+
+
+class Costs(Record):
+    """What a run cost.
+
+    Attributes:
+        phases: phase -> its costs.
+        alone: whether the run had its device to itself; None if unknown.
+        trainable_parameters, total_parameters: numbers of parameters.
+        train_flops_per_image, cache_flops_per_image: floating point operations; None if nothing trains.
+        cache_location: gpu, host or file; None without cached features.
+        cache_bytes: size of the cached image features.
+        checkpoint_bytes: size of the checkpoint.
+    """
+
+    phases: dict[str, PhaseCosts]
+    alone: bool | None = None
+    trainable_parameters: int = 0
+    total_parameters: int = 0
+    train_flops_per_image: float | None = None
+    cache_flops_per_image: float | None = None
+    cache_location: str | None = None
+    cache_bytes: int = 0
+    checkpoint_bytes: int = 0
+
+    def seconds(self, *phases: str) -> float:
+        """Wall time of some phases together."""
+        return sum(self.phases[name].seconds for name in phases if name in self.phases)
+
+    def peak_bytes(self, *phases: str) -> int | None:
+        """Highest peak memory of some phases; None if none of them was measured."""
+        return highest_peak(self.phases[name] for name in phases if name in self.phases)
+
+    def training_flops(self) -> float:
+        """Floating point operations of a whole training with its caching pass."""
+        per_image = {CACHE: self.cache_flops_per_image or 0.0, TRAIN: self.train_flops_per_image or 0.0}
+        return sum(flops * self.phases[name].images for name, flops in per_image.items() if name in self.phases)
+
+
+class Prediction(Record):
+    """What a run predicted for one image.
+
+    Attributes:
+        path: of the image, relative to the image folder of its data set.
+        label: name of its class.
+        predicted: name of the class with the highest logit.
+        confidence: probability of that class.
+    """
+
+    path: str
+    label: str
+    predicted: str
+    confidence: float
+
+
+class SampleFacts(Record):
+    """The k-shot sample of a run.
+
+    Attributes:
+        hash: of its images' paths and labels.
+        train_images, val_images: numbers of images.
+        broken_images: paths of images that could not be read and were left out.
+    """
+
+    hash: str
+    train_images: int
+    val_images: int
+    broken_images: tuple[str, ...] = ()
+
+
+class Result(Record):
+    """A finished run: the content of `result.json`.
+
+    Attributes:
+        schema_version: of the form on disk.
+        id: of the run.
+        name: for people; not unique.
+        spec: what was run.
+        evaluations: in the order of the spec.
+        costs: measured.
+        method_facts: what the method reports of its training.
+        sample: the k-shot sample; None if unknown.
+        layout: how the training data set was found on disk, in words.
+        transform_hash: of the image transforms.
+        weights_sha256: of the backbone's checkpoint file; None for weights without a file.
+        interruptions: how often the run was interrupted and continued.
+        environment: the machine.
+    """
+
+    schema_version: int = 1
+    id: str
+    name: str = ""
+    spec: RunSpec
+    evaluations: tuple[Evaluation, ...]
+    costs: Costs
+    method_facts: dict[str, int | float] = Field(default_factory=dict)
+    sample: SampleFacts | None = None
+    layout: tuple[str, ...] = ()
+    transform_hash: str | None = None
+    weights_sha256: str | None = None
+    interruptions: int = 0
+    environment: Environment
+
+    @field_serializer("spec")
+    def _spec_settings(self, spec: RunSpec) -> dict[str, Any]:
+        return spec.settings()
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """Evaluation -> accuracy in percent."""
+        return {item.name: item.accuracy for item in self.evaluations}
+
+    @property
+    def template(self) -> str:
+        """The prompt templates of all evaluations."""
+        return ", ".join(dict.fromkeys(item.template or "" for item in self.evaluations))
+
+
+class EpochRecord(Record):
+    """One epoch: a line of `metrics.jsonl`.
+
+    Attributes:
+        epoch: 0, 1, ...
+        loss: mean over the epoch's steps.
+        lr: learning rate of all weights but the image tower's own.
+        lr_image: learning rate of the image tower's own weights.
+        steps: steps of the epoch.
+        images: images of the epoch.
+        train_seconds: time in training steps.
+        cache_seconds: time in filling the cache.
+        accuracies: evaluation -> accuracy in percent, if the epoch was validated.
+    """
+
+    epoch: int
+    loss: float
+    lr: float
+    lr_image: float | None = None
+    steps: int = 0
+    images: int = 0
+    train_seconds: float = 0.0
+    cache_seconds: float = 0.0
+    accuracies: dict[str, float] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_accuracies(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "accuracies" not in value:
+            found = {key.removeprefix(ACCURACY_KEY): value[key] for key in value if str(key).startswith(ACCURACY_KEY)}
+            return {**value, "accuracies": found}
+        return value
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput of training and filling the cache together."""
+        seconds = self.train_seconds + self.cache_seconds
+        return self.images / seconds if seconds else 0.0
+
+    def line(self) -> dict[str, Any]:
+        """The record as it is written: accuracies as keys `accuracy.<evaluation>`."""
+        values = self.model_dump(mode="json", exclude={"accuracies"})
+        return {**values, **{f"{ACCURACY_KEY}{name}": value for name, value in self.accuracies.items()}}
+
+
+class CacheFacts(Record):
+    """Where the cached features of the training images are, and their size in bytes."""
+
+    cache_location: str | None = None
+    cache_bytes: int = 0
+
+
+class Progress(Record):
+    """What an interrupted run knows besides its tensors.
+
+    Attributes:
+        epoch: the next epoch to train.
+        phases: costs so far.
+        flops: floating point operations per image of the phases train and cache.
+        starts: how often the run was started.
+        alone: whether it had its device to itself so far.
+        cache: of the training images.
+    """
+
+    epoch: int = 0
+    phases: dict[str, PhaseCosts] = Field(default_factory=dict)
+    flops: dict[str, float] = Field(default_factory=dict)
+    starts: int = 0
+    alone: bool = True
+    cache: CacheFacts = CacheFacts()
+
+
+def parse_result(text: str | bytes, source: Path) -> Result:
+    """A result from JSON.
+
+    Args:
+        text: of any version so far.
+        source: the file, for the message.
 
     Raises:
-        UserError: the file is damaged.
+        DamagedError: it is no result, or of a later version.
     """
     try:
-        result = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"'{path}' is damaged ({error}): remove its folder to compute the run again") from error
-    assert isinstance(result, dict)
+        result = Result.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        what = f"{where}: {problem['msg']}" if where else str(problem["msg"])
+        raise DamagedError(
+            f"'{source}' is not the result of a run ({what}): remove its folder to compute the run again"
+        ) from None
+    if result.schema_version > SCHEMA_VERSION:
+        raise DamagedError(
+            f"'{source}' was written by a later version of SkipBench (schema {result.schema_version}, this version "
+            f"reads up to {SCHEMA_VERSION}): update SkipBench"
+        )
     return result
 
 
-def result_files(root: Path) -> list[Path]:
-    """The results of all complete runs, by id."""
-    return sorted(root.glob("runs/*/result.json"))
+def read_result(path: Path) -> Result:
+    """The result in a file.
+
+    Raises:
+        DamagedError: it cannot be read, is no result, or is of a later version.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"'{path}' cannot be read ({error.strerror}): check its permissions") from error
+    return parse_result(text, path)

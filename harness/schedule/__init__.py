@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.folder import RunFolder
-from harness.schedule.events import FailedRun, OnNews
+from harness.schedule.events import FailedRun, OnEvent
 
 EXECUTORS = {
     "local": "harness.schedule.local",
@@ -33,7 +33,7 @@ def run_all(
     specs: Sequence[RunSpec],
     results: Path,
     schedule: ScheduleSpec | None = None,
-    on_news: OnNews = lambda spec, news: None,
+    on_event: OnEvent = lambda spec, event: None,
 ) -> list[FailedRun]:
     """Bring runs to their end; those that are complete are left alone.
 
@@ -41,7 +41,7 @@ def run_all(
         specs: what to run, in this order.
         results: the results folder.
         schedule: executor, slots, time limit, retries; None for one run at a time on each device of this machine.
-        on_news: takes what happens to those that are not complete.
+        on_event: takes the events of those that are not complete.
 
     Returns:
         The runs that failed; the others are complete.
@@ -54,5 +54,5 @@ def run_all(
     if not todo:
         return []
     executor = importlib.import_module(EXECUTORS[schedule.executor])
-    failed: list[FailedRun] = executor.execute(todo, results, schedule, on_news)
+    failed: list[FailedRun] = executor.execute(todo, results, schedule, on_event)
     return failed

@@ -1,27 +1,25 @@
-"""What executors tell: news of the runs, and which of them failed."""
+"""What executors report: the events of the runs, and which of them failed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.experiment.spec import RunSpec
 from harness.results.failure import Failure
+from harness.training.events import Event
 
-OnNews = Callable[[RunSpec, dict[str, Any]], None]
-"""Takes news of a run: {"started": device}, {"elsewhere": holder}, what the run itself reports ({"phase": ...},
-{"epoch": ..., "epochs": ...}, {"notice": ...}), {"retry": reason}, and at its end {"done": True} or
-{"failed": reason}."""
+OnEvent = Callable[[RunSpec, Event], None]
+"""Takes the events of runs."""
 
 
 @dataclass(frozen=True)
 class FailedRun:
-    """A run that did not come to its end.
+    """A run that did not finish.
 
     Attributes:
         spec: the run.
-        failure: the last attempt's.
-        log: where the traceback stands.
+        failure: of the last attempt.
+        log: the file that holds the traceback.
     """
 
     spec: RunSpec

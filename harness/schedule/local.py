@@ -8,17 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
 
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.claim import holder_of
-from harness.results.failure import CLAIMED, OUT_OF_MEMORY, Failure
+from harness.results.failure import CLAIMED, OUT_OF_MEMORY, FailedAttempt, Failure, RunFailure
 from harness.results.folder import RunFolder
 from harness.schedule.admission import Memory
-from harness.schedule.events import FailedRun, OnNews
+from harness.schedule.events import FailedRun, OnEvent
 from harness.schedule.slots import Slot, make_slots
-from harness.schedule.worker import Attempt, News
+from harness.schedule.worker import Attempt
+from harness.training.events import ComputedElsewhere, Done, Event, Failed, Retried, Started, TrackingOffline
 
 # How often runs that other processes compute are looked at, seconds.
 POLL = 1.0
@@ -36,7 +36,7 @@ class Job:
 
     spec: RunSpec
     folder: RunFolder
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+    attempts: list[FailedAttempt] = field(default_factory=list)
 
 
 class LocalScheduler:
@@ -46,13 +46,13 @@ class LocalScheduler:
         specs: what to run, in this order.
         results: the results folder.
         schedule: slots, time limit, retries.
-        on_news: takes what the runs report.
+        on_event: takes what the runs report.
     """
 
-    def __init__(self, specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_news: OnNews) -> None:
+    def __init__(self, specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent) -> None:
         self.results = results
         self.schedule = schedule
-        self.on_news = on_news
+        self.on_event = on_event
         self.free: list[Slot] = make_slots(schedule, specs)[::-1]
         self.memory = Memory(schedule, [slot.device for slot in self.free])
         self.waiting = deque(Job(spec, RunFolder(results, spec.id)) for spec in specs)
@@ -84,7 +84,7 @@ class LocalScheduler:
                 self._finish(job)
             elif holder := holder_of(job.folder.path):
                 self.elsewhere.append(job)
-                self.on_news(job.spec, {"elsewhere": str(holder)})
+                self.on_event(job.spec, ComputedElsewhere(str(holder)))
             else:
                 self._place(job, crowded)
         self.waiting.extendleft(reversed(crowded))
@@ -115,14 +115,14 @@ class LocalScheduler:
     def _refuse(self, job: Job, reason: str) -> None:
         with suppress(UserError):
             job.folder.create()
-            job.folder.note_spec(job.spec)
+            job.folder.write_spec(job.spec)
         self._fail(job, Failure(OUT_OF_MEMORY, reason))
 
     def _start(self, job: Job, spec: RunSpec, slot: Slot) -> None:
         if self.offline:
             spec = spec.model_copy(update={"wandb": spec.wandb.model_copy(update={"mode": "offline"})})
         self.running[Attempt(spec, self.results, self.schedule.time_limit)] = job, slot
-        self.on_news(job.spec, {"started": slot.device})
+        self.on_event(job.spec, Started(slot.device))
 
     def _listen(self) -> None:
         """Wait for news, for an end, for a time limit, or for a second look at what runs elsewhere."""
@@ -140,8 +140,8 @@ class LocalScheduler:
     def _attend(self, attempt: Attempt) -> None:
         job, slot = self.running[attempt]
         ended = attempt.is_over
-        for news in attempt.news():
-            self._take(job, news)
+        for event in attempt.events():
+            self._take(job, event)
         if not ended and (left := attempt.seconds_left) is not None and left <= 0:
             attempt.stop_for_time()
             ended = True
@@ -152,10 +152,10 @@ class LocalScheduler:
             job.folder.tidy()
             self._conclude(job, attempt, failure)
 
-    def _take(self, job: Job, news: News) -> None:
+    def _take(self, job: Job, event: Event) -> None:
         # One attempt tells for all: a server that cannot be reached would cost every run its time-out.
-        self.offline = self.offline or news.get("tracking") == "offline"
-        self.on_news(job.spec, news)
+        self.offline = self.offline or isinstance(event, TrackingOffline)
+        self.on_event(job.spec, event)
 
     def _conclude(self, job: Job, attempt: Attempt, failure: Failure | None) -> None:
         if job.folder.is_complete:
@@ -166,31 +166,31 @@ class LocalScheduler:
             self.elsewhere.append(job)
             return
         job.attempts.append(
-            {
-                "kind": failure.kind,
-                "reason": failure.reason,
-                "started": attempt.started,
-                "seconds": time.time() - attempt.started,
-                "host": socket.gethostname(),
-                "device": attempt.spec.runtime.device,
-                "epochs": len(job.folder.read_metrics()),
-            }
+            FailedAttempt(
+                kind=failure.kind,
+                reason=failure.reason,
+                started=attempt.started,
+                seconds=time.time() - attempt.started,
+                host=socket.gethostname(),
+                device=attempt.spec.runtime.device,
+                epochs=len(job.folder.read_metrics()),
+            )
         )
         if failure.is_worth_a_retry and len(job.attempts) <= self.schedule.retries:
             self.waiting.append(job)
-            self.on_news(job.spec, {"retry": failure.reason})
+            self.on_event(job.spec, Retried(failure.reason))
             return
         self._fail(job, failure)
 
     def _fail(self, job: Job, failure: Failure) -> None:
-        job.folder.note_failure({"kind": failure.kind, "reason": failure.reason, "attempts": job.attempts})
+        job.folder.write_failure(RunFailure(kind=failure.kind, reason=failure.reason, attempts=tuple(job.attempts)))
         self.failed.append(FailedRun(job.spec, failure, job.folder.log_file))
-        self.on_news(job.spec, {"failed": failure.reason})
+        self.on_event(job.spec, Failed(failure.reason))
 
     def _finish(self, job: Job) -> None:
-        self.on_news(job.spec, {"done": True})
+        self.on_event(job.spec, Done())
 
 
-def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_news: OnNews) -> list[FailedRun]:
+def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent) -> list[FailedRun]:
     """Execute runs on this machine; returns those that failed."""
-    return LocalScheduler(specs, results, schedule, on_news).run()
+    return LocalScheduler(specs, results, schedule, on_event).run()

@@ -21,8 +21,8 @@ from harness.experiment.settings import Settings
 from harness.experiment.spec import RunSpec, parse_run_spec
 from harness.results.claim import start_of
 from harness.results.failure import TIME_LIMIT, Failure, explain_exception, explain_exit
+from harness.training.events import Event
 
-News = dict[str, Any]
 PREFERRED_START = ("forkserver", "spawn")
 # How long a process may take to let go of its claim and its files before it is killed.
 GRACE = 10.0
@@ -70,13 +70,13 @@ class Attempt:
         """Whether the process has ended."""
         return self.process.exitcode is not None
 
-    def news(self) -> Iterator[News]:
+    def events(self) -> Iterator[Event]:
         """What the process has reported since the last time."""
         try:
             while not self.is_silent and self.connection.poll():
-                item = self.connection.recv()
-                if "failed" in item:
-                    self.failure = Failure(**item["failed"])
+                item: Event | Failure = self.connection.recv()
+                if isinstance(item, Failure):
+                    self.failure = item
                 else:
                     yield item
         except (EOFError, OSError):
@@ -121,14 +121,14 @@ def compute(settings: Settings, results: Path, sender: Connection) -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
     from harness.training.run import Run
 
-    def report(news: News) -> None:
+    def report(item: Event | Failure) -> None:
         with suppress(OSError):
-            sender.send(news)
+            sender.send(item)
 
     try:
         Run(parse_run_spec(settings), results, report).execute()
     except Exception as error:
-        report({"failed": vars(explain_exception(error))})
+        report(explain_exception(error))
     finally:
         sender.close()
 

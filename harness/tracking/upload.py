@@ -6,15 +6,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import wandb
 
-from harness.errors import UserError, first_line, nearest
-from harness.experiment.settings import read_yaml, validate
-from harness.experiment.spec import RunSpec
+from harness.errors import UserError, first_line
 from harness.results.folder import RunFolder
-from harness.results.record import read_result
+from harness.results.index import StoredRun, find_run, stored_runs
 from harness.tracking.wandb_run import ANSWER_TIMEOUT, Delivery, WandbRun, read_delivery, write_delivery
 
 State = Literal["left", "up", "uploaded", "untracked", "failed"]
@@ -55,28 +53,25 @@ def finished_runs(root: Path, run_ids: Sequence[str] = (), again: bool = False) 
     """
     if not root.is_dir():
         raise UserError(f"results folder '{root}' does not exist: name another with --results DIR")
-    complete = sorted(path.parent.name for path in root.glob("runs/*/result.json"))
-    for run_id in run_ids:
-        if run_id not in complete:
-            if (root / "runs" / run_id).is_dir():
-                raise UserError(f"run '{run_id}' is not complete: it is uploaded when it has a result.json")
-            raise UserError(f"no run '{run_id}' in '{root}'.{nearest(run_id, complete)}")
-    return [look_at(RunFolder(root, run_id), again, bool(run_ids)) for run_id in dict.fromkeys(run_ids or complete)]
+    if not run_ids:
+        runs = stored_runs(root) if (root / "runs").is_dir() else ()
+        return [look_at(run, again, named=False) for run in runs if run.folder.is_complete]
+    named = [find_run(root, run_id) for run_id in dict.fromkeys(run_ids)]
+    for run in named:
+        if not run.folder.is_complete:
+            raise UserError(f"run '{run.id}' is not complete: it can be uploaded when it has a result.json")
+    return [look_at(run, again, named=True) for run in named]
 
 
-def look_at(folder: RunFolder, again: bool, named: bool) -> Upload:
+def look_at(run: StoredRun, again: bool, named: bool) -> Upload:
     """Where one finished run stands."""
-    try:
-        result = read_result(folder.result_file)
-        name, mode = result["name"], result["spec"]["wandb"]["mode"]
-    except UserError as error:
-        return Upload(folder, "", "failed", str(error))
-    except (KeyError, TypeError):
-        return Upload(folder, "", "failed", f"'{folder.result_file}' is no result of a run")
-    delivery = read_delivery(folder.path)
+    if run.result is None:
+        return Upload(run.folder, "", "failed", run.reason)
+    delivery = read_delivery(run.folder.path)
     if delivery is not None and delivery.complete and not again:
-        return Upload(folder, name, "up", delivery.url or "")
-    return Upload(folder, name, "untracked" if mode == "disabled" and not named else "left")
+        return Upload(run.folder, run.name, "up", delivery.url or "")
+    untracked = run.result.spec.wandb.mode == "disabled" and not named
+    return Upload(run.folder, run.name, "untracked" if untracked else "left")
 
 
 def check_login() -> None:
@@ -119,9 +114,8 @@ def upload(folder: RunFolder) -> Delivery:
         WandbError, TimeoutError: W&B did not take all of it.
     """
     with folder.claimed(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        result: dict[str, Any] = read_result(folder.result_file)
-        spec: RunSpec = validate(RunSpec, read_yaml(folder.path / "spec.yaml"), "")
-        run = WandbRun(spec, folder.path.name, "online", Path(scratch), result["environment"])
+        result = folder.read_result()
+        run = WandbRun(result.spec, folder.path.name, "online", Path(scratch), result.environment)
         write_delivery(folder.path, run.delivery)
         run.log_epochs(folder.read_metrics())
         delivery = run.finish(result)

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,10 @@ from wandb.errors import Error as WandbError
 
 from harness.errors import first_line
 from harness.experiment.spec import RunSpec
+from harness.machine.environment import Environment
 from harness.results.files import to_json, write_atomically
+from harness.results.metrics import evaluation_metrics, metric_values, run_metrics, summary_metrics
+from harness.results.record import EpochRecord, Result
 
 log = logging.getLogger("skipbench")
 
@@ -86,7 +89,7 @@ class WandbRun:
     """
 
     def __init__(
-        self, spec: RunSpec, run_id: str, mode: Literal["offline", "online"], folder: Path, environment: dict[str, Any]
+        self, spec: RunSpec, run_id: str, mode: Literal["offline", "online"], folder: Path, environment: Environment
     ) -> None:
         try:
             self._run = wandb.init(
@@ -99,7 +102,7 @@ class WandbRun:
                 group=spec.wandb.group,
                 job_type="train" if spec.train.epochs else "eval",
                 tags=[spec.method, spec.data.dataset[:64], spec.protocol, spec.backbone[:64], *spec.wandb.tags],
-                config={**spec.identity(), "environment": environment},
+                config={**spec.identity(), "environment": environment.model_dump()},
                 dir=str(folder),
                 settings=wandb.Settings(
                     silent=True,
@@ -122,18 +125,18 @@ class WandbRun:
         place = {"entity": self._run.entity, "url": self._run.url} if mode == "online" else {}
         self.delivery = Delivery(mode=mode, project=self._run.project, **place)
 
-    def log_epochs(self, records: list[dict[str, Any]]) -> None:
+    def log_epochs(self, records: Sequence[EpochRecord]) -> None:
         """Log the epochs that it has not got yet, each at its step.
 
         Args:
-            records: all epochs so far, as in `metrics.jsonl`, in order.
+            records: all epochs so far, in order.
         """
         for record in records[self.epochs :]:
-            values = {f"train/{key}": value for key, value in record.items() if key != "epoch"}
-            self._run.log({"epoch": record["epoch"], **values}, step=self.epochs, commit=True)
+            values = {f"train/{key}": value for key, value in record.line().items() if key != "epoch"}
+            self._run.log({"epoch": record.epoch, **values}, step=self.epochs, commit=True)
             self.epochs += 1
 
-    def finish(self, result: dict[str, Any]) -> Delivery:
+    def finish(self, result: Result) -> Delivery:
         """Put accuracies and costs into the summary, send what is left, and ask the server whether it has all.
 
         Raises:
@@ -174,7 +177,7 @@ class Tracker:
         fell_back: whether the run was to be online and had to go offline.
     """
 
-    def __init__(self, spec: RunSpec, folder: Path, environment: dict[str, Any], notify: Callable[[str], None]) -> None:
+    def __init__(self, spec: RunSpec, folder: Path, environment: Environment, notify: Callable[[str], None]) -> None:
         self.spec = spec
         self.folder = folder
         self.environment = environment
@@ -214,37 +217,43 @@ class Tracker:
             record = f"its record is {self.folder}/metrics.jsonl"
             self.notify(f"W&B failed ({first_line(error)}); the run goes on without it, {record}, {LATER}")
 
-    def log_epochs(self, records: list[dict[str, Any]]) -> None:
+    def log_epochs(self, records: Sequence[EpochRecord]) -> None:
         """Log the epochs that W&B has not got yet.
 
         Args:
-            records: all epochs so far, as in `metrics.jsonl`, in order.
+            records: all epochs so far, in order.
         """
         run = self.run
         if run is not None:
             self._guarded(lambda: run.log_epochs(records))
 
-    def finish(self, result: dict[str, Any]) -> None:
+    def finish(self, result: Result) -> None:
         """Put accuracies and costs into the summary, close the W&B run and note what W&B has got."""
         run = self.run
         if run is not None:
             self._guarded(lambda: write_delivery(self.folder, run.finish(result)))
 
 
-def summary_of(result: dict[str, Any]) -> dict[str, Any]:
-    """Accuracies and costs under W&B's names."""
-    costs = result["costs"]
+def summary_of(result: Result) -> dict[str, Any]:
+    """Metrics and costs under W&B's names."""
+    costs = result.costs
+    of_evaluations = {
+        f"{metric.wandb}/{item.name}": metric.value(item)
+        for metric in evaluation_metrics()
+        for item in result.evaluations
+    }
+    values = metric_values(result)
+    of_runs = {metric.wandb: values.get(metric.name) for metric in (*summary_metrics(), *run_metrics())}
+    by_phase = {
+        f"costs/{phase}/{key}": value
+        for phase, cost in costs.phases.items()
+        for key, value in cost.model_dump().items()
+    }
+    known = {key: value for key, value in (of_evaluations | of_runs | by_phase).items() if value is not None}
     return {
-        **{f"accuracy/{item['name']}": item["accuracy"] for item in result["evaluations"]},
-        **{f"ece/{item['name']}": item["ece"] for item in result["evaluations"]},
-        **{
-            f"costs/{phase}/{key}": value
-            for phase, values in costs["phases"].items()
-            for key, value in values.items()
-            if value is not None
-        },
-        **{f"costs/{key}": value for key, value in costs.items() if key != "phases"},
-        **{f"method/{key}": value for key, value in result["method_facts"].items()},
+        **known,
+        **{f"costs/{key}": value for key, value in costs.model_dump(exclude={"phases"}).items()},
+        **{f"method/{key}": value for key, value in result.method_facts.items()},
     }
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from harness.clip.towers import RAW
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.errors import UserError
 from harness.machine.meter import Meter
+from harness.results.record import Prediction
 from harness.training.precision import autocast
 from methods.base import Method
 
@@ -19,39 +20,20 @@ EXAMPLES = 12
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What was seen in one picture.
+class Scores:
+    """Result of classifying some images.
 
     Attributes:
-        path: of the picture, relative to the folder of its data set's pictures.
-        label: name of its class.
-        predicted: name of the class with the highest logit.
-        confidence: probability of that class.
-    """
-
-    path: str
-    label: str
-    predicted: str
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Result of one evaluation.
-
-    Attributes:
-        accuracy: percent of pictures whose highest logit is the right class.
+        accuracy: percent of images whose highest logit is the right class.
         ece: expected calibration error in percent, 15 equal bins of confidence (Guo et al., ICML 2017).
-        per_class: class name -> accuracy in percent, for classes that have pictures.
-        images: number of pictures.
-        examples: predictions for a few of the pictures, the same ones for every method and seed.
+        per_class: class name -> accuracy in percent, for classes that have images.
+        images: number of images.
     """
 
     accuracy: float
     ece: float
     per_class: dict[str, float]
     images: int
-    examples: list[Prediction] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -119,7 +101,7 @@ def evaluate(
     precision: str,
     batch_size: int = 100,
     workers: int = 0,
-) -> Evaluation:
+) -> tuple[Scores, list[Prediction]]:
     """Classify all pictures among exactly the given classes; texts are encoded once.
 
     Args:
@@ -132,6 +114,9 @@ def evaluate(
         precision: as in training.
         batch_size: pictures a batch.
         workers: processes that decode pictures.
+
+    Returns:
+        The scores, and predictions for a few of the images, the same ones for every method and seed.
 
     Raises:
         UserError: the logits are no numbers, or a picture is broken.
@@ -147,8 +132,7 @@ def evaluate(
         )
 
     classifier.probe(meter)
-    scores = score(logits, pictures.labels, class_names)
-    return replace(scores, examples=predictions(logits, pictures, class_names))
+    return score(logits, pictures.labels, class_names), predictions(logits, pictures, class_names)
 
 
 def predictions(logits: Tensor, pictures: PictureSet, class_names: Sequence[str]) -> list[Prediction]:
@@ -158,17 +142,24 @@ def predictions(logits: Tensor, pictures: PictureSet, class_names: Sequence[str]
     for position in sorted({round(step * (len(logits) - 1) / (EXAMPLES - 1)) for step in range(EXAMPLES)}):
         confidence, predicted = logits[position].softmax(dim=-1).max(dim=-1)
         picture = pictures.pictures[position]
-        found.append(Prediction(picture.path, names[picture.label], names[int(predicted)], round(confidence.item(), 4)))
+        found.append(
+            Prediction(
+                path=picture.path,
+                label=names[picture.label],
+                predicted=names[int(predicted)],
+                confidence=round(confidence.item(), 4),
+            )
+        )
     return found
 
 
-def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Evaluation:
+def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Scores:
     """Scores of logits (N, C) against labels (N,)."""
     confidence, predicted = logits.softmax(dim=-1).max(dim=-1)
     right = (predicted == labels).double()
     totals = torch.bincount(labels, minlength=len(class_names))
     hits = torch.bincount(labels, weights=right, minlength=len(class_names))
-    return Evaluation(
+    return Scores(
         accuracy=100 * right.mean().item(),
         ece=100 * expected_calibration_error(confidence.double(), right),
         per_class={

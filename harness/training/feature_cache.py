@@ -16,6 +16,7 @@ from harness.clip.towers import CLIP, RAW, Stage
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.experiment.spec import TrainSpec
 from harness.machine.meter import Meter
+from harness.results.record import CacheFacts
 from harness.training.feature_storage import FILE, Place
 from harness.training.precision import autocast
 
@@ -110,6 +111,7 @@ class TrainingImages:
         """What stays in memory on the images' behalf; a mapped file does not."""
         return [] if self.features is None or self.location == FILE else [self.features]
 
-    def facts(self) -> dict[str, str | int | None]:
-        """Where the features lie, and how many bytes they are."""
-        return {"cache_location": self.location, "cache_bytes": 0 if self.features is None else self.features.nbytes}
+    def facts(self) -> CacheFacts:
+        """Where the cached features are, and their size."""
+        size = 0 if self.features is None else self.features.nbytes
+        return CacheFacts(cache_location=self.location, cache_bytes=size)

@@ -5,7 +5,6 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from harness.errors import DivergedError, UserError
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter, count_flops
 from harness.machine.units import MIB
+from harness.results.record import EpochRecord
 from harness.training.feature_cache import TrainingImages
 from harness.training.precision import autocast, gradient_scaler
 from methods.base import Method
@@ -27,36 +27,6 @@ MOMENTUM = "momentum."
 LOSS_SCALE = "loss_scale"
 PART_BYTES = 16 * MIB
 IMAGE_GROUP = "image"
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One line of `metrics.jsonl`.
-
-    Attributes:
-        epoch: 0, 1, ...
-        loss: mean over the epoch's steps.
-        lr: learning rate of all weights but the image tower's own.
-        lr_image: learning rate of the image tower's own weights.
-        steps: steps of the epoch.
-        images: pictures of the epoch.
-        train_seconds: time in training steps.
-        cache_seconds: time in filling the cache.
-    """
-
-    epoch: int
-    loss: float
-    lr: float
-    lr_image: float
-    steps: int
-    images: int
-    train_seconds: float
-    cache_seconds: float
-
-    @property
-    def images_per_second(self) -> float:
-        """Pictures a second of training and of filling the cache together."""
-        return self.images / (self.train_seconds + self.cache_seconds)
 
 
 def trained_parameters(method: Method) -> dict[str, nn.Parameter]:

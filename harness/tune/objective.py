@@ -2,21 +2,27 @@
 
 import statistics
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 
 from harness.errors import UserError, first_line
+from harness.experiment.protocols import find_protocol
 from harness.experiment.spec import RunSpec, ScheduleSpec
-from harness.machine.units import MIB
-from harness.report.statistics import harmonic_mean
-from harness.results.files import Json
 from harness.results.folder import RunFolder
-from harness.results.record import read_result
+from harness.results.metrics import (
+    ACCURACY,
+    find_metric,
+    mean_values,
+    means_over_evaluations,
+    metric_values,
+    summary_values,
+)
+from harness.results.record import EpochRecord, Result
 from harness.schedule import run_all
-from harness.tune.sweep import Sweep, is_better_higher
+from harness.training.events import Event, TrainingProgress
+from harness.tune.sweep import Sweep
 
 HOLDER, FAILURE, METRICS, RUNS = "holder", "failure", "metrics", "runs"
 
@@ -29,62 +35,25 @@ class TrialFailedError(Exception):
     """A trial whose runs failed; told by its first reason."""
 
 
-def metrics_of(results: list[Json]) -> dict[str, float]:
-    """What a trial is judged by: accuracies in percent and costs, means over its runs; H of the mean accuracies.
+def metrics_of(results: Sequence[Result]) -> dict[str, float]:
+    """What a trial is judged by: every metric over its runs, and the deviation of the headline metric over them.
 
-    peak_memory is the highest peak over all phases, train_memory over caching and training, MiB: of live tensor bytes
-    on the CPU, of the allocator on a GPU.
+    Args:
+        results: of the trial's runs, at least one, all of one protocol.
+
+    Returns:
+        Metric -> value as `mean_values` gives it; `<headline>.std` is the sample standard deviation over several runs.
     """
-    accuracies: dict[str, list[float]] = {}
-    for result in results:
-        for item in result["evaluations"]:
-            accuracies.setdefault(item["name"], []).append(item["accuracy"])
-    means = {name: statistics.fmean(values) for name, values in accuracies.items()}
-
-    def mean(cost: Callable[[Json], float]) -> float:
-        return statistics.fmean(cost(result["costs"]) for result in results)
-
-    metrics = {f"accuracy.{name}": value for name, value in means.items()}
-    metrics["accuracy"] = statistics.fmean(means.values())
-    if {"base", "new"} <= means.keys():
-        metrics["H"] = main_of(means)
-    metrics["peak_memory"] = mean(lambda costs: peak_mib(costs, tuple(costs["phases"])))
-    metrics["train_memory"] = mean(lambda costs: peak_mib(costs, ("cache", "train")))
-    metrics["train_seconds"] = mean(seconds_of)
-    metrics["train_flops"] = mean(flops_of)
-    main = "H" if "H" in metrics else "accuracy"
-    of_runs = [main_of({item["name"]: item["accuracy"] for item in result["evaluations"]}) for result in results]
-    if len(of_runs) > 1:
-        metrics[f"{main}.std"] = statistics.stdev(of_runs)
-    return metrics
+    values = mean_values(results)
+    headline = headline_of(results[0].spec.protocol, values)
+    of_runs = [metric_values(result)[headline] for result in results]
+    return {**values, f"{headline}.std": statistics.stdev(of_runs)} if len(of_runs) > 1 else values
 
 
-def main_of(accuracies: dict[str, float]) -> float:
-    """H of base and new, or the mean where these are not what a run is evaluated on."""
-    if {"base", "new"} <= accuracies.keys():
-        return float(harmonic_mean(accuracies["base"], accuracies["new"]))
-    return sum(accuracies.values()) / len(accuracies)
-
-
-def seconds_of(costs: Json) -> float:
-    """Seconds of a whole training, with filling the cache."""
-    return float(sum(phase["seconds"] for name, phase in costs["phases"].items() if name in ("cache", "train")))
-
-
-def flops_of(costs: Json) -> float:
-    """Floating point operations of a whole training, with filling the cache."""
-    return sum(
-        (costs[f"{phase}_flops_per_image"] or 0) * costs["phases"][phase]["images"]
-        for phase in ("cache", "train")
-        if phase in costs["phases"]
-    )
-
-
-def peak_mib(costs: Json, names: tuple[str, ...]) -> float:
-    """Highest peak of memory over some phases of a run, MiB."""
-    phases = [costs["phases"][name] for name in names if name in costs["phases"]]
-    keys = ("peak_tensor_bytes", "peak_allocated_bytes")
-    return float(max((phase.get(key) or 0 for phase in phases for key in keys), default=0)) / MIB
+def headline_of(protocol: str, values: Mapping[str, float]) -> str:
+    """The metric that a protocol judges by; plain accuracy if the run's own `evaluate` leaves that undefined."""
+    headline = find_protocol(protocol).headline
+    return headline if headline in values else ACCURACY
 
 
 class Objective:
@@ -117,24 +86,24 @@ class Objective:
         pruning = Pruning(trial, self.sweep, specs) if self.sweep.pruner != "none" else None
         # One after the other, so that the epochs of all trials are compared in the same order.
 
-        def on_news(spec: RunSpec, news: dict[str, Any]) -> None:
+        def on_event(spec: RunSpec, event: Event) -> None:
             if self.stop.is_set():
                 raise StoppedError
-            if pruning:
-                pruning.on_news(spec, news)
+            if pruning and isinstance(event, TrainingProgress) and event.record:
+                pruning.on_epoch(spec, event.record)
 
         for group in [[spec] for spec in specs] if pruning else [specs]:
-            failed = run_all(group, self.results, self.schedule, on_news)
+            failed = run_all(group, self.results, self.schedule, on_event)
             if failed:
                 raise TrialFailedError(failed[0].failure.reason)
-        metrics = metrics_of([read_result(RunFolder(self.results, spec.id).result_file) for spec in specs])
+        metrics = metrics_of([RunFolder(self.results, spec.id).read_result() for spec in specs])
         trial.set_user_attr(METRICS, metrics)
         missing = [name for name in (*self.sweep.objectives, *self.sweep.limits) if name not in metrics]
         if missing:
             raise UserError(f"protocol '{self.sweep.protocol}' has no metric '{missing[0]}', only {', '.join(metrics)}")
         for name, limit in self.sweep.limits.items():
             # Optuna takes what is above 0 for a violation.
-            sign = -1.0 if is_better_higher(name) else 1.0
+            sign = -1.0 if find_metric(name).higher_is_better else 1.0
             trial.set_constraint(name, sign * (metrics[name] - limit))
         values = tuple(metrics[name] for name in self.sweep.objectives)
         return values if len(values) > 1 else values[0]
@@ -154,22 +123,12 @@ class Pruning:
         self.metric = sweep.objectives[0]
         self.offsets = {spec.id: index * (spec.train.epochs + 1) for index, spec in enumerate(specs)}
 
-    def on_news(self, spec: RunSpec, news: dict[str, Any]) -> None:
-        """Take news of a run; raises optuna.TrialPruned to stop it."""
-        accuracies = {
-            key.removeprefix("accuracy."): value
-            for key, value in news.get("record", {}).items()
-            if key.startswith("accuracy.")
-        }
-        if not accuracies:
+    def on_epoch(self, spec: RunSpec, record: EpochRecord) -> None:
+        """Take an epoch of a run; raises optuna.TrialPruned to stop it."""
+        if not record.accuracies:
             return
-        self.trial.report(self._value(accuracies), self.offsets[spec.id] + news["epoch"])
+        values = {f"{ACCURACY}.{name}": accuracy for name, accuracy in record.accuracies.items()}
+        values |= {**means_over_evaluations(values), **summary_values(spec.data.dataset, record.accuracies)}
+        self.trial.report(values[self.metric], self.offsets[spec.id] + record.epoch + 1)
         if self.trial.should_prune():
             raise optuna.TrialPruned
-
-    def _value(self, accuracies: dict[str, float]) -> float:
-        if self.metric == "H":
-            return main_of(accuracies)
-        if self.metric == "accuracy":
-            return statistics.fmean(accuracies.values())
-        return accuracies[self.metric.removeprefix("accuracy.")]

@@ -1,6 +1,6 @@
 """What came out of a sweep: the best trials, the Pareto front, recipes that `bench` takes, figures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from harness.experiment.recipes import choose_variant, recipe_settings
 from harness.experiment.settings import Settings, merge, nest
 from harness.experiment.spec import TunedSpec
 from harness.results.files import write_atomically
-from harness.tune.objective import FAILURE, METRICS
+from harness.results.metrics import RunMetric, find_metric
+from harness.tune.objective import FAILURE, METRICS, headline_of
 from harness.tune.study import counts
-from harness.tune.sweep import Sweep, is_better_higher
+from harness.tune.sweep import Sweep
 
 FORMATS = ("svg", "pdf")
+SHOWN_COSTS = ("train_memory", "peak_memory", "train_seconds", "train_flops")
 
 
 def best_trials(study: optuna.Study, sweep: Sweep) -> list[FrozenTrial]:
@@ -50,7 +52,7 @@ def is_inside(trial: FrozenTrial) -> bool:
 
 def gains(trial: FrozenTrial, sweep: Sweep) -> tuple[float, ...]:
     """The objectives with a sign that makes more the better."""
-    signs = [1.0 if is_better_higher(metric) else -1.0 for metric in sweep.objectives]
+    signs = [1.0 if find_metric(metric).higher_is_better else -1.0 for metric in sweep.objectives]
     return tuple(sign * value for sign, value in zip(signs, trial.values or (), strict=True))
 
 
@@ -72,27 +74,32 @@ def trials_table(trials: Iterable[FrozenTrial], sweep: Sweep) -> pd.DataFrame:
 
 
 def text_table(trials: list[FrozenTrial], sweep: Sweep) -> pd.DataFrame:
-    """The same for people: settings, accuracy with its sample deviation over the runs, memory, time."""
+    """Text cells: settings, the headline metric with its sample deviation over the runs, objectives, limits, costs."""
     rows = []
     for trial in trials:
-        metrics = trial.user_attrs[METRICS]
-        main = "H" if "H" in metrics else "accuracy"
-        spread = f" ± {metrics[f'{main}.std']:.1f}" if f"{main}.std" in metrics else ""
+        values = trial.user_attrs[METRICS]
+        main = headline_of(sweep.protocol, values)
+        spread = f" ± {values[f'{main}.std']:.1f}" if f"{main}.std" in values else ""
         cells = {key: show(trial.params.get(key)) for key in sweep.space}
-        extra = [name for name in (*sweep.objectives, *sweep.limits) if name.startswith("accuracy") and name != main]
-        rows.append(
-            {
-                "trial": str(trial.number),
-                **cells,
-                main: f"{metrics[main]:.1f}{spread}",
-                **{name: f"{metrics[name]:.1f}" for name in extra},
-                "train+cache MiB": f"{metrics['train_memory']:.1f}",
-                "run MiB": f"{metrics['peak_memory']:.1f}",
-                "train+cache s": f"{metrics['train_seconds']:.1f}",
-                "train+cache GFLOP": f"{metrics['train_flops'] / 1e9:.1f}",
-            }
-        )
+        others = [name for name in dict.fromkeys((*sweep.objectives, *sweep.limits, *SHOWN_COSTS)) if name != main]
+        others.sort(key=lambda name: isinstance(find_metric(name), RunMetric))
+        cells |= {main: f"{values[main]:.1f}{spread}", **{title_of(name): shown(name, values) for name in others}}
+        rows.append({"trial": str(trial.number), **cells})
     return pd.DataFrame(rows)
+
+
+def title_of(name: str) -> str:
+    """Column of a metric in the table of trials."""
+    metric = find_metric(name)
+    return metric.title if isinstance(metric, RunMetric) else name
+
+
+def shown(name: str, values: Mapping[str, float]) -> str:
+    """A metric of a trial, with one digit after the decimal point for percentages."""
+    metric = find_metric(name)
+    if name not in values:
+        return "-"
+    return metric.shown(values[name]) if isinstance(metric, RunMetric) else f"{values[name]:.1f}"
 
 
 def in_grid_order(trials: list[FrozenTrial], sweep: Sweep) -> list[FrozenTrial]:
@@ -108,7 +115,7 @@ def draw_curves(trials: list[FrozenTrial], sweep: Sweep, folder: Path) -> None:
 
     (key,) = sweep.space
     metrics = [trial.user_attrs[METRICS] for trial in trials]
-    main = "H" if "H" in metrics[0] else "accuracy"
+    main = headline_of(sweep.protocol, metrics[0])
     panels = {main: f"{main}, %", "train_memory": "training memory, MiB", "train_seconds": "training, s"}
     figure, axes = plt.subplots(1, len(panels), figsize=(10, 3), layout="constrained")
     places = [show(trial.params[key]) for trial in trials]

@@ -15,10 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
 from harness.results.claim import Holder, start_of, this_machine, this_process
+from harness.results.metrics import find_metric
 from harness.schedule.slots import Slot, make_slots
 from harness.tune.objective import FAILURE, HOLDER, Objective, StoppedError, TrialFailedError
 from harness.tune.storage import POLL, asking_alone, heartbeat, preparing_alone, storage_of
-from harness.tune.sweep import Sweep, is_better_higher
+from harness.tune.sweep import Sweep
 
 OnTrials = Callable[[list[FrozenTrial]], None]
 
@@ -55,7 +56,7 @@ def open_study(sweep: Sweep, results: Path, worker: int = 0) -> optuna.Study:
         storage=storage_of(sweep, results),
         sampler=sampler_of(sweep, worker),
         pruner=pruner_of(sweep),
-        directions=["maximize" if is_better_higher(metric) else "minimize" for metric in sweep.objectives],
+        directions=["maximize" if find_metric(metric).higher_is_better else "minimize" for metric in sweep.objectives],
         load_if_exists=True,
     )
 

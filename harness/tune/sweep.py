@@ -20,6 +20,7 @@ from harness.experiment.registry import check_method
 from harness.experiment.settings import Section, Settings, merge, nest, read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.machine.units import parse_seconds
+from harness.results.metrics import find_metric
 
 SWEEPS = EXPERIMENTS / "sweeps"
 BLOCKS = "blocks"
@@ -97,22 +98,6 @@ class Parameter(Section):
         return [int(value) if self.integers else round(value, 12) for value in steps]
 
 
-# Metric -> whether more is better; accuracies of one evaluation are accuracy.<name>.
-METRICS = {
-    "H": True,
-    "accuracy": True,
-    "peak_memory": False,
-    "train_memory": False,
-    "train_seconds": False,
-    "train_flops": False,
-}
-
-
-def is_better_higher(metric: str) -> bool:
-    """Whether more of a metric is better."""
-    return METRICS.get(metric, True)
-
-
 class Sweep(Section):
     """A search for settings of one method on one data set."""
 
@@ -159,11 +144,13 @@ class Sweep(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> "Sweep":
         for metric in (*self.objectives, *self.limits):
-            if metric not in METRICS and not metric.startswith("accuracy."):
-                raise ValueError(f"unknown metric '{metric}'.{nearest(metric, [*METRICS, 'accuracy.NAME'])}")
+            try:
+                find_metric(metric)
+            except UserError as error:
+                raise ValueError(str(error)) from None
         if self.pruner != "none" and len(self.objectives) > 1:
             raise ValueError("pruner: several objectives cannot be pruned; use one, and limits for the others")
-        if self.pruner != "none" and not is_better_higher(self.objectives[0]):
+        if self.pruner != "none" and not find_metric(self.objectives[0]).higher_is_better:
             raise ValueError("pruner: it goes by accuracy after each epoch; make H or accuracy the objective")
         protocol = PROTOCOLS.get(self.protocol)
         if protocol and (self.folds is None) == protocol.needs_folds:

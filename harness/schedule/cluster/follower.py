@@ -4,15 +4,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.experiment.spec import RunSpec
 from harness.results.claim import PREFIX, claims, read_claim
-from harness.results.files import Json
 from harness.results.folder import RunFolder
-from harness.training.trainer import EpochRecord
+from harness.results.record import EpochRecord
+from harness.training.events import Done, Event, Failed, Started, TrainingProgress
 
 # More than one line of `metrics.jsonl`.
 TAIL = 4096
@@ -60,45 +59,38 @@ class Follower:
     def _now(self, folder: RunFolder) -> Seen:
         return Seen(holder_text(folder.path), fingerprint(folder.metrics_file), fingerprint(folder.failure_file))
 
-    def look(self) -> Iterator[tuple[RunSpec, dict[str, Any]]]:
-        """What is new since the last look: {"started": host}, {"epoch", "epochs", "images_per_second"}, and at a run's
-        end {"done": True} or {"failed": reason}."""
+    def look(self) -> Iterator[tuple[RunSpec, Event]]:
+        """What is new since the last look: Started, TrainingProgress, and at the end of a run Done or Failed."""
         for run_id, spec in list(self.following.items()):
-            for news in self._look_at(spec, self._folders[run_id], self._seen[run_id]):
-                if "done" in news or "failed" in news:
+            for event in self._look_at(spec, self._folders[run_id], self._seen[run_id]):
+                if isinstance(event, Done | Failed):
                     del self.following[run_id]
-                yield spec, news
+                yield spec, event
 
-    def _look_at(self, spec: RunSpec, folder: RunFolder, seen: Seen) -> Iterator[dict[str, Any]]:
+    def _look_at(self, spec: RunSpec, folder: RunFolder, seen: Seen) -> Iterator[Event]:
         # A listing is asked of the server; a file by its name may be answered from what the client remembers.
         names = names_in(folder.path)
         if folder.result_file.name in names:
-            yield {"done": True}
+            yield Done()
             return
         failure = fingerprint(folder.failure_file) if folder.failure_file.name in names else None
         if failure != seen.failure:
             seen.failure = failure
             told = folder.read_failure()
             if told:
-                yield {"failed": str(told.get("reason", "no reason told"))}
+                yield Failed(told.reason)
                 return
         holder = holder_text(folder.path) if any(name.startswith(PREFIX) for name in names) else None
         if holder != seen.holder:
             seen.holder = holder
             if holder:
-                yield {"started": json.loads(holder)["host"]}
+                yield Started(json.loads(holder)["host"])
         metrics = fingerprint(folder.metrics_file) if folder.metrics_file.name in names else None
         if metrics != seen.metrics:
             seen.metrics = metrics
-            line = last_line(folder.metrics_file)
-            record = epoch_of(line)
+            record = last_record(folder.metrics_file)
             if record:
-                yield {
-                    "epoch": record.epoch + 1,
-                    "epochs": spec.train.epochs,
-                    "images_per_second": record.images_per_second,
-                    "record": line,
-                }
+                yield TrainingProgress(record.epoch + 1, spec.train.epochs, record)
 
 
 def names_in(folder: Path) -> set[str]:
@@ -124,19 +116,10 @@ def holder_text(folder: Path) -> str | None:
     return None
 
 
-def last_line(path: Path) -> Json:
-    """The last whole line of a `metrics.jsonl`; empty if there is none."""
-    with suppress(OSError, ValueError), path.open("rb") as file:
+def last_record(path: Path) -> EpochRecord | None:
+    """The last whole line of a `metrics.jsonl`; None if there is none."""
+    with suppress(OSError, ValueError, IndexError), path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - TAIL))
-        # Behind the last line's end stands what is being written.
-        lines = file.read().split(b"\n")[:-1]
-        line = json.loads(lines[-1]) if lines else {}
-        return line if isinstance(line, dict) else {}
-    return {}
-
-
-def epoch_of(line: Json) -> EpochRecord | None:
-    """The epoch that a line of `metrics.jsonl` records, without accuracies that may stand there too."""
-    with suppress(KeyError):
-        return EpochRecord(**{field.name: line[field.name] for field in fields(EpochRecord)})
+        # What follows the last end of line is being written.
+        return EpochRecord.model_validate_json(file.read().split(b"\n")[:-1][-1])
     return None

@@ -9,7 +9,7 @@ from harness.errors import UserError
 from harness.experiment.settings import Settings
 from harness.experiment.spec import RunSpec, ScheduleSpec, parse_run_spec
 from harness.results.claim import holder_of
-from harness.results.failure import CLAIMED, Failure, explain_exception
+from harness.results.failure import CLAIMED, Failure, RunFailure, explain_exception
 from harness.results.folder import RunFolder
 from harness.schedule import run_all
 
@@ -71,7 +71,7 @@ def compute(settings: Settings, results: str, schedule: Settings, folder: str) -
     except Exception as error:
         failure = explain_exception(error)
         if run_folder is not None:
-            run_folder.note_failure({**vars(failure), "attempts": []})
+            run_folder.write_failure(RunFailure(kind=failure.kind, reason=failure.reason))
         return failure
 
 

@@ -13,7 +13,8 @@ from harness.results.failure import Failure
 from harness.results.folder import RunFolder
 from harness.schedule.cluster.node import compute, on_one_node, refuse_numbers, wants_gpu
 from harness.schedule.cluster.scheduler import GRACE, Ended, RemoteScheduler
-from harness.schedule.events import FailedRun, OnNews
+from harness.schedule.events import FailedRun, OnEvent
+from harness.training.events import Notice
 
 # Variables of the command that its runs depend on wherever they are: folders, and where they are tracked.
 FOLDERS = ("DATA", "SKIPBENCH_METHODS")
@@ -152,7 +153,7 @@ def connect(ray: Any, schedule: ScheduleSpec) -> None:
             signal.signal(ending, handler)
 
 
-def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_news: OnNews) -> list[FailedRun]:
+def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent) -> list[FailedRun]:
     """Execute runs on a Ray cluster; returns those that failed.
 
     Raises:
@@ -163,7 +164,7 @@ def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_
     results = results.absolute()
     connect(ray, schedule)
     try:
-        queue = RayQueue(ray, results, schedule, lambda line: on_news(specs[0], {"notice": line}))
-        return RemoteScheduler(specs, results, queue, on_news).run()
+        queue = RayQueue(ray, results, schedule, lambda line: on_event(specs[0], Notice(line)))
+        return RemoteScheduler(specs, results, queue, on_event).run()
     finally:
         ray.shutdown()

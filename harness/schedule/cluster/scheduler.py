@@ -5,15 +5,16 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from harness.experiment.spec import RunSpec
 from harness.results.claim import HEARTBEAT, holder_of
-from harness.results.failure import CLAIMED, ERROR, KILLED, Failure
+from harness.results.failure import CLAIMED, ERROR, KILLED, FailedAttempt, Failure, RunFailure
 from harness.results.folder import RunFolder
 from harness.schedule.cluster.follower import Follower
 from harness.schedule.cluster.node import LATE
-from harness.schedule.events import FailedRun, OnNews
+from harness.schedule.events import FailedRun, OnEvent
+from harness.training.events import ComputedElsewhere, Done, Failed, Retried
 
 # Seconds between two looks at the folders. Where many runs make a look long, it takes a tenth of the time at most.
 POLL = 1.0
@@ -77,7 +78,7 @@ class Job:
 
     spec: RunSpec
     folder: RunFolder
-    lost: list[dict[str, Any]] = field(default_factory=list)
+    lost: list[FailedAttempt] = field(default_factory=list)
     preemptions: int = 0
     submitted: float = 0.0
     ended: Ended | None = None
@@ -91,12 +92,12 @@ class RemoteScheduler:
         specs: what to run, in this order.
         results: the results folder, an absolute path.
         queue: the cluster's.
-        on_news: takes what happens.
+        on_event: takes what happens.
     """
 
-    def __init__(self, specs: Sequence[RunSpec], results: Path, queue: Queue, on_news: OnNews) -> None:
+    def __init__(self, specs: Sequence[RunSpec], results: Path, queue: Queue, on_event: OnEvent) -> None:
         self.queue = queue
-        self.on_news = on_news
+        self.on_event = on_event
         self.follower = Follower(specs, results)
         self.waiting = deque(Job(spec, RunFolder(results, spec.id)) for spec in specs)
         self.elsewhere: list[Job] = []
@@ -149,7 +150,7 @@ class RemoteScheduler:
 
     def _leave_elsewhere(self, job: Job, holder: str) -> None:
         self.elsewhere.append(job)
-        self.on_news(job.spec, {"elsewhere": holder})
+        self.on_event(job.spec, ComputedElsewhere(holder))
 
     def _look_elsewhere(self) -> None:
         """Take back runs that other processes have let go of."""
@@ -163,14 +164,15 @@ class RemoteScheduler:
 
     def _look(self) -> None:
         """Tell what the folders tell."""
-        for spec, news in self.follower.look():
+        for spec, event in self.follower.look():
             folder = RunFolder(self.follower.results, spec.id)
-            if "done" in news:
+            if isinstance(event, Done):
                 self.over.add(spec.id)
-            elif "failed" in news:
-                told = folder.read_failure() or {}
-                self._give_up(spec, Failure(told.get("kind", ERROR), news["failed"]), folder.log_file)
-            self.on_news(spec, news)
+            elif isinstance(event, Failed):
+                failure = folder.read_failure()
+                kind = failure.kind if failure else ERROR
+                self._give_up(spec, Failure(kind, event.reason), folder.log_file)
+            self.on_event(spec, event)
 
     def _collect(self) -> None:
         """Look after jobs that have ended: their runs are over, or will be when the folder tells, or are lost."""
@@ -200,25 +202,24 @@ class RemoteScheduler:
             return
         failure = ended.failure or Failure(KILLED, f"its job ended without a result: {ended.says or 'no reason told'}")
         job.lost.append(
-            {
-                **vars(failure),
-                "started": job.submitted,
-                "seconds": time.time() - job.submitted,
-                "host": None,
-                "device": None,
-                "epochs": len(job.folder.read_metrics()),
-            }
+            FailedAttempt(
+                kind=failure.kind,
+                reason=failure.reason,
+                started=job.submitted,
+                seconds=time.time() - job.submitted,
+                epochs=len(job.folder.read_metrics()),
+            )
         )
         job.preemptions += ended.is_preempted
         is_final = ended.failure is not None or ended.is_cancelled
         if not is_final and len(job.lost) - job.preemptions <= self.queue.retries:
             self.waiting.append(job)
-            self.on_news(job.spec, {"retry": failure.reason})
+            self.on_event(job.spec, Retried(failure.reason))
             return
-        job.folder.note_failure({**vars(failure), "attempts": job.lost})
+        job.folder.write_failure(RunFailure(kind=failure.kind, reason=failure.reason, attempts=tuple(job.lost)))
         del self.follower.following[job.spec.id]
         self._give_up(job.spec, failure, ended.log)
-        self.on_news(job.spec, {"failed": failure.reason})
+        self.on_event(job.spec, Failed(failure.reason))
 
     def _give_up(self, spec: RunSpec, failure: Failure, log: Path) -> None:
         self.over.add(spec.id)

@@ -25,8 +25,9 @@ from harness.results.failure import Failure
 from harness.schedule.cluster.follower import names_in
 from harness.schedule.cluster.node import compute, on_one_node, refuse_numbers, wants_gpu
 from harness.schedule.cluster.scheduler import Ended, RemoteScheduler
-from harness.schedule.events import FailedRun, OnNews
+from harness.schedule.events import FailedRun, OnEvent
 from harness.schedule.worker import process_context
+from harness.training.events import Notice
 
 # Seconds between two questions to the queue, which serves many.
 QUEUE_POLL = 10.0
@@ -219,20 +220,20 @@ class SlurmQueue:
         specs: all runs of the experiment.
         results: the results folder, an absolute path.
         schedule: what the user asked for.
-        on_news: takes notices.
+        on_event: takes notices.
     """
 
     limit: int | None = None
 
     def __init__(
-        self, submitit: Any, specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_news: OnNews
+        self, submitit: Any, specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent
     ) -> None:
         self.submitit = submitit
         self.schedule = schedule
         self.retries = schedule.retries
         self.results = results
         self.folder = results / "slurm"
-        self.notify = lambda line: on_news(specs[0], {"notice": line})
+        self.notify = lambda line: on_event(specs[0], Notice(line))
         there_are_gpus = cluster_has_gpus(schedule.slurm.get("partition"))
         self.gpu = any(wants_gpu(spec, schedule, there_are_gpus) for spec in specs)
         self.array_size = largest_array()
@@ -347,7 +348,7 @@ def clear_up(job: Any) -> None:
         path.unlink(missing_ok=True)
 
 
-def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_news: OnNews) -> list[FailedRun]:
+def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent) -> list[FailedRun]:
     """Execute runs on a Slurm cluster; returns those that failed.
 
     Raises:
@@ -358,4 +359,4 @@ def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_
     if schedule.runs_per_device > 1:
         raise UserError("schedule.runs_per_device: Slurm gives every job its own device; leave it out, or use shards")
     results = results.absolute()
-    return RemoteScheduler(specs, results, SlurmQueue(submitit, specs, results, schedule, on_news), on_news).run()
+    return RemoteScheduler(specs, results, SlurmQueue(submitit, specs, results, schedule, on_event), on_event).run()

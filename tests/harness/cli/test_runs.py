@@ -12,13 +12,15 @@ from harness.cli import cli
 from harness.errors import UserError
 from harness.experiment.grid import expand, load_experiment
 from harness.results.claim import claimed
+from harness.results.failure import FailedAttempt, RunFailure
 from harness.results.folder import RunFolder
 from harness.results.index import find_run, stored_runs
 from harness.schedule import run_all
+from harness.training.events import Event, TrainingProgress
 from harness.training.run import Run
 from tests.chaos import EVALUATE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +34,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     zeroshot, first, second = expand(experiment, changes)
     assert run_all([zeroshot, first], folder) == []
 
-    def interrupt(news: dict[str, object]) -> None:
-        if news.get("epoch") == 1:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, TrainingProgress) and event.epoch == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -43,10 +45,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     RunFolder(folder, bad.id).create()
     RunFolder(folder, bad.id).prepare(bad)
-    attempt = {"kind": "killed", "reason": "it was the test", "started": 0.0, "seconds": 3.2, "host": "here"}
-    RunFolder(folder, bad.id).note_failure(
-        {"kind": "killed", "reason": "it was the test", "attempts": [{**attempt, "device": "cpu", "epochs": 0}]}
-    )
+    why = {"kind": "killed", "reason": "it was the test"}
+    attempt = FailedAttempt(**why, started=0.0, seconds=3.2, host="here", device="cpu")
+    RunFolder(folder, bad.id).write_failure(RunFailure(**why, attempts=(attempt,)))
     return folder
 
 
@@ -61,7 +62,7 @@ def id_of(results: Path, name: str) -> str:
 
 def test_states_and_outcomes(results: Path) -> None:
     found = {run.name: (run.state, run.outcome) for run in stored_runs(results)}
-    assert found["clip_adapter-emoji-1shot-seed2"] == ("begun", "1 of 2 epochs")
+    assert found["clip_adapter-emoji-1shot-seed2"] == ("interrupted", "1 of 2 epochs")
     assert found["skip-emoji-1shot-seed1"] == ("failed", "it was the test")
     assert found["zeroshot-emoji-1shot-seed1"][0] == found["clip_adapter-emoji-1shot-seed1"][0] == "done"
     assert found["zeroshot-emoji-1shot-seed1"][1].startswith("new ")
@@ -70,14 +71,16 @@ def test_states_and_outcomes(results: Path) -> None:
 def test_runs_lists_and_filters(results: Path) -> None:
     lines = skipbench("runs", "--results", str(results)).output.splitlines()
     assert len(lines) == 5
-    assert lines[-1] == "2 done, 1 failed, 1 begun"
-    lines = skipbench("runs", "--method", "clip_adapter", "--begun", "--results", str(results)).output.splitlines()
-    assert lines[-1] == "1 begun"
+    assert lines[-1] == "2 done, 1 failed, 1 interrupted"
+    lines = skipbench(
+        "runs", "--method", "clip_adapter", "--interrupted", "--results", str(results)
+    ).output.splitlines()
+    assert lines[-1] == "1 interrupted"
     assert skipbench("runs", "--running", "--results", str(results)).output == "no such runs\n"
     folder = RunFolder(results, id_of(results, "skip"))
     with claimed(folder.path):
         listed = skipbench("runs", "--running", "--results", str(results)).output
-    assert f"running  {folder.path.name}" in listed
+    assert f"running     {folder.path.name}" in listed
     assert f"by process {os.getpid()} on " in listed
 
 
@@ -86,7 +89,7 @@ def test_show_explains_each_state(results: Path) -> None:
     for words in ("done", "Accuracy", "Costs", "MiB peak", "parameters trained", "epochs: 2"):
         assert words in done
     begun = skipbench("show", id_of(results, "clip_adapter-emoji-1shot-seed2"), "--results", str(results)).output
-    for words in ("begun", "epoch 0 loss", "End of the log", "skipbench rerun"):
+    for words in ("interrupted", "epoch 0 loss", "End of the log", "skipbench rerun"):
         assert words in begun
     failed = skipbench("show", id_of(results, "skip"), "--results", str(results)).output
     for words in ("failed", "Attempts", "1970-01-01 00:00:00Z here cpu, 3 s, 0 epochs", "killed: it was the test"):
@@ -98,7 +101,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(results: Path) -> None:
     assert find_run(results, run_id[:10]).id == run_id
     with pytest.raises(UserError, match=f"Did you mean '{run_id}'"):
         find_run(results, run_id[:-1] + "x")
-    with pytest.raises(UserError, match="begins 4 runs"):
+    with pytest.raises(UserError, match="no run ''"):
         find_run(results, "")
     with pytest.raises(UserError, match="holds no runs"):
         find_run(results / "elsewhere", "a")
@@ -111,10 +114,10 @@ def test_export_is_tidy_and_complete(results: Path, tmp_path: Path) -> None:
     for run in stored_runs(results):
         if run.result:
             (row,) = table[table["id"] == run.id].to_dict("records")
-            assert row["evaluation.accuracy"] == pytest.approx(run.result["evaluations"][0]["accuracy"])
+            assert row["evaluation.accuracy"] == pytest.approx(run.result.evaluations[0].accuracy)
             assert row["data.shots"] == 1
             assert row["costs.phases.evaluate.seconds"] > 0
-            assert row["train.epochs"] == run.setting("train.epochs")
+            assert row["train.epochs"] == run.result.spec.train.epochs
     pytest.importorskip("pyarrow")
     assert skipbench("export", "--out", str(tmp_path / "all.parquet"), "--results", str(results)).exit_code == 0
     assert pd.read_parquet(tmp_path / "all.parquet")["id"].tolist() == table["id"].tolist()

@@ -19,7 +19,7 @@ from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import method_names
 from harness.experiment.spec import RunSpec
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAPER = EXPERIMENTS / "paper"
 TEN = [
     "caltech101",

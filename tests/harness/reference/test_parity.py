@@ -14,12 +14,12 @@ from harness.reference.parity import Comparison, check_folder, compare, worst_by
 from methods.base import Method
 from methods.skip import SkipTuning
 
-VECTORS = sorted(path.stem for path in (Path(__file__).parents[1] / "golden").glob("*.json"))
+VECTORS = sorted(path.stem for path in (Path(__file__).parents[2] / "golden").glob("*.json"))
 
 
 @pytest.fixture(scope="module")
 def comparisons() -> list[Comparison]:
-    found, unknown = check_folder(Path(__file__).parents[1] / "golden")
+    found, unknown = check_folder(Path(__file__).parents[2] / "golden")
     assert not unknown
     return found
 

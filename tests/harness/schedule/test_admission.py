@@ -12,6 +12,7 @@ from harness.results.folder import RunFolder
 from harness.schedule import run_all
 from harness.schedule.admission import OVERHEAD, Memory
 from harness.schedule.slots import make_slots
+from harness.training.events import Done, Event, Started
 
 Make = Callable[..., RunSpec]
 
@@ -23,7 +24,7 @@ def test_a_run_that_cannot_fit_is_refused_with_the_nearest_setting_that_does(mak
     schedule = ScheduleSpec(devices=("cpu",), memory=f"{between:.2f}MiB")
     started: list[str] = []
     failed = run_all(
-        [large, small], tmp_path, schedule, lambda spec, news: started.extend([spec.id] * ("started" in news))
+        [large, small], tmp_path, schedule, lambda spec, event: started.extend([spec.id] * isinstance(event, Started))
     )
     assert started == [small.id]
     assert RunFolder(tmp_path, small.id).is_complete
@@ -51,11 +52,11 @@ def test_runs_share_a_device_only_if_they_fit_together(make_spec: Make, tmp_path
     running: set[str] = set()
     most = 0
 
-    def listen(spec: RunSpec, news: dict[str, object]) -> None:
+    def listen(spec: RunSpec, event: Event) -> None:
         nonlocal most
-        if "started" in news:
+        if isinstance(event, Started):
             running.add(spec.id)
-        if "done" in news:
+        if isinstance(event, Done):
             running.discard(spec.id)
         most = max(most, len(running))
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -10,6 +9,7 @@ from harness.experiment.spec import RunSpec
 from harness.results.failure import explain_exit
 from harness.results.folder import RunFolder
 from harness.schedule import run_all
+from harness.training.events import Done, Event, Failed, PhaseStarted
 
 Make = Callable[..., RunSpec]
 
@@ -17,16 +17,16 @@ Make = Callable[..., RunSpec]
 def test_runs_report_and_one_failure_touches_no_other(make_spec: Make, tmp_path: Path) -> None:
     good = make_spec("zeroshot", shots=1)
     bad = make_spec("skip", "train.batch_size=8", shots=4)
-    news: list[tuple[str, dict[str, Any]]] = []
-    failures = run_all([bad, good], tmp_path, on_news=lambda spec, item: news.append((spec.method, item)))
+    news: list[tuple[str, Event]] = []
+    failures = run_all([bad, good], tmp_path, on_event=lambda spec, item: news.append((spec.method, item)))
     assert [failure.spec.id for failure in failures] == [bad.id]
     assert "same-class batches of 8" in failures[0].failure.reason
     assert "same-class batches of 8" in failures[0].log.read_text()
     assert RunFolder(tmp_path, good.id).is_complete
     assert not RunFolder(tmp_path, bad.id).is_complete
-    assert news[-1] == ("zeroshot", {"done": True})
-    assert ("skip", {"failed": failures[0].failure.reason}) in news
-    assert ("zeroshot", {"phase": "evaluate", "name": "new"}) in news
+    assert news[-1] == ("zeroshot", Done())
+    assert ("skip", Failed(failures[0].failure.reason)) in news
+    assert ("zeroshot", PhaseStarted("evaluate", "new")) in news
 
     before = RunFolder(tmp_path, good.id).result_file.stat().st_mtime_ns
     assert run_all([good], tmp_path) == []

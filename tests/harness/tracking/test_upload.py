@@ -20,19 +20,22 @@ from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.tracking.upload import finished_runs, upload_all
 from harness.tracking.wandb_run import read_delivery
+from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
 from tests.wandb_stub import ENTITY, StubRun, WandbStub
 
 Make = Callable[..., RunSpec]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 START_AND_WAIT = """
 import sys, time
 from pathlib import Path
-from harness.run import Run
-from harness.spec import parse_run_spec, read_yaml
+from harness.experiment.settings import read_yaml
+from harness.experiment.spec import parse_run_spec
+from harness.training.events import TrainingProgress
+from harness.training.run import Run
 
-def wait_after_two_epochs(news):
-    if news.get("epoch") == 2:
+def wait_after_two_epochs(event):
+    if isinstance(event, TrainingProgress) and event.epoch == 2:
         print("two epochs", flush=True)
         time.sleep(60)
 
@@ -109,7 +112,7 @@ def sync(*words: str) -> tuple[int, list[str]]:
 def test_an_online_run_arrives_with_its_group_and_is_up(stub: WandbStub, make_spec: Make, tmp_path: Path) -> None:
     spec = make_spec("skip", EPOCHS, *QUICK, "wandb.mode=online", "wandb.project=ours", shots=2)
     notices: list[str] = []
-    Run(spec, tmp_path, lambda news: notices.extend([news["notice"]] if "notice" in news else [])).execute()
+    Run(spec, tmp_path, lambda event: notices.extend([event.text] if isinstance(event, Notice) else [])).execute()
     assert notices == []
     assert list(stub.runs) == [spec.id]
     folder = tmp_path / "runs" / spec.id
@@ -127,8 +130,8 @@ def test_an_interrupted_run_delivers_the_missing_epochs_when_it_resumes(
 ) -> None:
     spec = make_spec("skip", "train.epochs=4", *QUICK, "wandb.mode=online", shots=2)
 
-    def interrupt(news: dict[str, Any]) -> None:
-        if news.get("epoch") == 2:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, TrainingProgress) and event.epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -205,7 +208,9 @@ def test_without_a_server_it_is_one_line_and_nothing_is_lost(
     monkeypatch.setattr("harness.tracking.upload.ANSWER_TIMEOUT", 1)
     folder = results / "runs" / offline[0].id
     for number in range(3):  # however many there are
-        shutil.copytree(folder, results / "runs" / f"{number:012d}")
+        copy = Path(shutil.copytree(folder, results / "runs" / f"{number:012d}"))
+        result = copy / "result.json"
+        result.write_text(result.read_text().replace(f'"id": "{folder.name}"', f'"id": "{copy.name}"'))
     before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
     stub.stop()
     start = time.monotonic()
@@ -253,9 +258,9 @@ def test_a_server_that_goes_away_ends_the_upload_and_the_run_goes_on(
     spec = make_spec("skip", EPOCHS, *QUICK, "wandb.mode=online", shots=2)
     notices: list[str] = []
 
-    def stop(news: dict[str, Any]) -> None:
-        notices.extend([news["notice"]] if "notice" in news else [])
-        if news.get("epoch") == 1:
+    def stop(event: Event) -> None:
+        notices.extend([event.text] if isinstance(event, Notice) else [])
+        if isinstance(event, TrainingProgress) and event.epoch == 1:
             stub.stop()
 
     Run(spec, tmp_path, stop).execute()
@@ -272,17 +277,16 @@ def test_a_server_that_goes_away_ends_the_upload_and_the_run_goes_on(
 
 def test_one_bad_run_fails_alone(stub: WandbStub, offline: tuple[RunSpec, Path], results: Path) -> None:
     good = results / "runs" / offline[0].id
-    for name in ("0_no_json", "1_no_result", "2_no_spec"):
+    for name in ("0_no_json", "1_no_result", "2_of_another_run"):
         shutil.copytree(good, results / "runs" / name)
     (results / "runs/0_no_json/result.json").write_text("{")
     (results / "runs/1_no_result/result.json").write_text("{}")
-    (results / "runs/2_no_spec/spec.yaml").unlink()
     code, lines = sync("--results", str(results))
     assert (code, lines[-1]) == (1, "1 uploaded, 0 already up, 3 failed")
     assert [line.split()[:2] for line in lines[:3]] == [
-        ["failed", f] for f in ("0_no_json", "1_no_result", "2_no_spec")
+        ["failed", f] for f in ("0_no_json", "1_no_result", "2_of_another_run")
     ]
-    assert "spec.yaml' does not exist" in lines[2]
+    assert f"holds the result of run {offline[0].id}" in lines[2]
     assert list(stub.runs) == [offline[0].id]
 
 

@@ -11,7 +11,10 @@ import pytest
 from wandb.proto import wandb_internal_pb2
 
 from harness.experiment.spec import RunSpec
+from harness.machine.environment import Environment
+from harness.results.record import Costs, EpochRecord, Result
 from harness.tracking.wandb_run import Delivery, Tracker, read_delivery, remove_undelivered, tracking_mode
+from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
 
 Make = Callable[..., RunSpec]
@@ -109,8 +112,8 @@ def test_configuration_curve_and_summary_are_in_the_offline_run(tracked: tuple[R
 def test_an_interrupted_run_leaves_one_whole_offline_run(make_spec: Make, tmp_path: Path) -> None:
     spec = make_spec("skip", *QUICK, shots=4)
 
-    def interrupt(news: dict[str, Any]) -> None:
-        if news.get("epoch") == 2:
+    def interrupt(event: Event) -> None:
+        if isinstance(event, TrainingProgress) and event.epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -145,7 +148,7 @@ def test_online_without_key_or_server_is_one_line_and_goes_on_offline(
         monkeypatch.setenv(key, value)
     notices: list[str] = []
     spec = make_spec("zeroshot", "wandb.mode=online", shots=4)
-    run = Run(spec, tmp_path, lambda news: notices.append(news["notice"]) if "notice" in news else None)
+    run = Run(spec, tmp_path, lambda event: notices.append(event.text) if isinstance(event, Notice) else None)
     run.execute()
     wandb.teardown()
     assert len(notices) == 1
@@ -174,9 +177,11 @@ def test_a_failing_client_never_stops_a_run(make_spec: Make, tmp_path: Path, mon
 
     monkeypatch.setattr("harness.tracking.wandb_run.wandb.init", broken)
     notices: list[str] = []
-    tracker = Tracker(make_spec("zeroshot", "wandb.mode=offline"), tmp_path, {}, notices.append)
-    tracker.log_epochs([{"epoch": 0, "loss": 1.0}])
-    tracker.finish({})
+    spec = make_spec("zeroshot", "wandb.mode=offline")
+    environment = Environment(device="cpu")
+    tracker = Tracker(spec, tmp_path, environment, notices.append)
+    tracker.log_epochs([EpochRecord(epoch=0, loss=1.0, lr=0.1)])
+    tracker.finish(Result(id=spec.id, spec=spec, evaluations=(), costs=Costs(phases={}), environment=environment))
     assert len(notices) == 1
     assert "service" in notices[0]
     assert "metrics.jsonl" in notices[0]

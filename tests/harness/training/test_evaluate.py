@@ -114,7 +114,7 @@ def test_examples_are_evenly_spaced_and_the_same_for_every_method(tmp_path: Path
     found = predictions(logits, pictures, ["cat", "dog", "cat"])
     assert len(found) == EXAMPLES == 12
     # Classes that share a name are told apart, as in the accuracies of classes.
-    assert found[0] == Prediction("0.png", "cat (label 0)", "cat (label 2)", 0.8)
+    assert found[0] == Prediction(path="0.png", label="cat (label 0)", predicted="cat (label 2)", confidence=0.8)
     assert [example.path for example in found] == [f"{number}.png" for number in range(0, 100, 9)]
     assert [example.path for example in predictions(-logits, pictures, ["cat", "dog", "cat"])] == [
         example.path for example in found

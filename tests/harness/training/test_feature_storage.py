@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.machine.units import MIB
-from harness.results.record import read_result
 from harness.training.feature_storage import FILE, GPU, HOST, Place
 from harness.training.run import Run
 
@@ -59,12 +58,12 @@ def test_a_run_is_the_same_from_memory_and_from_a_file(make_spec: Callable[..., 
         run = Run(make_spec("skip", *small, shots=2), tmp_path / str(host_mib))
         run.execute()
         checkpoints.append(load_file(run.folder.checkpoint_file))
-        costs.append(read_result(run.folder.result_file)["costs"])
+        costs.append(run.folder.read_result().costs)
         assert not list(run.folder.path.glob("*.tmp"))
     assert checkpoints[0].keys() == checkpoints[1].keys()
     assert all(torch.equal(value, checkpoints[1][name]) for name, value in checkpoints[0].items())
-    assert [cost["cache_location"] for cost in costs] == [HOST, FILE]
+    assert [cost.cache_location for cost in costs] == [HOST, FILE]
     # 12 classes x 2 shots, 37 tokens of width 128 in float32.
-    assert [cost["cache_bytes"] for cost in costs] == [24 * 37 * 128 * 4] * 2
-    peaks = [cost["phases"]["train"]["peak_tensor_bytes"] for cost in costs]
-    assert peaks[0] - peaks[1] == costs[0]["cache_bytes"]
+    assert [cost.cache_bytes for cost in costs] == [24 * 37 * 128 * 4] * 2
+    peaks = [cost.phases["train"].peak_tensor_bytes for cost in costs]
+    assert peaks[0] - peaks[1] == costs[0].cache_bytes

@@ -14,9 +14,10 @@ from harness.clip.towers import CLIP
 from harness.experiment.registry import method_class, method_names
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter
+from harness.results.record import EpochRecord
 from harness.training.precision import autocast, gradient_scaler, store_clip
 from harness.training.run import Run
-from harness.training.trainer import EpochRecord, Trainer, trained_parameters, training_step
+from harness.training.trainer import Trainer, trained_parameters, training_step
 from methods.zeroshot import ZeroShot
 
 Make = Callable[..., RunSpec]
@@ -48,8 +49,7 @@ def small_spec(make_spec: Make, method: str, precision: str, *overrides: str) ->
 def make_trainer(spec: RunSpec) -> Trainer:
     """A trainer as a run makes it, without a folder."""
     run = Run(spec, Path("nowhere"))
-    clip, data, method = run._set_up()
-    return run._make_trainer(clip, data, method, Meter(run.device))
+    return run.make_trainer(run.set_up(), Meter(run.device))
 
 
 def first_batch(trainer: Trainer) -> tuple[Tensor, Tensor]:

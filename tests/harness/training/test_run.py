@@ -22,6 +22,7 @@ from harness.experiment.spec import RunSpec, parse_run_spec
 from harness.machine.meter import Meter
 from harness.results.files import load_tensors
 from harness.training.evaluate import evaluate
+from harness.training.events import Event, PhaseStarted, TrainingProgress
 from harness.training.run import Run, choose_device
 from harness.training.trainer import load_trained_state
 
@@ -124,7 +125,7 @@ def test_the_checkpoint_holds_trained_tensors_only_and_gives_the_same_accuracy(
     pictures = PictureSet(splits.folder, keep_classes(splits.test, new))
     names = [splits.class_names[label] for label in new]
     meter = Meter(torch.device("cpu"))
-    again = evaluate(method, pictures, names, texts("new"), TestTransform(48), meter, "fp32")
+    again, _ = evaluate(method, pictures, names, texts("new"), TestTransform(48), meter, "fp32")
     assert (again.accuracy, again.per_class) == (item["accuracy"], item["per_class"])
 
 
@@ -145,14 +146,14 @@ def without_times(value: Any) -> Any:
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("when", [{"phase": "train", "epoch": 2}, {"phase": "evaluate", "name": "new"}])
+@pytest.mark.parametrize("when", [2, PhaseStarted("evaluate", "new")])
 def test_an_interrupted_run_goes_on_to_the_same_result(
-    when: dict[str, Any], finished: tuple[RunSpec, Path, dict[str, Any]], tmp_path: Path
+    when: int | Event, finished: tuple[RunSpec, Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     spec, folder, undisturbed = finished
 
-    def interrupt(news: dict[str, Any]) -> None:
-        if when.items() <= news.items():
+    def interrupt(event: Event) -> None:
+        if event == when or (isinstance(event, TrainingProgress) and event.record and event.epoch == when):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -163,9 +164,10 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
     with (mine / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 2, "lo')
     (mine / "result.json.tmp").write_text("{")
-    epochs: list[int] = []
-    Run(spec, tmp_path, lambda news: epochs.append(news["epoch"]) if "loss" in news else None).execute()
-    assert epochs == ([3] if when["phase"] == "train" else [])
+    events: list[Event] = []
+    Run(spec, tmp_path, events.append).execute()
+    epochs = [event.epoch for event in events if isinstance(event, TrainingProgress) and event.record]
+    assert epochs == ([3] if when == 2 else [])
     result = json.loads((mine / "result.json").read_text())
     assert result["interruptions"] == 1
     assert without_times(result) == without_times(undisturbed)
@@ -177,7 +179,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
 def test_zero_shot_trains_nothing_and_writes_no_checkpoint(make_spec: Make, tmp_path: Path) -> None:
     result = execute(make_spec("zeroshot"), tmp_path)
     accuracy = {item["name"]: round(item["accuracy"], 1) for item in result["evaluations"]}
-    readme = (Path(__file__).parents[2] / "harness" / "embedded" / "README.md").read_text()
+    readme = (Path(__file__).parents[3] / "harness" / "embedded" / "README.md").read_text()
     for value in accuracy.values():
         assert f"{value:.1f}" in readme, "the accuracies beside the weights must be those of the weights"
     assert result["costs"]["trainable_parameters"] == result["costs"]["checkpoint_bytes"] == 0
@@ -240,5 +242,5 @@ def test_held_out_shots_are_judged_on_and_not_trained_on(make_spec: Make, tmp_pa
 def test_data_that_is_not_tested_is_read_without_its_test_pictures(make_spec: Make, tmp_path: Path) -> None:
     evaluations = [{"name": "held", "dataset": "emoji", "classes": "base", "splits": ["val"]}]
     run = Run(make_spec("zeroshot", f"evaluate={json.dumps(evaluations)}"), tmp_path)
-    assert run._read("emoji").test == ()
-    assert Run(make_spec("zeroshot"), tmp_path)._read("emoji").test
+    assert run.data.read("emoji").test == ()
+    assert Run(make_spec("zeroshot"), tmp_path).data.read("emoji").test

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from optuna.trial import TrialState, create_trial
 from PIL import Image
 
 from harness.errors import UserError
+from harness.experiment.spec import RunSpec
+from harness.machine.costs import PhaseCosts
+from harness.machine.environment import Environment
+from harness.results.record import Costs, Evaluation, Result, read_result
 from harness.tune.objective import metrics_of
 from harness.tune.report import best_trials
 from harness.tune.sweep import Sweep
@@ -66,11 +71,11 @@ def test_a_front_its_recipes_and_the_rows_they_come_back_in(tmp_path: Path) -> N
     assert recipe["tuned"]["seeds"] == [1, 2]
     assert recipe["tuned"]["data"] == "base_to_new_validation of emoji, 2 shots"
     # The values are those of the runs, and the runs are ordinary ones.
-    found = {result["id"]: result for result in results_of_all(results)}
+    found = {result.id: result for result in results_of_all(results)}
     for trial in trials:
         metrics = metrics_of([found[run_id] for run_id in trial.user_attrs["runs"]])
         assert trial.values == [metrics["H"], metrics["train_memory"]]
-    assert {result["spec"]["wandb"]["group"] for result in found.values()} == {folder.name}
+    assert {result.spec.wandb.group for result in found.values()} == {folder.name}
 
     again = skipbench("sweep", str(write(tmp_path)), "--trials", "5", "--results", str(results))
     assert again.returncode == 0
@@ -93,8 +98,8 @@ def test_a_front_its_recipes_and_the_rows_they_come_back_in(tmp_path: Path) -> N
     assert [item["splits"] for item in result["evaluations"]] == [["test"], ["test"]]
 
 
-def results_of_all(results: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in results.glob("runs/*/result.json")]
+def results_of_all(results: Path) -> list[Result]:
+    return [read_result(path) for path in results.glob("runs/*/result.json")]
 
 
 def test_limits_and_pruning(tmp_path: Path) -> None:
@@ -181,23 +186,33 @@ def test_the_front_is_what_nothing_beats_best_first() -> None:
         best_trials(make_study([]), sweep)
 
 
-def result(base: float, new: float, seconds: float, train: int, evaluate: int) -> dict[str, Any]:
-    phases = {
-        "cache": {"seconds": 1.0, "peak_tensor_bytes": 2**20, "images": 10},
-        "train": {"seconds": seconds, "peak_tensor_bytes": train, "images": 20},
-        "evaluate": {"seconds": 50.0, "peak_tensor_bytes": evaluate, "images": 5},
-    }
-    accuracies = [{"name": "base", "accuracy": base}, {"name": "new", "accuracy": new}]
-    costs = {"phases": phases, "train_flops_per_image": 5.0, "cache_flops_per_image": 2.0}
-    return {"evaluations": accuracies, "costs": costs}
+def result(spec: RunSpec, base: float, new: float, seconds: float, train: int, evaluate: int) -> Result:
+    costs = Costs(
+        phases={
+            "cache": PhaseCosts(seconds=1.0, peak_tensor_bytes=2**20, images=10),
+            "train": PhaseCosts(seconds=seconds, peak_tensor_bytes=train, images=20),
+            "evaluate": PhaseCosts(seconds=50.0, peak_tensor_bytes=evaluate, images=5),
+        },
+        train_flops_per_image=5.0,
+        cache_flops_per_image=2.0,
+    )
+    accuracies = {"base": base, "new": new}
+    evaluations = [Evaluation(name=name, dataset="emoji", accuracy=value) for name, value in accuracies.items()]
+    return Result(
+        id=spec.id, spec=spec, evaluations=tuple(evaluations), costs=costs, environment=Environment(device="cpu")
+    )
 
 
-def test_metrics_are_means_over_runs_and_h_of_means() -> None:
-    metrics = metrics_of([result(60, 40, 3.0, 3 * 2**20, 7 * 2**20), result(80, 60, 5.0, 5 * 2**20, 7 * 2**20)])
+def test_metrics_are_means_over_runs_and_h_of_means(make_spec: Callable[..., RunSpec]) -> None:
+    spec = make_spec("zeroshot")
+    first = result(spec, 60, 40, 3.0, 3 * 2**20, 7 * 2**20)
+    metrics = metrics_of([first, result(spec, 80, 60, 5.0, 5 * 2**20, 7 * 2**20)])
     assert metrics["accuracy.base"] == 70
+    assert metrics["accuracy"] == 60
     assert metrics["H"] == pytest.approx(2 * 70 * 50 / 120)
     assert metrics["H.std"] == pytest.approx(abs(48 - 2 * 80 * 60 / 140) / 2**0.5)
     assert metrics["train_memory"] == 4
     assert metrics["peak_memory"] == 7
     assert metrics["train_seconds"] == 5
     assert metrics["train_flops"] == 120
+    assert "H.std" not in metrics_of([first])

@@ -5,15 +5,16 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.experiment.spec import RunSpec
 from harness.results.claim import Holder
+from harness.results.failure import RunFailure
 from harness.results.folder import RunFolder
-from harness.schedule.cluster.follower import Follower, epoch_of, last_line
-from harness.training.trainer import EpochRecord
+from harness.results.record import EpochRecord
+from harness.schedule.cluster.follower import Follower, last_record
+from harness.training.events import Done, Event, Failed, Started, TrainingProgress
 
 Make = Callable[..., RunSpec]
 
@@ -26,7 +27,10 @@ def claim(folder: RunFolder, pid: int) -> Path:
 
 
 def add_epoch(folder: RunFolder, epoch: int) -> None:
-    folder.append_metrics(asdict(EpochRecord(epoch, 1.0, 0.1, 0.1, 5, 40, 1.5, 0.5)))
+    record = EpochRecord(
+        epoch=epoch, loss=1.0, lr=0.1, lr_image=0.1, steps=5, images=40, train_seconds=1.5, cache_seconds=0.5
+    )
+    folder.append_metrics(record)
 
 
 @pytest.fixture
@@ -35,8 +39,8 @@ def followed(make_spec: Make, tmp_path: Path) -> tuple[Follower, RunFolder]:
     return Follower([spec], tmp_path), RunFolder(tmp_path, spec.id)
 
 
-def look(follower: Follower) -> list[dict[str, Any]]:
-    return [news for _, news in follower.look()]
+def look(follower: Follower) -> list[Event]:
+    return [event for _, event in follower.look()]
 
 
 def test_news_of_a_run_from_its_start_to_its_end(followed: tuple[Follower, RunFolder]) -> None:
@@ -45,18 +49,20 @@ def test_news_of_a_run_from_its_start_to_its_end(followed: tuple[Follower, RunFo
     folder.create()
     assert look(follower) == []
     claim(folder, 1)
-    assert look(follower) == [{"started": "node7"}]
+    assert look(follower) == [Started("node7")]
     assert look(follower) == []
     for epoch in (0, 1):
         add_epoch(folder, epoch)
-    (news,) = look(follower)
-    assert news.pop("record")["epoch"] == 1
-    assert news == {"epoch": 2, "epochs": 3, "images_per_second": 20.0}
+    (event,) = look(follower)
+    assert isinstance(event, TrainingProgress)
+    assert event.record is not None
+    assert (event.record.epoch, event.record.images_per_second) == (1, 20.0)
+    assert (event.epoch, event.epochs) == (2, 3)
     assert look(follower) == []
     claim(folder, 2)
-    assert look(follower) == [{"started": "node7"}]
-    folder.finish({"id": folder.path.name})
-    assert look(follower) == [{"done": True}]
+    assert look(follower) == [Started("node7")]
+    folder.result_file.write_text("{}")
+    assert look(follower) == [Done()]
     assert follower.following == {}
     assert look(follower) == []
 
@@ -66,28 +72,28 @@ def test_an_old_claim_and_an_old_failure_are_no_news(make_spec: Make, tmp_path: 
     folder = RunFolder(tmp_path, spec.id)
     folder.create()
     link = claim(folder, 1)
-    folder.note_failure({"kind": "error", "reason": "an earlier one", "attempts": []})
+    folder.write_failure(RunFailure(reason="an earlier one"))
     follower = Follower([spec], tmp_path)
     assert look(follower) == []
     link.unlink()
     folder.failure_file.unlink()
     assert look(follower) == []
-    folder.note_failure({"kind": "error", "reason": "a new one", "attempts": []})
-    assert look(follower) == [{"failed": "a new one"}]
+    folder.write_failure(RunFailure(reason="a new one"))
+    assert look(follower) == [Failed("a new one")]
     assert follower.following == {}
 
 
 def test_a_line_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "x")
     folder.create()
-    assert epoch_of(last_line(folder.metrics_file)) is None
+    assert last_record(folder.metrics_file) is None
     folder.metrics_file.write_text('{"epoch": 0, "lo')
-    assert epoch_of(last_line(folder.metrics_file)) is None
+    assert last_record(folder.metrics_file) is None
     folder.metrics_file.unlink()
     for epoch in range(100):
         add_epoch(folder, epoch)
     with folder.metrics_file.open("a") as file:
         file.write('{"epoch": 100')
-    record = epoch_of(last_line(folder.metrics_file))
+    record = last_record(folder.metrics_file)
     assert record is not None
     assert record.epoch == 99

@@ -57,7 +57,7 @@ def test_a_mistake_on_the_node_is_noted(make_spec: Make, tmp_path: Path) -> None
     assert compute(spec.settings(), str(tmp_path), local, "") is not None
     told = folder.read_failure()
     assert told is not None
-    assert "cuda:99" in told["reason"]
+    assert "cuda:99" in told.reason
 
 
 def test_a_cluster_gives_out_devices_itself(make_spec: Make) -> None:

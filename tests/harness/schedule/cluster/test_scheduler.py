@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from harness.experiment.spec import RunSpec
-from harness.results.failure import CLAIMED, Failure
+from harness.results.failure import CLAIMED, Failure, RunFailure
 from harness.results.folder import RunFolder
 from harness.schedule.cluster import scheduler as remote
 from harness.schedule.cluster.scheduler import Ended, RemoteScheduler
+from harness.schedule.events import FailedRun
+from harness.training.events import ComputedElsewhere, Done, Event, Failed, Retried
 
 Make = Callable[..., RunSpec]
 LOG = Path("job.log")
@@ -45,7 +47,7 @@ class FakeQueue:
 
 
 def finish(folder: RunFolder) -> Ended:
-    folder.finish({"id": folder.path.name})
+    folder.result_file.write_text("{}")
     return QUIET
 
 
@@ -55,10 +57,10 @@ def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(remote, name, seconds)
 
 
-def execute(spec: RunSpec, queue: FakeQueue) -> tuple[list[Any], list[dict[str, Any]]]:
-    news: list[dict[str, Any]] = []
-    failed = RemoteScheduler([spec], queue.results, queue, lambda _, item: news.append(item)).run()
-    return failed, news
+def execute(spec: RunSpec, queue: FakeQueue) -> tuple[list[FailedRun], list[Event]]:
+    events: list[Event] = []
+    failed = RemoteScheduler([spec], queue.results, queue, lambda _, event: events.append(event)).run()
+    return failed, events
 
 
 def test_a_job_that_died_is_submitted_again(make_spec: Make, tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_a_job_that_died_is_submitted_again(make_spec: Make, tmp_path: Path) -> 
     failed, news = execute(make_spec("zeroshot"), queue)
     assert failed == []
     assert len(queue.submitted) == 2
-    assert news == [{"retry": "its job ended without a result: Slurm says NODE_FAIL"}, {"done": True}]
+    assert news == [Retried("its job ended without a result: Slurm says NODE_FAIL"), Done()]
 
 
 def test_jobs_that_go_on_dying_are_a_failure_with_what_the_queue_says(make_spec: Make, tmp_path: Path) -> None:
@@ -77,7 +79,7 @@ def test_jobs_that_go_on_dying_are_a_failure_with_what_the_queue_says(make_spec:
     assert failed.log == LOG
     told = RunFolder(tmp_path, spec.id).read_failure()
     assert told is not None
-    assert len(told["attempts"]) == 2
+    assert len(told.attempts) == 2
 
 
 def test_preemption_is_no_attempt_and_a_cancelled_job_stays_cancelled(make_spec: Make, tmp_path: Path) -> None:
@@ -86,19 +88,19 @@ def test_preemption_is_no_attempt_and_a_cancelled_job_stays_cancelled(make_spec:
     queue = FakeQueue(tmp_path, *[lambda _: preempted] * 3, lambda _: cancelled)
     (failed,), news = execute(make_spec("zeroshot"), queue)
     assert "CANCELLED" in failed.failure.reason
-    assert [list(item) for item in news] == [["retry"]] * 3 + [["failed"]]
+    assert [type(event) for event in news] == [Retried] * 3 + [Failed]
 
 
 def test_a_failure_that_the_folder_tells_is_final(make_spec: Make, tmp_path: Path) -> None:
     def fail(folder: RunFolder) -> Ended:
-        folder.note_failure({"kind": "diverged", "reason": "the loss is nan", "attempts": [{}]})
+        folder.write_failure(RunFailure(kind="diverged", reason="the loss is nan"))
         return Ended("", LOG, Failure("diverged", "the loss is nan"))
 
     spec = make_spec("zeroshot")
     (failed,), news = execute(spec, FakeQueue(tmp_path, fail))
     assert failed.failure == Failure("diverged", "the loss is nan")
     assert failed.log == RunFolder(tmp_path, spec.id).log_file
-    assert news == [{"failed": "the loss is nan"}]
+    assert news == [Failed("the loss is nan")]
 
 
 def test_a_failure_that_the_folder_cannot_tell_is_told_by_the_job(make_spec: Make, tmp_path: Path) -> None:
@@ -121,7 +123,7 @@ def test_files_may_come_late(make_spec: Make, tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(RemoteScheduler, "_collect", late)
     failed, news = execute(spec, queue)
-    assert (failed, news, len(queue.submitted)) == ([], [{"done": True}], 1)
+    assert (failed, news, len(queue.submitted)) == ([], [Done()], 1)
 
 
 def test_a_run_that_another_process_computes_is_waited_for(make_spec: Make, tmp_path: Path) -> None:
@@ -131,8 +133,8 @@ def test_a_run_that_another_process_computes_is_waited_for(make_spec: Make, tmp_
     held = folder.claimed()
     held.__enter__()
 
-    def let_go(_: Any, item: dict[str, Any]) -> None:
-        if "elsewhere" in item:
+    def let_go(_: Any, event: Event) -> None:
+        if isinstance(event, ComputedElsewhere):
             held.__exit__(None, None, None)
 
     queue = FakeQueue(tmp_path, lambda _: Ended("", LOG, Failure(CLAIMED, "by another")), finish)

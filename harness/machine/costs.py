@@ -1,0 +1,51 @@
+"""What one phase of a run costs: seconds, images, peak memory."""
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+SETUP, CACHE, TRAIN, EVALUATE = "setup", "cache", "train", "evaluate"
+PHASES = (SETUP, CACHE, TRAIN, EVALUATE)
+
+
+class PhaseCosts(BaseModel):
+    """Costs of one phase, summed over all its parts.
+
+    Attributes:
+        seconds: wall time spent in it.
+        images: images that were processed.
+        peak_tensor_bytes: CPU only: exact peak of live tensor bytes.
+        peak_rss_bytes: peak resident set size of the process.
+        peak_allocated_bytes: GPU only: the allocator's peak of allocated memory.
+        peak_reserved_bytes: GPU only: the allocator's peak of reserved memory.
+    """
+
+    model_config = ConfigDict(extra="ignore")
+
+    seconds: float = 0.0
+    images: int = 0
+    peak_tensor_bytes: int | None = None
+    peak_rss_bytes: int | None = None
+    peak_allocated_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+
+    def raise_peak(self, name: str, value: int | None) -> None:
+        """Take a measured peak if it is higher than the one so far."""
+        if value is not None:
+            setattr(self, name, max(value, getattr(self, name) or 0))
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def images_per_second(self) -> float | None:
+        """Throughput; None if no image was processed."""
+        return self.images / self.seconds if self.images and self.seconds else None
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """Peak memory: the allocator's on a GPU, live tensor bytes on a CPU; None if it was not measured."""
+        return self.peak_allocated_bytes or self.peak_tensor_bytes
+
+
+def highest_peak(phases: Iterable[PhaseCosts]) -> int | None:
+    """Highest peak memory of some phases, in bytes; None if none was measured."""
+    return max((phase.peak_bytes for phase in phases if phase.peak_bytes), default=None)

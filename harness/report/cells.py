@@ -1,0 +1,137 @@
+"""Cells of tables from runs: values over seeds, averages over data sets, costs, ranks, paired tests."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from harness.report.method_table import Column, cost_columns, other_score_columns
+from harness.report.runs import in_order
+from harness.report.statistics import average_of_seeds, paired_tests, ranks
+from harness.report.table import AVERAGE, COSTS, DIGITS, INCOMPLETE, Cell, Table
+from harness.results.folder import DAMAGED, DONE, FAILED, MISSING
+from harness.results.metrics import SummaryMetric
+
+Values = dict[tuple[str, str, str], pd.Series]
+"""(method, data set, row) -> accuracy over seeds."""
+
+
+NO_SEEDS = pd.Series(dtype=float)
+
+
+def summed_up(metric: SummaryMetric, source: str, accuracies: Mapping[str, pd.Series]) -> pd.Series:
+    """A metric over seeds, from accuracies over seeds; only seeds that have every accuracy."""
+    wide = pd.DataFrame(dict(accuracies)).dropna()
+    rows = zip(*(wide[name] for name in accuracies), strict=True)
+    found = [metric.of_accuracies(source, dict(zip(accuracies, row, strict=True))) for row in rows]
+    return pd.Series(found, index=wide.index, dtype=float)
+
+
+def by_seed(runs: pd.DataFrame, name: str) -> pd.Series:
+    """A column of the runs over their seeds, those without a number left out."""
+    if name not in runs:
+        return NO_SEEDS
+    return pd.to_numeric(runs[name]).set_axis(runs["seed"]).dropna()
+
+
+def averaged(values: Values, label: str, row: str, datasets: Sequence[str]) -> pd.Series:
+    """Average over data sets of one method's row, seed by seed."""
+    wide = pd.DataFrame({dataset: values.get((label, dataset, row), NO_SEEDS) for dataset in datasets})
+    return average_of_seeds(wide, datasets)
+
+
+def summary(runs: pd.DataFrame, block: str, row: str, label: str, seeds: pd.Series, digits: int = DIGITS) -> Cell:
+    """A cell from its values over seeds; where there are none, what became of the runs that should have given them."""
+    own = runs[runs["label"] == label]
+    of_dataset = own[own["dataset"] == block]
+    own = of_dataset if len(of_dataset) else own
+    planned = own["seed"].nunique()
+    if seeds.empty:
+        states = set(own["state"]) - {DONE}
+        partly = block == AVERAGE and DONE in set(own["state"])
+        state = FAILED if states & {FAILED, DAMAGED} else INCOMPLETE if partly else MISSING
+        return Cell(block, row, label, None, planned=planned, state=state, digits=digits)
+    spread = float(seeds.std(ddof=1)) if len(seeds) > 1 else None
+    return Cell(block, row, label, float(seeds.mean()), spread, len(seeds), planned, digits=digits)
+
+
+def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
+    """Costs of a run, averaged over data sets; a method that lacks a data set has none, one without a phase neither."""
+    datasets = in_order(runs["dataset"])
+    cells = []
+    for column in (*other_score_columns(runs), *cost_columns()):
+        row = [cost_cell(runs, column, label, datasets, where) for label in in_order(runs["label"])]
+        if any(cell.mean is not None for cell in row):
+            cells += row
+    return cells
+
+
+def cost_cell(runs: pd.DataFrame, column: Column, label: str, datasets: Sequence[str], where: str) -> Cell:
+    """One cost of one method."""
+    own = runs[(runs["label"] == label) & (runs["state"] == DONE)]
+    wide = own.assign(cost=column.values(own)).pivot_table(index="seed", columns="dataset", values="cost")
+    values = average_of_seeds(wide, datasets)
+    cell = summary(runs, COSTS, f"{column.title}{where}", label, values, column.digits)
+    complete = set(own["dataset"]) == set(datasets)
+    # A phase that did not take place, such as the training of zero-shot CLIP, is no missing run.
+    return replace(cell, state=DONE) if cell.mean is None and complete else cell
+
+
+def pairs_of(runs: pd.DataFrame, values: Values, rows: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """What is paired in tests: a row for every seed and (data set, row), a column a method.
+
+    A method that nothing trains has one value for all seeds.
+    """
+    seeds = sorted(runs["seed"].unique())
+    pairs = {}
+    for label in in_order(runs["label"]):
+        column: dict[tuple[Any, ...], float] = {}
+        for block, row in rows:
+            series = values.get((label, block, row), NO_SEEDS)
+            if len(series) == 1 and untrained(runs, label):
+                series = pd.Series(series.iloc[0], index=seeds)
+            column.update({(block, row, seed): value for seed, value in series.items()})
+        pairs[label] = pd.Series(column, dtype=float)
+    return pd.DataFrame(pairs)
+
+
+def untrained(runs: pd.DataFrame, label: str) -> bool:
+    """Whether a method trains nothing, so that all seeds give the same."""
+    settings = runs.loc[runs["label"] == label, "settings"].iloc[0] if "settings" in runs else {}
+    return dict(settings).get("train.epochs") == 0
+
+
+def table_of(
+    runs: pd.DataFrame,
+    headers: tuple[str, str],
+    cells: Sequence[Cell],
+    pairs: dict[tuple[str, str], pd.DataFrame],
+) -> Table:
+    """A table with ranks, and in some of its rows the methods that are significantly worse than the best."""
+    found = ranked(cells)
+    best = {(cell.block, cell.row): cell.column for cell in reversed(found) if cell.rank == 1}
+    tests = {row: paired_tests(values, best[row]) for row, values in pairs.items() if row in best}
+    worse = {(*row, test.other) for row, several in tests.items() for test in several if test.worse}
+    marked = tuple(replace(cell, worse=(cell.block, cell.row, cell.column) in worse) for cell in found)
+    return Table("", "", headers, marked, runs, tests)
+
+
+def ranked(cells: Sequence[Cell], by_column: bool = False, unranked: Collection[str] = frozenset()) -> tuple[Cell, ...]:
+    """The cells with ranks: within a row, or within a column; accuracies only, and never papers' numbers.
+
+    Args:
+        cells: of one table.
+        by_column: ranks are within a column.
+        unranked: columns that are not ranked.
+    """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, cell in enumerate(cells):
+        is_cost = cell.block == COSTS or cell.column in unranked
+        if cell.mean is not None and not cell.published and not is_cost:
+            groups.setdefault((cell.column,) if by_column else (cell.block, cell.row), []).append(index)
+    found = list(cells)
+    for indices in groups.values():
+        for index, rank in zip(indices, ranks([cells[i].mean or 0.0 for i in indices]), strict=True):
+            found[index] = replace(cells[index], rank=rank)
+    return tuple(found)

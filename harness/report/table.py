@@ -1,0 +1,94 @@
+"""A table of a paper as data: its cells, their means, deviations and ranks."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.report.runs import FIXED
+from harness.report.statistics import PairedTest
+from harness.results.folder import DONE
+
+AVERAGE, COSTS, SOURCE, TARGETS = "average", "costs", "source", "targets"
+
+
+INCOMPLETE = "incomplete"
+
+
+DIGITS = 2
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table.
+
+    Attributes:
+        block: what its row belongs to: a data set, `average`, `source`, `targets` or `costs`.
+        row: base, new, H, a number of shots, a target data set, or a cost with its unit.
+        column: a method, or in an ablation a metric.
+        mean: over seeds (percent, or the row's unit); None where there is no number.
+        std: sample standard deviation over seeds; None for fewer than two.
+        seeds: how many seeds there are.
+        planned: how many there should be.
+        state: done, missing or failed; incomplete for an average that lacks a data set.
+        digits: behind the decimal point.
+        rank: 1 best, 2 second, 0 neither or not ranked.
+        worse: significantly worse than the best of its row.
+        published: whether it is a paper's number and not ours.
+    """
+
+    block: str
+    row: str
+    column: str
+    mean: float | None
+    std: float | None = None
+    seeds: int = 0
+    planned: int = 0
+    state: str = DONE
+    digits: int = DIGITS
+    rank: int = 0
+    worse: bool = False
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a paper.
+
+    Attributes:
+        name: for its file, such as `base_to_new-16shot`.
+        title: for people.
+        headers: of the two columns of row names.
+        cells: row by row.
+        runs: what it was made of, in the form of `experiment_runs`.
+        tests: paired tests, by the row that they belong to: (block, row) -> tests.
+        sources: papers of the published numbers.
+        leaderboard: fixed or tuned.
+        by_column: whether ranks are within a column (ablations) and not within a row.
+    """
+
+    name: str
+    title: str
+    headers: tuple[str, str]
+    cells: tuple[Cell, ...]
+    runs: pd.DataFrame
+    tests: dict[tuple[str, str], list[PairedTest]]
+    sources: tuple[str, ...] = ()
+    leaderboard: str = FIXED
+    by_column: bool = False
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """(block, row) in order."""
+        return list(dict.fromkeys((cell.block, cell.row) for cell in self.cells))
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of columns in order, ours before those of papers."""
+        ours = dict.fromkeys(cell.column for cell in self.cells if not cell.published)
+        return list(ours) + [name for name in dict.fromkeys(cell.column for cell in self.cells) if name not in ours]
+
+    def frame(self) -> pd.DataFrame:
+        """Unrounded, a line a cell."""
+        return pd.DataFrame(
+            [{"table": self.name, "leaderboard": self.leaderboard, **vars(cell)} for cell in self.cells]
+        )

@@ -1,0 +1,68 @@
+"""The log of a run: written by its processes, read for the reason of a failure."""
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import UserError
+
+log = logging.getLogger("skipbench")
+
+LINE = re.compile(r"^\d{4}-\d\d-\d\dT[\d:]+Z ([A-Z]+) (.*)$")
+UNEXPECTED = "failed"
+"""Message of an unexpected error, whose traceback follows it."""
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Append the log of a run to a file; an exception that passes is logged there."""
+    logging.raiseExceptions = False  # a full disk must not hide the error that says so
+    handler = logging.FileHandler(path)
+    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    except UserError as error:
+        log.error("%s", error)
+        raise
+    except (SystemExit, KeyboardInterrupt):
+        log.warning("stopped")
+        raise
+    except BaseException:
+        log.exception(UNEXPECTED)
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def read_log(path: Path) -> list[str]:
+    """Lines of a log; none if it cannot be read."""
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def last_error(path: Path) -> str | None:
+    """The error that a log ends with, in one line; None if it does not end with one."""
+    lines = read_log(path)
+    entries = [match for match in map(LINE.match, lines) if match]
+    if not entries or entries[-1][1] != "ERROR":
+        return None
+    # The last line of a traceback says what the error was.
+    return lines[-1] if entries[-1][2] == UNEXPECTED else entries[-1][2]
+
+
+def end_of_log(path: Path, count: int) -> list[str]:
+    """The last lines of a log: from its last error on if there is one, else `count` of them."""
+    lines = read_log(path)
+    errors = [number for number, line in enumerate(lines) if (match := LINE.match(line)) and match[1] == "ERROR"]
+    return lines[errors[-1] :] if errors else lines[-count:]

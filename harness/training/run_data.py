@@ -1,0 +1,134 @@
+"""What a run reads of its data sets: the few-shot sample, prompts, and the images of its evaluations."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.data.datasets import read_dataset
+from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes
+from harness.data.pictures import Broken, check_pictures, missing_pictures
+from harness.data.readers import SPLITS, Picture, Splits
+from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index
+from harness.errors import UserError
+from harness.experiment.spec import EvalSpec, RunSpec
+from harness.training.build import prompt_texts
+
+
+@dataclass(frozen=True)
+class FewShotData:
+    """What a run may look at while it trains.
+
+    Attributes:
+        splits: of the data set.
+        sample: k training and min(k, 4) validation images per class, without broken ones.
+        held_out: images of the sample that are kept from training, for cross-validation.
+        broken: images of the sample that cannot be read and were left out.
+    """
+
+    splits: Splits
+    sample: Sample
+    held_out: tuple[Picture, ...] = ()
+    broken: tuple[Broken, ...] = ()
+
+
+class RunData:
+    """The data sets of one run. A run that is not tested never reads test images or their labels.
+
+    Args:
+        spec: the run.
+    """
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
+        self.root = spec.runtime.find_data_root()
+        tests = any("test" in item.splits for item in spec.evaluate)
+        self.split_names = SPLITS if tests else tuple(split for split in SPLITS if split != "test")
+
+    def read(self, dataset: str) -> Splits:
+        """A data set; without test images and their labels, if the run is not tested."""
+        return read_dataset(dataset, self.root, self.split_names)
+
+    def class_names(self, dataset: str, classes: str) -> list[str]:
+        """Names of a subset of a data set's classes."""
+        names = self.read(dataset).class_names
+        return [names[label] for label in class_subset(len(names), classes)]
+
+    def texts(self, dataset: str, classes: str) -> list[str]:
+        """Prompts of a subset of a data set's classes."""
+        return prompt_texts(self.spec, dataset, self.class_names(dataset, classes))
+
+    def few_shot(self) -> FewShotData:
+        """The training data set and its sample, all of whose images can be read.
+
+        Raises:
+            UserError: there is nothing to train on, or an image is broken or missing.
+        """
+        spec = self.spec
+        splits = self.read(spec.data.dataset)
+        if not splits.train and spec.train.epochs:
+            layout = f" ({'; '.join(splits.layout)})" if splits.layout else ""
+            raise UserError(f"data set '{spec.data.dataset}' has no training pictures{layout}: train on another")
+        sample = self._draw_sample(spec.data.dataset, splits)
+        checked = [check_pictures(splits.folder, pictures, spec.data.skip_broken) for pictures in sample]
+        if not spec.data.skip_broken:
+            self._refuse_missing_test_pictures()
+        broken = tuple(broken for part in checked for broken in part.broken)
+        usable = Sample(*(part.usable for part in checked))
+        kept, held = self._hold_out(usable)
+        return FewShotData(splits, Sample(kept, usable.val), tuple(held), broken)
+
+    def training_pictures(self, data: FewShotData) -> list[Picture]:
+        """The images of the sample that belong to the training classes, with labels among these."""
+        labels = class_subset(len(data.splits.class_names), self.spec.data.classes)
+        return keep_classes(data.sample.train, labels)
+
+    def evaluated_pictures(self, item: EvalSpec, splits: Splits) -> tuple[list[Picture], list[Broken]]:
+        """The images of an evaluation with labels among its classes, and those that were left out as broken.
+
+        Raises:
+            UserError: there is nothing to evaluate on.
+        """
+        labels = class_subset(len(splits.class_names), item.classes)
+        chosen = keep_classes(self._pictures_of(item, splits), labels)
+        if not chosen:
+            where = f"{'+'.join(item.splits)} pictures of classes '{item.classes}' of data set '{item.dataset}'"
+            raise UserError(f"evaluation '{item.name}' has nothing to look at: there are no {where}")
+        if self.spec.data.skip_broken:
+            usable, broken = check_pictures(splits.folder, chosen, skip_broken=True)
+            return usable, list(broken)
+        return chosen, []
+
+    def _pictures_of(self, item: EvalSpec, splits: Splits) -> list[Picture]:
+        """Images of the splits of an evaluation: outside the test split, only those of the few-shot sample."""
+        if item.splits == ("test",):
+            return list(splits.test)
+        sample = self._draw_sample(item.dataset, splits)
+        held_out = self._hold_out(sample)[1] if item.dataset == self.spec.data.dataset else []
+        available = {"train": sample.train, "val": sample.val, "held_out": held_out, "test": list(splits.test)}
+        return [picture for split in item.splits for picture in available[split]]
+
+    def _draw_sample(self, dataset: str, splits: Splits) -> Sample:
+        data = self.spec.data
+        if data.index and dataset == data.dataset:
+            return read_index(Path(data.index), splits, data.shots, dataset)
+        train = few_shot_sample(splits.train, data.shots, self.spec.seed)
+        val = few_shot_sample(splits.val, min(data.shots, VALIDATION_SHOTS), self.spec.seed)
+        return Sample(train, val)
+
+    def _hold_out(self, sample: Sample) -> tuple[list[Picture], list[Picture]]:
+        """The images of the sample to train on, and those held out."""
+        if not self.spec.data.held_out:
+            return sample.train, []
+        part, _, parts = self.spec.data.held_out.partition("/")
+        return hold_out(sample.train, int(part), int(parts))
+
+    def _refuse_missing_test_pictures(self) -> None:
+        """Report before training what evaluation would fail on; folders are listed, no image is opened."""
+        for dataset in {item.dataset for item in self.spec.evaluate if "test" in item.splits}:
+            splits = self.read(dataset)
+            missing = missing_pictures(splits.folder, splits.test)
+            if missing:
+                raise UserError(
+                    f"{len(missing)} test pictures of data set '{dataset}' are missing, the first is "
+                    f"'{splits.folder / missing[0]}': restore them (see `skipbench data {dataset}`), "
+                    "or leave out what is broken with data.skip_broken=true"
+                )

@@ -1,7 +1,6 @@
 """One run from start to finish: spec -> results/runs/<id>/."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from harness.results.log import log, logging_to
 from harness.results.record import (
     SCHEMA_VERSION,
     Costs,
-    EpochRecord,
     Evaluation,
     Prediction,
     Progress,
@@ -36,16 +34,13 @@ from harness.results.record import (
 from harness.tracking.wandb_run import Tracker
 from harness.training.build import build_clip, build_method, probe_setup, prompt_template
 from harness.training.evaluate import evaluate
-from harness.training.events import Event, Notice, PhaseStarted, TrackingOffline, TrainingProgress
+from harness.training.events import Notice, PhaseStarted, TrackingOffline
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
-from harness.training.precision import autocast
 from harness.training.run_data import FewShotData, RunData
 from harness.training.trainer import Trainer, trained_parameters, trained_state
+from harness.training.training import Report, Session, Training
 from methods.base import Method, OtherClassesError
-
-Report = Callable[[Event], None]
-"""Takes the events of a run for whoever watches it."""
 
 
 def choose_workers(spec: RunSpec, device: torch.device) -> int:
@@ -207,9 +202,9 @@ class Run:
         if tracker.fell_back:
             self.report(TrackingOffline())
         if trained_parameters(method):
-            training = Training(self, self.make_trainer(setup, meter), progress, tracker, claim, use)
-            training.run(tensors)
-            progress = training.progress
+            session = Session(claim, use, tracker, self.report)
+            training = Training(self.make_trainer(setup, meter), self.folder, progress, session, self.evaluate)
+            progress = training.run(tensors)
         evaluated = [self.evaluate(method, item, meter) for item in spec.evaluate]
         use.check()
         # In a file of its own, so that the result stays small: tables read it for thousands of runs.
@@ -277,81 +272,3 @@ class Run:
     def _weights_hash(self) -> str | None:
         checkpoint = parse_backbone(self.spec.backbone).checkpoint
         return sha256_of(checkpoint) if checkpoint else None
-
-
-class Training:
-    """The training of a run: continues from the last saved epoch; records, saves and tracks every epoch.
-
-    Args:
-        owner: the run.
-        trainer: of its method.
-        progress: of earlier starts.
-        tracker: at W&B.
-        claim: on the run.
-        use: of the device.
-
-    Attributes:
-        progress: so far.
-    """
-
-    def __init__(
-        self, owner: Run, trainer: Trainer, progress: Progress, tracker: Tracker, claim: Claim, use: DeviceUse
-    ) -> None:
-        self.owner = owner
-        self.spec = owner.spec
-        self.folder = owner.folder
-        self.trainer = trainer
-        self.progress = progress
-        self.tracker = tracker
-        self.claim = claim
-        self.use = use
-        self.records: list[EpochRecord] = []
-
-    def run(self, tensors: dict[str, Tensor]) -> None:
-        """Train what is left.
-
-        Args:
-            tensors: of an interrupted training, as `Trainer.state` gave them; empty for a new one.
-        """
-        first = self.progress.epoch
-        self.trainer.flops = dict(self.progress.flops)
-        if tensors:
-            self.trainer.load_state(tensors)
-            log.info("going on from epoch %d", first)
-        self.records = self.folder.read_metrics(epochs=first)
-        self.tracker.log_epochs(self.records)
-        self.owner.report(TrainingProgress(first, self.spec.train.epochs))
-        self.trainer.train(first, self._on_epoch)
-
-    def _on_epoch(self, record: EpochRecord) -> None:
-        self.claim.check()
-        self.use.check()
-        epoch = record.epoch + 1
-        record = record.model_copy(update={"accuracies": self._validate(epoch)})
-        self.folder.append_metrics(record)
-        self.records.append(record)
-        self.progress = Progress(
-            epoch=epoch,
-            phases=self.trainer.meter.phases,
-            flops=self.trainer.flops,
-            starts=self.progress.starts,
-            alone=self.progress.alone and self.use.alone,
-            cache=self.trainer.images.facts(),
-        )
-        self.folder.save_progress(self.trainer.state(), self.progress)
-        self.tracker.log_epochs(self.records)
-        log.info("epoch %d loss %.4f lr %.3g train %.2f s", record.epoch, record.loss, record.lr, record.train_seconds)
-        self.owner.report(TrainingProgress(epoch, self.spec.train.epochs, record))
-
-    def _validate(self, epochs: int) -> dict[str, float]:
-        """Accuracies after some epochs, if they are asked for by then; test images are left for the end."""
-        every = self.spec.train.validate_every
-        if every is None or epochs % every:
-            return {}
-        method = self.trainer.method
-        prompts = method.prompts
-        items = [item for item in self.spec.evaluate if "test" not in item.splits]
-        scores = {item.name: self.owner.evaluate(method, item, self.trainer.meter)[0].accuracy for item in items}
-        with autocast(self.spec.train.precision, self.owner.device):
-            method.set_classes(prompts)
-        return scores

@@ -1,0 +1,117 @@
+"""The training of a run: continues from the last saved epoch; records, saves and tracks every epoch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from harness.experiment.spec import EvalSpec
+from harness.machine.device import DeviceUse
+from harness.machine.meter import Meter
+from harness.results.claim import Claim
+from harness.results.folder import RunFolder
+from harness.results.log import log
+from harness.results.record import EpochRecord, Evaluation, Prediction, Progress
+from harness.tracking.wandb_run import Tracker
+from harness.training.events import Event, TrainingProgress
+from harness.training.precision import autocast
+from harness.training.trainer import Trainer
+from methods.base import Method
+
+Report = Callable[[Event], None]
+"""Takes the events of a run for whoever watches it."""
+Evaluate = Callable[[Method, EvalSpec, Meter], tuple[Evaluation, list[Prediction]]]
+"""Evaluates a method; its classes are set to those of the evaluation."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """What accompanies a run while one process computes it.
+
+    Attributes:
+        claim: on the run.
+        use: of the device.
+        tracker: at W&B.
+        report: takes the events.
+    """
+
+    claim: Claim
+    use: DeviceUse
+    tracker: Tracker
+    report: Report
+
+
+class Training:
+    """One training.
+
+    Args:
+        trainer: of the run's method.
+        folder: of the run.
+        progress: of earlier starts.
+        session: of this start.
+        evaluate: for validation after epochs.
+
+    Attributes:
+        progress: so far.
+    """
+
+    def __init__(
+        self, trainer: Trainer, folder: RunFolder, progress: Progress, session: Session, evaluate: Evaluate
+    ) -> None:
+        self.trainer = trainer
+        self.spec = trainer.spec
+        self.folder = folder
+        self.progress = progress
+        self.session = session
+        self.evaluate = evaluate
+        self.records: list[EpochRecord] = []
+
+    def run(self, tensors: dict[str, Tensor]) -> Progress:
+        """Train what is left; returns the final progress.
+
+        Args:
+            tensors: of an interrupted training, as `Trainer.state` gave them; empty for a new one.
+        """
+        first = self.progress.epoch
+        self.trainer.flops = dict(self.progress.flops)
+        if tensors:
+            self.trainer.load_state(tensors)
+            log.info("going on from epoch %d", first)
+        self.records = self.folder.read_metrics(epochs=first)
+        self.session.tracker.log_epochs(self.records)
+        self.session.report(TrainingProgress(first, self.spec.train.epochs))
+        self.trainer.train(first, self._on_epoch)
+        return self.progress
+
+    def _on_epoch(self, record: EpochRecord) -> None:
+        self.session.claim.check()
+        self.session.use.check()
+        epoch = record.epoch + 1
+        record = record.model_copy(update={"accuracies": self._validate(epoch)})
+        self.folder.append_metrics(record)
+        self.records.append(record)
+        self.progress = Progress(
+            epoch=epoch,
+            phases=self.trainer.meter.phases,
+            flops=self.trainer.flops,
+            starts=self.progress.starts,
+            alone=self.progress.alone and self.session.use.alone,
+            cache=self.trainer.images.facts(),
+        )
+        self.folder.save_progress(self.trainer.state(), self.progress)
+        self.session.tracker.log_epochs(self.records)
+        log.info("epoch %d loss %.4f lr %.3g train %.2f s", record.epoch, record.loss, record.lr, record.train_seconds)
+        self.session.report(TrainingProgress(epoch, self.spec.train.epochs, record))
+
+    def _validate(self, epochs: int) -> dict[str, float]:
+        """Accuracies after some epochs, if they are asked for by then; test images are left for the end."""
+        every = self.spec.train.validate_every
+        if every is None or epochs % every:
+            return {}
+        method, meter = self.trainer.method, self.trainer.meter
+        prompts = method.prompts
+        items = [item for item in self.spec.evaluate if "test" not in item.splits]
+        scores = {item.name: self.evaluate(method, item, meter)[0].accuracy for item in items}
+        with autocast(self.spec.train.precision, method.clip.device):
+            method.set_classes(prompts)
+        return scores

@@ -13,13 +13,15 @@ from harness.errors import UserError
 from harness.reference.parity import Comparison, check_folder, compare, worst_by_quantity
 from methods.base import Method
 from methods.skip import SkipTuning
+from tests.commands import ROOT
 
-VECTORS = sorted(path.stem for path in (Path(__file__).parents[2] / "golden").glob("*.json"))
+GOLDEN = ROOT / "tests" / "golden"
+VECTORS = sorted(path.stem for path in GOLDEN.glob("*.json"))
 
 
 @pytest.fixture(scope="module")
 def comparisons() -> list[Comparison]:
-    found, unknown = check_folder(Path(__file__).parents[2] / "golden")
+    found, unknown = check_folder(GOLDEN)
     assert not unknown
     return found
 

@@ -25,6 +25,7 @@ from harness.training.evaluate import evaluate
 from harness.training.events import Event, PhaseStarted, TrainingProgress
 from harness.training.run import Run, choose_device
 from harness.training.trainer import load_trained_state
+from tests.commands import ROOT
 
 Make = Callable[..., RunSpec]
 QUICK = ("train.epochs=3", "train.lr=0.01", "train.warmup_epochs=0")
@@ -179,7 +180,7 @@ def test_an_interrupted_run_goes_on_to_the_same_result(
 def test_zero_shot_trains_nothing_and_writes_no_checkpoint(make_spec: Make, tmp_path: Path) -> None:
     result = execute(make_spec("zeroshot"), tmp_path)
     accuracy = {item["name"]: round(item["accuracy"], 1) for item in result["evaluations"]}
-    readme = (Path(__file__).parents[3] / "harness" / "embedded" / "README.md").read_text()
+    readme = (ROOT / "harness" / "embedded" / "README.md").read_text()
     for value in accuracy.values():
         assert f"{value:.1f}" in readme, "the accuracies beside the weights must be those of the weights"
     assert result["costs"]["trainable_parameters"] == result["costs"]["checkpoint_bytes"] == 0

@@ -46,7 +46,7 @@ def plan(experiment_file: Path | None, overrides: tuple[str, ...], results: Path
     done; running, by any process on any machine; failed; interrupted: continues from its last saved epoch; missing.
     """
     from harness.experiment.grid import describe_grid
-    from harness.results.folder import DONE, MISSING, STATES, RunFolder
+    from harness.results.folder import DONE, INTERRUPTED, MISSING, STATES, RunFolder
 
     experiment, specs = read_file_grid(experiment_file, overrides, grid)
     ids = [spec.id for spec in specs]
@@ -57,7 +57,7 @@ def plan(experiment_file: Path | None, overrides: tuple[str, ...], results: Path
     ]
     click.echo("\n".join(lines))
     click.echo(describe_grid(experiment, len(specs)))
-    told = [state for state in STATES if state in states or state in (DONE, MISSING)]
+    told = [state for state in STATES if state in states or state in (DONE, INTERRUPTED, MISSING)]
     console.print(", ".join(f"{states.count(state)} {state}" for state in told))
 
 

@@ -313,13 +313,13 @@ def test_plan_lists_every_run_once_with_its_state(planned: tuple[Path, Finished]
     assert done.returncode == 0, done.stderr
     *runs, grid, states = done.stdout.splitlines()
     _, specs = paper("base_to_new")
-    state = {0: "done", 1: "begun", 2: "done"}
+    state = {0: "done", 1: "interrupted", 2: "done"}
     assert [line.split() for line in runs] == [
-        [state.get(number, "left"), spec.id, "base_to_new", spec.name, "ViT-B-16-quickgelu"]
+        [state.get(number, "missing"), spec.id, "base_to_new", spec.name, "ViT-B-16-quickgelu"]
         for number, spec in enumerate(specs)
     ]
     assert grid.startswith("11 data sets x 7 methods x 3 seeds = 231 runs, 209 of them different")
-    assert states == "2 done, 1 begun, 206 left"
+    assert states == "2 done, 1 interrupted, 206 missing"
     # Nothing was computed, and nothing written.
     assert len(list(results.rglob("*"))) == 1 + 4 + 8
 
@@ -343,7 +343,7 @@ def test_plan_changes_the_grid_like_bench() -> None:
         for shots in (4, 16)
         for seed in (1, 2)
     ]
-    assert lines[4:] == ["2 shots x 2 seeds = 4 runs", "0 done, 0 begun, 4 left"]
+    assert lines[4:] == ["2 shots x 2 seeds = 4 runs", "0 done, 0 interrupted, 4 missing"]
     assert not (ROOT / "nowhere").exists()
 
 

@@ -297,8 +297,10 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
         1: ["progress.safetensors", "metrics.jsonl"],
         # Killed between the result and the removal of what an unfinished run needs.
         2: ["result.json", "progress.safetensors"],
+        # Started, and killed before its first epoch was saved.
+        207: ["spec.yaml", "log.txt"],
         # A folder alone is no beginning.
-        208: ["spec.yaml", "log.txt", "result.json.tmp"],
+        208: ["spec.yaml", "result.json.tmp"],
     }.items():
         folder = results / "runs" / specs[number].id
         folder.mkdir(parents=True)
@@ -313,15 +315,15 @@ def test_plan_lists_every_run_once_with_its_state(planned: tuple[Path, Finished]
     assert done.returncode == 0, done.stderr
     *runs, grid, states = done.stdout.splitlines()
     _, specs = paper("base_to_new")
-    state = {0: "done", 1: "interrupted", 2: "done"}
+    state = {0: "done", 1: "interrupted", 2: "done", 207: "interrupted"}
     assert [line.split() for line in runs] == [
         [state.get(number, "missing"), spec.id, "base_to_new", spec.name, "ViT-B-16-quickgelu"]
         for number, spec in enumerate(specs)
     ]
     assert grid.startswith("11 data sets x 7 methods x 3 seeds = 231 runs, 209 of them different")
-    assert states == "2 done, 1 interrupted, 206 missing"
+    assert states == "2 done, 2 interrupted, 205 missing"
     # Nothing was computed, and nothing written.
-    assert len(list(results.rglob("*"))) == 1 + 4 + 8
+    assert len(list(results.rglob("*"))) == 1 + 5 + 9
 
 
 def test_plan_imports_nothing_that_takes_long_and_is_not_needed(

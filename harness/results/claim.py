@@ -1,8 +1,10 @@
-"""Who computes a run: a claim in its folder, so that several processes and machines may share one results folder.
+"""Claims: which process computes a run, so that several processes and machines may share one results folder.
 
-A claim is a symbolic link `claim-<random>` whose target is no path but a few words about its holder: on local and on
-network file systems a link is made whole or not at all. Who wants a run makes its claim first and looks around then. Of
-two that come at the same time at least one sees the other, and who sees another gives way.
+A claim is a symbolic link `claim-<random>` in the run's folder. Its target is not a path but a description of its
+holder: on local and on network file systems a link is created completely or not at all. A process that wants to compute
+a run first creates its own claim and then lists the folder; if it finds another live claim, it withdraws its own. Of
+two processes that arrive together, at least one sees the other. File locks are not used because network file systems
+do not provide them reliably.
 """
 
 import json
@@ -36,7 +38,7 @@ class Holder:
         machine: identity of its machine since the last boot, and of its process namespace.
         host: the machine's name, for people.
         pid: process number.
-        started: when the process was started, in the system's own units; tells it from a later one of the same number.
+        started: when the process was started, in the system's own units; a later process of the same number differs.
     """
 
     machine: str
@@ -49,7 +51,7 @@ class Holder:
 
 
 def read_text(path: str) -> str:
-    """A small system file, or '' where there is none."""
+    """Text of a small system file; empty if it cannot be read."""
     try:
         return Path(path).read_text()
     except OSError:
@@ -58,7 +60,7 @@ def read_text(path: str) -> str:
 
 @cache
 def this_machine() -> str:
-    """Identity of this machine since its last boot; containers with process numbers of their own are machines too."""
+    """Identity of this machine since its last boot; containers with their own process numbers count as machines."""
     boot = read_text("/proc/sys/kernel/random/boot_id").strip() or socket.gethostname()
     with suppress(OSError):
         return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
@@ -66,10 +68,10 @@ def this_machine() -> str:
 
 
 def start_of(pid: int) -> str | None:
-    """When a process of this machine was started; None if it is no more, '' where the system does not tell."""
+    """When a process of this machine was started; None if it has ended, empty if the system does not say."""
     if os.path.isdir("/proc/self"):
         fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-        # The first field behind the name is the state; a zombie works no more.
+        # The first field after the name is the state; a zombie has ended.
         return fields[19] if fields and fields[0] != "Z" else None
     try:
         os.kill(pid, 0)
@@ -81,12 +83,12 @@ def start_of(pid: int) -> str | None:
 
 
 def this_process() -> Holder:
-    """The process that asks."""
+    """The calling process."""
     return Holder(this_machine(), socket.gethostname(), os.getpid(), start_of(os.getpid()) or "")
 
 
 def file_system_time(folder: Path) -> float:
-    """The time by the clock of the file system, which may be another machine's."""
+    """The time by the clock of the file system, which may be the clock of another machine."""
     descriptor, name = tempfile.mkstemp(dir=folder, prefix="clock-", suffix=".tmp")
     try:
         return os.fstat(descriptor).st_mtime
@@ -104,19 +106,34 @@ def read_claim(link: Path) -> Holder | None:
 
 
 def is_alive(link: Path, holder: Holder) -> bool:
-    """Whether a claim's holder still works: by its process on this machine, by its heartbeat on others."""
+    """Whether the holder of a claim is alive: by its process on this machine, by its heartbeat on others."""
     if holder.machine == this_machine():
-        return start_of(holder.pid) == holder.started
+        return not has_ended(holder)
     try:
         return file_system_time(link.parent) - link.lstat().st_mtime < LEASE
     except FileNotFoundError:
         return False
 
 
+def has_ended(holder: Holder) -> bool:
+    """Whether a holder on this machine has ended; False for one on another machine."""
+    return holder.machine == this_machine() and start_of(holder.pid) != holder.started
+
+
+def is_claim(name: str) -> bool:
+    """Whether a file of a run's folder is a claim, by its name."""
+    return name.startswith(PREFIX)
+
+
+def last_holder(folder: Path) -> Holder | None:
+    """The holder of the claim that was found last, dead or alive; None without a legible claim."""
+    return next(filter(None, map(read_claim, reversed(claims(folder)))), None)
+
+
 def claims(folder: Path) -> list[Path]:
-    """All claims in a run's folder, those of dead processes too."""
+    """All claims in a run's folder, including those of dead processes."""
     with suppress(FileNotFoundError, NotADirectoryError):
-        return [folder / name for name in os.listdir(folder) if name.startswith(PREFIX)]
+        return [folder / name for name in os.listdir(folder) if is_claim(name)]
     return []
 
 
@@ -132,7 +149,7 @@ def holder_of(folder: Path) -> Holder | None:
 
 
 def remove_dead_claims(folder: Path) -> None:
-    """Remove claims of processes that are gone. A claim's name is never used again, so no living one is hit."""
+    """Remove claims of processes that are gone. Names of claims are never reused, so no live claim is removed."""
     for link in set(claims(folder)) - living_claims(folder).keys():
         link.unlink(missing_ok=True)
 
@@ -157,19 +174,19 @@ class Claim:
                 os.utime(self.link, follow_symlinks=False)
 
     def check(self) -> None:
-        """Raise a ClaimedError if the claim was lost, as happens to a machine that slept for longer than the lease."""
+        """Raise a ClaimedError if the claim was lost, which happens if this machine slept for longer than the lease."""
         if read_claim(self.link) != self.holder:
             raise ClaimedError(f"run {self.link.parent.name} was taken over by another process while this one slept")
 
     def release(self) -> None:
-        """Give the run back."""
+        """Withdraw the claim."""
         self._released.set()
         self.link.unlink(missing_ok=True)
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Claim]:
-    """Hold the claim on the run in a folder; those whose holders are dead are taken over.
+    """Hold the claim on the run in a folder; claims of dead holders are removed.
 
     Raises:
         ClaimedError: another process holds it.

@@ -1,4 +1,4 @@
-"""Why a run did not come to its end: a kind that the scheduler decides by, and one line for people."""
+"""Why a run did not finish: a kind, by which the scheduler decides about retries, and one line for people."""
 
 import signal
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ TIME_LIMIT = "time_limit"
 KILLED = "killed"
 ERROR = "error"
 CLAIMED = "claimed"
-# These come from the surroundings; the others would come again.
+# These have causes outside the run; the others would happen again.
 WORTH_A_RETRY = (OUT_OF_MEMORY, TIME_LIMIT, KILLED, ERROR)
 
 LESS_MEMORY = "lower train.batch_size or use a device with more"
@@ -36,7 +36,7 @@ class Failure:
 
     @property
     def is_worth_a_retry(self) -> bool:
-        """Whether the same run may come to its end when it is tried again."""
+        """Whether the same run may succeed when it is tried again."""
         return self.kind in WORTH_A_RETRY
 
 
@@ -78,7 +78,7 @@ class RunFailure(BaseModel):
 
 
 def explain_exception(error: BaseException) -> Failure:
-    """The failure that an exception in a run means."""
+    """The failure that corresponds to an exception in a run."""
     message = first_line(error)
     if isinstance(error, ClaimedError):
         return Failure(CLAIMED, message)
@@ -88,7 +88,7 @@ def explain_exception(error: BaseException) -> Failure:
         return Failure(NO_SPACE, message)
     if isinstance(error, UserError):
         return Failure(MISTAKE, message)
-    # torch tells of a full GPU by a type of its own, of a full host by a RuntimeError.
+    # torch reports a full GPU by its own exception type, and full host memory by a RuntimeError.
     if (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
@@ -99,7 +99,7 @@ def explain_exception(error: BaseException) -> Failure:
 
 
 def explain_exit(code: int) -> Failure:
-    """The failure that the exit code of a run's process means; below 0 it is a signal."""
+    """The failure that corresponds to the exit code of a run's process; negative codes are signals."""
     if code == -signal.SIGKILL:
         reason = f"its process was killed (SIGKILL), most often because memory ran out: {LESS_MEMORY}"
         return Failure(KILLED, reason)

@@ -29,7 +29,7 @@ SAFETENSORS_TYPES = {
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is either there whole or not at all.
+    """Write a file so that it exists completely or not at all.
 
     Raises:
         UserError: no space, no permission.
@@ -60,7 +60,7 @@ def to_json(value: Json) -> bytes:
 
 def save_tensors(path: Path, tensors: "dict[str, Tensor]", about: Json) -> int:
     """Write tensors and plain data as safetensors; returns the size in bytes."""
-    # Not at the top: what only lists runs needs no torch, which takes seconds to import.
+    # Not at the top: listing runs does not need torch, which takes seconds to import.
     from safetensors.torch import save
 
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -12,8 +12,7 @@ from pydantic import TypeAdapter
 
 from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
-from harness.results.claim import PREFIX as CLAIM
-from harness.results.claim import Claim, claimed, holder_of, remove_dead_claims
+from harness.results.claim import Claim, claimed, holder_of, is_claim, remove_dead_claims
 from harness.results.failure import RunFailure
 from harness.results.files import (
     TEMPORARY,
@@ -49,8 +48,8 @@ PREDICTIONS_ADAPTER = TypeAdapter(dict[str, list[Prediction]])
 
 
 def is_passing(name: str) -> bool:
-    """Whether a complete run's folder has no such file."""
-    return name.startswith(CLAIM) or name.endswith(TEMPORARY) or name in (PROGRESS, FAILURE)
+    """Whether a file belongs only to a run that is not complete."""
+    return is_claim(name) or name.endswith(TEMPORARY) or name in (PROGRESS, FAILURE)
 
 
 class RunFolder:
@@ -69,7 +68,7 @@ class RunFolder:
 
     @property
     def result_file(self) -> Path:
-        """Its being there makes the run complete."""
+        """The result; the run is complete if and only if this file exists."""
         return self.path / "result.json"
 
     @property
@@ -79,7 +78,7 @@ class RunFolder:
 
     @property
     def log_file(self) -> Path:
-        """What the run's processes logged."""
+        """The log of the run's processes."""
         return self.path / "log.txt"
 
     @property
@@ -118,7 +117,7 @@ class RunFolder:
             yield claim
 
     def prepare(self, spec: RunSpec) -> None:
-        """With the run claimed: remove what an earlier process left half-written, and write the spec."""
+        """With the run claimed: remove files that an earlier process left incomplete, and write the spec."""
         self._remove_temporary()
         self.failure_file.unlink(missing_ok=True)
         self.write_spec(spec)
@@ -132,7 +131,7 @@ class RunFolder:
             leftover.unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove what killed processes left: dead claims and, if the run is complete, what only its making needed."""
+        """Remove dead claims and, in a complete run, files that only an unfinished one needs."""
         with suppress(OSError):
             passing = [name for name in os.listdir(self.path) if is_passing(name)]
             if not passing:
@@ -162,14 +161,14 @@ class RunFolder:
 
     @property
     def state(self) -> State:
-        """How the run stands, from the names of its files; it reads none, so a damaged run may be `done`."""
+        """The state by the names of the run's files; none is read, so a damaged run may be `done`."""
         try:
             names = set(os.listdir(self.path))
         except OSError:
             return MISSING
         if self.result_file.name in names:
             return DONE
-        if any(name.startswith(CLAIM) for name in names) and holder_of(self.path):
+        if any(map(is_claim, names)) and holder_of(self.path):
             return RUNNING
         if FAILURE in names:
             return FAILED

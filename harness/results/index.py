@@ -1,4 +1,4 @@
-"""The only reader of a results folder: every run in it, how it stands, and why."""
+"""The only reader of a results folder: every run in it, its state, and the reason for it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class StoredRun:
 
     @cached_property
     def state(self) -> State:
-        """How the run stands."""
+        """One of `harness.results.folder.STATES`."""
         state = self.folder.state
         if (state == DONE and self.result is None) or self._spec[1]:
             return DAMAGED

@@ -1,4 +1,4 @@
-"""Where runs are executed, behind one small interface: specs in, those that failed out.
+"""Executing runs: one small interface for all executors, from specs to the runs that failed.
 
 `result.json` in a run's folder, never an executor's queue, says what is done; a claim in it says what is being done.
 """
@@ -19,7 +19,7 @@ EXECUTORS = {
 
 
 def unfinished(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
-    """The runs that are not complete; clears away what killed processes left in the folders of all."""
+    """The runs that are not complete; removes what killed processes left in the folders of all."""
     left = []
     for spec in specs:
         folder = RunFolder(results, spec.id)
@@ -35,7 +35,7 @@ def run_all(
     schedule: ScheduleSpec | None = None,
     on_event: OnEvent = lambda spec, event: None,
 ) -> list[FailedRun]:
-    """Bring runs to their end; those that are complete are left alone.
+    """Execute runs; complete ones are left alone.
 
     Args:
         specs: what to run, in this order.

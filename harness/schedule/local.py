@@ -1,4 +1,4 @@
-"""Runs on this machine: as many at a time as there are slots, each in a process of its own."""
+"""Runs on this machine: one per slot at a time, each in its own process."""
 
 import socket
 import time
@@ -20,18 +20,18 @@ from harness.schedule.slots import Slot, make_slots
 from harness.schedule.worker import Attempt
 from harness.training.events import ComputedElsewhere, Done, Event, Failed, Retried, Started, TrackingOffline
 
-# How often runs that other processes compute are looked at, seconds.
+# Seconds between two looks at runs that other processes compute.
 POLL = 1.0
 
 
 @dataclass
 class Job:
-    """A run and what became of it so far.
+    """A run and its failed attempts.
 
     Attributes:
         spec: the run.
         folder: its folder.
-        attempts: those that failed, as they stand in `failure.json`.
+        attempts: those that failed so far.
     """
 
     spec: RunSpec
@@ -40,13 +40,13 @@ class Job:
 
 
 class LocalScheduler:
-    """Brings runs to their end on this machine.
+    """Executes runs on this machine.
 
     Args:
         specs: what to run, in this order.
         results: the results folder.
         schedule: slots, time limit, retries.
-        on_event: takes what the runs report.
+        on_event: takes the events of the runs.
     """
 
     def __init__(self, specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent) -> None:
@@ -62,7 +62,7 @@ class LocalScheduler:
         self.offline = False
 
     def run(self) -> list[FailedRun]:
-        """Execute everything; the runs that failed. However it ends, no process is left."""
+        """Execute everything and return the runs that failed. However it ends, no process is left behind."""
         try:
             while self.waiting or self.elsewhere or self.running:
                 self._fill_slots()
@@ -90,7 +90,7 @@ class LocalScheduler:
         self.waiting.extendleft(reversed(crowded))
 
     def _look_elsewhere(self) -> None:
-        """Take back runs that other processes have let go of."""
+        """Queue runs again whose claims other processes have released."""
         if self.waiting or not self.free:
             return
         for job in self.elsewhere[:]:
@@ -99,7 +99,7 @@ class LocalScheduler:
                 self.waiting.append(job)
 
     def _place(self, job: Job, crowded: list[Job]) -> None:
-        """Start a run in the next slot; refuse one that cannot fit its device, put off one that cannot fit just now."""
+        """Start a run in the next slot; refuse one that can never fit its device, postpone others that do not fit."""
         spec = self.free[-1].place(job.spec)
         try:
             refusal = self.memory.refusal(spec)
@@ -125,7 +125,7 @@ class LocalScheduler:
         self.on_event(job.spec, Started(slot.device))
 
     def _listen(self) -> None:
-        """Wait for news, for an end, for a time limit, or for a second look at what runs elsewhere."""
+        """Wait for an event, the end of a process, a time limit, or the next look at runs computed elsewhere."""
         limits = [left for attempt in self.running if (left := attempt.seconds_left) is not None]
         polls = [POLL] if self.elsewhere and self.free else []
         sources = [source for attempt in self.running for source in attempt.sources()]
@@ -153,7 +153,7 @@ class LocalScheduler:
             self._conclude(job, attempt, failure)
 
     def _take(self, job: Job, event: Event) -> None:
-        # One attempt tells for all: a server that cannot be reached would cost every run its time-out.
+        # One attempt decides for all: otherwise every run would wait for an unreachable server until its time-out.
         self.offline = self.offline or isinstance(event, TrackingOffline)
         self.on_event(job.spec, event)
 

@@ -1,4 +1,4 @@
-"""One attempt at one run, in a process of its own.
+"""One attempt at one run, in its own process.
 
 A process a run keeps memory measurements apart and one run's crash away from the others. The processes are forked from
 a server that has imported torch and nothing more, so each starts in milliseconds.
@@ -24,7 +24,7 @@ from harness.results.failure import TIME_LIMIT, Failure, explain_exception, expl
 from harness.training.events import Event
 
 PREFERRED_START = ("forkserver", "spawn")
-# How long a process may take to let go of its claim and its files before it is killed.
+# Seconds in which a process may release its claim and its files before it is killed.
 GRACE = 10.0
 
 
@@ -64,7 +64,7 @@ class Attempt:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the time limit; None without one."""
+        """Seconds until the time limit; None without one."""
         return None if self.time_limit is None else self._begin + self.time_limit - time.monotonic()
 
     @property
@@ -85,14 +85,14 @@ class Attempt:
             self.is_silent = True
 
     def sources(self) -> list[Any]:
-        """What becomes ready when there is news, and when the process ends."""
+        """What becomes ready when there is an event, and when the process ends."""
         return [self.process.sentinel, *([] if self.is_silent else [self.connection])]
 
     def finish(self) -> Failure | None:
-        """With the process ended: why it failed, or None."""
+        """After the process has ended: why it failed, or None."""
         self.process.join()
         self.connection.close()
-        # If the server of processes was killed, its children look as if they had ended too.
+        # If the fork server was killed, its children look as if they had ended too.
         if self._born is not None and start_of(self.process.pid) == self._born:
             os.kill(self.process.pid, signal.SIGKILL)
         if self.failure is None and self.process.exitcode:
@@ -100,7 +100,7 @@ class Attempt:
         return self.failure
 
     def stop(self) -> None:
-        """End the process: it may let go of its claim, but not for long."""
+        """End the process: it gets a short time to release its claim, then it is killed."""
         self.process.terminate()
         self.process.join(GRACE)
         if not self.is_over:
@@ -108,14 +108,14 @@ class Attempt:
             self.process.join()
 
     def stop_for_time(self) -> None:
-        """End the process because its time is over."""
+        """End the process because it exceeded its time limit."""
         self.stop()
         limit = f"{self.time_limit:g} s (schedule.time_limit)"
         self.failure = Failure(TIME_LIMIT, f"it took longer than its time limit of {limit}; finished epochs are kept")
 
 
 def compute(environment: dict[str, str], settings: Settings, results: Path, sender: Connection) -> None:
-    """What a run's process does."""
+    """The main function of a run's process."""
     # The server that it was forked from has the environment of its own start: that of the first run.
     os.environ.clear()
     os.environ.update(environment)
@@ -139,7 +139,7 @@ def compute(environment: dict[str, str], settings: Settings, results: Path, send
 
 
 def end_with_parent() -> None:
-    """End this process when the one that asked for it is gone."""
+    """End this process when its parent process has ended."""
 
     def watch() -> None:
         parent = multiprocessing.parent_process()

@@ -20,12 +20,12 @@ State = Literal["left", "up", "uploaded", "untracked", "failed"]
 
 @dataclass(frozen=True)
 class Upload:
-    """A finished run and where it stands.
+    """A finished run and whether W&B has it.
 
     Attributes:
         folder: its folder.
         name: for people; not unique.
-        state: left (to be uploaded), up (was there before), uploaded, untracked (`wandb.mode=disabled`) or failed.
+        state: left (to be uploaded), up (W&B had it before), uploaded, untracked (`wandb.mode=disabled`) or failed.
         about: page of the run, or why it failed.
     """
 
@@ -36,17 +36,17 @@ class Upload:
 
     @property
     def id(self) -> str:
-        """Of the run, here and at W&B."""
+        """The id of the run, here and at W&B."""
         return self.folder.path.name
 
 
 def finished_runs(root: Path, run_ids: Sequence[str] = (), again: bool = False) -> list[Upload]:
-    """Where the finished runs of a results folder stand; asks no server.
+    """The finished runs of a results folder and whether W&B has them, from our own notes; asks no server.
 
     Args:
         root: the results folder.
-        run_ids: which runs; empty for all but those that were not to be tracked.
-        again: whether runs that are up are left to be uploaded too.
+        run_ids: which runs, by the beginning of their ids; empty for all except those with tracking disabled.
+        again: whether to upload runs that W&B has once more.
 
     Raises:
         UserError: no such folder or run, or the run is not complete.
@@ -64,7 +64,7 @@ def finished_runs(root: Path, run_ids: Sequence[str] = (), again: bool = False) 
 
 
 def look_at(run: StoredRun, again: bool, named: bool) -> Upload:
-    """Where one finished run stands."""
+    """A finished run and whether W&B has it."""
     if run.result is None:
         return Upload(run.folder, "", "failed", run.reason)
     delivery = read_delivery(run.folder.path)
@@ -75,7 +75,7 @@ def look_at(run: StoredRun, again: bool, named: bool) -> Upload:
 
 
 def check_login() -> None:
-    """Raise a UserError unless W&B answers and knows the key; never asks for one."""
+    """Raise a UserError unless W&B answers and accepts the key; never asks for a key."""
     os.environ.setdefault("WANDB_SILENT", "true")
     try:
         wandb.Api(timeout=ANSWER_TIMEOUT).default_entity  # noqa: B018
@@ -85,7 +85,7 @@ def check_login() -> None:
 
 
 def upload_all(runs: Sequence[Upload]) -> Iterator[Upload]:
-    """Upload those that are left, one after the other; what W&B has of a run already is not sent again.
+    """Upload those that are left, one after the other; epochs that W&B has already are not sent again.
 
     Yields:
         Each of those that were left, `uploaded` or `failed`.
@@ -107,7 +107,7 @@ def upload_all(runs: Sequence[Upload]) -> Iterator[Upload]:
 
 
 def upload(folder: RunFolder) -> Delivery:
-    """Upload one finished run, note that it is up, and remove its local W&B files, which hold nothing else.
+    """Upload one finished run, note it, and remove its local W&B files, which hold nothing else.
 
     Raises:
         UserError: its record is damaged or held by another process.

@@ -1,4 +1,4 @@
-"""Weights & Biases: a sink that is fed from what is already on disk, and that never stops a run."""
+"""Weights & Biases: it only receives what is already on disk, and never stops a run."""
 
 import logging
 import os
@@ -21,14 +21,14 @@ from harness.results.record import EpochRecord, Result
 
 log = logging.getLogger("skipbench")
 
-# Seconds: to open a run, to send what is left at its end, to answer a question.
+# Time limits in seconds: to open a run, to send the rest at its end, to answer a request.
 INIT_TIMEOUT, FINISH_TIMEOUT, ANSWER_TIMEOUT = 30.0, 60.0, 10
-# Seconds before each question whether all has arrived.
+# Seconds before each request whether everything has arrived.
 CONFIRM_PAUSES = (0.0, 1.0, 2.0, 4.0)
 DELIVERY_FILE = "wandb.json"
 LATER = "upload it later with `skipbench wandb-sync`"
 DEFAULT_MODE = "offline"
-# What WANDB_MODE may say besides the modes of a spec.
+# Values of WANDB_MODE besides the modes of a spec.
 MODE_ALIASES = {"dryrun": "offline", "run": "online", "shared": "online"}
 
 
@@ -39,7 +39,7 @@ def tracking_mode(spec: RunSpec) -> str:
 
 
 class Delivery(BaseModel):
-    """What W&B has got of a run: `wandb.json` in the run's folder.
+    """What W&B has of a run: `wandb.json` in the run's folder.
 
     Attributes:
         mode: how the run was tracked.
@@ -47,7 +47,7 @@ class Delivery(BaseModel):
         entity: W&B team or user; None offline.
         url: page of the run; None offline.
         epochs: how many W&B has confirmed.
-        complete: whether W&B has confirmed all of it; only then the run is up.
+        complete: whether W&B has confirmed all of it; only then the run counts as uploaded.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,7 +61,7 @@ class Delivery(BaseModel):
 
 
 def read_delivery(folder: Path) -> Delivery | None:
-    """What W&B has got of the run in a folder; None where nothing legible says so."""
+    """What W&B has of the run in a folder; None without a legible note."""
     try:
         return Delivery.model_validate_json((folder / DELIVERY_FILE).read_bytes())
     except (OSError, ValueError):
@@ -69,23 +69,23 @@ def read_delivery(folder: Path) -> Delivery | None:
 
 
 def write_delivery(folder: Path, delivery: Delivery) -> None:
-    """Note what W&B has got of the run in a folder."""
+    """Write down what W&B has of the run in a folder."""
     write_atomically(folder / DELIVERY_FILE, to_json(delivery.model_dump()))
 
 
 class WandbRun:
-    """One run at W&B, or in offline files, that is fed with our records; its methods raise what W&B raises.
+    """One run at W&B, or in offline files, that receives our records; its methods raise what W&B raises.
 
     Args:
         spec: the run.
-        run_id: its id, the name of its folder. Where W&B knows the id, the run goes on there.
+        run_id: its id, the name of its folder. If W&B knows the id, its run is continued.
         mode: online or offline.
-        folder: takes W&B's files, in `wandb/`.
-        environment: what the result says of the machine.
+        folder: for W&B's files, in `wandb/`.
+        environment: the machine.
 
     Attributes:
-        epochs: how many it has got, those of earlier starts included.
-        delivery: what is certain before it is finished.
+        epochs: how many it has, including those of earlier starts.
+        delivery: what is known before the run is finished.
     """
 
     def __init__(
@@ -115,18 +115,18 @@ class WandbRun:
                 ),
             )
         except WandbError:
-            # The service remembers the failed run and would refuse its id.
+            # The W&B service remembers the failed run and would refuse its id.
             wandb.teardown()
             raise
         self._run.define_metric("epoch")
         self._run.define_metric("train/*", step_metric="epoch")
-        # Not `step`: that is 0 until the first `log`, of a resumed run too.
+        # Not `step`: that is 0 until the first `log`, even for a resumed run.
         self.epochs: int = self._run.starting_step
         place = {"entity": self._run.entity, "url": self._run.url} if mode == "online" else {}
         self.delivery = Delivery(mode=mode, project=self._run.project, **place)
 
     def log_epochs(self, records: Sequence[EpochRecord]) -> None:
-        """Log the epochs that it has not got yet, each at its step.
+        """Log the epochs that it does not have yet, each at its step.
 
         Args:
             records: all epochs so far, in order.
@@ -137,7 +137,7 @@ class WandbRun:
             self.epochs += 1
 
     def finish(self, result: Result) -> Delivery:
-        """Put accuracies and costs into the summary, send what is left, and ask the server whether it has all.
+        """Write the summary, send the rest, and ask the server whether it has everything.
 
         Raises:
             TimeoutError: not all could be sent in FINISH_TIMEOUT seconds.
@@ -155,7 +155,7 @@ class WandbRun:
         return self.delivery.model_copy(update={"epochs": self.epochs, "complete": True})
 
     def _confirm(self) -> None:
-        """Raise a WandbError unless the server has every epoch and the end: a refusal is told to no caller."""
+        """Raise a WandbError unless the server has every epoch and the end: the client does not report refusals."""
         for pause in CONFIRM_PAUSES:
             time.sleep(pause)
             found = wandb.Api(timeout=ANSWER_TIMEOUT).run(self._run.path)
@@ -170,11 +170,11 @@ class Tracker:
     Args:
         spec: the run.
         folder: the run's folder; W&B's files go to `wandb/` in it.
-        environment: what the result says of the machine.
-        notify: takes a line for the user when tracking does not go as asked.
+        environment: the machine.
+        notify: takes a line for the user if the run cannot be tracked as asked.
 
     Attributes:
-        fell_back: whether the run was to be online and had to go offline.
+        fell_back: whether the run should be online and had to continue offline.
     """
 
     def __init__(self, spec: RunSpec, folder: Path, environment: Environment, notify: Callable[[str], None]) -> None:
@@ -199,26 +199,26 @@ class Tracker:
         write_delivery(self.folder, self.run.delivery)
 
     def _start_online(self) -> None:
-        """Start an online run, or say in one line why there is none."""
+        """Start an online run, or report in one line why that failed."""
         try:
             self._start("online")
         except WandbError as error:
             for leftover in (self.folder / "wandb").glob(f"run-*-{self.spec.id}"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            self.notify(f"W&B is not reachable ({first_line(error)}); the run goes on offline, {LATER}")
+            self.notify(f"W&B is not reachable ({first_line(error)}); the run continues offline, {LATER}")
 
     def _guarded(self, call: Callable[[], None]) -> None:
-        """Run a call to W&B; a failure is told and ends tracking, not the run."""
+        """Run a call to W&B; a failure is reported and ends tracking, not the run."""
         try:
             call()
         except Exception as error:
             self.run = None
             log.exception("W&B failed")
             record = f"its record is {self.folder}/metrics.jsonl"
-            self.notify(f"W&B failed ({first_line(error)}); the run goes on without it, {record}, {LATER}")
+            self.notify(f"W&B failed ({first_line(error)}); the run continues without it, {record}, {LATER}")
 
     def log_epochs(self, records: Sequence[EpochRecord]) -> None:
-        """Log the epochs that W&B has not got yet.
+        """Log the epochs that W&B does not have yet.
 
         Args:
             records: all epochs so far, in order.
@@ -228,7 +228,7 @@ class Tracker:
             self._guarded(lambda: run.log_epochs(records))
 
     def finish(self, result: Result) -> None:
-        """Put accuracies and costs into the summary, close the W&B run and note what W&B has got."""
+        """Write the summary, close the W&B run and note what W&B has."""
         run = self.run
         if run is not None:
             self._guarded(lambda: write_delivery(self.folder, run.finish(result)))
@@ -258,7 +258,7 @@ def summary_of(result: Result) -> dict[str, Any]:
 
 
 def remove_undelivered(folder: Path, run_id: str) -> None:
-    """Remove offline files of a start that was interrupted and never uploaded: the new ones will hold all of it."""
+    """Remove offline files of an interrupted start that were never uploaded: the new ones will hold everything."""
     for old in (folder / "wandb").glob(f"offline-run-*-{run_id}"):
         if not list(old.glob("*.sync*")):
             shutil.rmtree(old, ignore_errors=True)

@@ -14,7 +14,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
-from harness.results.claim import Holder, start_of, this_machine, this_process
+from harness.results.claim import Holder, has_ended, this_process
 from harness.results.metrics import find_metric
 from harness.schedule.slots import Slot, make_slots
 from harness.tune.objective import FAILURE, HOLDER, Objective, StoppedError, TrialFailedError
@@ -70,8 +70,7 @@ def is_dead(trial: FrozenTrial) -> bool:
     """Whether a running trial's process was on this machine and is gone; of other machines the heartbeat tells."""
     if trial.state != TrialState.RUNNING or HOLDER not in trial.user_attrs:
         return False
-    holder = Holder(**trial.user_attrs[HOLDER])
-    return holder.machine == this_machine() and start_of(holder.pid) != holder.started
+    return has_ended(Holder(**trial.user_attrs[HOLDER]))
 
 
 def retry_dead_trials(study: optuna.Study) -> None:

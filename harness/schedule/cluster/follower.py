@@ -1,6 +1,5 @@
-"""News of runs that are computed somewhere else, read from their folders on a shared file system."""
+"""Events of runs that are computed on other machines, read from their folders on a shared file system."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.experiment.spec import RunSpec
-from harness.results.claim import PREFIX, claims, read_claim
+from harness.results.claim import Holder, is_claim, last_holder
 from harness.results.folder import RunFolder
 from harness.results.record import EpochRecord
 from harness.training.events import Done, Event, Failed, Started, TrainingProgress
@@ -17,7 +16,7 @@ from harness.training.events import Done, Event, Failed, Started, TrainingProgre
 TAIL = 4096
 
 Fingerprint = tuple[int, int, int]
-"""Of a file's state: inode, size, time of its last change in nanoseconds."""
+"""State of a file: inode, size, time of its last change in nanoseconds."""
 
 
 @dataclass
@@ -25,29 +24,29 @@ class Seen:
     """What was last seen of a run.
 
     Attributes:
-        holder: text of its claim.
+        holder: of its claim.
         metrics: state of its `metrics.jsonl`.
         failure: state of its `failure.json`.
     """
 
-    holder: str | None = None
+    holder: Holder | None = None
     metrics: Fingerprint | None = None
     failure: Fingerprint | None = None
 
 
 class Follower:
-    """Tells what changes in the folders of runs. A look costs a listing of a folder a run, two of
-    a run that is being computed, and reads what is new.
+    """Reports what changes in the folders of runs.
 
-    Network file systems show files late, so what is not there yet means nothing. A claim and a failure that were there
-    before the first look are old and are not told.
+    A look lists the folder of every run once, that of a run being computed twice, and reads what is new. Network file
+    systems show files late, so a missing file means nothing. Claims and failures from before the first look are old
+    and are not reported.
 
     Args:
         specs: the runs.
         results: the results folder.
 
     Attributes:
-        following: the runs that are followed, by id; those that are done or have failed are not any more.
+        following: the runs that are followed, by id; a run that is done or has failed is removed.
     """
 
     def __init__(self, specs: Sequence[RunSpec], results: Path) -> None:
@@ -57,7 +56,7 @@ class Follower:
         self._seen = {run_id: self._now(folder) for run_id, folder in self._folders.items()}
 
     def _now(self, folder: RunFolder) -> Seen:
-        return Seen(holder_text(folder.path), fingerprint(folder.metrics_file), fingerprint(folder.failure_file))
+        return Seen(last_holder(folder.path), fingerprint(folder.metrics_file), fingerprint(folder.failure_file))
 
     def look(self) -> Iterator[tuple[RunSpec, Event]]:
         """What is new since the last look: Started, TrainingProgress, and at the end of a run Done or Failed."""
@@ -80,11 +79,11 @@ class Follower:
             if told:
                 yield Failed(told.reason)
                 return
-        holder = holder_text(folder.path) if any(name.startswith(PREFIX) for name in names) else None
+        holder = last_holder(folder.path) if any(map(is_claim, names)) else None
         if holder != seen.holder:
             seen.holder = holder
             if holder:
-                yield Started(json.loads(holder)["host"])
+                yield Started(holder.host)
         metrics = fingerprint(folder.metrics_file) if folder.metrics_file.name in names else None
         if metrics != seen.metrics:
             seen.metrics = metrics
@@ -105,14 +104,6 @@ def fingerprint(path: Path) -> Fingerprint | None:
     with suppress(OSError):
         found = path.stat()
         return found.st_ino, found.st_size, found.st_mtime_ns
-    return None
-
-
-def holder_text(folder: Path) -> str | None:
-    """The claim that counts in a run's folder, whether its holder lives or not; None without one."""
-    for link in reversed(claims(folder)):
-        with suppress(OSError):
-            return os.readlink(link) if read_claim(link) else None
     return None
 
 

@@ -1,4 +1,4 @@
-"""Runs on a cluster: handed to its queue, followed by their folders. The queue is asked only what became of jobs."""
+"""Runs on a cluster: submitted to its queue and followed by their folders. The queue is asked only how jobs ended."""
 
 import time
 from collections import deque
@@ -16,12 +16,12 @@ from harness.schedule.cluster.node import LATE
 from harness.schedule.events import FailedRun, OnEvent
 from harness.training.events import ComputedElsewhere, Done, Failed, Retried
 
-# Seconds between two looks at the folders. Where many runs make a look long, it takes a tenth of the time at most.
+# Seconds between two looks at the folders. With many runs a look takes long; it may use at most a tenth of the time.
 POLL = 1.0
 SHARE = 0.1
-# How long after a job's failure its run's folder is asked, seconds.
+# Seconds after a job's failure until the folder of its run must show the reason.
 AFTER_FAILURE = 3.0
-# How long a job may take to end when its run is over, seconds.
+# Seconds in which a job may end after its run is over.
 GRACE = 10.0
 
 
@@ -30,11 +30,11 @@ class Ended:
     """How a job ended.
 
     Attributes:
-        says: what the queue says of a job that did not come to its end; '' where it did.
+        says: the queue's status of a job that did not finish, e.g. 'Slurm says TIMEOUT'; empty if the job finished.
         log: the job's log.
-        failure: why the run failed, where the job has told.
-        is_cancelled: somebody took the job out of the queue: it is not submitted again.
-        is_preempted: it had to make room: submitting it again is no further attempt.
+        failure: why the run failed, if the job reported it.
+        is_cancelled: the job was cancelled by someone else: it is not submitted again.
+        is_preempted: the job was preempted: submitting it again does not count as an attempt.
     """
 
     says: str
@@ -45,35 +45,35 @@ class Ended:
 
 
 class Queue(Protocol):
-    """What a cluster must be able to do."""
+    """What a cluster must provide."""
 
     retries: int
-    """How often a job that died without a word is submitted again by us."""
+    """How often we submit a job again that ended without a reason."""
     limit: int | None
-    """Jobs at a time that are handed over; None for all."""
+    """Most jobs in the queue at a time; None for no limit."""
 
     def submit(self, specs: Sequence[RunSpec]) -> None:
-        """Hand runs over, a job a run."""
+        """Submit runs, one job per run."""
 
     def ended(self) -> dict[str, Ended]:
         """Jobs that have ended since the last time, by run id."""
 
     def cancel(self) -> None:
-        """Take all jobs that have not ended out of the queue, and end them."""
+        """Cancel all jobs that have not ended."""
 
 
 @dataclass
 class Job:
-    """A run that is handed over.
+    """A run that is submitted.
 
     Attributes:
         spec: the run.
         folder: its folder.
-        lost: attempts that ended without a word, as they stand in `failure.json`.
+        lost: attempts that ended without a result.
         preemptions: how many of them were preempted.
-        submitted: when it was handed over the last time.
-        ended: how its job ended, while the run's folder does not tell yet.
-        patience: until when the folder may stay silent, by the monotonic clock.
+        submitted: when it was submitted last.
+        ended: how its job ended, as long as the run's folder does not show it yet.
+        patience: until when to wait for the folder, by the monotonic clock.
     """
 
     spec: RunSpec
@@ -86,7 +86,7 @@ class Job:
 
 
 class RemoteScheduler:
-    """Brings runs to their end on a cluster.
+    """Executes runs on a cluster.
 
     Args:
         specs: what to run, in this order.
@@ -153,7 +153,7 @@ class RemoteScheduler:
         self.on_event(job.spec, ComputedElsewhere(holder))
 
     def _look_elsewhere(self) -> None:
-        """Take back runs that other processes have let go of."""
+        """Queue runs again whose claims other processes have released."""
         if time.monotonic() < self._next_look_elsewhere:
             return
         self._next_look_elsewhere = time.monotonic() + HEARTBEAT
@@ -163,7 +163,7 @@ class RemoteScheduler:
                 self.waiting.append(job)
 
     def _look(self) -> None:
-        """Tell what the folders tell."""
+        """Report the events that the folders show."""
         for spec, event in self.follower.look():
             folder = RunFolder(self.follower.results, spec.id)
             if isinstance(event, Done):
@@ -175,7 +175,7 @@ class RemoteScheduler:
             self.on_event(spec, event)
 
     def _collect(self) -> None:
-        """Look after jobs that have ended: their runs are over, or will be when the folder tells, or are lost."""
+        """Handle jobs that have ended: their runs are over, will be once the folder shows it, or are lost."""
         for run_id, ended in self.queue.ended().items():
             job = self.queued[run_id]
             job.ended = ended
@@ -192,7 +192,7 @@ class RemoteScheduler:
                     self._conclude(job, job.ended)
 
     def _conclude(self, job: Job, ended: Ended) -> None:
-        """A job ended, and its folder does not tell that its run is over."""
+        """Handle a job that ended although its folder does not show that its run is over."""
         holder = holder_of(job.folder.path)
         if holder and not ended.says:
             self._leave_elsewhere(job, str(holder))
@@ -200,7 +200,7 @@ class RemoteScheduler:
         if ended.failure and ended.failure.kind == CLAIMED:
             self.waiting.append(job)
             return
-        failure = ended.failure or Failure(KILLED, f"its job ended without a result: {ended.says or 'no reason told'}")
+        failure = ended.failure or Failure(KILLED, f"its job ended without a result: {ended.says or 'no reason given'}")
         job.lost.append(
             FailedAttempt(
                 kind=failure.kind,

@@ -5,6 +5,9 @@ PYTHON ?= python3
 VENV ?= .venv
 RESULTS ?= results
 SKIPBENCH = $(VENV)/bin/skipbench
+# LATEST=1 installs the newest versions that pyproject.toml allows, not those of constraints.txt.
+LATEST ?=
+PIP_INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check $(if $(LATEST),--upgrade,--constraint constraints.txt)
 
 # bench, speed: empty means what experiments/bench.yaml, experiments/speed.yaml say.
 METHOD ?=
@@ -54,7 +57,7 @@ help: ## list the targets
 	@echo "make test                   lint, type check and tests"
 	@echo "make test-long              the tests that take minutes: chaos, Ray, Slurm, ..."
 	@echo "make list                   methods, data sets, backbones, protocols, recipes"
-	@echo "make setup                  only install, into $(VENV)"
+	@echo "make setup                  only install, into $(VENV), the versions of constraints.txt; LATEST=1: the newest"
 	@echo "make clean                  remove $(VENV) and caches, not results"
 	@echo "$(SKIPBENCH) --help         everything else, once installed"
 
@@ -65,12 +68,12 @@ $(VENV)/python:
 	  || { echo "error: SkipBench needs Python 3.10 or newer, '$(PYTHON)' is $$($(PYTHON) --version): use make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) && touch $@
 
-$(VENV)/installed: pyproject.toml | $(VENV)/python
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/python
 	@echo "Installing SkipBench into $(VENV) (once; minutes, about 6 GB with torch's GPU libraries)"
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable . && touch $@
+	@$(PIP_INSTALL) --editable . && touch $@
 
-$(VENV)/installed-dev: pyproject.toml | $(VENV)/installed
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]' && touch $@
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/installed
+	@$(PIP_INSTALL) --editable '.[dev]' && touch $@
 
 bench: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= ARGS=
 	@$(SKIPBENCH) bench $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
@@ -121,8 +124,8 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 test: lint ## lint, type check and all tests but the long ones
 	@OMP_NUM_THREADS=1 $(VENV)/bin/pytest -m "not long" --numprocesses auto --maxprocesses 4 --dist worksteal
 
-$(VENV)/installed-long: pyproject.toml | $(VENV)/installed-dev
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,ray,slurm,postgresql]' && touch $@
+$(VENV)/installed-long: pyproject.toml constraints.txt | $(VENV)/installed-dev
+	@$(PIP_INSTALL) --editable '.[dev,ray,slurm,postgresql]' && touch $@
 
 test-long: $(VENV)/installed-long ## the tests that take minutes: chaos, Ray, Slurm, ...
 	@$(VENV)/bin/pytest -m long

@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # torch's CPU threads spin while they wait for each other. Where another process has one of the cores, that slows small
 # models down many times; a short spin and then sleep is as fast on idle cores and robust on busy ones. OpenMP reads

@@ -23,7 +23,7 @@ def compare(words: tuple[str, ...], results: Path, **grid: Any) -> None:
     """What differs between A and B: configuration, accuracy, costs.
 
     A and B are experiment files, or finished runs by the first digits of their ids. Without B, or with the word
-    `published`, A's experiment is set beside the numbers that papers published (results/published/: CLIP ViT-B/16 with
+    `published`, A's experiment is set beside the numbers that papers published (CLIP ViT-B/16 with
     OpenAI's weights, 16 shots). Differences are B - A; numbers are means over seeds.
 
     \b
@@ -59,10 +59,11 @@ def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, gri
 
 def find_side(side: str, overrides: tuple[str, ...], results: Path, grid: dict[str, Any]) -> "pd.DataFrame":
     """The runs of an experiment file, or the run with such an id."""
+    from harness.experiment.files import is_experiment_name
     from harness.report.compare import find_finished_run
     from harness.report.runs import experiment_runs
 
-    if side.endswith((".yaml", ".yml")):
+    if is_experiment_name(side):
         _, specs = read_file_grid(Path(side), overrides, grid)
         return experiment_runs(specs, results)
     return find_finished_run(results, side)

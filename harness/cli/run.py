@@ -73,10 +73,12 @@ def run(file: Path, overrides: tuple[str, ...], results: Path, **grid: Any) -> N
     Runs that are complete are left alone, those that are begun go on. Ctrl-C stops cleanly; the same command goes on
     from the last finished epoch of each run. Exit code 1 if a run failed.
     """
+    from harness.experiment.files import find_experiment_file
     from harness.experiment.grid import check_fits
     from harness.experiment.settings import merge, read_yaml, validate
     from harness.experiment.spec import ScheduleSpec, parse_run_spec
 
+    file = find_experiment_file(file)
     if "method" not in read_yaml(file):
         experiment, specs = read_file_grid(file, overrides, grid)
         execute(specs, results, experiment.schedule)

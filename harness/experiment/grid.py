@@ -12,6 +12,7 @@ from harness.clip.backbones import blocks_of, parse_backbone
 from harness.data.datasets import find_dataset
 from harness.data.fewshot import class_subset
 from harness.errors import UserError
+from harness.experiment.files import find_experiment_file
 from harness.experiment.protocols import find_protocol
 from harness.experiment.recipes import check_sections, choose_variant, for_method, recipe_settings
 from harness.experiment.registry import check_method, method_class, method_names
@@ -57,6 +58,7 @@ def load_experiment(path: Path, changes: Settings | None = None) -> Experiment:
     Raises:
         UserError: missing file, unknown key, method, data set or protocol.
     """
+    path = find_experiment_file(path)
     experiment: Experiment = validate(Experiment, merge({"name": path.stem}, read_yaml(path), changes or {}), "")
     for method in experiment.methods:
         check_method(method)

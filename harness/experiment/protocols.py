@@ -56,7 +56,7 @@ class Protocol:
         validates: name of the protocol that settings chosen under this one are meant for; None for a protocol that
             tests. A protocol that validates reads no test image.
         needs_folds: whether it evaluates shots held out of training (`data.held_out`), so that sweeps need folds.
-        published: name of the file of published numbers in `harness/report/published/`; None if there are none.
+        published: name of the file of published numbers in `harness/report/published_numbers/`; None if there are none.
         published_average: what that file calls the average over target data sets.
     """
 

@@ -15,7 +15,7 @@ from harness.report.runs import FIXED, groups
 from harness.report.table import AVERAGE, COSTS, Cell, Table
 from harness.results.folder import DONE
 
-PUBLISHED = Path(__file__).parents[2] / "results" / "published"
+PUBLISHED = Path(__file__).parent / "published_numbers"
 PUBLISHED_SHOTS = 16
 # All published numbers are of this model with OpenAI's weights.
 PUBLISHED_BACKBONE = "ViT-B-16"

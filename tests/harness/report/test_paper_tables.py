@@ -12,7 +12,7 @@ from harness.errors import UserError
 from harness.experiment.spec import RunSpec, TunedSpec
 from harness.report.footnotes import footnotes
 from harness.report.paper_tables import Cell, Table, ablation, file_name, paper_tables
-from harness.report.published import with_published
+from harness.report.published import PUBLISHED, with_published
 from harness.report.runs import experiment_runs, folder_runs, knob_runs, leaderboard
 
 Plan = Callable[..., list[RunSpec]]
@@ -236,7 +236,7 @@ def test_published_numbers_stand_beside_ours_marked_and_not_ranked(tmp_path: Pat
     table, _ = published_table(tmp_path, plan_runs, fill, datasets=["dtd", "eurosat"])
     found = with_published(table)
     assert found.columns == ["skip", "skip†"]
-    theirs = pd.read_csv(Path(__file__).parents[3] / "results/published/base_to_new.csv")
+    theirs = pd.read_csv(PUBLISHED / "base_to_new.csv")
     theirs = theirs[theirs["method"] == "skip"].set_index(["dataset", "metric"])["value"]
     for dataset in ("dtd", "eurosat"):
         for metric in ("base", "new", "H"):

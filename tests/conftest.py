@@ -16,6 +16,7 @@ from harness.experiment.spec import RunSpec
 
 GOLDEN = Path(__file__).parent / "golden"
 os.environ["WANDB_MODE"] = "disabled"
+os.environ["TERM"] = "dumb"  # no colours and 80 columns, wherever the tests run
 os.environ.pop("DATA", None)
 assert harness.__version__
 

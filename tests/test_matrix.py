@@ -4,7 +4,6 @@ import copy
 import json
 import math
 import shutil
-import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from harness.cli import main
 from harness.clip.backbones import bundled
 from harness.clip.load import build, load_backbone
 from harness.clip.towers import CLIP, RAW
@@ -30,6 +28,7 @@ from harness.training.precision import autocast
 from harness.training.run import Run
 from harness.training.trainer import EpochRecord, Trainer, trained_state
 from methods.base import Method
+from tests.commands import error_line, skipbench
 
 TRAINABLE = [name for name in method_names() if method_class(name).trains]
 PRECISIONS = get_args(TrainSpec.model_fields["precision"].annotation)
@@ -172,16 +171,6 @@ def test_skip_draws_batches_of_one_class_from_four_shots_on(shots: int, tiny: Pa
         assert max(classes) > 1
 
 
-def told(words: list[str], patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:
-    """Exit code, standard output and standard error of a command, in this process."""
-    patch.setattr(sys, "argv", ["skipbench", *words])
-    patch.setenv("SKIPBENCH_DEBUG", "")
-    patch.setenv("HF_HUB_OFFLINE", "1")  # the command sets them; so they are put back
-    with pytest.raises(SystemExit) as left:
-        main()
-    return left.value.code, *capsys.readouterr()
-
-
 BAD_OPTIONS = {
     "skip train.precision=fp64": "train.precision='fp64': input should be 'fp32', 'bf16', 'fp16' or 'half'",
     "skip train.cache=always": "train.cache='always': input should be 'none', 'fresh' or 'once'",
@@ -208,26 +197,20 @@ BAD_OPTIONS = {
 
 
 @pytest.mark.parametrize(("words", "message"), BAD_OPTIONS.items(), ids=BAD_OPTIONS)
-def test_a_bad_option_is_one_line_that_names_it(
-    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bad_option_is_one_line_that_names_it(words: str, message: str, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    code, out, err = told(["bench", *words.split(), "--results", str(results)], monkeypatch, capsys)
-    assert code == 2
-    assert out == ""
-    (line,) = err.splitlines()
-    assert line.startswith(f"error: {message}")
+    assert error_line("bench", *words.split(), "--results", str(results)).startswith(f"error: {message}")
     assert not results.exists()
 
 
 def test_class_specific_context_is_refused_new_classes_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     few = ["train.epochs=1", "train.batch_size=4", "--shots", "1", "--seeds", "1", "--results", str(tmp_path)]
-    code, out, err = told(["bench", "coop", "coop.class_specific=true", *few], monkeypatch, capsys)
-    assert code == 1
-    assert "Traceback" not in out + err
-    (line,) = err.splitlines()
+    done = skipbench("bench", "coop", "coop.class_specific=true", *few)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    (line,) = done.stderr.splitlines()
     assert line.startswith(
         "error: coop-emoji-1shot-seed1: coop: class_specific=true learns a context for each of its 23"
     )

@@ -1,30 +1,22 @@
 """The README's Python runs as it stands there."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.commands import ROOT, run_process, skipbench
+
 README = (ROOT / "README.md").read_text()
 LOOP, METHOD_FILE = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-
-
-def test_the_loop_trains_skip_tuning_in_about_ten_lines() -> None:
+def test_the_loop_trains_skip_tuning_in_about_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
     statements = [line for line in LOOP.splitlines() if line.strip() and not line.startswith(("import", "from"))]
     assert len(statements) <= 15
-    done = run_python("-c", LOOP)
-    assert done.returncode == 0, done.stderr
-    (accuracy,) = re.findall(r"accuracy ([0-9.]+)%", done.stdout)
+    exec(compile(LOOP, "README.md", "exec"), {})
+    (accuracy,) = re.findall(r"accuracy ([0-9.]+)%", capsys.readouterr().out)
     assert float(accuracy) > 40
 
 
@@ -34,7 +26,7 @@ def test_a_method_is_one_new_file(tmp_path: Path) -> None:
     (folder / "text_shift.py").write_text(METHOD_FILE)
     words = ["bench", "text_shift", "text_shift.strength=0.5", "train.lr=0.1", "train.epochs=2"]
     options = ["--seeds", "1", "--shots", "2", "--results", str(tmp_path / "results")]
-    done = run_python("-m", "harness", *words, *options, SKIPBENCH_METHODS=str(folder))
+    done = run_process(*words, *options, SKIPBENCH_METHODS=str(folder))
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("results/runs/*/result.json")
     result = json.loads(path.read_text())
@@ -46,14 +38,14 @@ def test_a_method_is_one_new_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [["list"], ["bench", "skip"]])
 def test_a_missing_folder_of_methods_is_one_line(command: list[str], tmp_path: Path) -> None:
-    done = run_python("-m", "harness", *command, SKIPBENCH_METHODS=str(tmp_path / "nowhere"))
+    done = run_process(*command, SKIPBENCH_METHODS=str(tmp_path / "nowhere"))
     assert done.returncode == 2
     assert done.stderr.startswith("error: SKIPBENCH_METHODS=")
     assert done.stderr.count("\n") == 1
 
 
 def test_the_table_of_all_methods_is_that_of_the_committed_results() -> None:
-    done = run_python("-m", "harness", "table", "--results", "results/embedded")
+    done = skipbench("table", "--results", "results/embedded")
     assert done.returncode == 0, done.stderr
     shown = [line.rstrip() for line in README.splitlines()]
     for line in done.stdout.splitlines():

@@ -55,7 +55,9 @@ class Attempt:
         self.started = time.time()
         self._begin = time.monotonic()
         self.connection, sender = process_context().Pipe(duplex=False)
-        self.process = process_context().Process(target=compute, args=(spec.settings(), results, sender))
+        self.process = process_context().Process(
+            target=compute, args=(dict(os.environ), spec.settings(), results, sender)
+        )
         self.process.start()
         sender.close()
         self._born = start_of(self.process.pid)
@@ -112,8 +114,11 @@ class Attempt:
         self.failure = Failure(TIME_LIMIT, f"it took longer than its time limit of {limit}; finished epochs are kept")
 
 
-def compute(settings: Settings, results: Path, sender: Connection) -> None:
+def compute(environment: dict[str, str], settings: Settings, results: Path, sender: Connection) -> None:
     """What a run's process does."""
+    # The server that it was forked from has the environment of its own start: that of the first run.
+    os.environ.clear()
+    os.environ.update(environment)
     end_with_parent()
     # Ctrl-C reaches all processes of a terminal; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,29 +1,28 @@
-"""The commands as a user runs them: as processes of their own."""
+"""The commands as a user runs them."""
 
 import json
 import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.commands import results_of, skipbench, start, wait_for
+from tests.commands import Finished, error_line, results_of, run_process, skipbench, start, wait_for
 
 QUICK = ["train.epochs=2", "skip.depth=3"]
 
 
 @pytest.fixture(scope="module")
-def benched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A small benchmark of two methods and two seeds."""
+def benched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+    """A small benchmark of two methods and two seeds, in a process of its own: nothing else may be printed."""
     results = tmp_path_factory.mktemp("bench")
     words = ["bench", "zeroshot,skip", "--seeds", "1,2", "--shots", "4", "--results", str(results), *QUICK]
-    return results, skipbench(*words, WANDB_MODE="offline")
+    return results, run_process(*words, WANDB_MODE="offline")
 
 
-def test_bench_ends_with_a_table(benched: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_bench_ends_with_a_table(benched: tuple[Path, Finished]) -> None:
     results, done = benched
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -45,7 +44,7 @@ def test_bench_ends_with_a_table(benched: tuple[Path, subprocess.CompletedProces
     assert len(list(results.glob("runs/*/wandb/offline-run-*/*.wandb"))) == 3
 
 
-def test_bench_again_computes_nothing(benched: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_bench_again_computes_nothing(benched: tuple[Path, Finished]) -> None:
     results, first = benched
     before = {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*")}
     words = ["bench", "zeroshot,skip", "--seeds", "1,2", "--shots", "4", "--results", str(results), *QUICK]
@@ -57,9 +56,7 @@ def test_bench_again_computes_nothing(benched: tuple[Path, subprocess.CompletedP
     assert table in again.stdout
 
 
-def test_run_repeats_the_run_of_a_spec_file(
-    benched: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_run_repeats_the_run_of_a_spec_file(benched: tuple[Path, Finished], tmp_path: Path) -> None:
     results, _ = benched
     original = results_of(results)["skip-emoji-4shot-seed2"]
     spec_file = results / "runs" / original["id"] / "spec.yaml"
@@ -108,24 +105,19 @@ def test_mistakes_get_one_helpful_line(words: list[str], message: str, tmp_path:
 
 
 def test_missing_data_root_names_folder_and_remedy(tmp_path: Path) -> None:
-    done = skipbench("bench", "skip", "--dataset", "dtd", DATA=str(tmp_path / "nowhere"), RESULTS=str(tmp_path))
-    assert done.returncode == 2
-    assert done.stderr.splitlines() == [
-        f"error: data root '{tmp_path}/nowhere' does not exist: set DATA to the folder that holds dtd/"
-    ]
+    line = error_line("bench", "skip", "--dataset", "dtd", DATA=str(tmp_path / "nowhere"), RESULTS=str(tmp_path))
+    assert line == f"error: data root '{tmp_path}/nowhere' does not exist: set DATA to the folder that holds dtd/"
 
 
 def test_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    done = skipbench("bench", "skip", "--results", str(blocked / "results"))
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    line = error_line("bench", "skip", "--results", str(blocked / "results"))
     assert line.startswith(f"error: results folder '{blocked}/results' cannot be written")
     if os.getuid():  # root may write everywhere
         locked = tmp_path / "locked"
         locked.mkdir(mode=0o500)
-        assert "cannot be written" in skipbench("bench", "skip", "--results", str(locked / "results")).stderr
+        assert "cannot be written" in error_line("bench", "skip", "--results", str(locked / "results"))
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
@@ -184,7 +176,7 @@ def test_a_data_set_in_the_coop_layout(tmp_path: Path) -> None:
 
 
 def test_help_teaches() -> None:
-    done = skipbench("--help")
+    done = run_process("--help")
     assert done.returncode == 0
     for word in ("bench", "list", "parity", "results/runs/<id>", "KEY=VALUE", "skip.depth=4"):
         assert word in done.stdout

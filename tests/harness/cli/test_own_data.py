@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from harness.cli import cli
 from harness.data.datasets import read_dataset
 from harness.data.pictures import read_picture
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.results.record import read_result
 from harness.training.run import Run
+from tests.commands import skipbench
 
 Make = Callable[..., RunSpec]
 SHORT = ("train.epochs=1", "train.warmup_epochs=0", "train.batch_size=4")
@@ -44,13 +44,10 @@ def on_folder(make_spec: Make, folder: Path, *overrides: str) -> RunSpec:
     return RunSpec.model_validate(settings)
 
 
-def test_from_a_folder_of_pictures_to_a_table_in_one_command(
-    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_from_a_folder_of_pictures_to_a_table_in_one_command(pictures: Path, tmp_path: Path) -> None:
     words = ["bench", "zeroshot,skip", "--dataset", f"folder:{pictures}", "--seeds", "1", "--shots", "4", *SHORT]
-    cli.main([*words, "--results", str(tmp_path)], standalone_mode=False)
-    shown = capsys.readouterr().out
-    assert f"base_to_new, folder:{pictures}, 4 shots" in shown
+    done = skipbench(*words, "--results", str(tmp_path))
+    assert f"base_to_new, folder:{pictures}, 4 shots" in done.stdout
     results = [read_result(path) for path in tmp_path.glob("runs/*/result.json")]
     assert {result["spec"]["method"] for result in results} == {"zeroshot", "skip"}
     assert all(result["layout"] == ["split 50/20/30 by hash"] for result in results)

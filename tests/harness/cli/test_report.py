@@ -1,49 +1,29 @@
 """`table`, `figures` and `report` as commands: files, names, mistakes."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-import harness.cli
 from harness.cli.table import parts_of
 from harness.experiment.spec import RunSpec
+from tests.commands import error_line, skipbench
 
 Plan = Callable[..., list[RunSpec]]
 Fill = Callable[..., dict[str, dict[str, float]]]
-Command = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def skipbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """The command line in this process: exit code, output, errors."""
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setenv("SKIPBENCH_DEBUG", "")
-        monkeypatch.setattr(sys, "argv", ["skipbench", *words, "--results", str(tmp_path)])
-        code = 0
-        try:
-            harness.cli.main()
-        except SystemExit as left:
-            code = int(str(left.code))
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
-
-
-def test_table_prints_and_writes_what_is_asked_for(
-    tmp_path: Path, plan_runs: Plan, fill: Fill, skipbench: Command
-) -> None:
+def test_table_prints_and_writes_what_is_asked_for(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
     fill(tmp_path, plan_runs("base_to_new"))
-    code, out, _ = skipbench("table")
-    assert code == 0
-    assert out.splitlines()[0].strip() == "base_to_new, emoji, 16 shots, clip-emoji"
+    done = skipbench("table", RESULTS=str(tmp_path))
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0].strip() == "base_to_new, emoji, 16 shots, clip-emoji"
     assert not (tmp_path / "tables").exists()
-    code, out, _ = skipbench("table", "--format", "md,latex,csv,html", "--standalone", "--caption", "Mine")
-    assert code == 0
+    done = skipbench(
+        "table", "--format", "md,latex,csv,html", "--standalone", "--caption", "Mine", RESULTS=str(tmp_path)
+    )
+    assert done.returncode == 0
     found = {path.name for path in (tmp_path / "tables").iterdir()}
     assert found == {f"results-base_to_new-16shot.{ending}" for ending in ("md", "tex", "csv", "html")}
     text = (tmp_path / "tables" / "results-base_to_new-16shot.tex").read_text()
@@ -64,28 +44,29 @@ def test_a_table_too_wide_for_the_terminal_is_cut_into_parts() -> None:
     assert len(parts_of(frame, 2, 5)) == 2
 
 
-def test_an_experiment_shows_what_is_missing(tmp_path: Path, plan_runs: Plan, fill: Fill, skipbench: Command) -> None:
+def test_an_experiment_shows_what_is_missing(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
     fill(tmp_path, plan_runs("base_to_new", methods=["skip"]))
-    code, out, _ = skipbench("table", "--methods", "skip,coop")
-    assert code == 0
-    assert "missing; 3 of 6 runs are not computed" in out
-    code, out, _ = skipbench("table", "--over", "skip.depth", "--format", "csv", "--out", str(tmp_path / "there"))
-    assert code == 0
+    done = skipbench("table", "--methods", "skip,coop", RESULTS=str(tmp_path))
+    assert done.returncode == 0
+    assert "missing; 3 of 6 runs are not computed" in done.stdout
+    done = skipbench(
+        "table", "--over", "skip.depth", "--format", "csv", "--out", str(tmp_path / "there"), RESULTS=str(tmp_path)
+    )
+    assert done.returncode == 0
     assert (tmp_path / "there" / "bench-ablation-skip.depth-base_to_new.csv").is_file()
 
 
-def test_figures_and_report_write_files(tmp_path: Path, plan_runs: Plan, fill: Fill, skipbench: Command) -> None:
+def test_figures_and_report_write_files(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
     fill(tmp_path, plan_runs("few_shot", methods=["skip"], shots=[1, 2]))
-    code, _, _ = skipbench("figures", "--format", "pdf")
-    assert code == 0
+    assert skipbench("figures", "--format", "pdf", RESULTS=str(tmp_path)).returncode == 0
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert "results-few_shot-curves.pdf" in names
-    code, _, _ = skipbench("figures", "--over", "skip.depth", "--protocol", "few_shot", "--shots", "1,2")
-    assert code == 0
+    words = ["figures", "--over", "skip.depth", "--protocol", "few_shot", "--shots", "1,2"]
+    assert skipbench(*words, RESULTS=str(tmp_path)).returncode == 0
     assert (tmp_path / "figures" / "bench-ablation-skip.depth-few_shot.svg").is_file()
-    code, out, _ = skipbench("report", "--protocol", "few_shot", "--shots", "1,2")
-    assert code == 0
-    assert "bench.html" in out
+    done = skipbench("report", "--protocol", "few_shot", "--shots", "1,2", RESULTS=str(tmp_path))
+    assert done.returncode == 0
+    assert "bench.html" in done.stdout
     assert (tmp_path / "reports" / "bench.html").stat().st_size < 2_000_000
 
 
@@ -101,20 +82,13 @@ def test_figures_and_report_write_files(tmp_path: Path, plan_runs: Plan, fill: F
         (["table", "--over", "skip.depth"], "no finished run of the experiment has the setting 'skip.depth'"),
     ],
 )
-def test_mistakes_are_one_line(skipbench: Command, words: list[str], message: str) -> None:
-    code, out, err = skipbench(*words)
-    assert code == 2
-    (line,) = err.splitlines()
-    assert line.startswith(f"error: {message}")
-    assert out == ""
+def test_mistakes_are_one_line(words: list[str], message: str, tmp_path: Path) -> None:
+    assert error_line(*words, RESULTS=str(tmp_path)).startswith(f"error: {message}")
 
 
-def test_a_damaged_result_is_one_line(tmp_path: Path, skipbench: Command) -> None:
+def test_a_damaged_result_is_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "abc"
     folder.mkdir(parents=True)
     for text in ("{", '{"id": "abc"}'):
         (folder / "result.json").write_text(text)
-        code, _, err = skipbench("table")
-        assert code == 2
-        assert len(err.splitlines()) == 1
-        assert "result.json" in err
+        assert "result.json" in error_line("table", RESULTS=str(tmp_path))

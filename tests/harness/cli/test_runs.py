@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
 
-from harness.cli import cli
 from harness.errors import UserError
 from harness.experiment.grid import expand, load_experiment
 from harness.results.claim import claimed
@@ -19,8 +17,7 @@ from harness.schedule import run_all
 from harness.training.events import Event, TrainingProgress
 from harness.training.run import Run
 from tests.chaos import EVALUATE
-
-ROOT = Path(__file__).parents[3]
+from tests.commands import ROOT, error_line, skipbench
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +48,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def skipbench(*words: str) -> Result:
-    return CliRunner().invoke(cli, list(words))
-
-
 def id_of(results: Path, name: str) -> str:
     (found,) = (run.id for run in stored_runs(results) if run.name.startswith(name))
     return found
@@ -69,29 +62,29 @@ def test_states_and_outcomes(results: Path) -> None:
 
 
 def test_runs_lists_and_filters(results: Path) -> None:
-    lines = skipbench("runs", "--results", str(results)).output.splitlines()
+    lines = skipbench("runs", "--results", str(results)).stdout.splitlines()
     assert len(lines) == 5
     assert lines[-1] == "2 done, 1 failed, 1 interrupted"
     lines = skipbench(
         "runs", "--method", "clip_adapter", "--interrupted", "--results", str(results)
-    ).output.splitlines()
+    ).stdout.splitlines()
     assert lines[-1] == "1 interrupted"
-    assert skipbench("runs", "--running", "--results", str(results)).output == "no such runs\n"
+    assert skipbench("runs", "--running", "--results", str(results)).stdout == "no such runs\n"
     folder = RunFolder(results, id_of(results, "skip"))
     with claimed(folder.path):
-        listed = skipbench("runs", "--running", "--results", str(results)).output
+        listed = skipbench("runs", "--running", "--results", str(results)).stdout
     assert f"running     {folder.path.name}" in listed
     assert f"by process {os.getpid()} on " in listed
 
 
 def test_show_explains_each_state(results: Path) -> None:
-    done = skipbench("show", id_of(results, "clip_adapter-emoji-1shot-seed1"), "--results", str(results)).output
+    done = skipbench("show", id_of(results, "clip_adapter-emoji-1shot-seed1"), "--results", str(results)).stdout
     for words in ("done", "Accuracy", "Costs", "MiB peak", "parameters trained", "epochs: 2"):
         assert words in done
-    begun = skipbench("show", id_of(results, "clip_adapter-emoji-1shot-seed2"), "--results", str(results)).output
+    begun = skipbench("show", id_of(results, "clip_adapter-emoji-1shot-seed2"), "--results", str(results)).stdout
     for words in ("interrupted", "epoch 0 loss", "End of the log", "skipbench rerun"):
         assert words in begun
-    failed = skipbench("show", id_of(results, "skip"), "--results", str(results)).output
+    failed = skipbench("show", id_of(results, "skip"), "--results", str(results)).stdout
     for words in ("failed", "Attempts", "1970-01-01 00:00:00Z here cpu, 3 s, 0 epochs", "killed: it was the test"):
         assert words in failed
 
@@ -108,7 +101,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(results: Path) -> None:
 
 
 def test_export_is_tidy_and_complete(results: Path, tmp_path: Path) -> None:
-    told = skipbench("export", "--out", str(tmp_path / "all.csv"), "--results", str(results)).output
+    told = skipbench("export", "--out", str(tmp_path / "all.csv"), "--results", str(results)).stdout
     table = pd.read_csv(tmp_path / "all.csv")
     assert told.startswith(f"2 rows of 2 runs, {len(table.columns)} columns")
     for run in stored_runs(results):
@@ -119,24 +112,21 @@ def test_export_is_tidy_and_complete(results: Path, tmp_path: Path) -> None:
             assert row["costs.phases.evaluate.seconds"] > 0
             assert row["train.epochs"] == run.result.spec.train.epochs
     pytest.importorskip("pyarrow")
-    assert skipbench("export", "--out", str(tmp_path / "all.parquet"), "--results", str(results)).exit_code == 0
+    assert skipbench("export", "--out", str(tmp_path / "all.parquet"), "--results", str(results)).returncode == 0
     assert pd.read_parquet(tmp_path / "all.parquet")["id"].tolist() == table["id"].tolist()
-    with pytest.raises(UserError, match=r"must end in \.csv or \.parquet"):
-        cli.main(["export", "--out", "x.xlsx", "--results", str(results)], standalone_mode=False)
+    assert "must end in .csv or .parquet" in error_line("export", "--out", "x.xlsx", "--results", str(results))
 
 
 def test_rerun_goes_on_or_starts_anew_and_keeps_what_was_there(results: Path) -> None:
     begun, done = (id_of(results, f"clip_adapter-emoji-1shot-seed{seed}") for seed in (2, 1))
     before = json.loads((results / "runs" / done / "result.json").read_text())
     again = skipbench("rerun", begun, done[:9], "--results", str(results))
-    assert again.exit_code == 0, again.output
+    assert again.returncode == 0, again.stderr
     assert json.loads((results / "runs" / begun / "result.json").read_text())["interruptions"] == 1
     kept = results / "replaced" / f"{done}-1"
-    assert str(kept) in again.output.replace("\n", "")
+    assert str(kept) in again.stdout.replace("\n", "")
     assert json.loads((kept / "result.json").read_text()) == before
     assert json.loads((results / "runs" / done / "result.json").read_text())["evaluations"] == before["evaluations"]
     assert not list(results.rglob("claim-*"))
-    with pytest.raises(UserError, match="would make another run"):
-        cli.main(["rerun", done, "train.epochs=3", "--results", str(results)], standalone_mode=False)
-    with pytest.raises(UserError, match="name runs by id"):
-        cli.main(["rerun", "--results", str(results)], standalone_mode=False)
+    assert "would make another run" in error_line("rerun", done, "train.epochs=3", "--results", str(results))
+    assert "name runs by id" in error_line("rerun", "--results", str(results))

@@ -1,11 +1,8 @@
 """The four protocols: which runs, by which official recipe, evaluated on what; and on the embedded sets for real."""
 
 import json
-import os
 import re
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,8 @@ from harness.experiment.protocols import PROTOCOLS
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import method_names
 from harness.experiment.spec import RunSpec
+from tests.commands import ROOT, Finished, error_line, run_process, skipbench
 
-ROOT = Path(__file__).parents[3]
 PAPER = EXPERIMENTS / "paper"
 TEN = [
     "caltech101",
@@ -45,18 +42,6 @@ def paper(protocol: str) -> tuple[Experiment, list[RunSpec]]:
     """The paper's grid under a protocol."""
     experiment = load_experiment(PAPER / f"{protocol}.yaml")
     return experiment, expand(experiment)
-
-
-def skipbench(*words: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
-    return subprocess.run(
-        [sys.executable, *options, "-m", "harness", *words],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 # Which runs.
@@ -303,7 +288,7 @@ def test_zeroshot_trains_nowhere_and_uses_the_usual_prompts() -> None:
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
     """The paper's largest table, of which some runs have begun."""
     results = tmp_path_factory.mktemp("plan")
     _, specs = paper("base_to_new")
@@ -320,10 +305,10 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.
         for name in names:
             (folder / name).write_text("")
     words = ["plan", "experiments/paper/base_to_new.yaml", "--results", str(results)]
-    return results, skipbench(*words, options=("-X", "importtime"))
+    return results, run_process(*words, options=("-X", "importtime"))
 
 
-def test_plan_lists_every_run_once_with_its_state(planned: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+def test_plan_lists_every_run_once_with_its_state(planned: tuple[Path, Finished]) -> None:
     results, done = planned
     assert done.returncode == 0, done.stderr
     *runs, grid, states = done.stdout.splitlines()
@@ -340,7 +325,7 @@ def test_plan_lists_every_run_once_with_its_state(planned: tuple[Path, subproces
 
 
 def test_plan_imports_nothing_that_takes_long_and_is_not_needed(
-    planned: tuple[Path, subprocess.CompletedProcess[str]],
+    planned: tuple[Path, Finished],
 ) -> None:
     _, done = planned
     modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
@@ -395,9 +380,8 @@ def test_targets_are_evaluated_in_one_run_and_averaged(protocol: str, tmp_path: 
 
 
 def test_a_protocol_without_targets_for_its_data_set_stops_before_it_runs(tmp_path: Path) -> None:
-    done = skipbench("bench", "zeroshot", "--protocol", "cross_dataset", "--dataset", "dtd", "--results", str(tmp_path))
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    words = ["bench", "zeroshot", "--protocol", "cross_dataset", "--dataset", "dtd"]
+    line = error_line(*words, "--results", str(tmp_path))
     assert line.startswith("error: protocol 'cross_dataset' has no targets for training data set 'dtd'")
     assert not list(tmp_path.iterdir())
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -15,7 +14,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import harness.cli
 import harness.reference.speed
 from harness.clip.backbones import bundled
 from harness.clip.load import load_backbone
@@ -40,6 +38,7 @@ from harness.reference.speed import (
     settings_of,
 )
 from harness.report.speed_table import NOTE, shown, speed_table
+from tests.commands import error_line, skipbench
 
 CPU = torch.device("cpu")
 CLASSES, BATCH = 8, 2
@@ -514,17 +513,6 @@ def test_ratios_have_no_digits_that_mean_nothing(ratio: float, text: str) -> Non
 # The command.
 
 
-def skipbench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The command line in this process; its exit code."""
-    monkeypatch.setenv("SKIPBENCH_DEBUG", "")
-    monkeypatch.setattr(sys, "argv", ["skipbench", *words])
-    try:
-        harness.cli.main()
-    except SystemExit as left:
-        return int(str(left.code))
-    return 0
-
-
 def strictly(text: str) -> Any:
     """JSON without NaN and infinity."""
 
@@ -534,17 +522,15 @@ def strictly(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def test_the_command_prints_a_table_and_writes_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_the_command_prints_a_table_and_writes_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(harness.reference.speed, "median_seconds", partial(median_seconds, enough_seconds=0))
     words = ["speed", "coop,skip", "--backbone", "clip-emoji", "--classes", "4", "--batch", "2", "--brief"]
-    assert skipbench(monkeypatch, *words, "skip.depth=3", "--results", str(tmp_path)) == 0
-    printed = capsys.readouterr()
+    done = skipbench(*words, "skip.depth=3", "--results", str(tmp_path))
+    assert done.returncode == 0
     # CoOp with 16 context tokens does not fit the text tower; the other rows are measured all the same.
-    (note,) = printed.err.splitlines()
+    (note,) = done.stderr.splitlines()
     assert note.startswith("note: coop is left out: the prompt 'X X X X X X X X X X X X X X X X T-Rex.' has 23 tokens")
-    lines = printed.out.splitlines()
+    lines = done.stdout.splitlines()
     assert lines[:4] == [
         f"measured {title}, {name}" for title in ("coop n_ctx=4", "skip depth=3") for name in ("off", "on")
     ]
@@ -552,7 +538,7 @@ def test_the_command_prints_a_table_and_writes_json(
     assert [line.split()[:3] for line in lines[6:10]] == [
         [*title.split(), name] for title in ("coop n_ctx=4", "skip depth=3") for name in ("off", "on")
     ]
-    assert NOTE in printed.out
+    assert NOTE in done.stdout
     path = tmp_path / "speed" / "coop_skip-clip-emoji-4classes-batch2-fp32-cpu.json"
     assert lines[-1] == f"JSON: {path}"
     written = strictly(path.read_text())
@@ -571,12 +557,11 @@ def test_the_command_prints_a_table_and_writes_json(
         assert item["batch_size"] == 2
 
 
-def test_nothing_to_measure_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_nothing_to_measure_is_an_error(tmp_path: Path) -> None:
     words = ["speed", "coop,maple", "coop.n_ctx=16", "--backbone", "clip-emoji", "--results", str(tmp_path)]
-    assert skipbench(monkeypatch, *words) == 2
-    coop, maple, error = capsys.readouterr().err.splitlines()
+    done = skipbench(*words)
+    assert done.returncode == 2
+    coop, maple, error = done.stderr.splitlines()
     assert coop.startswith("note: coop is left out: the prompt ")
     assert "the text tower takes 20" in coop
     assert maple.startswith("note: maple is left out: maple.depth=9 is beyond a backbone of 6 blocks")
@@ -603,9 +588,5 @@ def test_a_step_with_a_single_class_can_be_written(monkeypatch: pytest.MonkeyPat
         (["skipp"], "unknown method 'skipp'. Did you mean 'skip'?"),
     ],
 )
-def test_mistakes_get_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], message: str
-) -> None:
-    assert skipbench(monkeypatch, "speed", *words, "--results", str(tmp_path)) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {message}")
+def test_mistakes_get_one_line(tmp_path: Path, words: list[str], message: str) -> None:
+    assert error_line("speed", *words, "--results", str(tmp_path)).startswith(f"error: {message}")

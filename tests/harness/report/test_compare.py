@@ -1,30 +1,18 @@
 """What differs between two runs or experiments, by hand and by the command line."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-import harness.cli
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.report.compare import configuration_differences, find_run, number_differences
 from harness.report.runs import experiment_runs
+from tests.commands import error_line, skipbench
 
 Plan = Callable[..., list[RunSpec]]
 Finish = Callable[..., None]
-
-
-def skipbench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The command line in this process; its exit code."""
-    monkeypatch.setenv("SKIPBENCH_DEBUG", "")
-    monkeypatch.setattr(sys, "argv", ["skipbench", *words])
-    try:
-        harness.cli.main()
-    except SystemExit as left:
-        return int(str(left.code))
-    return 0
 
 
 @pytest.fixture
@@ -77,8 +65,6 @@ def test_experiments_without_a_common_cell_are_an_error(
 
 
 def test_the_command_takes_ids_and_files(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     sides: tuple[list[RunSpec], list[RunSpec]],
 ) -> None:
@@ -86,14 +72,14 @@ def test_the_command_takes_ids_and_files(
     deep.write_text("methods: [skip]\nseeds: [1, 2]\nsettings: {skip: {depth: 4}}\n")
     shallow = tmp_path / "shallow.yaml"
     shallow.write_text("methods: [skip, coop]\nseeds: [1, 2]\n")
-    assert skipbench(monkeypatch, "compare", str(shallow), str(deep), "--results", str(tmp_path)) == 0
-    out = capsys.readouterr().out
+    done = skipbench("compare", str(shallow), str(deep), "--results", str(tmp_path))
+    assert done.returncode == 0
+    out = done.stdout
     assert "A: " in out
     assert "(4 of 4 runs)" in out
     assert "61.50 ± 0.71" in out
     ids = [side[0].id for side in sides]
-    assert skipbench(monkeypatch, "compare", ids[0], ids[1][:9], "--results", str(tmp_path)) == 0
-    assert "skip.depth" in capsys.readouterr().out
+    assert "skip.depth" in skipbench("compare", ids[0], ids[1][:9], "--results", str(tmp_path)).stdout
 
 
 @pytest.mark.parametrize(
@@ -106,17 +92,13 @@ def test_the_command_takes_ids_and_files(
     ],
 )
 def test_mistakes_are_one_line(
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
     sides: tuple[list[RunSpec], list[RunSpec]],
     words: list[str],
     message: str,
 ) -> None:
     words = [word.format(id=sides[0][0].id) for word in words]
-    assert skipbench(monkeypatch, "compare", *words, "--results", str(tmp_path)) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {message}")
+    assert error_line("compare", *words, "--results", str(tmp_path)).startswith(f"error: {message}")
 
 
 def test_a_prefix_of_several_runs_is_an_error(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 import re
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import harness.cli
 from harness.data.datasets import DATASETS
 from harness.errors import UserError
 from harness.experiment.grid import expand, load_experiment
@@ -28,6 +26,7 @@ from harness.report.published import (
     read_published,
     summarise,
 )
+from tests.commands import error_line, skipbench
 
 PAPER = EXPERIMENTS / "paper" / "base_to_new.yaml"
 COLUMNS = ["dataset", "method", "metric", "value", "source"]
@@ -352,17 +351,6 @@ def test_published_averages_are_means_over_the_eleven_data_sets(printed: pd.Data
 # The command.
 
 
-def skipbench(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """The command line in this process; its exit code."""
-    monkeypatch.setenv("SKIPBENCH_DEBUG", "")
-    monkeypatch.setattr(sys, "argv", ["skipbench", *words])
-    try:
-        harness.cli.main()
-    except SystemExit as left:
-        return int(str(left.code))
-    return 0
-
-
 def finish(results: Path, spec: RunSpec, accuracies: dict[str, float]) -> None:
     """Put a result into a results folder, as a run that is complete has one."""
     folder = results / "runs" / spec.id
@@ -384,9 +372,7 @@ def table_rows(printed: str) -> dict[tuple[str, str, str], list[str]]:
     return {(cells[0], cells[1], cells[3]): cells[4:] for cells in lines if len(cells) == 10 and cells[2] == "fp32"}
 
 
-def test_compare_sets_finished_runs_beside_the_paper(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, printed: pd.DataFrame
-) -> None:
+def test_compare_sets_finished_runs_beside_the_paper(tmp_path: Path, printed: pd.DataFrame) -> None:
     specs = expand(load_experiment(PAPER))
     for spec in specs:
         if spec.method == "skip":
@@ -399,8 +385,9 @@ def test_compare_sets_finished_runs_beside_the_paper(
             )
     (zeroshot,) = (spec for spec in specs if (spec.method, spec.data.dataset) == ("zeroshot", "dtd"))
     finish(tmp_path, zeroshot, {"base": 50.0, "new": 60.0})
-    assert skipbench(monkeypatch, "compare", str(PAPER), "--results", str(tmp_path)) == 0
-    out = capsys.readouterr().out
+    done = skipbench("compare", str(PAPER), "--results", str(tmp_path))
+    assert done.returncode == 0
+    out = done.stdout
     assert out.splitlines()[0].strip() == "base_to_new, 34 of 209 runs"
     rows = table_rows(out)
     assert len(rows) == 3 * 11 + 3 + 3
@@ -419,14 +406,13 @@ def test_compare_sets_finished_runs_beside_the_paper(
     assert out.splitlines()[-1] == "Published: CoCoOp, arXiv:2203.05557, Skip Tuning, arXiv:2412.11509v2"
 
 
-def test_compare_of_some_data_sets_has_no_average(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_compare_of_some_data_sets_has_no_average(tmp_path: Path) -> None:
     for spec in expand(load_experiment(PAPER)):
         if spec.method == "maple" and spec.data.dataset in ("dtd", "eurosat"):
             finish(tmp_path, spec, {"base": 80.0, "new": 60.0})
-    assert skipbench(monkeypatch, "compare", str(PAPER), "--results", str(tmp_path)) == 0
-    out = capsys.readouterr().out
+    done = skipbench("compare", str(PAPER), "--results", str(tmp_path))
+    assert done.returncode == 0
+    out = done.stdout
     assert out.splitlines()[0].strip() == "base_to_new, 6 of 209 runs"
     assert {(dataset, method) for dataset, method, _ in table_rows(out)} == {("dtd", "maple"), ("eurosat", "maple")}
 
@@ -441,25 +427,17 @@ def test_compare_of_some_data_sets_has_no_average(
         ([str(PAPER), "--dataset", "dtdd"], "unknown data set 'dtdd'. Did you mean 'dtd'?"),
     ],
 )
-def test_compare_without_anything_to_compare_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, words: list[str], message: str
-) -> None:
+def test_compare_without_anything_to_compare_is_one_line(tmp_path: Path, words: list[str], message: str) -> None:
     # A run that is only begun is not complete.
     spec = expand(load_experiment(PAPER))[0]
     (tmp_path / "runs" / spec.id).mkdir(parents=True)
     (tmp_path / "runs" / spec.id / "progress.safetensors").write_bytes(b"")
-    assert skipbench(monkeypatch, "compare", *words, "--results", str(tmp_path)) == 2
-    printed = capsys.readouterr()
-    (line,) = printed.err.splitlines()
+    line = error_line("compare", *words, "--results", str(tmp_path))
     assert line.startswith(f"error: {message.format(results=tmp_path)}")
-    assert printed.out == ""
 
 
-def test_compare_of_the_embedded_benchmark_has_no_counterpart(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_compare_of_the_embedded_benchmark_has_no_counterpart(tmp_path: Path) -> None:
     for spec in expand(load_experiment(EXPERIMENTS / "bench.yaml")):
         finish(tmp_path, spec, {"base": 59.0, "new": 60.0})
-    assert skipbench(monkeypatch, "compare", "--results", str(tmp_path)) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    line = error_line("compare", "--results", str(tmp_path))
     assert line.startswith("error: no published number fits: ours are of emoji, published of imagenet, caltech101, ")

@@ -13,7 +13,7 @@ import yaml
 
 from harness.experiment.grid import expand, load_experiment
 from tests.chaos import EVALUATE, assert_nothing_left
-from tests.commands import results_of, skipbench, start, wait_for
+from tests.commands import results_of, run_process, skipbench, start, wait_for
 
 METHOD = """
 import os, signal, time
@@ -69,7 +69,7 @@ def test_every_failure_is_recorded_and_named_and_the_rest_finishes(tmp_path: Pat
     results = tmp_path / "results"
     schedule = {"runs_per_device": 3, "time_limit": "15s", "retries": 0}
     experiment = write_experiment(tmp_path / "bad.yaml", [*ACTIONS, "clip_adapter"], **schedule)
-    done = skipbench("run", str(experiment), "--results", str(results), SKIPBENCH_METHODS=str(tmp_path))
+    done = run_process("run", str(experiment), "--results", str(results), SKIPBENCH_METHODS=str(tmp_path))
     assert done.returncode == 1
     told = {line.split("-emoji")[0].removeprefix("error: "): line for line in done.stderr.splitlines()}
     assert set(told) == set(ACTIONS), done.stderr
@@ -113,7 +113,7 @@ def test_a_failure_that_may_pass_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "diverges.py").write_text(METHOD.format(action=ACTIONS["diverges"]))
     results = tmp_path / "results"
     experiment = write_experiment(tmp_path / "bad.yaml", ["dies_once", "diverges"], retries=2)
-    done = skipbench("run", str(experiment), "--results", str(results), SKIPBENCH_METHODS=str(tmp_path))
+    done = run_process("run", str(experiment), "--results", str(results), SKIPBENCH_METHODS=str(tmp_path))
     assert done.returncode == 1
     assert "dies_once-emoji-1shot-seed1 is tried again" in done.stdout
     assert "was killed (SIGKILL)" in done.stdout
@@ -173,7 +173,7 @@ def test_sigterm_stops_as_ctrl_c_does_and_leaves_no_claim(tmp_path: Path) -> Non
     results = tmp_path / "results"
     main = start("run", str(experiment), "--results", str(results), SKIPBENCH_METHODS=str(tmp_path))
     wait_for(lambda: list(results.glob("runs/*/sample.json")))
-    running = skipbench("runs", "--running", "--results", str(results), SKIPBENCH_METHODS=str(tmp_path)).stdout
+    running = skipbench("runs", "--running", "--results", str(results)).stdout
     assert "hangs-emoji-1shot-seed1: 0 of 1 epochs, by process" in running
     begin = time.monotonic()
     os.kill(main.pid, 15)

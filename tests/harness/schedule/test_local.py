@@ -33,6 +33,17 @@ def test_runs_report_and_one_failure_touches_no_other(make_spec: Make, tmp_path:
     assert RunFolder(tmp_path, good.id).result_file.stat().st_mtime_ns == before
 
 
+def test_a_run_has_the_environment_of_its_own_start(
+    make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that of the first run, from which the server of processes has its own."""
+    for mode, folders in {"disabled": 0, "offline": 1}.items():
+        monkeypatch.setenv("WANDB_MODE", mode)
+        spec = make_spec("zeroshot", shots=1)
+        assert run_all([spec], tmp_path / mode) == []
+        assert len(list((tmp_path / mode).glob("runs/*/wandb/offline-run-*"))) == folders
+
+
 @pytest.mark.parametrize(
     ("code", "words"), [(-9, "SIGKILL"), (-11, "SIGSEGV"), (-15, "SIGTERM"), (143, "SIGTERM"), (3, "exit code 3")]
 )

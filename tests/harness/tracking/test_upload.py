@@ -13,19 +13,17 @@ from typing import Any
 import pytest
 import wandb
 import yaml
-from click.testing import CliRunner
 
-from harness.cli.wandb_sync import wandb_sync
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.tracking.upload import finished_runs, upload_all
 from harness.tracking.wandb_run import read_delivery
 from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
+from tests.commands import ROOT, skipbench
 from tests.wandb_stub import ENTITY, StubRun, WandbStub
 
 Make = Callable[..., RunSpec]
-ROOT = Path(__file__).parents[3]
 START_AND_WAIT = """
 import sys, time
 from pathlib import Path
@@ -102,11 +100,8 @@ def assert_is_the_record(run: StubRun, folder: Path, group: str) -> None:
 
 def sync(*words: str) -> tuple[int, list[str]]:
     """Exit code and lines of the command."""
-    done = CliRunner().invoke(wandb_sync, words)
-    if isinstance(done.exception, UserError):
-        return 2, [*done.output.splitlines(), f"error: {done.exception}"]
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done.exit_code, done.output.splitlines()
+    done = skipbench("wandb-sync", *words)
+    return done.returncode, [*done.stdout.splitlines(), *done.stderr.splitlines()]
 
 
 def test_an_online_run_arrives_with_its_group_and_is_up(stub: WandbStub, make_spec: Make, tmp_path: Path) -> None:

@@ -30,8 +30,6 @@ FLOORS = (
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-# Imports that break this order for now: file and module.
-STILL_TO_BE_REMOVED = {("harness/tune/objective.py", "harness.report.statistics.harmonic_mean")}
 # What a method's file may import.
 METHODS_IMPORT = {"torch", "pydantic", "methods.base", "harness.clip", *sys.stdlib_module_names}
 MOST_LOOSE_MODULES = 5
@@ -42,9 +40,7 @@ LONG_FILES = {
     "harness/reference/parity.py": "to be split",
     "harness/reference/speed.py": "to be split",
     "harness/report/assets/page.js": "to be split",
-    "harness/report/paper_tables.py": "to be split",
     "harness/schedule/cluster/slurm.py": "to be split",
-    "harness/training/run.py": "to be split",
     "tests/harness/data/test_dataset_layouts.py": "to be split",
     "tests/harness/experiment/test_protocols.py": "to be split",
     "tests/harness/reference/test_speed.py": "to be split",
@@ -56,8 +52,6 @@ PROTOCOL_NAMES = {
     "harness/experiment/grid.py": "the default",
     "harness/experiment/spec.py": "the default",
     "harness/tune/sweep.py": "the default",
-    "harness/report/paper_tables.py": "to be removed",
-    "harness/report/published.py": "to be removed",
 }
 
 
@@ -131,9 +125,7 @@ def test_rooms_import_lower_rooms_only() -> None:
     imports = [item for file, text in code_in_rooms().items() for item in imports_in(file, text)]
     # The search works: it sees what is imported at the top, inside functions and by name.
     assert {room_of_module(item.module) for item in imports} >= FLOOR.keys() - {"cli"}
-    known = {item for item in imports if (item.file, item.module) in STILL_TO_BE_REMOVED}
-    assert len(known) == len(STILL_TO_BE_REMOVED), "what is removed needs no exception"
-    assert breaches(item for item in imports if item not in known) == []
+    assert breaches(imports) == []
 
 
 @pytest.mark.parametrize(

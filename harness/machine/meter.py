@@ -16,15 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.machine.costs import PHASES, PhaseCosts
+from harness.machine.torch_internals import READ_DEVICE, TorchDispatchMode, storage_id, tree_leaves
 
 UNLABELLED = "activations"
-# Fake tensors are asked for their device more often than for anything else.
-DEVICE = torch.ops.prim.device.default
 
 
 class LiveBytes(TorchDispatchMode):
@@ -55,7 +52,7 @@ class LiveBytes(TorchDispatchMode):
         if not isinstance(value, Tensor):
             return
         storage = value.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
+        key, size = storage_id(value), storage.nbytes()
         if key in self._storages or not size:
             return
 
@@ -74,7 +71,7 @@ class LiveBytes(TorchDispatchMode):
     def label(self, tensors: Iterable[Tensor], kind: str) -> None:
         """Count those of some tensors that are alive as of a kind; all others are UNLABELLED."""
         for tensor in tensors:
-            key, size = tensor.untyped_storage()._cdata, tensor.untyped_storage().nbytes()
+            key, size = storage_id(tensor), tensor.untyped_storage().nbytes()
             if key in self._storages:
                 self.by_kind[self._kinds.get(key, UNLABELLED)] -= size
                 self.by_kind[kind] += size
@@ -84,7 +81,7 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is DEVICE:
+        if func is READ_DEVICE:
             return result
         for leaf in tree_leaves(result):
             self._register(leaf)

@@ -16,7 +16,7 @@ from harness.machine.meter import Meter, count_flops
 from harness.machine.units import MIB
 from harness.results.record import EpochRecord
 from harness.training.feature_cache import TrainingImages
-from harness.training.precision import autocast, gradient_scaler
+from harness.training.precision import autocast, gradient_scaler, loss_scale, set_loss_scale
 from methods.base import Method
 
 log = logging.getLogger("skipbench")
@@ -175,8 +175,8 @@ class Trainer:
             for parameter, values in self.optimizer.state.items()
             if values.get("momentum_buffer") is not None
         }
-        scale = {LOSS_SCALE: torch.tensor([self.scaler.get_scale(), self.scaler._get_growth_tracker()])}
-        return {**trained_state(self.method), **momentum, **(scale if self.scaler.is_enabled() else {})}
+        scale = {LOSS_SCALE: loss_scale(self.scaler)} if self.scaler.is_enabled() else {}
+        return {**trained_state(self.method), **momentum, **scale}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from what `state` gave."""
@@ -187,9 +187,7 @@ class Trainer:
                 momentum = state[MOMENTUM + name].to(parameter.device)
                 self.optimizer.state[parameter]["momentum_buffer"] = momentum
         if LOSS_SCALE in state:
-            scale, growth_tracker = state[LOSS_SCALE].tolist()
-            saved = {"scale": scale, "_growth_tracker": int(growth_tracker)}
-            self.scaler.load_state_dict({**self.scaler.state_dict(), **saved})
+            set_loss_scale(self.scaler, state[LOSS_SCALE])
 
     def draw_batches(self, epoch: int) -> list[list[int]]:
         """Which pictures form the batches of an epoch: decided by seed and epoch alone.

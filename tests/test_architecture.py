@@ -40,14 +40,12 @@ MOST_LINES = 350
 LONG_FILES = {
     "harness/data/datasets.py": "a table with one row per data set",
     "harness/reference/parity.py": "to be split",
-    "harness/reference/speed.py": "to be split",
     "harness/report/assets/page.js": "to be split",
     "harness/report/paper_tables.py": "to be split",
     "harness/schedule/cluster/slurm.py": "to be split",
     "harness/training/run.py": "to be split",
     "tests/harness/data/test_dataset_layouts.py": "to be split",
     "tests/harness/experiment/test_protocols.py": "to be split",
-    "tests/harness/reference/test_speed.py": "to be split",
     "tests/harness/report/test_published.py": "to be split",
     "tests/harness/results/test_folder.py": "to be split",
 }

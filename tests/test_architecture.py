@@ -39,7 +39,6 @@ MOST_LINES = 350
 # Files that are longer, and why.
 LONG_FILES = {
     "harness/data/datasets.py": "a table with one row per data set",
-    "harness/reference/parity.py": "to be split",
     "harness/report/assets/page.js": "to be split",
     "harness/report/paper_tables.py": "to be split",
     "harness/schedule/cluster/slurm.py": "to be split",

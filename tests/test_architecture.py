@@ -41,7 +41,6 @@ LONG_FILES = {
     "harness/data/datasets.py": "a table with one row per data set",
     "harness/report/assets/page.js": "to be split",
     "harness/report/paper_tables.py": "to be split",
-    "harness/schedule/cluster/slurm.py": "to be split",
     "harness/training/run.py": "to be split",
     "tests/harness/data/test_dataset_layouts.py": "to be split",
     "tests/harness/experiment/test_protocols.py": "to be split",

@@ -153,7 +153,7 @@ def connect(ray: Any, schedule: ScheduleSpec) -> None:
             signal.signal(ending, handler)
 
 
-def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent) -> list[FailedRun]:
+def execute_runs(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent) -> list[FailedRun]:
     """Execute runs on a Ray cluster; returns those that failed.
 
     Raises:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from harness.clip.load import load_backbone
 from harness.clip.prompts import fill_template
-from harness.data.datasets import DATASETS, read_dataset
+from harness.data.catalog import DATASETS
+from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, keep_classes
 from harness.data.loader import PictureSet
 from harness.data.transforms import TestTransform

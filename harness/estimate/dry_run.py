@@ -13,12 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from harness.clip.towers import CLIP
-from harness.data.counts import Expected, expected_classes
+from harness.data.counts import ClassCounts, class_counts
 from harness.data.loader import PictureSet
 from harness.data.readers import Picture
 from harness.data.transforms import TestTransform
 from harness.errors import UserError
-from harness.estimate.memory_breakdown import KindMeter
+from harness.estimate.memory_breakdown import BreakdownMeter
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.meter import Meter
@@ -61,7 +61,7 @@ class PlaceInMemory(Place):
         return torch.empty(shape, dtype=dtype, device=self.memory if where == GPU else CPU), where
 
 
-class Rehearsal:
+class DryRun:
     """A run whose phases are tried, one after the other.
 
     Args:
@@ -98,7 +98,7 @@ class Rehearsal:
         """Whether the run has a training."""
         return bool(self.spec.train.epochs and trained_parameters(self.method))
 
-    def probe(self, meter: KindMeter, phases: Collection[str] = PHASES, flops: bool = True) -> None:
+    def probe(self, meter: BreakdownMeter, phases: Collection[str] = PHASES, flops: bool = True) -> None:
         """Measure peaks of live bytes, and count the operations of training step and caching pass.
 
         Args:
@@ -132,9 +132,9 @@ class Rehearsal:
             with meter.phase("evaluate"):
                 self._classifier(item).logits()
 
-    def _expected(self, dataset: str, subset: str) -> Expected:
+    def _expected(self, dataset: str, subset: str) -> ClassCounts:
         root = self.spec.runtime.find_data_root()
-        found = expected_classes(dataset, subset, self.spec.data.shots, root, self.classes)
+        found = class_counts(dataset, subset, self.spec.data.shots, root, self.classes)
         if not found.is_here:
             self.stand_ins[dataset] = None
         return found
@@ -168,7 +168,7 @@ class Rehearsal:
         return Classifier(self.method, pictures, texts, TestTransform(side), spec.train.precision, size)
 
 
-def most_pictures_in_a_batch(spec: RunSpec, labels: Sequence[int]) -> int:
+def largest_batch(spec: RunSpec, labels: Sequence[int]) -> int:
     """How large a training batch of pictures with these labels can be."""
     return len(candidates(spec, labels))
 

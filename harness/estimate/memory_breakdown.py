@@ -19,7 +19,7 @@ KINDS = (WEIGHTS, GRADIENTS, OPTIMIZER, UNLABELLED, CACHE, INPUTS)
 
 
 @dataclass(frozen=True)
-class Peak:
+class MemoryPeak:
     """Most bytes that are alive at once in a phase.
 
     Attributes:
@@ -32,7 +32,7 @@ class Peak:
     by_kind: dict[str, int]
 
 
-class KindMeter(Meter):
+class BreakdownMeter(Meter):
     """A meter of a CPU's phases that knows what is in memory. Fake tensors are as good as real ones.
 
     Attributes:
@@ -45,7 +45,7 @@ class KindMeter(Meter):
         super().__init__(torch.device("cpu"))
         self.method: Method | None = None
         self.images: TrainingImages | None = None
-        self.peaks: dict[str, Peak] = {}
+        self.peaks: dict[str, MemoryPeak] = {}
         self._watch: LiveBytes | None = None
 
     def label_inputs(self, tensor: Tensor) -> None:
@@ -68,7 +68,7 @@ class KindMeter(Meter):
             work()
         self._watch = None
         if name not in self.peaks or watch.peak > self.peaks[name].num_bytes:
-            self.peaks[name] = Peak(watch.peak, {kind: watch.peak_by_kind.get(kind, 0) for kind in KINDS})
+            self.peaks[name] = MemoryPeak(watch.peak, {kind: watch.peak_by_kind.get(kind, 0) for kind in KINDS})
 
 
 @contextmanager

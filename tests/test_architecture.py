@@ -36,14 +36,9 @@ MOST_LOOSE_MODULES = 5
 MOST_LINES = 350
 # Files that are longer, and why.
 LONG_FILES = {
-    "harness/data/datasets.py": "a table with one row per data set",
-    "harness/reference/parity.py": "to be split",
-    "harness/reference/speed.py": "to be split",
     "harness/report/assets/page.js": "to be split",
-    "harness/schedule/cluster/slurm.py": "to be split",
     "tests/harness/data/test_dataset_layouts.py": "to be split",
     "tests/harness/experiment/test_protocols.py": "to be split",
-    "tests/harness/reference/test_speed.py": "to be split",
     "tests/harness/report/test_published.py": "to be split",
     "tests/harness/results/test_folder.py": "to be split",
 }

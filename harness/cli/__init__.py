@@ -48,7 +48,7 @@ def cli(debug: bool) -> None:
     On real data (CoOp layout under $DATA) and one GPU:
       DATA=/data skipbench bench skip --dataset dtd --backbone ViT-B-16-quickgelu
 
-    
+    \b
     Many runs, on whatever machine there is:
       skipbench run experiments/paper/base_to_new.yaml --devices 0,1,2,3
       skipbench run experiments/paper/base_to_new.yaml --executor slurm schedule.slurm.partition=gpu

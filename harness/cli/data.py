@@ -22,7 +22,8 @@ def data(names: str | None, data_root: str | None, verify: bool) -> None:
     DATASETS, by comma, may be folder:PATH too; without it all are looked at. Exit code 1 if one that was named, or any
     that is there, is not in order.
     """
-    from harness.data.datasets import DATASETS, find_dataset
+    from harness.data.catalog import DATASETS
+    from harness.data.datasets import find_dataset
     from harness.data.status import dataset_status
 
     asked = separated(names) if names else list(DATASETS)

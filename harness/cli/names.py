@@ -11,7 +11,7 @@ from harness.cli.console import console
 @click.command(name="list")
 def list_names() -> None:
     """Name methods, data sets, backbones, protocols and recipes, a line each."""
-    from harness.data.datasets import DATASETS
+    from harness.data.catalog import DATASETS
     from harness.experiment.protocols import PROTOCOLS
     from harness.experiment.recipes import recipe_variants
     from harness.experiment.registry import method_class, method_names

@@ -17,7 +17,7 @@ def parity(folder: Path) -> None:
 
     Prints the largest error of every method and quantity against its tolerance; exit code 1 if any is over.
     """
-    from harness.reference.parity import check_folder
+    from harness.reference.parity.replay import check_folder
 
     with console.status("replaying reference vectors") if console.is_terminal else nullcontext():
         comparisons, unknown = check_folder(folder)

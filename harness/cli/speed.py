@@ -32,10 +32,12 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
     check_names(methods, None)
     from harness.experiment.recipes import EXPERIMENTS
     from harness.experiment.settings import parse_overrides, read_yaml, validate
-    from harness.reference.speed import Benchmark, SpeedSpec, choose_rows, save
+    from harness.machine.device import choose_device
+    from harness.reference.speed.benchmark import Benchmark
+    from harness.reference.speed.measurement import save
+    from harness.reference.speed.spec import SpeedSpec, choose_rows
     from harness.report.speed_table import NOTE, speed_table
     from harness.results.files import check_writable
-    from harness.training.run import choose_device
 
     given = {key: value for key, value in changes.items() if value is not None}
     spec: SpeedSpec = validate(SpeedSpec, {**read_yaml(EXPERIMENTS / "speed.yaml"), **given}, "")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from harness.clip.packing import Packing, take
+from harness.machine.torch_internals import storage_id
 
 
 def is_divisible(block: nn.Module) -> bool:
@@ -81,7 +82,7 @@ def forgetting(layer: nn.Module, x: Tensor, use: Callable[[Tensor], Tensor], rec
 
 def place_in_memory(x: Tensor) -> tuple[Any, ...]:
     """Which storage a tensor lies in, and from which element on; fake tensors have that, too, but no address."""
-    return x.untyped_storage()._cdata, x.storage_offset()
+    return storage_id(x), x.storage_offset()
 
 
 def keeps_more(layer: nn.Module) -> bool:

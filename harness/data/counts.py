@@ -14,7 +14,7 @@ SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
-class Expected:
+class ClassCounts:
     """Some classes of a data set.
 
     Attributes:
@@ -42,9 +42,9 @@ def is_here(dataset: str, data_root: str | None) -> bool:
     return True
 
 
-def expected_classes(
+def class_counts(
     dataset: str, subset: str, shots: int, data_root: str | None, number: int | None = None
-) -> Expected:
+) -> ClassCounts:
     """Classes that a run would see, and their pictures.
 
     Args:
@@ -68,7 +68,7 @@ def expected_classes(
         split: tuple(min(counts[split][label], limits.get(split, counts[split][label])) for label in labels)
         for split in SPLITS
     }
-    return Expected(tuple(names[label] for label in labels), chosen, here)
+    return ClassCounts(tuple(names[label] for label in labels), chosen, here)
 
 
 def read_counts(dataset: str, data_root: str | None) -> tuple[list[str], dict[str, list[int]]]:

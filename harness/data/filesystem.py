@@ -28,7 +28,7 @@ def read_lines(path: Path, advice: str) -> list[str]:
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def names_in(folder: Path) -> list[str]:
+def visible_names(folder: Path) -> list[str]:
     """Names of everything in a folder but hidden files, sorted.
 
     Raises:
@@ -60,7 +60,7 @@ def pictures_in(folder: Path) -> list[str]:
     Raises:
         UserError: it cannot be listed.
     """
-    return [name for name in names_in(folder) if name.rpartition(".")[2].lower() in SUFFIXES]
+    return [name for name in visible_names(folder) if name.rpartition(".")[2].lower() in SUFFIXES]
 
 
 def spelling(name: str) -> str:

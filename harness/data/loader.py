@@ -26,11 +26,21 @@ class PictureSet(Dataset[Tensor]):
     Args:
         folder: what the paths are relative to.
         pictures: which, in order.
+        read: reads a picture, given folder and path; None: from disk.
+        on_batch: called with every batch of `batches`; None where processes decode, to which it could not go.
     """
 
-    def __init__(self, folder: Path, pictures: Sequence[Picture]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pictures: Sequence[Picture],
+        read: Callable[[Path, str], Image.Image] | None = None,
+        on_batch: Callable[[Tensor], None] | None = None,
+    ) -> None:
         self.folder = folder
         self.pictures = list(pictures)
+        self.read = read
+        self.on_batch = on_batch
         self.labels = torch.tensor([picture.label for picture in pictures], dtype=torch.int64)
         self._decoded: dict[str, Image.Image] = {}
         self._decoded_bytes = 0
@@ -43,7 +53,7 @@ class PictureSet(Dataset[Tensor]):
         path = self.pictures[position].path
         image = self._decoded.get(path)
         if image is None:
-            image = read_picture(self.folder, path)
+            image = (self.read or read_picture)(self.folder, path)
             size = 3 * image.width * image.height
             if self._decoded_bytes + size <= DECODED_LIMIT:
                 self._decoded[path] = image
@@ -84,6 +94,8 @@ class PictureSet(Dataset[Tensor]):
         for batch in loader:
             if isinstance(batch, UserError):
                 raise batch
+            if self.on_batch:
+                self.on_batch(batch)
             yield batch
 
     def in_order(self, batch_size: int) -> list[range]:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from harness.data.datasets import Counts, find_dataset, find_folder, read_dataset
+from harness.data.datasets import find_dataset, find_folder, read_dataset
+from harness.data.description import Counts
 from harness.data.pictures import missing_pictures
 from harness.data.readers import Splits
 from harness.errors import UserError

@@ -4,21 +4,21 @@ Under fake tensors this is an estimate, with real ones it is what the estimate i
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from harness.clip.towers import CLIP
-from harness.data.counts import Expected, expected_classes
+from harness.data.counts import ClassCounts, class_counts
 from harness.data.loader import PictureSet
 from harness.data.readers import Picture
+from harness.data.transforms import TestTransform
 from harness.errors import UserError
-from harness.estimate.memory_breakdown import KindMeter
+from harness.estimate.memory_breakdown import BreakdownMeter
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.meter import Meter
@@ -26,38 +26,23 @@ from harness.training.build import build_method, probe_setup, prompt_texts
 from harness.training.evaluate import Classifier
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import GPU, Place
-from harness.training.trainer import SAME_CLASS_SHOTS, Trainer, trained_parameters, training_step
+from harness.training.inference import set_classes
+from harness.training.trainer import Trainer, trained_parameters
 from methods.base import Method, OtherClassesError
 
 CPU = torch.device("cpu")
 
 
-class BlankPictures(PictureSet):
-    """Pictures without content, as a loader gives them.
+def blank_pictures(labels: Sequence[int], size: int, on_batch: Callable[[Tensor], None] | None = None) -> PictureSet:
+    """Black images of `size` x `size` pixels that are on no disk.
 
     Args:
-        labels: of the pictures.
-        size: pixels a side, as the transform leaves them.
-        on_inputs: told of every batch.
+        labels: of the images.
+        size: side in pixels, as the transform leaves it.
+        on_batch: called with every batch of pixels.
     """
-
-    def __init__(self, labels: Sequence[int], size: int, on_inputs: Callable[[Tensor], None]) -> None:
-        super().__init__(Path(), [Picture("", label) for label in labels])
-        self.size = size
-        self.on_inputs = on_inputs
-
-    def decode(self, position: int) -> Image.Image:
-        return Image.new("RGB", (self.size, self.size))
-
-    def batches(self, *args: Any, **kwargs: Any) -> Iterator[Tensor]:
-        for batch in super().batches(*args, **kwargs):
-            self.on_inputs(batch)
-            yield batch
-
-
-def as_it_is(picture: Image.Image, key: str) -> Image.Image:
-    """The transform of pictures that have their size already."""
-    return picture
+    image = Image.new("RGB", (size, size))
+    return PictureSet(Path(), [Picture("", label) for label in labels], lambda folder, path: image, on_batch)
 
 
 @dataclass(frozen=True)
@@ -76,41 +61,7 @@ class PlaceInMemory(Place):
         return torch.empty(shape, dtype=dtype, device=self.memory if where == GPU else CPU), where
 
 
-class OneBatchOfImages(TrainingImages):
-    """Training pictures of which only the first batch goes through the caching pass: the others would cost the same.
-
-    Args:
-        on_inputs: told of all pixels, tokens and labels of a batch.
-        args: as of `TrainingImages`.
-    """
-
-    def __init__(self, on_inputs: Callable[[Tensor], None], *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.on_inputs = on_inputs
-
-    def prepare(self, epoch: int) -> None:
-        if self.is_cached:
-            indices = self.pictures.in_order(self.spec.cache_batch_size)[:1]
-            for positions, pixels in zip(indices, self.pixels(epoch, indices), strict=True):
-                self._store(positions, self.run_frozen(pixels))
-
-    def pixels(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        for pixels in super().pixels(epoch, indices):
-            self.on_inputs(pixels)
-            yield pixels
-
-    def batches(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor]]:
-        for x, labels in super().batches(epoch, indices):
-            self.on_inputs(x)
-            self.on_inputs(labels)
-            yield x, labels
-
-    def resident(self) -> list[Tensor]:
-        on_other_device = self.place.device.type == "cuda" and self.location != GPU
-        return [] if on_other_device else super().resident()
-
-
-class Rehearsal:
+class DryRun:
     """A run whose phases are tried, one after the other.
 
     Args:
@@ -137,9 +88,8 @@ class Rehearsal:
         counts = self.train_classes.counts["train"]
         self.labels = [label for label, count in enumerate(counts) for _ in range(count)]
         texts = prompt_texts(spec, spec.data.dataset, self.train_classes.class_names)
-        cached = spec.train.cache != "none"
         self.method: Method = build_method(
-            clip, spec.method, spec.options, texts, spec.train.precision, spec.seed, cached
+            clip, spec.method, spec.options, texts, spec.train.precision, spec.seed, spec.train.caches
         )
         self.trainer: Trainer | None = None
 
@@ -148,7 +98,7 @@ class Rehearsal:
         """Whether the run has a training."""
         return bool(self.spec.train.epochs and trained_parameters(self.method))
 
-    def probe(self, meter: KindMeter, phases: Collection[str] = PHASES, flops: bool = True) -> None:
+    def probe(self, meter: BreakdownMeter, phases: Collection[str] = PHASES, flops: bool = True) -> None:
         """Measure peaks of live bytes, and count the operations of training step and caching pass.
 
         Args:
@@ -161,7 +111,7 @@ class Rehearsal:
         if self.trains and {"train", "cache"} & set(phases):
             self.trainer = self._make_trainer(meter, meter.label_inputs)
             meter.images = self.trainer.images
-            self.trainer.images.prepare(0)
+            self.trainer.images.prepare(0, batches=1)
             self.trainer.probe(0, first_batch(self.spec, self.labels), flops)
             meter.images = None
         if "evaluate" in phases:
@@ -171,39 +121,42 @@ class Rehearsal:
     def run(self, meter: Meter) -> None:
         """Go through the phases under a meter that watches the device, as a run does; two steps make the training."""
         with meter.phase("setup"):
-            self.method.set_classes(self.method.prompts)
+            set_classes(self.method, self.method.prompts, self.spec.train.precision)
         if self.trains:
             self.trainer = self._make_trainer(meter)
-            with meter.phase("cache"):
-                self.trainer.images.prepare(0)
+            self.trainer.images.prepare(0, batches=1)
             batch = first_batch(self.spec, self.labels)
             with meter.phase("train"):
-                for x, labels in self.trainer.images.batches(0, [batch, batch]):
-                    training_step(
-                        self.method, self.trainer.optimizer, self.trainer.scaler, x, labels, self.spec.train.precision
-                    )
+                self.trainer.run_steps(0, [batch, batch])
         for item in self.spec.evaluate:
             with meter.phase("evaluate"):
                 self._classifier(item).logits()
 
-    def _expected(self, dataset: str, subset: str) -> Expected:
+    def _expected(self, dataset: str, subset: str) -> ClassCounts:
         root = self.spec.runtime.find_data_root()
-        found = expected_classes(dataset, subset, self.spec.data.shots, root, self.classes)
+        found = class_counts(dataset, subset, self.spec.data.shots, root, self.classes)
         if not found.is_here:
             self.stand_ins[dataset] = None
         return found
 
-    def _make_trainer(self, meter: Meter, on_inputs: Callable[[Tensor], None] = lambda tensor: None) -> Trainer:
+    def _make_trainer(self, meter: Meter, on_inputs: Callable[[Tensor], None] | None = None) -> Trainer:
         spec, clip, runtime = self.spec, self.method.clip, self.spec.runtime
-        pictures = BlankPictures(self.labels, clip.image_size, on_inputs)
-        place = PlaceInMemory(self.device, runtime.cache_gpu_mib, runtime.cache_host_mib, Path(), clip.device)
-        start = self.method.image_start
-        images = OneBatchOfImages(on_inputs, clip, pictures, as_it_is, start, spec.train, spec.seed, meter, place=place)
+        images = TrainingImages(
+            clip,
+            blank_pictures(self.labels, clip.image_size, on_inputs),
+            TestTransform(clip.image_size),
+            self.method.image_start,
+            spec.train,
+            spec.seed,
+            meter,
+            place=PlaceInMemory(self.device, runtime.cache_gpu_mib, runtime.cache_host_mib, Path(), clip.device),
+            on_inputs=on_inputs,
+        )
         return Trainer(self.method, images, spec, meter)
 
-    def _classifier(self, item: EvalSpec, on_inputs: Callable[[Tensor], None] = lambda tensor: None) -> Classifier:
+    def _classifier(self, item: EvalSpec, on_inputs: Callable[[Tensor], None] | None = None) -> Classifier:
         """Classifies the first batch of an evaluation."""
-        spec, size = self.spec, self.spec.runtime.eval_batch_size
+        spec, side, size = self.spec, self.method.clip.image_size, self.spec.runtime.eval_batch_size
         seen = self._expected(item.dataset, item.classes)
         texts = prompt_texts(spec, item.dataset, seen.class_names)
         try:
@@ -211,11 +164,11 @@ class Rehearsal:
         except OtherClassesError as error:
             raise UserError(f"{spec.method}: {error}") from None
         labels = [0] * min(seen.num_images(item.splits), size)
-        pictures = BlankPictures(labels, self.method.clip.image_size, on_inputs)
-        return Classifier(self.method, pictures, texts, as_it_is, spec.train.precision, size)
+        pictures = blank_pictures(labels, side, on_inputs)
+        return Classifier(self.method, pictures, texts, TestTransform(side), spec.train.precision, size)
 
 
-def most_pictures_in_a_batch(spec: RunSpec, labels: Sequence[int]) -> int:
+def largest_batch(spec: RunSpec, labels: Sequence[int]) -> int:
     """How large a training batch of pictures with these labels can be."""
     return len(candidates(spec, labels))
 
@@ -235,7 +188,7 @@ def first_batch(spec: RunSpec, labels: Sequence[int]) -> list[int]:
 
 def is_same_class(spec: RunSpec) -> bool:
     """Whether every batch holds pictures of one class."""
-    return spec.train.batches == "same_class" and spec.data.shots >= SAME_CLASS_SHOTS
+    return spec.train.batch_kind(spec.data.shots) == "same_class"
 
 
 def candidates(spec: RunSpec, labels: Sequence[int]) -> list[int]:

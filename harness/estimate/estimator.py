@@ -13,9 +13,9 @@ import torch
 from harness.clip.load import build_without_weights
 from harness.clip.prompts import Tokenizer
 from harness.clip.towers import CLIP, RAW
-from harness.estimate.dry_run import Rehearsal, most_pictures_in_a_batch
+from harness.estimate.dry_run import DryRun, largest_batch
 from harness.estimate.fake_tensors import FakeMode, fake_tensors
-from harness.estimate.memory_breakdown import KindMeter, Peak
+from harness.estimate.memory_breakdown import BreakdownMeter, MemoryPeak
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.meter import Meter
@@ -56,7 +56,7 @@ class Estimate:
     batch_size: int
     most_in_a_batch: int
     device: str
-    phases: dict[str, Peak]
+    phases: dict[str, MemoryPeak]
     total_parameters: int
     trainable_parameters: int
     train_flops_per_image: float | None
@@ -126,20 +126,20 @@ class Estimator:
             clip, tokenizer = self._clip(spec)
             # Operator by operator, a loop over the texts would take longer than all that follows.
             clip.tokenizer = known.for_real(tokenizer)
-            rehearsal = Rehearsal(spec, clip, classes, torch.device(device))
-            text = rehearsal.method.frozen_text
-            text_cache_bytes = 0 if text is None or rehearsal.method.text_start == RAW else text.nbytes
-            meter = KindMeter()
-            rehearsal.probe(meter, phases, flops)
-        method, trainer = rehearsal.method, rehearsal.trainer
+            dry_run = DryRun(spec, clip, classes, torch.device(device))
+            text = dry_run.method.frozen_text
+            text_cache_bytes = 0 if text is None or dry_run.method.text_start == RAW else text.nbytes
+            meter = BreakdownMeter()
+            dry_run.probe(meter, phases, flops)
+        method, trainer = dry_run.method, dry_run.trainer
         trained = trained_parameters(method)
         cache = trainer.images.facts() if trainer else CacheFacts()
         about = {"id": spec.id, "spec": spec.settings()}
         return Estimate(
-            classes=len(rehearsal.train_classes.class_names),
-            train_images=len(rehearsal.labels),
+            classes=len(dry_run.train_classes.class_names),
+            train_images=len(dry_run.labels),
             batch_size=spec.train.batch_size,
-            most_in_a_batch=most_pictures_in_a_batch(spec, rehearsal.labels),
+            most_in_a_batch=largest_batch(spec, dry_run.labels),
             device=device,
             phases={phase: meter.peaks[phase] for phase in PHASES if phase in meter.peaks},
             total_parameters=sum(parameter.numel() for parameter in method.parameters()),
@@ -151,7 +151,7 @@ class Estimator:
             text_cache_bytes=text_cache_bytes,
             checkpoint_bytes=saved_bytes(trained_state(method), about) if trained else 0,
             is_bound=known.assumed,
-            stand_ins=tuple(rehearsal.stand_ins),
+            stand_ins=tuple(dry_run.stand_ins),
         )
 
     def _clip(self, spec: RunSpec) -> tuple[CLIP, Tokenizer]:
@@ -165,7 +165,7 @@ class Estimator:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredPeak:
     """What a phase took for real.
 
     Attributes:
@@ -177,7 +177,7 @@ class Measured:
     reserved_bytes: int | None = None
 
 
-def measure(spec: RunSpec, classes: int | None, device: torch.device) -> dict[str, Measured]:
+def measure(spec: RunSpec, classes: int | None, device: torch.device) -> dict[str, MeasuredPeak]:
     """Peaks by phase of the same work for real: with random weights and blank pictures, a batch of each phase.
 
     Args:
@@ -190,15 +190,15 @@ def measure(spec: RunSpec, classes: int | None, device: torch.device) -> dict[st
     """
     torch.manual_seed(0)
     clip = move(store_clip(build_without_weights(spec.backbone), spec.train.precision), device)
-    rehearsal = Rehearsal(spec, clip, classes, device)
+    dry_run = DryRun(spec, clip, classes, device)
     if device.type == "cpu":
-        watched = KindMeter()
-        rehearsal.probe(watched, flops=False)
-        return {phase: Measured(watched.peaks[phase].num_bytes) for phase in PHASES if phase in watched.peaks}
+        watched = BreakdownMeter()
+        dry_run.probe(watched, flops=False)
+        return {phase: MeasuredPeak(watched.peaks[phase].num_bytes) for phase in PHASES if phase in watched.peaks}
     meter = Meter(device)
-    rehearsal.run(meter)
+    dry_run.run(meter)
     return {
-        name: Measured(phase.peak_allocated_bytes, phase.peak_reserved_bytes)
+        name: MeasuredPeak(phase.peak_allocated_bytes, phase.peak_reserved_bytes)
         for name, phase in meter.phases.items()
         if phase.peak_allocated_bytes
     }

@@ -13,28 +13,32 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import (
+
+from harness.errors import UserError
+from harness.machine.torch_internals import (
+    LAYER_NORM,
+    OVERFLOW_CHECK,
+    READ_DEVICE,
+    READ_NUMBER,
     DataDependentOutputException,
     DynamicOutputShapeException,
     FakeTensor,
     FakeTensorMode,
+    TorchDispatchMode,
+    WeakIdKeyDictionary,
+    is_in_place,
+    no_dispatch,
+    storage_id,
+    tree_leaves,
+    tree_map_only,
+    written_tensors,
 )
-from torch.utils._mode_utils import no_dispatch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.weak import WeakIdKeyDictionary
-
-from harness.errors import UserError
-from harness.machine.meter import DEVICE
 
 # Ids, labels, positions and masks of all classes are below the first limit; random draws and tables of ranks below the
 # second. Everything larger is weights or pictures.
 KNOWN_INTEGERS = 2**21
 KNOWN_FLOATS = 2**13
 INTEGERS = (torch.int64, torch.int32, torch.bool)
-LAYER_NORM = torch.ops.aten.native_layer_norm.default
-# Whether gradients overflow is decided by values. What is measured is a step that is not left out.
-OVERFLOW_CHECK = torch.ops.aten._amp_foreach_non_finite_check_and_unscale_.default
 
 
 class FakeMode(FakeTensorMode):
@@ -91,7 +95,7 @@ class KnownValues(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func is DEVICE:
+        if func is READ_DEVICE:
             return func(*args, **kwargs)
         values = [self.value(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         is_known = all(value is not None for value in values)
@@ -105,7 +109,8 @@ class KnownValues(TorchDispatchMode):
             return result
         if func is LAYER_NORM:
             return self._with_statistics_of_weights(result, *args)
-        if func._schema.is_mutable and func is not OVERFLOW_CHECK:
+        # Values decide whether gradients overflow. What is measured is a step that is not left out.
+        if is_in_place(func) and func is not OVERFLOW_CHECK:
             self._forget_written(func, args, kwargs)
         if func is torch.ops.aten.index.Tensor:
             self._assume_selection(result, *args)
@@ -115,7 +120,7 @@ class KnownValues(TorchDispatchMode):
         """Result of an operator whose result, or its shape, is decided by values."""
         if is_known:
             result = self._compute(func, args, kwargs)
-        elif func is torch.ops.aten._local_scalar_dense.default:
+        elif func is READ_NUMBER:
             raise UserError(
                 "this method's step reads a number that only real weights and pictures can tell (such as .item() of a "
                 "loss), so it cannot be estimated: measure it, with `skipbench speed` or a run"
@@ -169,24 +174,11 @@ class KnownValues(TorchDispatchMode):
 
     def _forget_written(self, func: Any, args: Any, kwargs: Any) -> None:
         """What an operator writes something unknown into, and all that shares its memory, is no longer known."""
-        arguments = func._schema.arguments
-        given = [*zip(arguments, args, strict=False), *((item, kwargs.get(item.name)) for item in arguments)]
-        written = [leaf for item, leaves in given if is_written(item) for leaf in tree_leaves(leaves)]
-        values = [self.value(leaf) for leaf in written if isinstance(leaf, FakeTensor)]
-        lost = {storage_of(value) for value in values if value is not None}
+        values = [self.value(leaf) for leaf in written_tensors(func, args, kwargs) if isinstance(leaf, FakeTensor)]
+        lost = {storage_id(value) for value in values if value is not None}
         if lost:
-            for tensor in [tensor for tensor, value in self._values.items() if storage_of(value) in lost]:
+            for tensor in [tensor for tensor, value in self._values.items() if storage_id(value) in lost]:
                 del self._values[tensor]
-
-
-def is_written(argument: Any) -> bool:
-    """Whether an operator writes into an argument, as its schema says."""
-    return argument.alias_info is not None and argument.alias_info.is_write
-
-
-def storage_of(tensor: Tensor) -> int:
-    """Identity of the memory behind a tensor."""
-    return tensor.untyped_storage()._cdata
 
 
 def may_be_known(tensor: Tensor) -> bool:

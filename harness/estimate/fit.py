@@ -5,6 +5,7 @@ from functools import cache
 
 from harness.estimate.estimator import Estimate, Estimator
 from harness.experiment.spec import RunSpec
+from harness.machine.device import choose_device
 from harness.machine.units import MIB
 
 # Which setting makes a phase smaller.
@@ -121,8 +122,6 @@ def shared_estimator() -> Estimator:
 
 def device_of(spec: RunSpec) -> str:
     """`cpu` or `cuda`: on which of them the run would compute here."""
-    from harness.training.run import choose_device
-
     return choose_device(spec.runtime.device).type
 
 

@@ -1,7 +1,7 @@
 """What the bytes at a peak are: weights, gradients, optimizer state, activations, cache, inputs."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from harness.machine.meter import UNLABELLED, LiveBytes, Meter
 from harness.training.feature_cache import TrainingImages
-from harness.training.trainer import trained_parameters
+from harness.training.trainer import on_gradients, trained_parameters
 from methods.base import Method
 
 WEIGHTS, GRADIENTS, OPTIMIZER, CACHE, INPUTS = "weights", "gradients", "optimizer state", "cache", "inputs"
@@ -19,7 +19,7 @@ KINDS = (WEIGHTS, GRADIENTS, OPTIMIZER, UNLABELLED, CACHE, INPUTS)
 
 
 @dataclass(frozen=True)
-class Peak:
+class MemoryPeak:
     """Most bytes that are alive at once in a phase.
 
     Attributes:
@@ -32,7 +32,7 @@ class Peak:
     by_kind: dict[str, int]
 
 
-class KindMeter(Meter):
+class BreakdownMeter(Meter):
     """A meter of a CPU's phases that knows what is in memory. Fake tensors are as good as real ones.
 
     Attributes:
@@ -45,7 +45,7 @@ class KindMeter(Meter):
         super().__init__(torch.device("cpu"))
         self.method: Method | None = None
         self.images: TrainingImages | None = None
-        self.peaks: dict[str, Peak] = {}
+        self.peaks: dict[str, MemoryPeak] = {}
         self._watch: LiveBytes | None = None
 
     def label_inputs(self, tensor: Tensor) -> None:
@@ -68,7 +68,7 @@ class KindMeter(Meter):
             work()
         self._watch = None
         if name not in self.peaks or watch.peak > self.peaks[name].num_bytes:
-            self.peaks[name] = Peak(watch.peak, {kind: watch.peak_by_kind.get(kind, 0) for kind in KINDS})
+            self.peaks[name] = MemoryPeak(watch.peak, {kind: watch.peak_by_kind.get(kind, 0) for kind in KINDS})
 
 
 @contextmanager
@@ -83,8 +83,9 @@ def labelling_training(method: Method, watch: LiveBytes) -> Iterator[None]:
         states = [value for values in optimizer.state.values() for value in values.values()]
         watch.label([value for value in states if isinstance(value, Tensor)], OPTIMIZER)
 
-    with ExitStack() as stack:
-        for parameter in trained_parameters(method).values():
-            stack.callback(parameter.register_post_accumulate_grad_hook(on_gradient).remove)
-        stack.callback(register_optimizer_step_post_hook(on_step).remove)
-        yield
+    hook = register_optimizer_step_post_hook(on_step)
+    try:
+        with on_gradients(trained_parameters(method).values(), on_gradient):
+            yield
+    finally:
+        hook.remove()

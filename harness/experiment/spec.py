@@ -16,6 +16,10 @@ from harness.experiment.settings import Section, Settings, validate
 from harness.machine.units import parse_seconds
 
 Precision = Literal["fp32", "bf16", "fp16", "half"]
+BatchKind = Literal["random", "same_class"]
+
+# With fewer shots the authors of Skip Tuning mix the classes of a batch.
+SAME_CLASS_SHOTS = 4
 
 
 class DataSpec(Section):
@@ -66,7 +70,7 @@ class TrainSpec(Section):
 
     epochs: int = Field(10, ge=0, description="passes over the training pictures")
     batch_size: int = Field(4, ge=1, description="pictures a step; a smaller remainder is dropped")
-    batches: Literal["random", "same_class"] = Field(
+    batches: BatchKind = Field(
         "random", description="random, or same_class: every batch from one class (random below 4 shots)"
     )
     lr: float = Field(2e-3, ge=0, description="learning rate")
@@ -88,6 +92,15 @@ class TrainSpec(Section):
         None, ge=1, description="evaluate after every so many epochs, test pictures excepted; null: only at the end"
     )
     cache_batch_size: int = Field(64, ge=1, description="pictures a batch when the cache is filled")
+
+    @property
+    def caches(self) -> bool:
+        """Whether the outputs of frozen stages are kept."""
+        return self.cache != "none"
+
+    def batch_kind(self, shots: int) -> BatchKind:
+        """How the images of a batch are chosen: as `batches` says, but at random below 4 shots."""
+        return self.batches if shots >= SAME_CLASS_SHOTS else "random"
 
     def lr_factor(self, epoch: int) -> float:
         """Cosine factor of the learning rate in an epoch behind the warm-up: 1/2 (1 + cos(pi (e - w) / E))."""

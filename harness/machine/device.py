@@ -1,4 +1,4 @@
-"""Devices: which there are, what is in use on them, and whether a run has its own to itself."""
+"""Devices: which exist, how much of their memory is in use, and whether a run has its device to itself."""
 
 import os
 import shutil
@@ -12,15 +12,15 @@ import torch
 
 from harness.errors import UserError
 
-# An idle GPU holds its driver's own data and, with a display, a few windows.
+# Memory that is in use on an idle GPU: the driver's own data and, with a display, a few windows.
 IDLE_MIB = 1024
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the GPU if there is one.
+    """The device of a name; `auto` is the GPU if there is one, otherwise the CPU.
 
     Raises:
-        UserError: no such device here.
+        UserError: this machine has no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -36,36 +36,36 @@ def choose_device(name: str) -> torch.device:
 
 
 def physical(index: int) -> str:
-    """Number or UUID by which the driver knows the GPU that torch counts as `index`."""
+    """Number or UUID by which the driver knows GPU number `index` of torch."""
     visible = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
     return visible[index] if index < len(visible) else str(index)
 
 
 def ask_driver(index: int, what: str) -> float | None:
-    """A number that the driver's tool tells of a GPU, such as memory.used in MiB; None where it does not tell.
+    """A number that nvidia-smi reports about a GPU, such as memory.used in MiB; None if it does not.
 
     Args:
-        index: as torch counts, among those that CUDA_VISIBLE_DEVICES shows.
-        what: as the tool calls it.
+        index: torch's number, among the GPUs that CUDA_VISIBLE_DEVICES shows.
+        what: nvidia-smi's name of the number.
     """
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return None
     words = [tool, "-i", physical(index), f"--query-gpu={what}", "--format=csv,noheader,nounits"]
     try:
-        told = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
-        return float(told.split()[0])
+        output = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout
+        return float(output.split()[0])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
 
 
 def used_mib(index: int) -> float | None:
-    """Memory in use on a GPU by whomever, MiB; None if unknown."""
+    """Memory of a GPU that is in use by any process, in MiB; None if unknown."""
     return ask_driver(index, "memory.used")
 
 
 def free_mib(index: int) -> float | None:
-    """Memory that is free on a GPU, MiB; None if unknown."""
+    """Memory of a GPU that is free, in MiB; None if unknown."""
     return ask_driver(index, "memory.free")
 
 
@@ -74,21 +74,22 @@ def check_idle(index: int) -> None:
     used = used_mib(index)
     if used is not None and used > IDLE_MIB:
         raise UserError(
-            f"device {index} is in use: {used:.0f} MiB of its memory are taken. Choose others with --devices, or run "
-            "beside what is there with schedule.share_busy_devices=true (its costs are then not measured alone)"
+            f"device {index} is in use: {used:.0f} MiB of its memory are taken. Choose others with --devices, or share "
+            "it with schedule.share_busy_devices=true (its costs are then not measured alone)"
         )
 
 
 class DeviceUse:
-    """Notices whether other runs on this machine use the same device at the same time.
+    """Detects whether other runs on this machine use the same device at the same time.
 
-    Every run holds a shared lock on a file of its device; who can make it exclusive for a moment is alone.
+    Every run holds a shared lock on a file that belongs to its device. A run that can make its lock exclusive for a
+    moment is alone.
 
     Args:
         device: the run's.
 
     Attributes:
-        alone: whether no other run was ever seen.
+        alone: whether no other run has been seen so far.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -104,7 +105,7 @@ class DeviceUse:
         self.check()
 
     def check(self) -> None:
-        """Look whether another run is there now."""
+        """Check whether another run uses the device now."""
         if self._file is None:
             return
         import fcntl
@@ -113,11 +114,11 @@ class DeviceUse:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.alone = False
-        # Whether or not it became exclusive, the shared lock has to be taken anew.
+        # Whether or not the lock became exclusive, the shared lock must be taken again.
         fcntl.flock(self._file, fcntl.LOCK_SH)
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Release the device."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -125,7 +126,7 @@ class DeviceUse:
 
 @contextmanager
 def device_use(device: torch.device) -> Iterator[DeviceUse]:
-    """Be seen as a user of the device while inside."""
+    """Inside, other runs see that this process uses the device."""
     use = DeviceUse(device)
     try:
         yield use

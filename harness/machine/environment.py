@@ -89,7 +89,7 @@ def package_version(package: str) -> str | None:
 
 @cache
 def git_state() -> dict[str, Any]:
-    """Commit of the code and whether it was changed since; None where it is not in a git checkout."""
+    """Commit of the code and whether it was changed since then; None if the code is in no git checkout."""
     root = Path(harness.__file__).parents[1]
 
     def git(*words: str) -> str | None:

@@ -1,7 +1,8 @@
-"""What a run costs, phase by phase: seconds, pictures, peak memory, floating point operations.
+"""What a run costs, phase by phase: seconds, images, peak memory, floating point operations.
 
-Memory on a GPU is the allocator's peak. On a CPU it is the peak of live tensor bytes, which is exact and repeatable,
-taken in steps of their own because watching every operator slows it down; and the peak resident set of the process.
+On a GPU, memory is the allocator's peak. On a CPU it is the peak of live tensor bytes and the peak resident set of the
+process. Live bytes are exact and repeatable; they are measured in separate steps, because watching every operator
+slows it down.
 """
 
 import resource
@@ -16,15 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.machine.costs import PHASES, PhaseCosts
+from harness.machine.torch_internals import READ_DEVICE, TorchDispatchMode, storage_id, tree_leaves
 
 UNLABELLED = "activations"
-# Fake tensors are asked for their device more often than for anything else.
-DEVICE = torch.ops.prim.device.default
 
 
 class LiveBytes(TorchDispatchMode):
@@ -34,10 +32,10 @@ class LiveBytes(TorchDispatchMode):
         resident: tensors that are alive from the start, such as weights, caches and inputs.
 
     Attributes:
-        live: bytes alive now.
+        live: bytes that are alive now.
         peak: most bytes that were alive at once.
-        by_kind: bytes alive now of each kind (see `label`).
-        peak_by_kind: those that were alive at the peak.
+        by_kind: kind (see `label`) -> bytes that are alive now.
+        peak_by_kind: kind -> bytes that were alive at the peak.
     """
 
     def __init__(self, resident: Iterable[Tensor] = ()) -> None:
@@ -55,7 +53,7 @@ class LiveBytes(TorchDispatchMode):
         if not isinstance(value, Tensor):
             return
         storage = value.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
+        key, size = storage_id(value), storage.nbytes()
         if key in self._storages or not size:
             return
 
@@ -72,9 +70,9 @@ class LiveBytes(TorchDispatchMode):
             self.peak_by_kind = dict(self.by_kind)
 
     def label(self, tensors: Iterable[Tensor], kind: str) -> None:
-        """Count those of some tensors that are alive as of a kind; all others are UNLABELLED."""
+        """Count the live ones among some tensors as being of a kind; all others are UNLABELLED."""
         for tensor in tensors:
-            key, size = tensor.untyped_storage()._cdata, tensor.untyped_storage().nbytes()
+            key, size = storage_id(tensor), tensor.untyped_storage().nbytes()
             if key in self._storages:
                 self.by_kind[self._kinds.get(key, UNLABELLED)] -= size
                 self.by_kind[kind] += size
@@ -84,7 +82,7 @@ class LiveBytes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is DEVICE:
+        if func is READ_DEVICE:
             return result
         for leaf in tree_leaves(result):
             self._register(leaf)
@@ -92,14 +90,20 @@ class LiveBytes(TorchDispatchMode):
 
 
 def peak_tensor_bytes(work: Callable[[], object], resident: Iterable[Tensor] = ()) -> int:
-    """Peak of live tensor bytes while `work` runs, the resident tensors included."""
+    """Peak of live tensor bytes while `work` runs, including the resident tensors."""
     with LiveBytes(resident) as watch:
         work()
     return watch.peak
 
 
 def peak_bytes(work: Callable[[], object], resident: Iterable[Tensor], device: torch.device) -> int:
-    """Peak memory while `work` runs: live tensor bytes on a CPU, exact; the allocator's on a GPU."""
+    """Peak memory in bytes while `work` runs: exact live tensor bytes on a CPU, the allocator's peak on a GPU.
+
+    Args:
+        work: what to measure.
+        resident: tensors that are alive from the start; needed on a CPU.
+        device: where the work computes.
+    """
     if device.type != "cuda":
         return peak_tensor_bytes(work, resident)
     torch.cuda.synchronize(device)
@@ -110,12 +114,12 @@ def peak_bytes(work: Callable[[], object], resident: Iterable[Tensor], device: t
 
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of all storages behind some tensors, each counted once."""
+    """Bytes of all storages of some tensors, each counted once."""
     return LiveBytes(tensors).live
 
 
 def count_flops(work: Callable[[], object]) -> int:
-    """Floating point operations (2 a multiply-add) of the matrix products, convolutions and attentions in `work`."""
+    """Floating point operations (2 per multiply-add) of the matrix products, convolutions and attentions in `work`."""
     with FlopCounterMode(display=False) as counter:
         work()
     return counter.get_total_flops()
@@ -137,11 +141,11 @@ class Meter:
 
     @contextmanager
     def phase(self, name: str, images: int = 0) -> Iterator[PhaseCosts]:
-        """Time and watch a part of a phase.
+        """Measure seconds and peak memory of a part of a phase.
 
         Args:
             name: one of PHASES.
-            images: pictures that this part handles.
+            images: number of images that this part processes.
         """
         phase = self.phases[name]
         on_gpu = self.device.type == "cuda"
@@ -161,13 +165,19 @@ class Meter:
             phase.raise_peak("peak_reserved_bytes", torch.cuda.max_memory_reserved(self.device))
 
     def probe(self, name: str, work: Callable[[], object], resident: Iterable[Tensor]) -> None:
-        """On a CPU, run `work` once more than needed, outside the timed parts, for the exact peak of a phase."""
+        """On a CPU, run `work` an additional time, outside the timed parts, to measure the exact peak of a phase.
+
+        Args:
+            name: one of PHASES.
+            work: a part of the phase.
+            resident: tensors that are alive from the start.
+        """
         if self.device.type == "cpu":
             self.phases[name].raise_peak("peak_tensor_bytes", peak_tensor_bytes(work, resident))
 
 
 def reset_peak_rss() -> None:
-    """Start the peak resident set anew, where the system can."""
+    """Reset the peak resident set size, if the system supports it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -175,7 +185,7 @@ def reset_peak_rss() -> None:
 
 
 def peak_rss() -> int:
-    """Peak resident set of this process since the last reset, in bytes."""
+    """Peak resident set size of this process since the last reset, in bytes."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

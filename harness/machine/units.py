@@ -7,13 +7,17 @@ from harness.errors import UserError
 
 MIB = 2**20
 """Bytes in a MiB."""
-
-
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?", re.IGNORECASE)
+POWERS = "bkmgt"
 
 
 def parse_seconds(value: Any) -> Any:
-    """Seconds of a time such as 90s, 30m, 2h or 1d; what is no such text comes back as it is."""
+    """Seconds of a time such as 90s, 30m, 2h or 1d; any other value is returned unchanged.
+
+    Raises:
+        ValueError: a text that ends in a unit but does not begin with a number.
+    """
     if isinstance(value, str) and value[-1:] in SECONDS:
         try:
             return float(value[:-1]) * SECONDS[value[-1]]
@@ -22,17 +26,11 @@ def parse_seconds(value: Any) -> Any:
     return value
 
 
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?", re.IGNORECASE)
-
-
-POWERS = "bkmgt"
-
-
 def parse_size(text: str) -> int:
-    """Bytes that a text such as 24GiB, 512MiB, 40GB or 1000000 means.
+    """Bytes of a size such as 24GiB, 512MiB, 40GB or 1000000.
 
     Raises:
-        UserError: it means none.
+        UserError: it is no size.
     """
     match = SIZE.fullmatch(text.strip())
     if not match:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.estimate.estimator import Estimate, Measured
+from harness.estimate.estimator import Estimate, MeasuredPeak
 from harness.estimate.memory_breakdown import KINDS
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import PHASES
@@ -41,7 +41,7 @@ class Row:
     knobs: dict[str, str]
     estimate: Estimate
     largest_batch: int | None = None
-    measured: dict[str, Measured] = field(default_factory=dict)
+    measured: dict[str, MeasuredPeak] = field(default_factory=dict)
 
     @property
     def title(self) -> dict[str, str]:

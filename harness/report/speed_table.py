@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from harness.reference.speed import Measurement
+from harness.reference.speed.measurement import Measurement
 
 # Title, cost, factor to the title's unit, digits.
 COLUMNS = (

@@ -54,5 +54,5 @@ def run_all(
     if not todo:
         return []
     executor = importlib.import_module(EXECUTORS[schedule.executor])
-    failed: list[FailedRun] = executor.execute(todo, results, schedule, on_event)
+    failed: list[FailedRun] = executor.execute_runs(todo, results, schedule, on_event)
     return failed

@@ -1,24 +1,25 @@
-"""Whether runs fit their device, by their estimates, before they start."""
+"""Whether runs fit into the memory of their device, by their estimates, before they start."""
 
 import json
 from collections.abc import Iterable
 
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.machine.device import choose_device, free_mib
-from harness.machine.units import MIB
+from harness.machine.units import MIB, parse_size
 
-# What a process takes on a GPU besides its tensors: context, libraries, the allocator's rounding. A rule of thumb.
+# Memory of a GPU that a process needs besides its tensors, as a rule of thumb: context, libraries, the allocator's
+# rounding.
 OVERHEAD = 1024 * MIB
 
 
 class Memory:
-    """Room on the devices of this machine.
+    """Memory that is available to runs on the devices of this machine.
 
-    Runs on a GPU are held against the memory that is free there when the scheduler starts; on the CPU only against
-    `schedule.memory`, if it is given, since a machine's memory may be swapped and shared.
+    On a GPU that is the memory that is free when the scheduler starts. On the CPU it is limited only by
+    `schedule.memory`, if that is given, because a machine's memory may be swapped and shared.
 
     Args:
-        schedule: says what a run may take at most.
+        schedule: states how much memory runs may use.
         devices: names of all devices that are used.
     """
 
@@ -28,10 +29,10 @@ class Memory:
         self._refusals: dict[tuple[str, str], str | None] = {}
 
     def refusal(self, spec: RunSpec) -> str | None:
-        """Why a run cannot fit the device that it is placed on, with the nearest setting that fits; None if it can.
+        """Why a run cannot fit its device, with the nearest setting that fits; None if it fits.
 
         Raises:
-            UserError: nobody knows what the run needs.
+            UserError: the run cannot be estimated.
         """
         device = spec.runtime.device
         room = self.room[device]
@@ -45,12 +46,12 @@ class Memory:
         return self._refusals[key]
 
     def has_room_for(self, spec: RunSpec, others: Iterable[RunSpec]) -> bool:
-        """Whether a run fits its device together with others that are there."""
+        """Whether a run fits its device together with the others that use the same device."""
         room = self.room[spec.runtime.device]
-        beside = [other for other in others if other.runtime.device == spec.runtime.device]
-        if room is None or not beside:
+        neighbours = [other for other in others if other.runtime.device == spec.runtime.device]
+        if room is None or not neighbours:
             return True
-        return sum(self._peak(item) + overhead(item.runtime.device) for item in (spec, *beside)) <= room
+        return sum(self._peak(item) + overhead(item.runtime.device) for item in (spec, *neighbours)) <= room
 
     def _peak(self, spec: RunSpec) -> int:
         key = without_seed(spec)
@@ -62,15 +63,13 @@ class Memory:
 
 
 def overhead(device: str) -> int:
-    """Bytes that a process takes on a device besides its tensors."""
+    """Bytes that a process needs on a device besides its tensors."""
     return 0 if choose_device(device).type == "cpu" else OVERHEAD
 
 
 def room_of(name: str, schedule: ScheduleSpec) -> int | None:
-    """Bytes that runs may take on a device; None for no bound."""
+    """Bytes that runs may use on a device; None for no limit."""
     if schedule.memory is not None:
-        from harness.machine.units import parse_size
-
         return parse_size(schedule.memory)
     device = choose_device(name)
     if device.type == "cpu":
@@ -80,5 +79,5 @@ def room_of(name: str, schedule: ScheduleSpec) -> int | None:
 
 
 def without_seed(spec: RunSpec) -> str:
-    """What runs that differ only in their seed have in common."""
+    """A text that is equal for runs that differ only in their seed."""
     return json.dumps({**spec.identity(), "seed": None}, sort_keys=True)

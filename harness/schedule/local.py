@@ -191,6 +191,6 @@ class LocalScheduler:
         self.on_event(job.spec, Done())
 
 
-def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent) -> list[FailedRun]:
+def execute_runs(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent) -> list[FailedRun]:
     """Execute runs on this machine; returns those that failed."""
     return LocalScheduler(specs, results, schedule, on_event).run()

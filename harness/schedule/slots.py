@@ -1,4 +1,4 @@
-"""Slots of this machine: where one run at a time may be executed."""
+"""Slots of this machine: each executes one run at a time."""
 
 import os
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class Slot:
     Attributes:
         device: auto, cpu or cuda:<number>.
         threads: CPU threads of its runs; None for torch's own choice.
-        shared: whether others use the device at the same time.
+        shared: whether other runs or programs use the device at the same time.
     """
 
     device: str
@@ -26,26 +26,26 @@ class Slot:
     shared: bool
 
     def place(self, spec: RunSpec) -> RunSpec:
-        """The same run, to be executed here."""
+        """The same run, set to be executed in this slot."""
         threads = spec.runtime.threads or self.threads
         shared = self.shared or spec.runtime.device_shared
         changes = {"device": self.device, "threads": threads, "device_shared": shared}
         return spec.model_copy(update={"runtime": spec.runtime.model_copy(update=changes)})
 
     def schedule(self, schedule: ScheduleSpec) -> ScheduleSpec:
-        """A schedule of this slot alone."""
+        """The same schedule, limited to this slot."""
         devices = (self.device.removeprefix("cuda:"),)
         changes = {"devices": devices, "runs_per_device": 1, "threads": self.threads, "share_busy_devices": self.shared}
         return schedule.model_copy(update=changes)
 
 
 def number_of_cores() -> int:
-    """Cores that this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device_names(schedule: ScheduleSpec, specs: Sequence[RunSpec]) -> list[str]:
-    """Devices to use: those asked for, else that of the runs' own settings, else all GPUs, else the CPU."""
+    """Devices to use: those asked for, otherwise those of the runs' settings, otherwise all GPUs, otherwise the CPU."""
     if schedule.devices:
         return [f"cuda:{word}" if word.isdigit() else word for word in schedule.devices]
     asked = sorted({spec.runtime.device for spec in specs} - {"auto"})
@@ -55,14 +55,16 @@ def device_names(schedule: ScheduleSpec, specs: Sequence[RunSpec]) -> list[str]:
 
 
 def make_slots(schedule: ScheduleSpec, specs: Sequence[RunSpec]) -> list[Slot]:
-    """The slots of this machine, those of different devices first.
+    """The slots of this machine, ordered so that the first runs go to different devices.
 
     Raises:
-        UserError: no such device, one is named twice, or a GPU is in use already.
+        UserError: a device does not exist, is named twice, or is a GPU that is in use already.
     """
     names = device_names(schedule, specs)
     if len(set(names)) < len(names):
-        raise UserError(f"--devices {','.join(schedule.devices or ())}: a device stands twice, use runs_per_device")
+        raise UserError(
+            f"--devices {','.join(schedule.devices or ())}: a device is named twice, use schedule.runs_per_device"
+        )
     for name in names:
         device = choose_device(name)
         if device.type == "cuda" and not schedule.share_busy_devices:

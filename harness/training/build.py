@@ -14,6 +14,7 @@ from harness.errors import UserError
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter
+from harness.training.inference import set_classes
 from harness.training.precision import autocast, store_clip, store_method
 from methods.base import Method
 
@@ -81,12 +82,8 @@ def prompt_texts(spec: RunSpec, dataset: str, class_names: Iterable[str]) -> lis
 
 def probe_setup(method: Method, precision: str, meter: Meter) -> None:
     """Measure the memory of running the frozen text stages for the training classes."""
-
-    def set_classes() -> None:
-        with autocast(precision, method.clip.device):
-            method.set_classes(method.prompts)
-
-    meter.probe("setup", set_classes, [*method.parameters(), *method.buffers()])
+    resident = [*method.parameters(), *method.buffers()]
+    meter.probe("setup", lambda: set_classes(method, method.prompts, precision), resident)
 
 
 def move(module: AnyModule, device: torch.device) -> AnyModule:

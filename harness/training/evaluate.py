@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.clip.towers import RAW
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.errors import UserError
 from harness.machine.meter import Meter
 from harness.results.record import Prediction
-from harness.training.precision import autocast
+from harness.training.inference import classify, encode_texts, set_classes
 from methods.base import Method
 
 CALIBRATION_BINS = 15
@@ -78,16 +77,13 @@ class Classifier:
             self._classify(batch, text)
 
     def _encode_texts(self) -> Tensor:
-        clip = self.method.clip
-        with autocast(self.precision, clip.device):
-            self.method.set_classes(clip.tokenize(list(self.template_texts)))
-            return self.method.text_features()
+        set_classes(self.method, self.method.clip.tokenize(list(self.template_texts)), self.precision)
+        return encode_texts(self.method, self.precision)
 
     def _classify(self, batch: Tensor, text: Tensor) -> Tensor:
-        method, clip = self.method, self.method.clip
+        clip = self.method.clip
         pixels = normalise(batch, clip.mean, clip.std, clip.device)
-        with autocast(self.precision, clip.device):
-            return method.logits(clip.image.run(pixels, RAW, method.image_start), text).float()
+        return classify(self.method, pixels, text, self.precision)
 
 
 @torch.no_grad()

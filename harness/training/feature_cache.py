@@ -6,23 +6,27 @@ once    the first epoch's pictures serve all epochs
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from harness.clip.towers import CLIP, RAW, Stage
+from harness.clip.towers import CLIP, Stage
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.experiment.spec import TrainSpec
 from harness.machine.meter import Meter
 from harness.results.record import CacheFacts
-from harness.training.feature_storage import FILE, Place
-from harness.training.precision import autocast
+from harness.training.feature_storage import Place
+from harness.training.inference import run_frozen
+
+
+def is_worth_caching(stage: Stage) -> bool:
+    """Whether images at a stage are worth keeping; stage 0, the patch embedding, takes more to keep than to compute."""
+    return stage > 0
 
 
 class TrainingImages:
-    """The training pictures of a run, batch by batch.
+    """The training images of a run, batch by batch.
 
     Args:
         clip: whose image tower they go through.
@@ -33,7 +37,9 @@ class TrainingImages:
         seed: of the augmentation.
         meter: takes the costs of the phase `cache`.
         workers: processes that decode pictures.
-        place: where the features may lie; None: host memory.
+        place: where the features may be kept; None: host memory.
+        on_inputs: called with the pixels, the images at the method's stage and the labels of every batch, before
+            they are used.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class TrainingImages:
         meter: Meter,
         workers: int = 0,
         place: Place | None = None,
+        on_inputs: Callable[[Tensor], None] | None = None,
     ) -> None:
         self.clip = clip
         self.pictures = pictures
@@ -57,33 +64,38 @@ class TrainingImages:
         self.meter = meter
         self.workers = workers
         self.place = place or Place(clip.device, gpu_mib=0, host_mib=sys.maxsize, folder=Path())
+        self.on_inputs = on_inputs or (lambda tensor: None)
         self.features: Tensor | None = None
         self.location: str | None = None
         self._filled_for: int | None = None
-        # Stage 0 is only the patch embedding: keeping its tokens costs more than computing them.
-        self.is_cached = spec.cache != "none" and stage > 0
+        self.is_cached = spec.caches and is_worth_caching(stage)
 
     def pixels(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[Tensor]:
         """Augmented, normalised batches (B, 3, H, W) of an epoch, on the device."""
         pin = self.clip.device.type == "cuda"
         for batch in self.pictures.batches(self.transform, indices, f"{self.seed}/{epoch}", self.workers, pin):
-            yield normalise(batch, self.clip.mean, self.clip.std, self.clip.device)
+            pixels = normalise(batch, self.clip.mean, self.clip.std, self.clip.device)
+            self.on_inputs(pixels)
+            yield pixels
 
-    @torch.no_grad()
     def run_frozen(self, pixels: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W) -> tokens at the method's stage."""
-        with autocast(self.spec.precision, self.clip.device):
-            return self.clip.image.run(pixels, RAW, self.stage)
+        """Pixels (B, 3, H, W) -> images at the method's stage."""
+        return run_frozen(self.clip, pixels, self.stage, self.spec.precision)
 
-    def prepare(self, epoch: int) -> None:
-        """Fill the cache for an epoch, if it is not filled for it yet."""
+    def prepare(self, epoch: int, batches: int | None = None) -> None:
+        """Fill the cache for an epoch, if it is not filled for it yet.
+
+        Args:
+            epoch: 0, 1, ...
+            batches: fill only this many batches of it, for a measurement; None: all.
+        """
         if not self.is_cached:
             return
         source = 0 if self.spec.cache == "once" else epoch
         if self._filled_for == source:
             return
         with self.meter.phase("cache", images=len(self.pictures)):
-            indices = self.pictures.in_order(self.spec.cache_batch_size)
+            indices = self.pictures.in_order(self.spec.cache_batch_size)[:batches]
             for positions, pixels in zip(indices, self.pixels(source, indices), strict=True):
                 self._store(positions, self.run_frozen(pixels))
         self._filled_for = source
@@ -105,11 +117,14 @@ class TrainingImages:
         else:
             tokens = (self.run_frozen(pixels) for pixels in self.pixels(epoch, indices))
         for batch, x in zip(indices, tokens, strict=True):
-            yield x, self.pictures.labels[list(batch)].to(self.clip.device)
+            labels = self.pictures.labels[list(batch)].to(self.clip.device)
+            self.on_inputs(x)
+            self.on_inputs(labels)
+            yield x, labels
 
     def resident(self) -> list[Tensor]:
-        """What stays in memory on the images' behalf; a mapped file does not."""
-        return [] if self.features is None or self.location == FILE else [self.features]
+        """The features, if they take memory of the device that computes."""
+        return [self.features] if self.features is not None and self.place.is_on_device(self.location) else []
 
     def facts(self) -> CacheFacts:
         """Where the cached features are, and their size."""

@@ -37,6 +37,10 @@ class Place:
             return GPU
         return HOST if num_bytes <= self.host_mib * MIB else FILE
 
+    def is_on_device(self, where: str | None) -> bool:
+        """Whether features that are kept there take memory of the device that computes; a mapped file takes none."""
+        return where == (GPU if self.device.type == "cuda" else HOST)
+
     def allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, str]:
         """An uninitialised tensor, and where it lies.
 

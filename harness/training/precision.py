@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import torch
 from open_clip.transformer import LayerNormFp32
-from torch import nn
+from torch import Tensor, nn
 
 from harness.clip.towers import CLIP
 from methods.base import Method
@@ -28,6 +28,18 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 def gradient_scaler(precision: str, device: torch.device, init_scale: float = 2.0**16) -> torch.amp.GradScaler:
     """Dynamic loss scale for fp16, which skips steps whose gradients overflow; for all others it does nothing."""
     return torch.amp.GradScaler(device.type, init_scale, enabled=precision == "fp16")
+
+
+def loss_scale(scaler: torch.amp.GradScaler) -> Tensor:
+    """The state of a loss scale that changes while it is used: (scale, steps since it changed)."""
+    state = scaler.state_dict()
+    return torch.tensor([state["scale"], state["_growth_tracker"]])
+
+
+def set_loss_scale(scaler: torch.amp.GradScaler, saved: Tensor) -> None:
+    """Continue with what `loss_scale` returned."""
+    scale, growth_tracker = saved.tolist()
+    scaler.load_state_dict({**scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth_tracker)})
 
 
 def store_clip(clip: CLIP, precision: str) -> CLIP:

@@ -122,8 +122,7 @@ class Run:
         clip = build_clip(spec.backbone, precision, self.device)
         data = self.data.few_shot()
         texts = self.data.texts(spec.data.dataset, spec.data.classes)
-        cached = spec.train.cache != "none"
-        method = build_method(clip, spec.method, spec.options, texts, precision, spec.seed, cached)
+        method = build_method(clip, spec.method, spec.options, texts, precision, spec.seed, spec.train.caches)
         for item in spec.evaluate:
             method.check_classes(tuple(self.data.texts(item.dataset, item.classes)))
         return Setup(clip, data, method)

@@ -3,7 +3,7 @@
 import logging
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -16,13 +16,11 @@ from harness.machine.meter import Meter, count_flops
 from harness.machine.units import MIB
 from harness.results.record import EpochRecord
 from harness.training.feature_cache import TrainingImages
-from harness.training.precision import autocast, gradient_scaler
+from harness.training.precision import autocast, gradient_scaler, loss_scale, set_loss_scale
 from methods.base import Method
 
 log = logging.getLogger("skipbench")
 
-# With fewer shots Skip Tuning's authors mix classes in a batch.
-SAME_CLASS_SHOTS = 4
 MOMENTUM = "momentum."
 LOSS_SCALE = "loss_scale"
 PART_BYTES = 16 * MIB
@@ -111,6 +109,17 @@ def training_step(
 
 
 @contextmanager
+def on_gradients(parameters: Iterable[Tensor], take: Callable[[Tensor], None]) -> Iterator[None]:
+    """Inside, call `take` with a parameter as soon as a backward pass has computed its gradient."""
+    hooks = [parameter.register_post_accumulate_grad_hook(take) for parameter in parameters]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
 def stepping_in_parts(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """In a backward pass inside, update weights whenever gradients of PART_BYTES have gathered, and free these.
 
@@ -131,12 +140,8 @@ def stepping_in_parts(optimizer: torch.optim.Optimizer) -> Iterator[None]:
             optimizer.zero_grad(set_to_none=True)
             gathered = 0
 
-    hooks = [parameter.register_post_accumulate_grad_hook(on_gradient) for parameter in parameters]
-    try:
+    with on_gradients(parameters, on_gradient):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 class Trainer:
@@ -175,8 +180,8 @@ class Trainer:
             for parameter, values in self.optimizer.state.items()
             if values.get("momentum_buffer") is not None
         }
-        scale = {LOSS_SCALE: torch.tensor([self.scaler.get_scale(), self.scaler._get_growth_tracker()])}
-        return {**trained_state(self.method), **momentum, **(scale if self.scaler.is_enabled() else {})}
+        scale = {LOSS_SCALE: loss_scale(self.scaler)} if self.scaler.is_enabled() else {}
+        return {**trained_state(self.method), **momentum, **scale}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Go on from what `state` gave."""
@@ -187,9 +192,7 @@ class Trainer:
                 momentum = state[MOMENTUM + name].to(parameter.device)
                 self.optimizer.state[parameter]["momentum_buffer"] = momentum
         if LOSS_SCALE in state:
-            scale, growth_tracker = state[LOSS_SCALE].tolist()
-            saved = {"scale": scale, "_growth_tracker": int(growth_tracker)}
-            self.scaler.load_state_dict({**self.scaler.state_dict(), **saved})
+            set_loss_scale(self.scaler, state[LOSS_SCALE])
 
     def draw_batches(self, epoch: int) -> list[list[int]]:
         """Which pictures form the batches of an epoch: decided by seed and epoch alone.
@@ -198,7 +201,7 @@ class Trainer:
             UserError: there are fewer training pictures than a batch holds.
         """
         recipe, labels = self.spec.train, self.images.pictures.labels.tolist()
-        kind = recipe.batches if self.spec.data.shots >= SAME_CLASS_SHOTS else "random"
+        kind = recipe.batch_kind(self.spec.data.shots)
         batches = BATCHES[kind](labels, recipe.batch_size, random.Random(f"batches/{self.spec.seed}/{epoch}"))
         if not batches:
             raise UserError(
@@ -224,10 +227,8 @@ class Trainer:
         if not self.flops:
             self.probe(epoch, batches[0])
         images = sum(map(len, batches))
-        total = torch.zeros((), device=self.method.clip.device)
         with self.meter.phase("train", images=images):
-            for x, labels in self.images.batches(epoch, batches):
-                total += self._step(self.optimizer, self.scaler, x, labels)
+            total = self.run_steps(epoch, batches)
         loss = total.item() / len(batches)
         lr, lr_image = self._rates(epoch)
         if not math.isfinite(loss):
@@ -252,6 +253,13 @@ class Trainer:
             train_seconds=self.meter.phases["train"].seconds - before[1],
             cache_seconds=self.meter.phases["cache"].seconds - before[0],
         )
+
+    def run_steps(self, epoch: int, batches: list[list[int]]) -> Tensor:
+        """Take a training step on each batch of an epoch for which the images are prepared; the sum of their losses."""
+        total = torch.zeros((), device=self.method.clip.device)
+        for x, labels in self.images.batches(epoch, batches):
+            total += self._step(self.optimizer, self.scaler, x, labels)
+        return total
 
     def _rates(self, epoch: int) -> tuple[float, float]:
         recipe = self.spec.train

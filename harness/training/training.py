@@ -14,7 +14,7 @@ from harness.results.log import log
 from harness.results.record import EpochRecord, Evaluation, Prediction, Progress
 from harness.tracking.wandb_run import Tracker
 from harness.training.events import Event, TrainingProgress
-from harness.training.precision import autocast
+from harness.training.inference import set_classes
 from harness.training.trainer import Trainer
 from methods.base import Method
 
@@ -112,6 +112,5 @@ class Training:
         prompts = method.prompts
         items = [item for item in self.spec.evaluate if "test" not in item.splits]
         scores = {item.name: self.evaluate(method, item, meter)[0].accuracy for item in items}
-        with autocast(self.spec.train.precision, method.clip.device):
-            method.set_classes(prompts)
+        set_classes(method, prompts, self.spec.train.precision)
         return scores

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -62,21 +63,30 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     )
 
 
+def heartbeat_recorder(study: optuna.Study, trial: optuna.Trial) -> Callable[[], None] | None:
+    """A function that records one heartbeat of a trial; None if the study's storage keeps no heartbeats.
+
+    Optuna's public heartbeat belongs to `Study.optimize`, which a sweep does not use. So this is the one place that
+    reads private names of optuna.
+    """
+    storage = study._storage
+    return partial(storage.record_heartbeat, trial._trial_id) if isinstance(storage, BaseHeartbeat) else None
+
+
 @contextmanager
 def heartbeat(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
-    """Let workers on other machines see that the trial's worker is alive, where the storage has a place for that."""
-    storage, ended = study._storage, threading.Event()
-    if not isinstance(storage, BaseHeartbeat):
+    """Show workers on other machines that this trial's worker is alive, if the study's storage keeps heartbeats."""
+    record, ended = heartbeat_recorder(study, trial), threading.Event()
+    if record is None:
         yield
         return
-    keep: BaseHeartbeat = storage
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT):
             with suppress(optuna.exceptions.StorageInternalError):
-                keep.record_heartbeat(trial._trial_id)
+                record()
 
-    keep.record_heartbeat(trial._trial_id)
+    record()
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:

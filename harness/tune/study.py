@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
@@ -75,8 +74,7 @@ def is_dead(trial: FrozenTrial) -> bool:
 
 def retry_dead_trials(study: optuna.Study) -> None:
     """Give trials whose process was killed to the next worker; what their runs had done is on disk."""
-    if isinstance(study._storage, BaseHeartbeat):
-        optuna.storages.fail_stale_trials(study)
+    optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False):
         if is_dead(trial):
             try:

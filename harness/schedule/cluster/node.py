@@ -1,4 +1,4 @@
-"""What a node of a cluster does for one run: it brings it to its end as one machine does."""
+"""What a node of a cluster does for one run: it executes it as a single machine does."""
 
 import os
 import socket
@@ -13,13 +13,13 @@ from harness.results.failure import CLAIMED, Failure, RunFailure, explain_except
 from harness.results.folder import RunFolder
 from harness.schedule import run_all
 
-# How long a network file system may take to show what another machine has made, seconds.
+# Seconds that a network file system may take to show what another machine has created.
 LATE = 60.0
 POLL = 0.5
 
 
 def on_one_node(schedule: ScheduleSpec, threads: int, cpu_only: bool) -> ScheduleSpec:
-    """The schedule of one run on its node: that of one machine, on the devices that the cluster gives it."""
+    """The schedule of one run on its node: that of a single machine, on the devices that the cluster assigns to it."""
     return schedule.model_copy(
         update={
             "executor": "local",
@@ -32,30 +32,36 @@ def on_one_node(schedule: ScheduleSpec, threads: int, cpu_only: bool) -> Schedul
 
 
 def refuse_numbers(schedule: ScheduleSpec) -> None:
-    """Raise a UserError if devices are chosen by number: a cluster gives them out."""
+    """Raise a UserError if devices are chosen by number, because a cluster assigns them."""
     if schedule.devices not in (None, ("cpu",)):
         asked = ",".join(schedule.devices)
         raise UserError(f"--devices {asked}: executor '{schedule.executor}' gives out devices itself, leave it out")
 
 
 def wants_gpu(spec: RunSpec, schedule: ScheduleSpec, there_are_gpus: bool) -> bool:
-    """Whether a GPU is to be asked for."""
+    """Whether to request a GPU for a run.
+
+    Args:
+        spec: the run.
+        schedule: what the user asked for.
+        there_are_gpus: whether the cluster has GPUs.
+    """
     if schedule.devices == ("cpu",) or spec.runtime.device == "cpu":
         return False
     return there_are_gpus or spec.runtime.device != "auto"
 
 
 def compute(settings: Settings, results: str, schedule: Settings, folder: str) -> Failure | None:
-    """Compute a run on this machine unless that is done or being done elsewhere.
+    """Compute a run on this machine, unless it is complete or another process computes it.
 
     Args:
-        settings: the run's.
+        settings: of the run.
         results: the results folder, an absolute path.
-        schedule: that of one node.
-        folder: where the command was started: relative paths in the settings start there.
+        schedule: as `on_one_node` made it.
+        folder: where the command was started; relative paths in the settings start there.
 
     Returns:
-        Why the run failed (kind `claimed`: another process computes it), or None.
+        Why the run failed (kind `claimed` if another process computes it), or None.
     """
     if os.path.isdir(folder):
         os.chdir(folder)
@@ -76,10 +82,10 @@ def compute(settings: Settings, results: str, schedule: Settings, folder: str) -
 
 
 def find_folder(spec: RunSpec, results: Path) -> RunFolder:
-    """The run's folder, which the machine that asks has made.
+    """The run's folder, which the machine that submitted the run has created.
 
     Raises:
-        UserError: it is not there, so this is not the same results folder.
+        UserError: it does not exist here, so this machine does not see the same results folder.
     """
     folder = RunFolder(results, spec.id)
     end = time.monotonic() + LATE

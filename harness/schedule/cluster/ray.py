@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster: a task a run."""
+"""Runs on a Ray cluster: one task per run."""
 
 import os
 import signal
@@ -16,22 +16,22 @@ from harness.schedule.cluster.scheduler import GRACE, Ended, RemoteScheduler
 from harness.schedule.events import FailedRun, OnEvent
 from harness.training.events import Notice
 
-# Variables of the command that its runs depend on wherever they are: folders, and where they are tracked.
+# Environment variables of the command that its runs need on every node: folders, and where they are tracked.
 FOLDERS = ("DATA", "SKIPBENCH_METHODS")
 TRACKING = "WANDB_"
-# For a Ray of our own: results travel by file, so it needs next to none. MiB of shared memory.
+# MiB of shared memory of a Ray that we start; results are written to files, so it needs very little.
 OBJECT_STORE_MIB = 128
 ANSWER_SECONDS = 10.0
 
 
 def passed_on() -> dict[str, str]:
-    """Variables of this process that tasks get; folders by their absolute paths."""
+    """Environment variables of this process that tasks receive; folders as absolute paths."""
     folders = {key: str(Path(os.environ[key]).absolute()) for key in FOLDERS if os.environ.get(key)}
     return {**folders, **{key: value for key, value in os.environ.items() if key.startswith(TRACKING)}}
 
 
 def run_on_node(variables: dict[str, str], *run: Any) -> Failure | None:
-    """What a task does: `node.compute` with the environment of the command."""
+    """What a task executes: `node.compute` with the environment of the command."""
     os.environ.update(variables)
     return compute(*run)
 
@@ -59,7 +59,7 @@ class RayQueue:
         notify: takes a line for the user.
     """
 
-    # Ray itself starts a task again whose process or node died.
+    # Ray itself restarts a task whose process or node died.
     retries = 0
 
     def __init__(self, ray: Any, results: Path, schedule: ScheduleSpec, notify: Callable[[str], None]) -> None:
@@ -76,7 +76,7 @@ class RayQueue:
             notify(f"no node of the Ray cluster has {self.threads} CPUs (schedule.threads): runs wait until one joins")
 
     def submit(self, specs: Sequence[RunSpec]) -> None:
-        """Hand runs over, a task a run."""
+        """Submit runs, one task per run."""
         variables = passed_on()
         for spec in specs:
             needs = self._needs(spec)
@@ -86,17 +86,17 @@ class RayQueue:
             self.run_ids[task.remote(variables, spec.settings(), *where)] = spec.id
 
     def _needs(self, spec: RunSpec) -> dict[str, float]:
-        """What a run takes of a node."""
+        """The resources of a node that a run needs."""
         if wants_gpu(spec, self.schedule, self.has_gpus):
             return {"num_cpus": self.threads, "num_gpus": 1 / self.schedule.runs_per_device}
         return {"num_cpus": self.threads}
 
     def ended(self) -> dict[str, Ended]:
-        """Tasks that have ended since the last time, by run id."""
+        """Tasks that have ended since the last call, by run id."""
         return dict(self._outcome(task) for task in self._ready(timeout=0))
 
     def _ready(self, timeout: float) -> list[Any]:
-        """Tasks that have ended, when all have or the time is over."""
+        """Tasks that have ended, after all have ended or the time (seconds) is over."""
         tasks = list(self.run_ids)
         ready: list[Any] = self.ray.wait(tasks, num_returns=len(tasks), timeout=timeout)[0] if tasks else []
         return ready
@@ -110,7 +110,7 @@ class RayQueue:
             return run_id, Ended(f"Ray says {first_line(error)}", log)
 
     def cancel(self) -> None:
-        """Ask the tasks to stop, then make them."""
+        """Ask all tasks to stop, then force those that have not."""
         for force in (False, True):
             for task in self.run_ids:
                 self.ray.cancel(task, force=force)
@@ -119,7 +119,7 @@ class RayQueue:
 
 
 def check_answers(address: str) -> None:
-    """Raise a UserError if nobody answers at an address with a port; Ray itself would wait for minutes."""
+    """Raise a UserError if nothing answers at an address with a port; Ray itself would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         return
@@ -134,7 +134,7 @@ def connect(ray: Any, schedule: ScheduleSpec) -> None:
     """Connect to the cluster, or start a Ray on this machine.
 
     Raises:
-        UserError: there is none at that address, or of another version.
+        UserError: there is no cluster at that address, or it has another version of Ray.
     """
     address = schedule.ray_address or os.environ.get("RAY_ADDRESS") or "local"
     own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_MIB * 2**20} if address == "local" else {}
@@ -148,12 +148,12 @@ def connect(ray: Any, schedule: ScheduleSpec) -> None:
             f"no Ray cluster can be used at '{address}' (schedule.ray_address): {first_line(error)}"
         ) from error
     finally:
-        # Ray sets handlers of its own.
+        # Ray replaces the handlers.
         for ending, handler in endings.items():
             signal.signal(ending, handler)
 
 
-def execute(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent) -> list[FailedRun]:
+def execute_runs(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec, on_event: OnEvent) -> list[FailedRun]:
     """Execute runs on a Ray cluster; returns those that failed.
 
     Raises:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from harness.clip.prompts import fill_template
-from harness.data.datasets import DATASETS, find_dataset, find_folder, read_dataset
+from harness.data.catalog import DATASETS
+from harness.data.datasets import find_dataset, find_folder, read_dataset
 from harness.data.fewshot import few_shot_sample
 from harness.data.filesystem import spelling
 from harness.data.pictures import broken_pictures, check_pictures, read_picture

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.clip.prompts import fill_template
-from harness.data.datasets import DATASETS, find_dataset, find_folder
+from harness.data.catalog import DATASETS
+from harness.data.datasets import find_dataset, find_folder
 from harness.errors import UserError
 
 

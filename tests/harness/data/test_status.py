@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness.data.datasets import DATASETS, Counts, find_dataset
+from harness.data.catalog import DATASETS
+from harness.data.datasets import find_dataset
+from harness.data.description import Counts
 from harness.data.status import dataset_status
 from harness.errors import UserError
 

@@ -8,7 +8,7 @@ import pytest
 from harness.errors import UserError
 from harness.estimate.estimator import Estimate, Estimator
 from harness.estimate.fit import Capacity, estimated_peak, fits, largest_that_fits, with_setting
-from harness.estimate.memory_breakdown import Peak
+from harness.estimate.memory_breakdown import MemoryPeak
 from harness.experiment.spec import RunSpec
 from harness.machine.units import parse_size
 
@@ -56,7 +56,7 @@ class LinearEstimator(Estimator):
             "train": 100 + 10 * spec.train.batch_size,
             "evaluate": 100 + 10 * spec.runtime.eval_batch_size,
         }
-        phases = {phase: Peak(size, {}) for phase, size in sizes.items()}
+        phases = {phase: MemoryPeak(size, {}) for phase, size in sizes.items()}
         return Estimate(6, 24, spec.train.batch_size, 24, "cpu", phases, 1, 1, 1, 1, "host", 1, 1, 1, False, ())
 
 

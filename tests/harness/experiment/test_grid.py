@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.data.datasets import DATASETS
+from harness.data.catalog import DATASETS
 from harness.errors import UserError
 from harness.experiment.grid import Experiment, expand, load_experiment
 from harness.experiment.recipes import GRID

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.data.datasets import DATASETS, read_dataset
+from harness.data.catalog import DATASETS
+from harness.data.datasets import read_dataset
 from harness.errors import UserError
 from harness.experiment.grid import Experiment, describe_grid, expand, load_experiment
 from harness.experiment.protocols import PROTOCOLS

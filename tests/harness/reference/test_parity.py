@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.errors import UserError
-from harness.reference.parity import Comparison, check_folder, compare, worst_by_quantity
+from harness.reference.parity.comparison import Comparison, worst_by_quantity, worst_element
+from harness.reference.parity.replay import check_folder
 from methods.base import Method
 from methods.skip import SkipTuning
 from tests.commands import ROOT
@@ -89,6 +90,13 @@ def test_other_mathematics_is_noticed(golden: Path, tmp_path: Path, monkeypatch:
     assert failures(folder) >= {"eval_logits_base_init", "train_logits", "eval_logits_new"}
 
 
+def test_another_training_step_is_noticed(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = copy_vectors(golden, tmp_path, "finetune_start2")
+    loss = Method.loss
+    monkeypatch.setattr(Method, "loss", lambda self, x, labels: 1.01 * loss(self, x, labels))
+    assert failures(folder) >= {"train_losses", "grad", "grad_stats", "after", "delta"}
+
+
 def test_a_missing_tensor_is_an_error_that_names_the_file(golden: Path, tmp_path: Path) -> None:
     folder = copy_vectors(golden, tmp_path, "zeroshot")
     (folder / "inputs.safetensors").unlink()
@@ -103,15 +111,15 @@ def test_a_folder_without_vectors_is_an_error(tmp_path: Path) -> None:
         check_folder(tmp_path / "nowhere")
 
 
-def test_compare_takes_the_element_that_is_worst_against_its_tolerance() -> None:
+def test_worst_element_takes_the_element_that_is_worst_against_its_tolerance() -> None:
     theirs = torch.tensor([100.0, 0.0])
-    error, tolerance = compare(torch.tensor([100.5, 0.2]), theirs, atol=0.1, rtol=0.1)
+    error, tolerance = worst_element(torch.tensor([100.5, 0.2]), theirs, atol=0.1, rtol=0.1)
     assert (round(error, 6), round(tolerance, 6)) == (0.2, 0.1)
-    assert compare(torch.tensor([float("nan")]), torch.zeros(1), 1.0)[0] != 0
-    assert not Comparison("m", "q", *compare(torch.tensor([float("nan")]), torch.zeros(1), 1.0)).passed
-    assert not Comparison("m", "q", *compare(torch.zeros(2), torch.zeros(3), 1.0)).passed
-    assert Comparison("m", "q", *compare(torch.zeros(2), torch.zeros(2), 0.0, 0.0)).passed
-    assert not Comparison("m", "q", *compare(torch.ones(2), torch.zeros(2), 0.0, 0.0)).passed
+    assert worst_element(torch.tensor([float("nan")]), torch.zeros(1), 1.0)[0] != 0
+    assert not Comparison("m", "q", *worst_element(torch.tensor([float("nan")]), torch.zeros(1), 1.0)).passed
+    assert not Comparison("m", "q", *worst_element(torch.zeros(2), torch.zeros(3), 1.0)).passed
+    assert Comparison("m", "q", *worst_element(torch.zeros(2), torch.zeros(2), 0.0, 0.0)).passed
+    assert not Comparison("m", "q", *worst_element(torch.ones(2), torch.zeros(2), 0.0, 0.0)).passed
 
 
 def test_worst_by_quantity_keeps_failures_and_nan() -> None:

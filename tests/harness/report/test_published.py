@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data.datasets import DATASETS
+from harness.data.catalog import DATASETS
 from harness.errors import UserError
 from harness.experiment.grid import expand, load_experiment
 from harness.experiment.protocols import PROTOCOLS

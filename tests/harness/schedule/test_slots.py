@@ -64,7 +64,7 @@ def test_a_gpu_is_known_to_the_driver_by_what_is_visible(gpus: Path, monkeypatch
 def test_devices_that_are_not_there(gpus: Path) -> None:
     with pytest.raises(UserError, match="'cuda:7' is not there"):
         make_slots(ScheduleSpec(devices=("7",)), [])
-    with pytest.raises(UserError, match="stands twice"):
+    with pytest.raises(UserError, match="is named twice"):
         make_slots(ScheduleSpec(devices=("0", "0")), [])
     with pytest.raises(UserError, match="unknown device 'gpu'"):
         make_slots(ScheduleSpec(devices=("gpu",)), [])

@@ -12,18 +12,20 @@ from safetensors.torch import load_file
 
 from harness.clip.load import load_backbone
 from harness.clip.prompts import fill_template
-from harness.data.datasets import DATASETS, read_dataset
+from harness.data.catalog import DATASETS
+from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, keep_classes
 from harness.data.loader import PictureSet
 from harness.data.transforms import TestTransform
 from harness.errors import UserError
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec, parse_run_spec
+from harness.machine.device import choose_device
 from harness.machine.meter import Meter
 from harness.results.files import load_tensors
 from harness.training.evaluate import evaluate
 from harness.training.events import Event, PhaseStarted, TrainingProgress
-from harness.training.run import Run, choose_device
+from harness.training.run import Run
 from harness.training.trainer import load_trained_state
 from tests.commands import ROOT
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from harness.clip.prompts import fill_template
-from harness.data.datasets import DATASETS, read_dataset
+from harness.data.catalog import DATASETS
+from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, keep_classes
 from harness.data.loader import PictureSet
 from harness.data.transforms import TrainTransform

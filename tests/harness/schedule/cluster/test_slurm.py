@@ -13,8 +13,10 @@ from harness.errors import UserError
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.failure import Failure
 from harness.schedule import run_all
-from harness.schedule.cluster import slurm
-from harness.schedule.cluster.slurm import SlurmQueue, State, in_minutes, job_parameters, read_queue
+from harness.schedule.cluster import slurm_tools
+from harness.schedule.cluster.slurm import SlurmQueue
+from harness.schedule.cluster.slurm_job import in_minutes, job_parameters
+from harness.schedule.cluster.slurm_tools import State, read_queue
 
 Make = Callable[..., RunSpec]
 
@@ -108,7 +110,7 @@ class FakeJob:
 def queue(make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SlurmQueue:
     """Four jobs, of which the queue shows three."""
     lines = "7|0|RUNNING|None\n7|1|NODE_FAIL|None\n7|2|PENDING|PartitionTimeLimit\n"
-    monkeypatch.setattr(slurm, "ask", lambda tool, *_: lines if tool == "squeue" else None)
+    monkeypatch.setattr(slurm_tools, "output_of", lambda tool, *_: lines if tool == "squeue" else None)
     made = SlurmQueue(None, [make_spec("zeroshot")], tmp_path, ScheduleSpec(executor="slurm"), lambda *_: None)
     made.folder.mkdir()
     made.jobs = {str(index): FakeJob(made.folder, f"7_{index}") for index in range(4)}
@@ -131,7 +133,7 @@ def test_what_becomes_of_jobs(queue: SlurmQueue) -> None:
 
 
 def test_a_queue_that_does_not_answer_loses_no_job(queue: SlurmQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm, "ask", lambda *_: None)
+    monkeypatch.setattr(slurm_tools, "output_of", lambda *_: None)
     assert queue.ended() == {}
     assert len(queue.jobs) == 4
 

@@ -1,11 +1,9 @@
-"""`skipbench speed`: operations follow from arithmetic, both ways to compute agree, and the table and JSON say so."""
+"""The benchmark of the speed-ups: operations follow from arithmetic, and all ways to compute agree."""
 
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,34 +12,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import harness.reference.speed
 from harness.clip.backbones import bundled
 from harness.clip.load import load_backbone
-from harness.clip.speedups import NO_SPEEDUPS, Speedups
-from harness.errors import UserError
-from harness.experiment.recipes import EXPERIMENTS
+from harness.data.datasets import read_dataset
 from harness.experiment.registry import method_names
-from harness.experiment.settings import parse_overrides, read_yaml, validate
-from harness.reference.speed import (
-    TEMPLATE,
-    Benchmark,
-    Costs,
-    Measurement,
-    Outcome,
-    Row,
-    Setting,
-    SpeedSpec,
-    choose_rows,
-    class_names,
-    median_seconds,
-    ratios,
-    settings_of,
-)
-from harness.report.speed_table import NOTE, shown, speed_table
-from tests.commands import error_line, skipbench
+from harness.reference.speed import benchmark as benchmark_module
+from harness.reference.speed.benchmark import TEMPLATE, Benchmark, Outcome, class_names
+from harness.reference.speed.measurement import Measurement
+from harness.reference.speed.spec import Row, settings_of
+from tests.harness.reference.speed.specs import BATCH, CLASSES, spec_of
 
 CPU = torch.device("cpu")
-CLASSES, BATCH = 8, 2
+
 ROWS = (
     Row(method="zeroshot"),
     Row(method="clip_adapter"),
@@ -54,11 +36,6 @@ ROWS = (
 )
 TRAINED = [row.method for row in ROWS if row.method != "zeroshot"]
 Found = dict[tuple[str, str], Measurement]
-
-
-def spec_of(*rows: Row, **changes: Any) -> SpeedSpec:
-    sizes = {"classes": CLASSES, "batch_size": BATCH, "eval_batch_size": BATCH, "cache_batch_size": BATCH}
-    return SpeedSpec(**{"backbone": "clip-emoji", "class_names": ("emoji-food",), "rows": rows, **sizes, **changes})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,7 +51,7 @@ def one_thread() -> Iterator[None]:
 def measure() -> Iterator[Callable[..., Found]]:
     """Measures rows without repeating anything for the sake of its time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness.reference.speed, "median_seconds", lambda work, device: 2.0)
+        patch.setattr(benchmark_module, "median_seconds", lambda work, device: 2.0)
 
         def found(*rows: Row, **changes: Any) -> Found:
             benchmark = Benchmark(spec_of(*rows, **changes), CPU)
@@ -256,33 +233,6 @@ def test_ratios_are_those_of_off_by_here(brief: Found, each: Found) -> None:
             assert item.ratios == {
                 name: off[name] / here[name] for name in off if off[name] and here[name]
             }  # of what both have
-    assert ratios(Costs(step_gflop=1.0), Costs(step_gflop=8.0, step_mib=3.0)) == {"step_gflop": 8.0}
-    assert ratios(Costs(texts_gflop=0.0), Costs(texts_gflop=2.0)) == {}
-
-
-# Which settings.
-
-
-def test_a_setting_differs_from_on_in_one_speed_up() -> None:
-    off, on, *without = settings_of(Row(method="coop"), each=True)
-    assert (off.name, off.cached, off.texts_once, off.speedups) == ("off", False, False, NO_SPEEDUPS)
-    assert (on.name, on.cached, on.texts_once, on.speedups) == ("on", True, True, Speedups())
-    switches = [item.name for item in fields(Speedups)]
-    assert [setting.name for setting in without] == [
-        f"on without {name}" for name in (*switches, "cache", "texts_once")
-    ]
-    for name, setting in zip(switches, without, strict=False):
-        changed = replace(on.speedups, **{name: getattr(NO_SPEEDUPS, name)})
-        assert setting == Setting(setting.name, changed, cached=True, texts_once=True)
-    assert without[-2] == replace(on, name="on without cache", cached=False)
-    assert without[-1] == replace(on, name="on without texts_once", texts_once=False)
-    assert settings_of(Row(method="coop"), each=False) == [off, on]
-
-
-def test_off_is_cached_where_the_reference_is() -> None:
-    assert settings_of(Row(method="skip", reference_caches=True), each=False)[0].cached
-    rows = read_yaml(EXPERIMENTS / "speed.yaml")["rows"]
-    assert [row["method"] for row in rows if row.get("reference_caches")] == ["skip"]
 
 
 def test_settings_that_change_nothing_for_a_method_are_left_out(each: Found) -> None:
@@ -333,7 +283,7 @@ def test_class_names_are_distinct_for_any_count(classes: int, datasets: tuple[st
     spec = spec_of(*ROWS, classes=classes, class_names=datasets)
     names = class_names(spec)
     assert len(names) == len(set(names)) == classes
-    known = {name for dataset in datasets for name in harness.reference.speed.read_dataset(dataset, None).class_names}
+    known = {name for dataset in datasets for name in read_dataset(dataset, None).class_names}
     own = [name for name in names if name in known]
     assert len(own) == min(classes, len(known))
     # Those that are made up come last.
@@ -343,9 +293,7 @@ def test_class_names_are_distinct_for_any_count(classes: int, datasets: tuple[st
 
 def test_class_names_are_taken_from_all_over_the_data_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {"one": ("a", "b", "c"), "two": ("c", "d", "e", "f")}
-    monkeypatch.setattr(
-        harness.reference.speed, "read_dataset", lambda name, root: SimpleNamespace(class_names=names[name])
-    )
+    monkeypatch.setattr(benchmark_module, "read_dataset", lambda name, root: SimpleNamespace(class_names=names[name]))
     datasets = ("one", "two")
     assert class_names(spec_of(*ROWS, classes=3, class_names=datasets)) == ["a", "c", "e"]
     assert class_names(spec_of(*ROWS, classes=6, class_names=datasets)) == ["a", "b", "c", "d", "e", "f"]
@@ -353,73 +301,7 @@ def test_class_names_are_taken_from_all_over_the_data_sets(monkeypatch: pytest.M
     assert class_names(spec_of(*ROWS, classes=13, class_names=datasets))[-2:] == ["f 2", "a 3"]
 
 
-# Which rows.
-
-ASKED = (Row(method="coop", options={"n_ctx": 4}), Row(method="coop", options={"n_ctx": 8}), Row(method="skip"))
-
-
-def titles(spec: SpeedSpec) -> list[str]:
-    return [row.title for row in spec.rows]
-
-
-def test_rows_are_those_of_the_methods_asked_for() -> None:
-    spec = spec_of(*ASKED)
-    assert titles(choose_rows(spec, [], {})) == ["coop n_ctx=4", "coop n_ctx=8", "skip"]
-    assert titles(choose_rows(spec, ["skip"], {})) == ["skip"]
-    # Of methods without a row, one with their defaults.
-    assert titles(choose_rows(spec, ["maple", "skip"], {})) == ["skip", "maple"]
-    assert choose_rows(spec, ["maple"], {}).rows == (Row(method="maple"),)
-
-
-def test_options_are_changed_in_all_rows_of_their_method_only() -> None:
-    spec = choose_rows(spec_of(*ASKED), [], parse_overrides(["coop.class_specific=true", "skip.depth=2"]))
-    assert titles(spec) == [
-        "coop n_ctx=4 class_specific=True",
-        "coop n_ctx=8 class_specific=True",
-        "skip depth=2",
-    ]
-    # Rows that have become the same are one.
-    assert titles(choose_rows(spec_of(*ASKED), [], parse_overrides(["coop.n_ctx=2"]))) == ["coop n_ctx=2", "skip"]
-
-
-@pytest.mark.parametrize(
-    ("methods", "override", "message"),
-    [
-        (["skpi"], "skip.depth=3", "unknown method 'skpi'. Did you mean 'skip'?"),
-        (["coop"], "coop.n_ctxs=3", "unknown key 'coop.n_ctxs'. Did you mean 'n_ctx'?"),
-        (["coop"], "coop.n_ctx=0", "coop.n_ctx=0: input should be greater than or equal to 1"),
-        (["coop"], "skip.depth=3", "unknown key 'skip': only options of the methods can be changed"),
-        ([], "train.lr=1", "unknown key 'train': only options of the methods can be changed"),
-    ],
-)
-def test_what_cannot_be_chosen_is_refused_in_one_line(methods: list[str], override: str, message: str) -> None:
-    with pytest.raises(UserError) as caught:
-        choose_rows(spec_of(*ASKED), methods, parse_overrides([override]))
-    assert str(caught.value).startswith(message)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("override", ["skip=5", "skip="])
-def test_a_section_of_the_wrong_shape_is_refused_in_one_line(override: str) -> None:
-    with pytest.raises(UserError, match="skip"):
-        choose_rows(spec_of(*ASKED), ["skip"], parse_overrides([override]))
-
-
-def test_options_stand_under_the_methods_name() -> None:
-    assert Row.model_validate({"method": "coop", "coop": {"n_ctx": 4}}).options == {"n_ctx": 4}
-    assert Row.model_validate({"method": "coop", "coop": None}) == Row(method="coop")
-    with pytest.raises(UserError, match=r"unknown key 'rows\.0\.skip'"):
-        validate(SpeedSpec, {"class_names": ["emoji"], "rows": [{"method": "coop", "skip": {"depth": 3}}]}, "")
-
-
-def test_the_experiment_measures_every_method() -> None:
-    spec = validate(SpeedSpec, read_yaml(EXPERIMENTS / "speed.yaml"), "")
-    assert {row.method for row in spec.rows} == set(method_names())
-    assert (spec.backbone, spec.classes, spec.batch_size, spec.precision) == ("ViT-B-16", 50, 4, "fp32")
-    assert {row.method: row.batch_size for row in spec.rows if row.batch_size} == {"cocoop": 1}
-
-
-# Distances, times.
+# How far two outcomes are apart.
 
 
 def outcome(losses: list[float], gradient: list[float], logits: list[float]) -> Outcome:
@@ -439,154 +321,3 @@ def test_the_difference_is_the_largest_of_the_relative_distances() -> None:
 def test_a_gradient_of_nan_is_not_the_same_gradient() -> None:
     off = outcome([3.0], [1.0], [2.0])
     assert not outcome([3.0], [math.nan], [2.0]).difference(off) < 1
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A clock that stands still but for the work's own steps: `clock.now`."""
-    fake = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(harness.reference.speed, "time", SimpleNamespace(perf_counter=lambda: fake.now))
-    return fake
-
-
-@pytest.mark.parametrize(
-    ("durations", "options", "repetitions", "median"),
-    [
-        # At least three, however long they take; not the mean, not the first.
-        ([50.0, 10.0, 20.0, 1.0], {}, 3, 20.0),
-        ([50.0, 10.0, 20.0, 1.0, 1.0], {"least": 5}, 5, 10.0),
-        # Short work is repeated until it took long enough, but not for ever.
-        ([0.25, 0.125, 0.25, 0.25, 0.25, 9.0], {}, 5, 0.25),
-        ([0.0] * 60, {}, 50, 0.0),
-        ([0.0] * 60, {"most": 7}, 7, 0.0),
-    ],
-)
-def test_times_are_medians_of_at_least_three_repetitions(
-    clock: SimpleNamespace, durations: list[float], options: dict[str, int], repetitions: int, median: float
-) -> None:
-    waiting = iter(durations)
-
-    def work() -> None:
-        clock.now += next(waiting)
-
-    assert median_seconds(work, CPU, **options) == pytest.approx(median)
-    assert len(list(waiting)) == len(durations) - repetitions
-
-
-# The table.
-
-
-def measurement(setting: str, costs: Costs, difference: float = 0.0, **found: float) -> Measurement:
-    return Measurement("coop", "coop n_ctx=4", 4, setting, costs, found, difference)
-
-
-def test_cells_of_the_table() -> None:
-    off = measurement("off", Costs(step_seconds=1.2345, step_mib=10.0), step_seconds=1.0, step_mib=1.0)
-    on = measurement(
-        "on",
-        Costs(step_seconds=0.01234, step_mib=0.04, step_gflop=0.0001, texts_seconds=0.002),
-        3.2e-7,
-        step_seconds=100.04,
-        step_mib=7.126,
-        step_gflop=123456.0,
-    )
-    table = speed_table([off, on])
-    assert list(table["method"]) == ["coop n_ctx=4"] * 2
-    assert list(table["setting"]) == ["off", "on"]
-    # Without a ratio beside `off`, without digits that mean nothing, and a dash where nothing was measured.
-    assert list(table["step ms"]) == ["1234.5", "12.3 (100x)"]
-    assert list(table["step MiB"]) == ["10.0", "0.0 (7.13x)"]
-    assert list(table["step GFLOP"]) == ["-", "0.0 (>1000x)"]
-    assert list(table["texts ms"]) == ["-", "2.0"]
-    assert list(table["cache ms/img"]) == list(table["infer ms/img"]) == ["-", "-"]
-    assert list(table["difference"]) == ["", "3e-07"]
-
-
-@pytest.mark.parametrize(
-    ("ratio", "text"),
-    [(0.456, "0.46"), (1.0, "1.00"), (99.9, "99.90"), (100.0, "100"), (999.4, "999"), (1000.0, ">1000")],
-)
-def test_ratios_have_no_digits_that_mean_nothing(ratio: float, text: str) -> None:
-    assert shown(ratio) == text
-
-
-# The command.
-
-
-def strictly(text: str) -> Any:
-    """JSON without NaN and infinity."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(constant)
-
-    return json.loads(text, parse_constant=refuse)
-
-
-def test_the_command_prints_a_table_and_writes_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(harness.reference.speed, "median_seconds", partial(median_seconds, enough_seconds=0))
-    words = ["speed", "coop,skip", "--backbone", "clip-emoji", "--classes", "4", "--batch", "2", "--brief"]
-    done = skipbench(*words, "skip.depth=3", "--results", str(tmp_path))
-    assert done.returncode == 0
-    # CoOp with 16 context tokens does not fit the text tower; the other rows are measured all the same.
-    (note,) = done.stderr.splitlines()
-    assert note.startswith("note: coop is left out: the prompt 'X X X X X X X X X X X X X X X X T-Rex.' has 23 tokens")
-    lines = done.stdout.splitlines()
-    assert lines[:4] == [
-        f"measured {title}, {name}" for title in ("coop n_ctx=4", "skip depth=3") for name in ("off", "on")
-    ]
-    assert lines[4].strip() == "clip-emoji, 4 classes, fp32"
-    assert [line.split()[:3] for line in lines[6:10]] == [
-        [*title.split(), name] for title in ("coop n_ctx=4", "skip depth=3") for name in ("off", "on")
-    ]
-    assert NOTE in done.stdout
-    path = tmp_path / "speed" / "coop_skip-clip-emoji-4classes-batch2-fp32-cpu.json"
-    assert lines[-1] == f"JSON: {path}"
-    written = strictly(path.read_text())
-    assert set(written) == {"spec", "machine", "measured"}
-    assert (written["spec"]["classes"], written["spec"]["batch_size"], written["spec"]["each"]) == (4, 2, False)
-    assert [row["options"] for row in written["spec"]["rows"]] == [{"n_ctx": 4}, {"n_ctx": 16}, {"depth": 3}]
-    assert {"torch", "processor", "cores", "threads", "device", "git_commit"} <= set(written["machine"])
-    measured = written["measured"]
-    assert [(item["title"], item["setting"]) for item in measured] == [
-        (title, name) for title in ("coop n_ctx=4", "skip depth=3") for name in ("off", "on")
-    ]
-    for item in measured:
-        assert set(item["costs"]) == {cost.name for cost in fields(Costs)}
-        assert item["costs"]["step_seconds"] > 0
-        assert item["difference"] < 1e-4
-        assert item["batch_size"] == 2
-
-
-def test_nothing_to_measure_is_an_error(tmp_path: Path) -> None:
-    words = ["speed", "coop,maple", "coop.n_ctx=16", "--backbone", "clip-emoji", "--results", str(tmp_path)]
-    done = skipbench(*words)
-    assert done.returncode == 2
-    coop, maple, error = done.stderr.splitlines()
-    assert coop.startswith("note: coop is left out: the prompt ")
-    assert "the text tower takes 20" in coop
-    assert maple.startswith("note: maple is left out: maple.depth=9 is beyond a backbone of 6 blocks")
-    assert error == "error: nothing could be measured"
-    assert not list(tmp_path.rglob("*.json"))
-
-
-def test_a_step_with_a_single_class_can_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    benchmark = Benchmark(spec_of(Row(method="skip", options={"depth": 3}), classes=2, batch_size=1, each=False), CPU)
-    monkeypatch.setattr(harness.reference.speed, "median_seconds", lambda work, device: 2.0)
-    path = harness.reference.speed.save(tmp_path, benchmark.spec, list(benchmark.measure()), benchmark.machine)
-    assert strictly(path.read_text())["measured"]
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--classes", "1"], "classes=1: input should be greater than or equal to 2"),
-        (["--batch", "0"], "batch_size=0: input should be greater than or equal to 1"),
-        (["--precision", "fp8"], "precision='fp8': input should be 'fp32', 'bf16', 'fp16' or 'half'"),
-        (["--backbone", "ViT-B-61"], "unknown backbone 'ViT-B-61:random'."),
-        (["--backbone", "clip-emoji", "--device", "cuda:99"], "device 'cuda:99' is not there"),
-        (["skip.dept=3"], "unknown key 'skip.dept'. Did you mean 'depth'?"),
-        (["skipp"], "unknown method 'skipp'. Did you mean 'skip'?"),
-    ],
-)
-def test_mistakes_get_one_line(tmp_path: Path, words: list[str], message: str) -> None:
-    assert error_line("speed", *words, "--results", str(tmp_path)).startswith(f"error: {message}")

@@ -1,0 +1,65 @@
+"""The parts of torch that its documentation does not promise, and that measuring needs.
+
+Everything else takes them from here, so that a release of torch that changes one of them breaks this module and its
+tests, which say what changed, and nothing that is harder to understand.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+)
+from torch.utils._mode_utils import no_dispatch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.weak import WeakIdKeyDictionary
+
+__all__ = [
+    "LAYER_NORM",
+    "OVERFLOW_CHECK",
+    "READ_DEVICE",
+    "READ_NUMBER",
+    "DataDependentOutputException",
+    "DynamicOutputShapeException",
+    "FakeTensor",
+    "FakeTensorMode",
+    "TorchDispatchMode",
+    "WeakIdKeyDictionary",
+    "is_in_place",
+    "no_dispatch",
+    "storage_id",
+    "tree_leaves",
+    "tree_map_only",
+    "written_tensors",
+]
+
+READ_DEVICE = torch.ops.prim.device.default
+"""The operator by which a fake tensor is asked for its device; it is called more often than any other."""
+READ_NUMBER = torch.ops.aten._local_scalar_dense.default
+"""The operator of `Tensor.item()`."""
+LAYER_NORM = torch.ops.aten.native_layer_norm.default
+OVERFLOW_CHECK = torch.ops.aten._amp_foreach_non_finite_check_and_unscale_.default
+"""The operator by which a loss scale looks for gradients that overflowed."""
+
+
+def storage_id(tensor: Tensor) -> int:
+    """Identity of the storage of a tensor, while that lives; fake tensors have one too, but no address."""
+    return tensor.untyped_storage()._cdata
+
+
+def is_in_place(operator: Any) -> bool:
+    """Whether an operator writes into one of its arguments, by its schema."""
+    return bool(operator._schema.is_mutable)
+
+
+def written_tensors(operator: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """The tensors among the arguments of a call that the operator writes into, by its schema."""
+    arguments = operator._schema.arguments
+    given = [*zip(arguments, args, strict=False), *((item, kwargs.get(item.name)) for item in arguments)]
+    written = [value for item, value in given if item.alias_info is not None and item.alias_info.is_write]
+    return [leaf for leaf in tree_leaves(written) if isinstance(leaf, Tensor)]

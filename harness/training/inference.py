@@ -1,0 +1,43 @@
+"""What a method computes for classes and images that it is not trained on at this moment, as a precision computes it.
+
+Evaluation, the caching pass, the benchmark of the speed-ups and the estimate all take these steps from here.
+"""
+
+import torch
+from torch import Tensor
+
+from harness.clip.prompts import Prompts
+from harness.clip.towers import CLIP, RAW, Stage
+from harness.training.precision import autocast
+from methods.base import Method
+
+
+@torch.no_grad()
+def run_frozen(clip: CLIP, pixels: Tensor, stage: Stage, precision: str) -> Tensor:
+    """Run the image tower's frozen stages: pixels (B, 3, H, W) -> images at `stage`."""
+    with autocast(precision, clip.device):
+        return clip.image.run(pixels, RAW, stage)
+
+
+def set_classes(method: Method, prompts: Prompts, precision: str) -> None:
+    """Set the classes of a method, which runs the frozen stages of their texts.
+
+    Raises:
+        OtherClassesError: the method cannot be used for these classes.
+    """
+    with autocast(precision, method.clip.device):
+        method.set_classes(prompts)
+
+
+@torch.no_grad()
+def encode_texts(method: Method, precision: str) -> Tensor:
+    """What `classify` needs of the classes that are set: the method's `text_features()`, for most (C, E)."""
+    with autocast(precision, method.clip.device):
+        return method.text_features()
+
+
+@torch.no_grad()
+def classify(method: Method, pixels: Tensor, text: Tensor, precision: str) -> Tensor:
+    """Logits (B, C), float32, of pixels (B, 3, H, W), given what `encode_texts` returned."""
+    with autocast(precision, method.clip.device):
+        return method.logits(method.clip.image.run(pixels, RAW, method.image_start), text).float()

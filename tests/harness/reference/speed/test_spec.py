@@ -1,0 +1,99 @@
+"""What is measured: rows of methods, ways to compute, and the experiment file that names them."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from harness.clip.speedups import NO_SPEEDUPS, Speedups
+from harness.errors import UserError
+from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.registry import method_names
+from harness.experiment.settings import parse_overrides, read_yaml, validate
+from harness.reference.speed.spec import Row, Setting, SpeedSpec, choose_rows, settings_of
+from tests.harness.reference.speed.specs import spec_of
+
+
+def test_a_setting_differs_from_on_in_one_speed_up() -> None:
+    off, on, *without = settings_of(Row(method="coop"), each=True)
+    assert (off.name, off.cached, off.texts_once, off.speedups) == ("off", False, False, NO_SPEEDUPS)
+    assert (on.name, on.cached, on.texts_once, on.speedups) == ("on", True, True, Speedups())
+    switches = [item.name for item in fields(Speedups)]
+    assert [setting.name for setting in without] == [
+        f"on without {name}" for name in (*switches, "cache", "texts_once")
+    ]
+    for name, setting in zip(switches, without, strict=False):
+        changed = replace(on.speedups, **{name: getattr(NO_SPEEDUPS, name)})
+        assert setting == Setting(setting.name, changed, cached=True, texts_once=True)
+    assert without[-2] == replace(on, name="on without cache", cached=False)
+    assert without[-1] == replace(on, name="on without texts_once", texts_once=False)
+    assert settings_of(Row(method="coop"), each=False) == [off, on]
+
+
+def test_off_is_cached_where_the_reference_is() -> None:
+    assert settings_of(Row(method="skip", reference_caches=True), each=False)[0].cached
+    rows = read_yaml(EXPERIMENTS / "speed.yaml")["rows"]
+    assert [row["method"] for row in rows if row.get("reference_caches")] == ["skip"]
+
+
+ASKED = (Row(method="coop", options={"n_ctx": 4}), Row(method="coop", options={"n_ctx": 8}), Row(method="skip"))
+
+
+def titles(spec: SpeedSpec) -> list[str]:
+    return [row.title for row in spec.rows]
+
+
+def test_rows_are_those_of_the_methods_asked_for() -> None:
+    spec = spec_of(*ASKED)
+    assert titles(choose_rows(spec, [], {})) == ["coop n_ctx=4", "coop n_ctx=8", "skip"]
+    assert titles(choose_rows(spec, ["skip"], {})) == ["skip"]
+    # Of methods without a row, one with their defaults.
+    assert titles(choose_rows(spec, ["maple", "skip"], {})) == ["skip", "maple"]
+    assert choose_rows(spec, ["maple"], {}).rows == (Row(method="maple"),)
+
+
+def test_options_are_changed_in_all_rows_of_their_method_only() -> None:
+    spec = choose_rows(spec_of(*ASKED), [], parse_overrides(["coop.class_specific=true", "skip.depth=2"]))
+    assert titles(spec) == [
+        "coop n_ctx=4 class_specific=True",
+        "coop n_ctx=8 class_specific=True",
+        "skip depth=2",
+    ]
+    # Rows that have become the same are one.
+    assert titles(choose_rows(spec_of(*ASKED), [], parse_overrides(["coop.n_ctx=2"]))) == ["coop n_ctx=2", "skip"]
+
+
+@pytest.mark.parametrize(
+    ("methods", "override", "message"),
+    [
+        (["skpi"], "skip.depth=3", "unknown method 'skpi'. Did you mean 'skip'?"),
+        (["coop"], "coop.n_ctxs=3", "unknown key 'coop.n_ctxs'. Did you mean 'n_ctx'?"),
+        (["coop"], "coop.n_ctx=0", "coop.n_ctx=0: input should be greater than or equal to 1"),
+        (["coop"], "skip.depth=3", "unknown key 'skip': only options of the methods can be changed"),
+        ([], "train.lr=1", "unknown key 'train': only options of the methods can be changed"),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused_in_one_line(methods: list[str], override: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        choose_rows(spec_of(*ASKED), methods, parse_overrides([override]))
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["skip=5", "skip="])
+def test_a_section_of_the_wrong_shape_is_refused_in_one_line(override: str) -> None:
+    with pytest.raises(UserError, match="skip"):
+        choose_rows(spec_of(*ASKED), ["skip"], parse_overrides([override]))
+
+
+def test_options_stand_under_the_methods_name() -> None:
+    assert Row.model_validate({"method": "coop", "coop": {"n_ctx": 4}}).options == {"n_ctx": 4}
+    assert Row.model_validate({"method": "coop", "coop": None}) == Row(method="coop")
+    with pytest.raises(UserError, match=r"unknown key 'rows\.0\.skip'"):
+        validate(SpeedSpec, {"class_names": ["emoji"], "rows": [{"method": "coop", "skip": {"depth": 3}}]}, "")
+
+
+def test_the_experiment_measures_every_method() -> None:
+    spec = validate(SpeedSpec, read_yaml(EXPERIMENTS / "speed.yaml"), "")
+    assert {row.method for row in spec.rows} == set(method_names())
+    assert (spec.backbone, spec.classes, spec.batch_size, spec.precision) == ("ViT-B-16", 50, 4, "fp32")
+    assert {row.method: row.batch_size for row in spec.rows if row.batch_size} == {"cocoop": 1}

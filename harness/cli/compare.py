@@ -1,4 +1,4 @@
-"""The command for beside published numbers, or two runs or experiments side by side."""
+"""`skipbench compare`: two runs or experiments side by side, or ours beside published numbers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,9 @@ PUBLISHED = "published"
 @takes_grid
 @RESULTS
 def compare(words: tuple[str, ...], results: Path, **grid: Any) -> None:
-    """What differs between A and B: configuration, accuracy, costs.
+    """Show what differs between A and B: configuration, accuracy, costs.
 
-    A and B are experiment files, or finished runs by the first digits of their ids. Without B, or with the word
+    A and B are experiment files, or finished runs by the beginning of their ids. Without B, or with the word
     `published`, A's experiment is set beside the numbers that papers published (CLIP ViT-B/16 with
     OpenAI's weights, 16 shots). Differences are B - A; numbers are means over seeds.
 
@@ -58,7 +58,7 @@ def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, gri
 
 
 def find_side(side: str, overrides: tuple[str, ...], results: Path, grid: dict[str, Any]) -> "pd.DataFrame":
-    """The runs of an experiment file, or the run with such an id."""
+    """The runs of an experiment file, or the finished run whose id begins with the word."""
     from harness.experiment.files import is_experiment_name
     from harness.report.compare import find_finished_run
     from harness.report.runs import experiment_runs
@@ -70,7 +70,7 @@ def find_side(side: str, overrides: tuple[str, ...], results: Path, grid: dict[s
 
 
 def describe(runs: "pd.DataFrame") -> str:
-    """How much there is of a side."""
+    """How many runs a side has, or the name of its only run."""
     if len(runs) == 1:
         return str(runs["name"].iloc[0])
     from harness.results.folder import DONE
@@ -81,7 +81,7 @@ def describe(runs: "pd.DataFrame") -> str:
 def compare_published(
     experiment_file: Path | None, overrides: tuple[str, ...], results: Path, grid: dict[str, Any]
 ) -> None:
-    """Print ours beside theirs."""
+    """Print our numbers beside published ones."""
     experiment, specs = read_file_grid(experiment_file, overrides, grid)
     from harness.report import published
     from harness.report.method_table import footnote

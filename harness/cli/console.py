@@ -1,4 +1,4 @@
-"""What all commands share: the terminal, lists of words, tables."""
+"""What all commands share: the terminal, lists separated by commas, tables, progress bars."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -36,12 +36,12 @@ OVERRIDES: Callable[..., Any] = click.argument("overrides", nargs=-1, metavar="[
 
 
 def separated(text: str) -> list[str]:
-    """Words of a list with commas."""
+    """The words of a list separated by commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def numbers(text: str) -> list[int]:
-    """Whole numbers of a list with commas."""
+    """The whole numbers of a list separated by commas."""
     try:
         return [int(word) for word in separated(text)]
     except ValueError:
@@ -49,14 +49,14 @@ def numbers(text: str) -> list[int]:
 
 
 def print_frame(cells: "pd.DataFrame", title: str, left: int = 0) -> None:
-    """A table of text cells; the first `left` columns are words, like those of some names."""
+    """Print a table of text cells; the first `left` columns are aligned left, and so are columns of words."""
     table = Table(title=title, title_justify="left", box=None)
     words = ("dataset", "method", "precision", "setting", "metric")
     for number, name in enumerate(cells.columns):
         table.add_column(name, justify="left" if number < left or name in words else "right", no_wrap=True)
     for row in cells.itertuples(index=False):
         table.add_row(*row)
-    # A pipe has no width of its own: give the table what it needs.
+    # A pipe has no width: the table gets what it needs.
     wide = Console(highlight=False, width=None if console.is_terminal else 240)
     wide.print(table)
 

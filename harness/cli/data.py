@@ -1,4 +1,4 @@
-"""The command that looks at data sets."""
+"""`skipbench data`: which data sets are there, complete or not."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("names", required=False, metavar="[DATASETS]")
 @click.option("--data", "data_root", envvar="DATA", help="Folder that holds the data sets; default $DATA.")
-@click.option("--verify", is_flag=True, help="Open every picture of the data sets that are there.")
+@click.option("--verify", is_flag=True, help="Open every image of the data sets that are there.")
 def data(names: str | None, data_root: str | None, verify: bool) -> None:
-    """Tell which data sets are there: layout found, counts beside those expected, missing files, where to get them.
+    """Show which data sets are there: layout, counts beside the expected ones, missing files, where to get them.
 
-    DATASETS, by comma, may be folder:PATH too; without it all are looked at. Exit code 1 if one that was named, or any
-    that is there, is not in order.
+    DATASETS are separated by commas and may be folder:PATH; without them all are shown. Exit code 1 if a data set that
+    was named, or one that is there, is incomplete.
     """
     from harness.data.catalog import DATASETS
     from harness.data.datasets import find_dataset
@@ -41,7 +41,7 @@ def data(names: str | None, data_root: str | None, verify: bool) -> None:
 
 
 def print_status(status: "Status") -> None:
-    """A data set in a line, and what is not as it should be in lines below."""
+    """Print a data set in one line, and its problems in lines below it."""
     counts = status.counts
     holds = f"{counts.classes} classes, {counts.train}/{counts.val}/{counts.test} train/val/test" if counts else ""
     lines = [f"{status.state:11s}{status.name:17s} {holds or status.problem or 'not found'}"]
@@ -59,7 +59,7 @@ def print_status(status: "Status") -> None:
 
 
 def print_broken(name: str, data_root: str | None) -> int:
-    """Open all pictures of a data set, with a progress bar; name the first broken ones and give their number."""
+    """Open all images of a data set; print how many are broken and the first of them, and return the number."""
     from harness.data.datasets import read_dataset
     from harness.data.pictures import broken_pictures
 

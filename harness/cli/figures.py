@@ -1,4 +1,4 @@
-"""The command for the figures of a paper."""
+"""`skipbench figures`: the figures of a paper."""
 
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ FORMATS = ("svg", "pdf", "png")
 @click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
 @OVERRIDES
 @takes_grid
-@click.option("--methods", help="Methods, by comma, or `all`.")
-@click.option("--format", "formats", default="svg", show_default=True, help="svg, pdf, png, by comma.")
+@click.option("--methods", help="Methods, separated by commas, or `all`.")
+@click.option("--format", "formats", default="svg", show_default=True, help="svg, pdf, png, separated by commas.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/figures.")
 @click.option("--over", "axis", metavar="KEY", help="Ablation curves over the values of this setting.")
 @RESULTS

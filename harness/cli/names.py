@@ -1,4 +1,4 @@
-"""Commands that tell what can be named: methods, data sets, settings."""
+"""`skipbench list` and `keys`: the names of methods, data sets, backbones, protocols, recipes and settings."""
 
 import sys
 from typing import Any
@@ -10,7 +10,7 @@ from harness.cli.console import console
 
 @click.command(name="list")
 def list_names() -> None:
-    """Name methods, data sets, backbones, protocols and recipes, a line each."""
+    """List methods, data sets, backbones, protocols and recipes, one per line."""
     from harness.data.catalog import DATASETS
     from harness.experiment.protocols import PROTOCOLS
     from harness.experiment.recipes import recipe_variants
@@ -32,7 +32,7 @@ def list_names() -> None:
 
 
 def backbone_names() -> dict[str, str]:
-    """Backbones worth naming, each with a few words."""
+    """Backbones to list -> what they are."""
     from harness.clip.backbones import bundled
 
     return {

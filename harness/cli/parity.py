@@ -1,4 +1,4 @@
-"""The command that replays reference vectors."""
+"""`skipbench parity`: our methods against reference vectors of the official implementations."""
 
 import sys
 from contextlib import nullcontext

@@ -1,4 +1,4 @@
-"""The command for the HTML page of an experiment."""
+"""`skipbench report`: the HTML page of an experiment."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from harness.cli.table import find_runs
 @click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
 @OVERRIDES
 @takes_grid
-@click.option("--methods", help="Methods, by comma, or `all`.")
+@click.option("--methods", help="Methods, separated by commas, or `all`.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the page; default RESULTS/reports.")
 @RESULTS
 def report(

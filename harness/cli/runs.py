@@ -1,4 +1,4 @@
-"""Commands that look at the runs of a results folder, whichever experiment they are of."""
+"""`skipbench runs`, `show`, `rerun` and `export`: the runs of a results folder, of any experiment."""
 
 import datetime
 import sys
@@ -30,7 +30,7 @@ EPOCH_LINES = 3
 @click.option("--dataset", help="Only runs that train on this data set.")
 @RESULTS
 def runs(state: str | None, method: str | None, dataset: str | None, results: Path) -> None:
-    """List the runs of the results folder: state, id, name, and accuracies, epochs so far or why it failed."""
+    """List the runs of the results folder: state, id, name, and accuracies, progress or the reason of a failure."""
     from harness.results.folder import STATES
     from harness.results.index import stored_runs
 
@@ -54,7 +54,7 @@ def runs(state: str | None, method: str | None, dataset: str | None, results: Pa
 @click.argument("run_id", metavar="ID")
 @RESULTS
 def show(run_id: str, results: Path) -> None:
-    """Explain one run: how it stands and why, its settings, accuracies and costs, and where its files lie.
+    """Explain one run: its state and the reason, its settings, accuracies and costs, and where its files are.
 
     The first characters of the id are enough.
     """
@@ -83,16 +83,16 @@ def show(run_id: str, results: Path) -> None:
             say(f"  {line}")
     say(f"\nFolder: {item.folder.path}")
     if item.state != "done":
-        say(f"Go on with: skipbench rerun {item.id}")
+        say(f"Continue it with: skipbench rerun {item.id}")
 
 
 def say(line: str) -> None:
-    """A line as it is."""
+    """Print a line without markup and without line breaks."""
     console.print(line, markup=False, soft_wrap=True)
 
 
 def show_attempts(failure: "RunFailure") -> None:
-    """All attempts at a run that failed."""
+    """Print all attempts at a run that failed."""
     say("\nAttempts")
     for attempt in failure.attempts:
         when = datetime.datetime.fromtimestamp(attempt.started, datetime.timezone.utc)
@@ -102,7 +102,7 @@ def show_attempts(failure: "RunFailure") -> None:
 
 
 def show_result(result: "Result") -> None:
-    """Accuracies and costs of a finished run."""
+    """Print accuracies and costs of a finished run."""
     say("\nAccuracy")
     for item in result.evaluations:
         ece = "" if item.ece is None else f"  calibration error {item.ece:.2f}"
@@ -119,15 +119,16 @@ def show_result(result: "Result") -> None:
 @click.command()
 @click.argument("run_ids", nargs=-1, metavar="[ID]...")
 @click.option("--failed", is_flag=True, help="All runs that failed.")
-@click.option("--anew", is_flag=True, help="From the start, also where epochs of it are saved.")
+@click.option("--anew", is_flag=True, help="Start anew even if epochs are saved.")
 @takes_schedule
 @RESULTS
 def rerun(
     run_ids: tuple[str, ...], failed: bool, anew: bool, executor: str | None, devices: str | None, results: Path
 ) -> None:
-    """Compute runs again: a failed or interrupted one goes on from its last saved epoch, a complete one starts anew.
+    """Compute runs again: a failed or interrupted one continues from its last saved epoch, a complete one starts anew.
 
-    What a run that starts anew had is kept in RESULTS/replaced/. With schedule.KEY=VALUE among the ids, limits change.
+    The earlier folder of a run that starts anew is kept in RESULTS/replaced/. schedule.KEY=VALUE among the ids changes
+    how runs are executed.
     """
     from harness.cli.run import execute
     from harness.experiment.settings import validate
@@ -163,10 +164,10 @@ def rerun(
 @click.option("--out", type=click.Path(path_type=Path), help="A .csv or .parquet file; default: CSV to the screen.")
 @RESULTS
 def export(out: Path | None, results: Path) -> None:
-    """Give everything that is finished as one tidy table: a row for each evaluation of each run.
+    """Write all finished runs as one tidy table: one row per evaluation of each run.
 
-    Columns are the settings by their keys (data.shots, skip.depth), costs.*, facts.*, sample.*, environment.* and
-    evaluation.* (name, dataset, accuracy in percent, ...).
+    Columns are the settings by their keys (data.shots, skip.depth), costs.*, facts.*, sample.*, environment.*,
+    metrics.* and evaluation.* (name, dataset, accuracy in percent, ...).
     """
     from harness.report.export import tidy_table, write_table
 

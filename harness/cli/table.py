@@ -1,4 +1,4 @@
-"""The command for the tables of a paper."""
+"""`skipbench table`: the tables of a paper."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,8 @@ FORMATS = ("md", "latex", "csv", "html")
 @click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
 @OVERRIDES
 @takes_grid
-@click.option("--methods", "methods", help="Methods, by comma, or `all`.")
-@click.option("--format", "formats", default="", help="Files to write: md, latex, csv, html, by comma.")
+@click.option("--methods", "methods", help="Methods, separated by commas, or `all`.")
+@click.option("--format", "formats", default="", help="Files to write: md, latex, csv, html, separated by commas.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/tables.")
 @click.option("--over", "axis", metavar="KEY", help="An ablation: the values of this setting, such as skip.depth.")
 @click.option("--published", type=click.Choice(["none", "ours", "all"]), default="ours", show_default=True,
@@ -52,7 +52,7 @@ def table(
     """Tables of the experiment in FILE, with its missing and failed runs; without FILE and options, of all of RESULTS.
 
     Layout by protocol: data set x base/new/H, data set x shots, source and targets; with --over an ablation. Prints to
-    the terminal; --format writes files too. CSV holds unrounded numbers, a line a cell.
+    the terminal; --format writes files too. CSV holds unrounded numbers, one line per cell.
     """
     asked = separated(formats)
     for name in asked:
@@ -70,14 +70,14 @@ def table(
     for name in asked:
         for number, found in enumerate(tables):
             if name == "latex":
-                # Several tables need several labels.
+                # Each of several tables needs its own label.
                 own = label if label is None or len(tables) == 1 else f"{label}-{number + 1}"
                 text = to_latex(found, caption, own, transpose)
                 text = latex_document([text]) if standalone else text
+            elif name == "csv":
+                text = to_csv(found)
             else:
-                text = (
-                    to_csv(found) if name == "csv" else (to_html if name == "html" else to_markdown)(found, transpose)
-                )
+                text = to_html(found, transpose) if name == "html" else to_markdown(found, transpose)
             path = folder / f"{stem}-{found.name}.{SUFFIXES[name]}"
             write_atomically(path, text.encode())
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
@@ -154,7 +154,7 @@ def find_tables(
 
 
 def print_paper_table(found: "Table", transpose: bool) -> None:
-    """A table and its footnote in the terminal; where it is too wide, in parts one below the other."""
+    """Print a table and its footnote; a table wider than the terminal is printed in parts, one below the other."""
     from harness.report.footnotes import footnotes
     from harness.report.render import TERMINAL, text_frame
 
@@ -167,7 +167,7 @@ def print_paper_table(found: "Table", transpose: bool) -> None:
 
 
 def parts_of(frame: "pd.DataFrame", names: int, width: int | None) -> "list[pd.DataFrame]":
-    """The columns of a table in parts that are not wider than the terminal, each with the names of the rows.
+    """Split the columns of a table into parts no wider than the terminal, each with the names of the rows.
 
     Args:
         frame: text cells with rich's markup.

@@ -1,4 +1,4 @@
-"""`skipbench wandb-sync`: upload finished runs to W&B and tell which are up."""
+"""`skipbench wandb-sync`: upload finished runs to W&B and show which are uploaded."""
 
 import sys
 from collections import Counter
@@ -12,13 +12,17 @@ from harness.cli.console import RESULTS, console
 
 @click.command(name="wandb-sync")
 @click.argument("ids", nargs=-1)
-@click.option("--again", is_flag=True, help="Also runs that are marked as up, such as after a change at the server.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Also upload runs that are marked as uploaded, for example after a change of the server.",
+)
 @RESULTS
 def wandb_sync(ids: tuple[str, ...], again: bool, results: Path) -> None:
-    """Upload finished runs to W&B and tell which are up; IDS are names of folders in RESULTS/runs, without them all.
+    """Upload finished runs to W&B and show which are uploaded: those with the given IDS, or all.
 
-    Uploads from our record, not from W&B's offline files, which are removed when their run is up. Runs with
-    wandb.mode=disabled are uploaded only by name. Exit code 1 if any run failed.
+    The beginning of an id is enough. Uploads our own record, not W&B's offline files, which are removed once their run
+    is uploaded. Runs with wandb.mode=disabled are uploaded only if their id is given. Exit code 1 if any run failed.
     """
     from harness.tracking.upload import Upload, finished_runs, upload_all
 

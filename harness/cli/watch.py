@@ -1,4 +1,4 @@
-"""The progress of runs, and how they ended."""
+"""The progress of runs on the terminal, and how they ended."""
 
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Watcher:
-    """Shows the progress of runs: bars on a terminal, a line a run elsewhere.
+    """Shows the progress of runs: bars on a terminal, one line per finished run elsewhere.
 
     Args:
         total: number of runs.
@@ -98,7 +98,7 @@ class Watcher:
 
 
 def print_failures(failures: "list[FailedRun]") -> None:
-    """Why runs failed: a line for every reason, however many runs share it."""
+    """Print why runs failed, one line per reason, however many runs share it."""
     counts = Counter(failed.failure.reason for failed in failures)
     for reason, count in counts.items():
         first = next(failed for failed in failures if failed.failure.reason == reason)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.console import RESULTS, console, print_frame
+from harness.cli.console import RESULTS, console, end_with_damage, print_frame
 from harness.cli.grid import read_file_grid, takes_grid
+from harness.cli.table import none_complete
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def compare(words: tuple[str, ...], results: Path, **grid: Any) -> None:
 def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, grid: dict[str, Any]) -> None:
     """Print what differs."""
     from harness.report.compare import configuration_differences, number_differences
+    from harness.report.runs import damage_in
 
     a, b = (find_side(side, overrides, results, grid) for side in sides)
     configuration = configuration_differences(a, b)
@@ -55,6 +57,7 @@ def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, gri
         console.print("configuration: the same")
     console.print()
     print_frame(numbers, title="accuracy (%) and costs", left=list(numbers.columns).index("metric") + 1)
+    end_with_damage([*damage_in(a), *damage_in(b)])
 
 
 def find_side(side: str, overrides: tuple[str, ...], results: Path, grid: dict[str, Any]) -> "pd.DataFrame":
@@ -85,14 +88,17 @@ def compare_published(
     experiment, specs = read_file_grid(experiment_file, overrides, grid)
     from harness.report import published
     from harness.report.method_table import footnote
-    from harness.results.frame import results_frame
+    from harness.report.runs import damage_in, experiment_runs
+    from harness.results.folder import DONE
 
     theirs = published.read_published(experiment.protocol)
-    runs = results_frame(results, [spec.id for spec in specs])
+    planned = experiment_runs(specs, results)
+    runs, damage = planned[planned["state"] == DONE], damage_in(planned)
     if runs.empty:
-        raise UserError(f"none of the {len(specs)} runs is complete in '{results}': see `skipbench plan`, then `bench`")
+        raise UserError(none_complete(len(specs), results, damage))
     compared = published.compare(runs, theirs, experiment.protocol, len(experiment.datasets))
     title = f"{experiment.protocol}, {len(runs)} of {len(specs)} runs"
     print_frame(published.comparison_table(compared), title=title)
     console.print(footnote(runs), markup=False, soft_wrap=not console.is_terminal)
     console.print(f"Published: {', '.join(sorted(set(compared['source'])))}", markup=False, soft_wrap=True)
+    end_with_damage(damage)

@@ -49,9 +49,9 @@ def figures(
 
     if axis:
         _, specs = read_file_grid(experiment_file, overrides, grid, methods)
-        stem, found = file_stem(experiment_file), [ablation_curves(axis_runs(specs, results, axis), axis)]
+        runs, damage = axis_runs(specs, results, axis)
+        stem, found = file_stem(experiment_file), [ablation_curves(runs, axis)]
         names: list[str] = []
-        damage: list[str] = []
     else:
         chosen = find_runs(experiment_file, overrides, methods, results, grid)
         stem, damage = chosen.stem, chosen.damage

@@ -40,6 +40,7 @@ def report(
     folder.mkdir(parents=True, exist_ok=True)
     tables = [with_published(found) for found in paper_tables(chosen.runs)]
     path = folder / f"{chosen.stem}.html"
-    write_atomically(path, page(chosen.stem, tables, chosen.runs, results, folder).encode())
+    text, left_out = page(chosen.stem, tables, chosen.runs, results, folder)
+    write_atomically(path, text.encode())
     console.print(f"wrote {path} ({path.stat().st_size / 1e6:.2f} MB)", markup=False, soft_wrap=True)
-    end_with_damage(chosen.damage)
+    end_with_damage([*chosen.damage, *left_out])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.console import OVERRIDES, RESULTS, console, print_frame
+from harness.cli.console import OVERRIDES, RESULTS, console, end_with_damage, print_frame
 from harness.cli.grid import read_file_grid, read_grid, split_schedule, takes_grid, takes_schedule
 from harness.cli.watch import Watcher, print_failures
 from harness.errors import UserError
@@ -94,8 +94,9 @@ def run(file: Path, overrides: tuple[str, ...], results: Path, **grid: Any) -> N
 
 def execute(specs: "list[RunSpec]", results: Path, schedule: "ScheduleSpec") -> None:
     """Run what is not complete, then print the table, the failures and where everything lies."""
+    from harness.report.runs import damage_in, experiment_runs
     from harness.results.files import check_writable
-    from harness.results.frame import results_frame
+    from harness.results.folder import DONE
     from harness.schedule import run_all, unfinished
 
     check_writable(results)
@@ -110,11 +111,13 @@ def execute(specs: "list[RunSpec]", results: Path, schedule: "ScheduleSpec") -> 
         console.print(f"{len(specs) - len(todo)} of {len(specs)} runs are complete already.")
     with Watcher(len(todo)) as watcher:
         failures = run_all(todo, results, schedule, watcher.on_event)
-    runs = results_frame(results, [spec.id for spec in specs])
+    planned = experiment_runs(specs, results)
+    runs = planned[planned["state"] == DONE]
     if not runs.empty:
         print_table(runs)
         print_places(list(runs["id"]), results)
     print_failures(failures)
+    end_with_damage(damage_in(planned))
     if failures:
         sys.exit(1)
 

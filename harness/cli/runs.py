@@ -31,10 +31,11 @@ EPOCH_LINES = 3
 @RESULTS
 def runs(state: str | None, method: str | None, dataset: str | None, results: Path) -> None:
     """List the runs of the results folder: state, id, name, and accuracies, progress or the reason of a failure."""
-    from harness.results.folder import STATES
+    from harness.results.folder import DAMAGED, STATES
     from harness.results.index import stored_runs
 
-    counts = dict.fromkeys(STATES, 0)
+    counts: dict[str, int] = dict.fromkeys(STATES, 0)
+    damage = []
     for item in stored_runs(results):
         if state and item.state != state:
             continue
@@ -42,12 +43,12 @@ def runs(state: str | None, method: str | None, dataset: str | None, results: Pa
         if (method and (not spec or spec.method != method)) or (dataset and (not spec or spec.data.dataset != dataset)):
             continue
         counts[item.state] += 1
+        damage += [item.reason] if item.state == DAMAGED else []
         line = f"{item.state:11s} {item.id} {spec.protocol if spec else '-'} {item.name}: {item.outcome}"
         console.print(line, markup=False, soft_wrap=True)
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     console.print(told or "no such runs")
-    if counts["damaged"]:
-        sys.exit(1)
+    end_with_damage(damage)
 
 
 @click.command()
@@ -60,10 +61,13 @@ def show(run_id: str, results: Path) -> None:
     """
     import yaml
 
+    from harness.results.folder import DAMAGED
     from harness.results.index import find_run
     from harness.results.log import end_of_log
 
     item = find_run(results, run_id)
+    if item.state == DAMAGED:
+        raise UserError(f"run {item.id} is damaged: {item.reason}")
     say(f"{item.name} ({item.id}): {item.state}")
     say(item.outcome)
     if item.failure:

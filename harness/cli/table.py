@@ -114,16 +114,21 @@ def find_runs(
         experiment_file = experiment_file or grid["experiment"]
         _, specs = read_file_grid(experiment_file, overrides, grid, methods)
         runs = experiment_runs(specs, results)
+        damage = damage_in(runs)
         if not (runs["state"] == DONE).any():
-            raise UserError(
-                f"none of the {len(specs)} runs is complete in '{results}': see `skipbench plan`, then `bench`"
-            )
-        return ChosenRuns(file_stem(experiment_file), runs, damage_in(runs))
-    runs, unreadable = folder_runs(results)
+            raise UserError(none_complete(len(specs), results, damage))
+        return ChosenRuns(file_stem(experiment_file), runs, damage)
+    runs, damage = folder_runs(results)
     if runs.empty or not (runs["state"] == DONE).any():
-        damage = "".join(f" Damaged: {reason}" for reason in unreadable[:1])
-        raise UserError(f"no run is complete in '{results}': `skipbench bench` makes some.{damage}")
-    return ChosenRuns("results", runs, [*unreadable, *damage_in(runs)])
+        first = f" Damaged: {damage[0]}" if damage else ""
+        raise UserError(f"no run is complete in '{results}': `skipbench bench` makes some.{first}")
+    return ChosenRuns("results", runs, damage)
+
+
+def none_complete(num_runs: int, results: Path, damage: list[str]) -> str:
+    """The error of an experiment without a finished run."""
+    first = f". Damaged: {damage[0]}" if damage else ""
+    return f"none of the {num_runs} runs is complete in '{results}': see `skipbench plan`, then `bench`{first}"
 
 
 def file_stem(experiment_file: Path | None) -> str:
@@ -148,7 +153,8 @@ def find_tables(
         from harness.report.runs import axis_runs
 
         _, specs = read_file_grid(experiment_file, overrides, grid, methods)
-        return file_stem(experiment_file), [ablation(axis_runs(specs, results, axis), axis)], []
+        runs, damage = axis_runs(specs, results, axis)
+        return file_stem(experiment_file), [ablation(runs, axis)], damage
     chosen = find_runs(experiment_file, overrides, methods, results, grid)
     return chosen.stem, [with_published(found, published) for found in paper_tables(chosen.runs)], chosen.damage
 

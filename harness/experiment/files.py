@@ -34,4 +34,4 @@ def find_experiment_file(path: Path) -> Path:
     name = path.as_posix().removeprefix(f"{FOLDER}/").removesuffix(SUFFIX)
     if name in shipped_experiments():
         return EXPERIMENTS / f"{name}{SUFFIX}"
-    raise UserError(f"experiment file '{path}' does not exist.{nearest(name, shipped_experiments())}")
+    raise UserError(f"'{path}' does not exist.{nearest(name, shipped_experiments())}")

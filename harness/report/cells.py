@@ -11,7 +11,7 @@ from harness.report.runs import in_order
 from harness.report.statistics import average_of_seeds, paired_tests, ranks
 from harness.report.table import AVERAGE, COSTS, DIGITS, INCOMPLETE, Cell, Table
 from harness.results.folder import DAMAGED, DONE, FAILED, MISSING
-from harness.results.metrics import SummaryMetric
+from harness.results.metrics import SummaryMetric, summary_metrics
 
 Values = dict[tuple[str, str, str], pd.Series]
 """(method, data set, row) -> accuracy over seeds."""
@@ -20,11 +20,17 @@ Values = dict[tuple[str, str, str], pd.Series]
 NO_SEEDS = pd.Series(dtype=float)
 
 
+def value_of(metric: SummaryMetric, source: str, accuracies: Mapping[str, float]) -> float | None:
+    """A metric that sums up accuracies, in the unit of its title; None if it is not defined."""
+    value = metric.of_accuracies(source, accuracies)
+    return None if value is None else value * metric.scale
+
+
 def summed_up(metric: SummaryMetric, source: str, accuracies: Mapping[str, pd.Series]) -> pd.Series:
     """A metric over seeds, from accuracies over seeds; only seeds that have every accuracy."""
     wide = pd.DataFrame(dict(accuracies)).dropna()
     rows = zip(*(wide[name] for name in accuracies), strict=True)
-    found = [metric.of_accuracies(source, dict(zip(accuracies, row, strict=True))) for row in rows]
+    found = [value_of(metric, source, dict(zip(accuracies, row, strict=True))) for row in rows]
     return pd.Series(found, index=wide.index, dtype=float)
 
 
@@ -54,6 +60,36 @@ def summary(runs: pd.DataFrame, block: str, row: str, label: str, seeds: pd.Seri
         return Cell(block, row, label, None, planned=planned, state=state, digits=digits)
     spread = float(seeds.std(ddof=1)) if len(seeds) > 1 else None
     return Cell(block, row, label, float(seeds.mean()), spread, len(seeds), planned, digits=digits)
+
+
+def summary_cells(
+    runs: pd.DataFrame,
+    values: Values,
+    metric: SummaryMetric,
+    row: tuple[str, str],
+    source: str,
+    parts: Sequence[tuple[str, str]],
+) -> list[Cell]:
+    """One row of a metric that sums up accuracies, taken of the mean accuracies; its seeds are added to `values`.
+
+    Args:
+        runs: of the table.
+        values: accuracies over seeds.
+        metric: which.
+        row: (block, row) of the cells.
+        source: the training data set.
+        parts: (block, row) of what it sums up.
+    """
+    cells = []
+    for label in in_order(runs["label"]):
+        accuracies = {name: values.get((label, block, name), NO_SEEDS) for block, name in parts}
+        values[(label, *row)] = summed_up(metric, source, accuracies)
+        cell = summary(runs, *row, label, values[(label, *row)], metric.digits)
+        if cell.mean is not None:
+            means = {name: float(seeds.mean()) for name, seeds in accuracies.items()}
+            cell = replace(cell, mean=value_of(metric, source, means))
+        cells.append(cell)
+    return cells
 
 
 def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
@@ -118,7 +154,7 @@ def table_of(
 
 
 def ranked(cells: Sequence[Cell], by_column: bool = False, unranked: Collection[str] = frozenset()) -> tuple[Cell, ...]:
-    """The cells with ranks: within a row, or within a column; accuracies only, and never papers' numbers.
+    """The cells with ranks: within a row, or within a column; scores only, and never papers' numbers.
 
     Args:
         cells: of one table.
@@ -130,8 +166,10 @@ def ranked(cells: Sequence[Cell], by_column: bool = False, unranked: Collection[
         is_cost = cell.block == COSTS or cell.column in unranked
         if cell.mean is not None and not cell.published and not is_cost:
             groups.setdefault((cell.column,) if by_column else (cell.block, cell.row), []).append(index)
+    falling = {metric.title for metric in summary_metrics() if not metric.higher_is_better}
     found = list(cells)
-    for indices in groups.values():
-        for index, rank in zip(indices, ranks([cells[i].mean or 0.0 for i in indices]), strict=True):
+    for group, indices in groups.items():
+        sign = -1.0 if group[-1] in falling else 1.0
+        for index, rank in zip(indices, ranks([sign * (cells[i].mean or 0.0) for i in indices]), strict=True):
             found[index] = replace(cells[index], rank=rank)
     return tuple(found)

@@ -1,6 +1,5 @@
 """What differs between two runs, or between the runs of two experiments: configuration, accuracy, costs."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +11,6 @@ from harness.report.statistics import with_spread
 from harness.results.folder import DONE
 from harness.results.index import find_run
 
-PERCENT_DIGITS = 2
 KEYS = ("method", "dataset", "shots")
 COLUMNS = ("protocol", "backbone", "method", "recipe", "dataset", "shots", "seed", "device", "versions", "template")
 MOST_VALUES = 6
@@ -31,7 +29,8 @@ def find_finished_run(results: Path, prefix: str) -> pd.DataFrame:
         )
     run = find_run(results, prefix)
     if run.result is None:
-        raise UserError(f"run {run.id} is {run.state}, and only finished runs can be compared. {run.reason}".strip())
+        why = f"{run.state}: {run.reason}" if run.reason else run.state
+        raise UserError(f"run {run.id} cannot be compared ({why}): only finished runs can be")
     return stored_run_row(run)
 
 
@@ -108,5 +107,4 @@ def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 
 def measures(runs: pd.DataFrame) -> list[tuple[Column, bool]]:
     """What is compared: a column, and whether it is a cost."""
-    scores = [replace(column, digits=PERCENT_DIGITS) for column in score_columns(runs)]
-    return [*((column, False) for column in scores), *((column, True) for column in cost_columns())]
+    return [*((column, False) for column in score_columns(runs)), *((column, True) for column in cost_columns())]

@@ -8,7 +8,7 @@ import pandas as pd
 from harness.errors import UserError
 from harness.results.files import Json
 from harness.results.folder import DAMAGED
-from harness.results.index import stored_runs
+from harness.results.index import runs_if_any
 from harness.results.metrics import evaluation_metrics, metric_values, run_metrics, summary_metrics
 from harness.results.record import Evaluation, Result
 
@@ -59,9 +59,13 @@ def tidy_table(results: Path) -> tuple[pd.DataFrame, list[str]]:
         Columns id, name, the spec's keys (`data.shots`, `skip.depth`, ...), costs.*, facts.*, sample.*, environment.*,
         interruptions, metrics.* and evaluation.* (name, dataset, accuracy in percent, ...).
     """
-    runs = list(stored_runs(results)) if (results / "runs").is_dir() else []
-    rows = [row for run in runs if run.result for row in rows_of(run.result)]
-    return pd.DataFrame(rows), [run.reason for run in runs if run.state == DAMAGED]
+    rows, damage = [], []
+    for run in runs_if_any(results):
+        if run.state == DAMAGED:
+            damage.append(run.reason)
+        if run.result is not None:
+            rows += rows_of(run.result)
+    return pd.DataFrame(rows), damage
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.experiment.protocols import Layout, Protocol, find_protocol
+from harness.experiment.protocols import Layout
 from harness.machine.costs import PHASES
-from harness.report.method_table import cost_metrics, shown_values
+from harness.report.method_table import shown_values
 from harness.report.paper_tables import ablation, file_name
-from harness.report.runs import groups, in_order
+from harness.report.runs import groups, in_order, protocol_of
 from harness.report.table import AVERAGE, COSTS, SOURCE, TARGETS, Table
 from harness.results.folder import DONE, RunFolder
-from harness.results.metrics import RunMetric, run_metrics
+from harness.results.metrics import PERCENT, RunMetric, run_metrics, summary_metrics
 
 LINES, SCATTER, BARS, STACKED = "lines", "scatter", "bars", "stacked"
 UNTRAINED = "zeroshot"
@@ -88,7 +88,7 @@ def paper_figures(tables: Sequence[Table], root: Path) -> list[Figure]:
     """
     found: list[Figure] = []
     for table in tables:
-        found += [few_shot_curves(table)] if protocol_of(table).layout == Layout.SHOTS else []
+        found += [few_shot_curves(table)] if protocol_of(table.runs).layout == Layout.SHOTS else []
         found += [accuracy_against(table, metric) for metric in run_metrics() if metric.axis]
         found += class_changes(table, root)
         found.append(phase_costs(table))
@@ -128,11 +128,6 @@ def few_shot_curves(table: Table) -> Figure:
     )
 
 
-def protocol_of(table: Table) -> Protocol:
-    """The protocol of the runs of a table."""
-    return find_protocol(str(table.runs["protocol"].iloc[0]))
-
-
 def headline(table: Table) -> tuple[str, str]:
     """(block, row) of the number that a method is judged by: H, accuracy at most shots, or the average of targets."""
     rows = [row for row in table.rows if row[0] != COSTS]
@@ -142,11 +137,14 @@ def headline(table: Table) -> tuple[str, str]:
 def headline_name(table: Table) -> str:
     """What the number is called on an axis."""
     block, row = headline(table)
-    layout = protocol_of(table).layout
+    layout = protocol_of(table.runs).layout
+    unit = next((metric.unit for metric in summary_metrics() if metric.title == row), PERCENT)
     if layout == Layout.PARTS:
-        return f"{row} of {block} (%)" if block != AVERAGE else f"{row} of the averages (%)"
+        return f"{row} of {block} ({unit})" if block != AVERAGE else f"{row} of the averages ({unit})"
     if layout == Layout.SHOTS:
         return f"accuracy at {row} shots, {block} (%)"
+    if row in {metric.title for metric in summary_metrics()}:
+        return f"{row} ({unit})"
     return "average accuracy of targets (%)" if block == TARGETS and row == AVERAGE else f"accuracy on {row} (%)"
 
 
@@ -154,7 +152,7 @@ def accuracy_against(table: Table, metric: RunMetric) -> Figure:
     """Accuracy against a measured cost, a point a method, and the front of those that no other beats in both."""
     block, row = headline(table)
     runs = table.runs[table.runs["state"] == DONE]
-    runs = runs[runs["shots"] == int(row)] if protocol_of(table).layout == Layout.SHOTS else runs
+    runs = runs[runs["shots"] == int(row)] if protocol_of(table.runs).layout == Layout.SHOTS else runs
     cells = {cell.column: cell for cell in table.cells if (cell.block, cell.row) == (block, row) and not cell.published}
     series = []
     for label, group in groups(runs.assign(cost=shown_values(metric, runs)), "label"):
@@ -167,8 +165,8 @@ def accuracy_against(table: Table, metric: RunMetric) -> Figure:
     points = [(float(one.x[0]), one.y[0]) for one in series]
     device = ", ".join(in_order(runs["device"].dropna()))
     return Figure(
-        f"{table.name}-accuracy-{metric.name}",
-        f"Accuracy against {metric.about} ({table.title})",
+        f"{table.name}-accuracy-{metric.figure or metric.name}",
+        f"Accuracy against {metric.figure or metric.title} ({table.title})",
         SCATTER,
         metric.axis or "",
         headline_name(table),
@@ -267,7 +265,7 @@ def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
         axis: the setting.
     """
     table = ablation(runs, axis)
-    metrics = [name for name in table.columns if not is_cost(name)]
+    metrics = [name for name in table.columns if name not in table.costs]
     panels = []
     for method in dict.fromkeys(cell.block for cell in table.cells):
         series = []
@@ -287,11 +285,6 @@ def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
         panels.append(Panel(method, tuple(series)))
     return Figure(table.name, f"Ablation: {table.title}", LINES, axis, "accuracy (%)", tuple(panels),
                   note="Bars: sample standard deviation over seeds.")  # fmt: skip
-
-
-def is_cost(column: str) -> bool:
-    """Whether a column of an ablation is a cost."""
-    return any(column.startswith(metric.title) for metric in cost_metrics())
 
 
 def numbers_or_words(values: list[str]) -> list[float | str]:

@@ -1,6 +1,6 @@
 """Tables of finished runs: mean and standard deviation over seeds, one row per method."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -8,6 +8,7 @@ import pandas as pd
 from harness.report.statistics import with_spread
 from harness.results.metrics import (
     ACCURACY,
+    PERCENT,
     EvaluationMetric,
     Metric,
     RunMetric,
@@ -18,7 +19,7 @@ from harness.results.metrics import (
 )
 
 KEYS = ["dataset", "shots", "method", "precision"]
-PERCENT_DIGITS = 1
+SHORT_PERCENT_DIGITS = 1
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Column:
 
     title: str
     values: Callable[[pd.DataFrame], pd.Series]
-    digits: int = PERCENT_DIGITS
+    digits: int
     mean: Callable[[pd.DataFrame], float] | None = None
 
 
@@ -69,12 +70,13 @@ def evaluations_in(runs: pd.DataFrame, metric: str = ACCURACY) -> list[str]:
     return [str(name).removeprefix(prefix) for name in known if str(name).startswith(prefix)]
 
 
-def evaluation_columns(metric: EvaluationMetric, runs: pd.DataFrame) -> list[Column]:
+def evaluation_columns(metric: EvaluationMetric, runs: pd.DataFrame, short: bool) -> list[Column]:
     """A column for every evaluation; accuracies are named by their evaluation alone."""
 
     def column(name: str) -> Column:
         title = name if metric.name == ACCURACY else f"{metric.title} {name}"
-        return Column(title, lambda group: numbers_of(group, f"{metric.name}.{name}"))
+        values = f"{metric.name}.{name}"
+        return Column(title, lambda group: numbers_of(group, values) * metric.scale, digits_of(metric, short))
 
     return [column(name) for name in evaluations_in(runs, metric.name)]
 
@@ -82,27 +84,54 @@ def evaluation_columns(metric: EvaluationMetric, runs: pd.DataFrame) -> list[Col
 def other_score_columns(runs: pd.DataFrame) -> list[Column]:
     """A column for every evaluation and every metric of evaluations that tables show, except accuracy."""
     others = [metric for metric in evaluation_metrics() if metric.in_tables and metric.name != ACCURACY]
-    return [column for metric in others for column in evaluation_columns(metric, runs)]
+    return [column for metric in others for column in evaluation_columns(metric, runs, short=False)]
 
 
-def summary_column(metric: SummaryMetric) -> Column:
-    """A metric that sums up accuracies: over seeds it is taken of the mean accuracies."""
+def digits_of(metric: Metric, short: bool) -> int:
+    """Digits of a score after the decimal point; of percentages fewer in a short form."""
+    return SHORT_PERCENT_DIGITS if short and metric.unit == PERCENT else metric.digits
+
+
+def summary_column(metric: SummaryMetric, evaluations: Sequence[str], short: bool) -> Column:
+    """A metric that sums up accuracies: over seeds it is taken of the mean accuracies.
+
+    Args:
+        metric: which.
+        evaluations: of all runs of the table; a run that lacks one that the metric needs has no value, as means over
+            different evaluations cannot be compared.
+        short: as in `score_columns`.
+    """
+
+    def value(dataset: str, accuracies: Iterable[float]) -> float:
+        found = metric.of_accuracies(dataset, dict(zip(evaluations, accuracies, strict=True)))
+        return float("nan") if found is None else found * metric.scale
+
+    def accuracies_of(group: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({name: numbers_of(group, f"{ACCURACY}.{name}") for name in evaluations}, dtype=float)
+
+    def of_runs(group: pd.DataFrame) -> pd.Series:
+        rows = accuracies_of(group).itertuples(index=False, name=None)
+        found = [value(str(dataset), row) for dataset, row in zip(group["dataset"], rows, strict=True)]
+        return pd.Series(found, index=group.index, dtype=float)
 
     def of_means(group: pd.DataFrame) -> float:
-        means = {name: float(numbers_of(group, f"{ACCURACY}.{name}").mean()) for name in evaluations_in(group)}
-        value = metric.of_accuracies(str(group["dataset"].iloc[0]), means)
-        return float("nan") if value is None else value
+        return value(str(group["dataset"].iloc[0]), accuracies_of(group).mean())
 
-    return Column(metric.title, lambda group: numbers_of(group, metric.name), mean=of_means)
+    return Column(metric.title, of_runs, digits_of(metric, short), of_means)
 
 
-def score_columns(runs: pd.DataFrame) -> list[Column]:
-    """A column for every evaluation and every metric that sums them up."""
-    columns = [
-        column for metric in evaluation_metrics() if metric.in_tables for column in evaluation_columns(metric, runs)
-    ]
-    defined = [metric for metric in summary_metrics() if metric.in_tables and numbers_of(runs, metric.name).any()]
-    return columns + [summary_column(metric) for metric in defined]
+def score_columns(runs: pd.DataFrame, short: bool = False) -> list[Column]:
+    """A column for every evaluation and every metric that sums them up.
+
+    Args:
+        runs: finished runs.
+        short: with fewer digits of percentages.
+    """
+    shown_evaluations = [metric for metric in evaluation_metrics() if metric.in_tables]
+    columns = [column for metric in shown_evaluations for column in evaluation_columns(metric, runs, short)]
+    evaluations = evaluations_in(runs)
+    summaries = [summary_column(metric, evaluations, short) for metric in summary_metrics() if metric.in_tables]
+    return columns + [column for column in summaries if column.values(runs).notna().any()]
 
 
 def format_cell(column: Column, runs: pd.DataFrame) -> str:
@@ -123,7 +152,7 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
         Text cells, one row for every data set, number of shots, method and precision, in their order of appearance;
         columns of data set and shots only if these differ.
     """
-    columns = [*score_columns(runs), *cost_columns()]
+    columns = [*score_columns(runs, short=True), *cost_columns()]
     rows = []
     for keys, group in runs.groupby(KEYS, sort=False):
         cells = {column.title: format_cell(column, group) for column in columns}

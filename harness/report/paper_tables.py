@@ -1,12 +1,12 @@
 """The layouts of a paper's tables, as data: which cell stands where, and its mean, deviation and rank."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
-from harness.experiment.protocols import Layout, find_protocol
+from harness.experiment.protocols import Layout, Protocol
 from harness.report.cells import (
     NO_SEEDS,
     Values,
@@ -16,14 +16,13 @@ from harness.report.cells import (
     pairs_of,
     ranked,
     summary,
-    summed_up,
+    summary_cells,
     table_of,
 )
 from harness.report.method_table import evaluations_in
-from harness.report.runs import FIXED, groups, in_order, leaderboard
-from harness.report.statistics import average_of_seeds
+from harness.report.runs import FIXED, groups, in_order, leaderboard, protocol_of
 from harness.report.table import AVERAGE, COSTS, SOURCE, TARGETS, Cell, Table
-from harness.results.metrics import ACCURACY, METRICS, SummaryMetric
+from harness.results.metrics import ACCURACY, TARGET_ACCURACY, SummaryMetric, summary_metrics
 
 
 def paper_tables(runs: pd.DataFrame) -> list[Table]:
@@ -31,12 +30,15 @@ def paper_tables(runs: pd.DataFrame) -> list[Table]:
 
     Args:
         runs: as `experiment_runs` or `folder_runs` gives them.
+
+    Raises:
+        UserError: a protocol is unknown.
     """
     runs = runs.assign(leaderboard=[leaderboard(tuned) for tuned in runs["tuned"]])
     one_backbone = runs["backbone"].nunique() == 1
     found = []
     for (protocol, backbone, board), group in groups(runs, "protocol", "backbone", "leaderboard"):
-        layout = find_protocol(str(protocol)).layout
+        layout = protocol_of(group).layout
         for words, part in parts_of(layout, group):
             # What is usual is not named in files: the only backbone, and recipes that are not tuned.
             parts = [protocol, *words, "" if one_backbone else backbone, "" if board == FIXED else board]
@@ -72,15 +74,26 @@ def file_name(words: Iterable[str]) -> str:
     return "-".join(re.sub(r"[^\w.+]+", "-", str(word)).strip("-") for word in words if word)
 
 
-def by_parts(runs: pd.DataFrame) -> Table:
-    """Data set x (evaluations and the metric that sums them up), then their average, then costs.
+def summaries_of(protocol: Protocol, source: str, names: Sequence[str]) -> list[SummaryMetric]:
+    """The metrics that tables show and that sum up evaluations of these names, the protocol's headline metric last.
 
-    The metric is taken of the mean accuracies over seeds; for the average over data sets, of the averages.
+    Args:
+        protocol: of the runs.
+        source: the training data set.
+        names: of the evaluations.
     """
-    protocol = find_protocol(str(runs["protocol"].iloc[0]))
+    shown = [metric for metric in summary_metrics() if metric.in_tables]
+    defined = [metric for metric in shown if metric.of_accuracies(source, dict.fromkeys(names, 1.0)) is not None]
+    return sorted(defined, key=lambda metric: metric.name == protocol.headline)
+
+
+def by_parts(runs: pd.DataFrame) -> Table:
+    """Data set x (evaluations and the metrics that sum them up), then their average, then costs.
+
+    These metrics are taken of the mean accuracies over seeds; for the average over data sets, of the averages.
+    """
+    protocol = protocol_of(runs)
     names = [part.name for part in protocol.parts]
-    headline = METRICS[protocol.headline]
-    summaries = [headline] if isinstance(headline, SummaryMetric) else []
     values: Values = {}
     for (label, dataset), group in groups(runs, "label", "dataset"):
         values |= {(label, dataset, name): by_seed(group, f"{ACCURACY}.{name}") for name in names}
@@ -88,18 +101,13 @@ def by_parts(runs: pd.DataFrame) -> Table:
     blocks = datasets + ([AVERAGE] if len(datasets) > 1 else [])
     for label in labels:
         values |= {(label, AVERAGE, name): averaged(values, label, name, datasets) for name in names}
-        for block in (*datasets, AVERAGE):
-            accuracies = {name: values.get((label, block, name), NO_SEEDS) for name in names}
-            values |= {(label, block, metric.name): summed_up(metric, block, accuracies) for metric in summaries}
     cells = []
     for block in blocks:
-        for row in (*names, *(metric.name for metric in summaries)):
-            for label in labels:
-                cell = summary(runs, block, row, label, values[label, block, row])
-                if row not in names and cell.mean is not None:
-                    means = {name: float(values[label, block, name].mean()) for name in names}
-                    cell = replace(cell, mean=METRICS[row].of_accuracies(block, means))  # type: ignore[attr-defined]
-                cells.append(cell)
+        for name in names:
+            cells += [summary(runs, block, name, label, values.get((label, block, name), NO_SEEDS)) for label in labels]
+        for metric in summaries_of(protocol, block, names):
+            parts = [(block, name) for name in names]
+            cells += summary_cells(runs, values, metric, (block, metric.title), block, parts)
     rows = list(dict.fromkeys(cell.row for cell in cells))
     pairs = {(blocks[-1], row): pairs_of(runs, values, [(name, row) for name in datasets]) for row in rows}
     return table_of(runs, ("data set", ""), [*cells, *cost_cells(runs)], pairs)
@@ -107,7 +115,7 @@ def by_parts(runs: pd.DataFrame) -> Table:
 
 def by_shots(runs: pd.DataFrame) -> Table:
     """Data set x shots, then their average, then the costs at the largest number of shots."""
-    part = find_protocol(str(runs["protocol"].iloc[0])).parts[0]
+    part = protocol_of(runs).parts[0]
     values: Values = {}
     for (label, dataset, shots), group in groups(runs, "label", "dataset", "shots"):
         values[label, dataset, str(shots)] = by_seed(group, f"{ACCURACY}.{part.name}")
@@ -133,7 +141,7 @@ def by_shots(runs: pd.DataFrame) -> Table:
 
 
 def by_targets(runs: pd.DataFrame) -> Table:
-    """The training data set, every target, the average over targets, and costs."""
+    """The training data set, every target, the metrics that sum them up, such as the average, and costs."""
     source = str(runs["dataset"].iloc[0])
     names = evaluations_in(runs)
     targets, labels = [name for name in names if name != source], in_order(runs["label"])
@@ -142,12 +150,17 @@ def by_targets(runs: pd.DataFrame) -> Table:
         for name in (source, *targets):
             block = SOURCE if name == source else TARGETS
             values[label, block, name] = by_seed(group, f"{ACCURACY}.{name}")
-        wide = pd.DataFrame({name: values[label, TARGETS, name] for name in targets})
-        values[label, TARGETS, AVERAGE] = average_of_seeds(wide, targets)
-    rows = [(SOURCE, source), *((TARGETS, name) for name in targets)] + ([(TARGETS, AVERAGE)] if targets[1:] else [])
+    of_targets = [(TARGETS, name) for name in targets]
+    rows = [(SOURCE, source), *of_targets]
     cells = [summary(runs, *row, label, values[(label, *row)]) for row in rows for label in labels]
+    for metric in summaries_of(protocol_of(runs), source, names):
+        row = (TARGETS, AVERAGE if metric.name == TARGET_ACCURACY else metric.title)
+        # The average over a single target is that target.
+        if row[1] != AVERAGE or len(targets) > 1:
+            cells += summary_cells(runs, values, metric, row, source, rows)
+    last = (cells[-1].block, cells[-1].row)
     pairs = {
-        rows[-1]: pairs_of(runs, values, [(TARGETS, name) for name in targets]),
+        last: pairs_of(runs, values, of_targets if last in (*of_targets, (TARGETS, AVERAGE)) else [last]),
         rows[0]: pairs_of(runs, values, [rows[0]]),
     }
     return table_of(runs, ("", "data set"), [*cells, *cost_cells(runs)], pairs)
@@ -163,8 +176,10 @@ def ablation(runs: pd.DataFrame, axis: str) -> Table:
     cells: list[Cell] = []
     costs: set[str] = set()
     for (method, value), group in groups(runs, "method", "axis"):
-        for part in whole_table(group).cells:
-            if (part.block, part.row) in summary_rows(group):
+        table = whole_table(group)
+        wanted = summary_rows(table)
+        for part in table.cells:
+            if (part.block, part.row) in wanted:
                 costs |= {part.row} if part.block == COSTS else set()
                 cells.append(replace(part, block=str(method), row=str(value), column=part.row, rank=0, worse=False))
     protocol, shots = str(runs["protocol"].iloc[0]), in_order(runs["shots"])
@@ -176,25 +191,22 @@ def ablation(runs: pd.DataFrame, axis: str) -> Table:
         runs=runs,
         tests={},
         by_column=True,
+        costs=frozenset(costs),
     )
 
 
 def whole_table(runs: pd.DataFrame) -> Table:
-    """The one table of runs of one protocol.
-
-    Raises:
-        UserError: the protocol is unknown.
-    """
-    return MAKERS[find_protocol(str(runs["protocol"].iloc[0])).layout](runs)
+    """The one table of runs of one protocol."""
+    return MAKERS[protocol_of(runs).layout](runs)
 
 
 MAKERS = {Layout.PARTS: by_parts, Layout.SHOTS: by_shots, Layout.TARGETS: by_targets}
 
 
-def summary_rows(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """(block, row) of the rows that say the most about runs of one protocol: the average, or the only data set."""
-    rows = list(dict.fromkeys((cell.block, cell.row) for cell in whole_table(runs).cells))
-    last = [block for block, _ in rows if block != COSTS][-1]
-    return [(block, row) for block, row in rows if block in (SOURCE, COSTS) or (block == last and last != TARGETS)] + [
-        (block, row) for block, row in rows if block == TARGETS and row == AVERAGE
-    ]
+def summary_rows(table: Table) -> set[tuple[str, str]]:
+    """(block, row) of the rows that say the most: those of the average or of the only data set, and the costs."""
+    last = [block for block, _ in table.rows if block != COSTS][-1]
+    if last != TARGETS:
+        return {row for row in table.rows if row[0] in (last, COSTS)}
+    summed = {AVERAGE, *(metric.title for metric in summary_metrics())}
+    return {row for row in table.rows if row[0] in (SOURCE, COSTS) or row[1] in summed}

@@ -11,7 +11,7 @@ from harness.experiment.protocols import PROTOCOLS, Layout, find_protocol
 from harness.report.footnotes import PUBLISHED_MARK
 from harness.report.method_table import evaluations_in
 from harness.report.paper_tables import whole_table
-from harness.report.runs import FIXED, groups
+from harness.report.runs import FIXED, groups, protocol_of
 from harness.report.table import AVERAGE, COSTS, Cell, Table
 from harness.results.folder import DONE
 
@@ -131,12 +131,12 @@ def with_published(table: Table, which: str = OURS) -> Table:
         which: of papers' methods: `none`, `ours` (those that are in the table) or `all`.
     """
     runs = table.runs
-    protocol = str(runs["protocol"].iloc[0])
-    comparable = find_protocol(protocol).published is not None and set(runs["shots"]) == {PUBLISHED_SHOTS}
+    protocol = protocol_of(runs)
+    comparable = protocol.published is not None and set(runs["shots"]) == {PUBLISHED_SHOTS}
     comparable = comparable and all(str(name).startswith(PUBLISHED_BACKBONE) for name in runs["backbone"])
     if which == NONE or not comparable or table.leaderboard != FIXED:
         return table
-    published = read_published(protocol)
+    published = read_published(protocol.name)
     if which == OURS:
         published = published[published["method"].isin(set(runs["method"]))]
     num_datasets = published["dataset"].nunique() - 1
@@ -146,7 +146,7 @@ def with_published(table: Table, which: str = OURS) -> Table:
     found, used = [], False
     for block, row in table.rows:
         found += [cell for cell in table.cells if (cell.block, cell.row) == (block, row)]
-        key = dataset_and_metric(Cell(block, row, "", None), protocol, runs, num_datasets)
+        key = dataset_and_metric(Cell(block, row, "", None), protocol.name, runs, num_datasets)
         for column in columns:
             value = numbers.get((*key, column.removesuffix(PUBLISHED_MARK))) if key else None
             used = used or value is not None

@@ -9,11 +9,12 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import UserError
+from harness.experiment.protocols import Protocol, find_protocol
 from harness.experiment.settings import Settings
 from harness.experiment.spec import RunSpec
 from harness.results.folder import DAMAGED
 from harness.results.frame import result_row, spec_row
-from harness.results.index import StoredRun, planned_runs, stored_runs
+from harness.results.index import StoredRun, planned_runs, runs_if_any
 
 FIXED, TUNED = "fixed", "tuned"
 # What makes no variant of a method: where it ran, what it was called, and the axes of a grid.
@@ -39,18 +40,21 @@ def experiment_runs(specs: Sequence[RunSpec], results: Path) -> pd.DataFrame:
 
 
 def folder_runs(results: Path) -> tuple[pd.DataFrame, list[str]]:
-    """All runs of a results folder in the form of `experiment_runs`, and why others have no legible spec."""
-    runs = list(stored_runs(results)) if (results / "runs").is_dir() else []
-    unreadable = [run.reason for run in runs if run.spec is None and run.state == DAMAGED]
-    rows = [run_row(run) for run in runs if run.spec is not None]
+    """All runs of a results folder whose spec is known, in the form of `experiment_runs`, and why runs are damaged."""
+    rows, damage = [], []
+    for run in runs_if_any(results):
+        if run.state == DAMAGED:
+            damage.append(run.reason)
+        if run.spec is not None:
+            rows.append(run_row(run))
     if not rows:
-        return pd.DataFrame(), unreadable
+        return pd.DataFrame(), damage
     order = ["protocol", "backbone", "dataset", "shots", "label", "seed"]
-    return labelled(pd.DataFrame(rows)).sort_values(order, kind="stable", ignore_index=True), unreadable
+    return labelled(pd.DataFrame(rows)).sort_values(order, kind="stable", ignore_index=True), damage
 
 
 def damage_in(runs: pd.DataFrame) -> list[str]:
-    """Why some of the runs are damaged."""
+    """Why some of the runs of `experiment_runs` are damaged, one line per run."""
     return [str(reason) for reason in runs.loc[runs["state"] == DAMAGED, "reason"]]
 
 
@@ -70,8 +74,10 @@ def run_row(run: StoredRun) -> dict[str, Any]:
     return row
 
 
-def axis_runs(specs: Sequence[RunSpec], results: Path, axis: str) -> pd.DataFrame:
+def axis_runs(specs: Sequence[RunSpec], results: Path, axis: str) -> tuple[pd.DataFrame, list[str]]:
     """Finished runs that differ from those of an experiment in one setting at most, its values in the column `axis`.
+
+    Also returns why runs of the folder are damaged: they may be of the experiment.
 
     Args:
         specs: of the experiment.
@@ -82,8 +88,10 @@ def axis_runs(specs: Sequence[RunSpec], results: Path, axis: str) -> pd.DataFram
         UserError: no finished run has that setting.
     """
     wanted = {without_axis(spec.settings(), axis) for spec in specs}
-    found = []
-    for run in stored_runs(results):
+    found, damage = [], []
+    for run in runs_if_any(results):
+        if run.state == DAMAGED:
+            damage.append(run.reason)
         if run.result is not None:
             settings = run.result.spec.settings()
             values = flat_settings(settings)
@@ -98,7 +106,19 @@ def axis_runs(specs: Sequence[RunSpec], results: Path, axis: str) -> pd.DataFram
     runs["label"] = runs["method"]
     numbers = pd.to_numeric(runs["axis"], errors="coerce")
     keys = numbers if numbers.notna().all() else runs["axis"].astype(str)
-    return runs.iloc[keys.argsort(kind="stable")].reset_index(drop=True)
+    return runs.iloc[keys.argsort(kind="stable")].reset_index(drop=True), damage
+
+
+def protocol_of(runs: pd.DataFrame) -> Protocol:
+    """The protocol of some runs, all of the same.
+
+    Raises:
+        UserError: it is unknown; names the run and the nearest.
+    """
+    try:
+        return find_protocol(str(runs["protocol"].iloc[0]))
+    except UserError as error:
+        raise UserError(f"run {runs['id'].iloc[0]}: {error}") from None
 
 
 def groups(runs: pd.DataFrame, *keys: str) -> Iterator[tuple[Any, pd.DataFrame]]:

@@ -64,6 +64,7 @@ class Table:
         sources: papers of the published numbers.
         leaderboard: fixed or tuned.
         by_column: whether ranks are within a column (ablations) and not within a row.
+        costs: columns of costs, in an ablation.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Table:
     sources: tuple[str, ...] = ()
     leaderboard: str = FIXED
     by_column: bool = False
+    costs: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> list[tuple[str, str]]:

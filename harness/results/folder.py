@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import yaml
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
@@ -245,20 +245,43 @@ class RunFolder:
         except OSError as error:
             raise write_error(self.metrics_file, error) from error
 
+    @property
+    def recorded_epochs(self) -> int:
+        """How many lines `metrics.jsonl` holds, legible or not."""
+        try:
+            return self.metrics_file.read_bytes().count(b"\n")
+        except OSError:
+            return 0
+
     def read_metrics(self, epochs: int | None = None) -> list[EpochRecord]:
-        """The recorded epochs; with `epochs`, only the first `epochs` ones, and the file is cut to them."""
-        if not self.metrics_file.is_file():
+        """The recorded epochs; with `epochs`, only the first `epochs` ones, and the file is cut to them.
+
+        Raises:
+            DamagedError: a line other than the last cannot be read.
+        """
+        try:
+            lines = self.metrics_file.read_text(errors="replace").splitlines()
+        except FileNotFoundError:
             return []
+        except OSError as error:
+            reason = f"({error.strerror}): check its permissions"
+            raise DamagedError(f"'{self.metrics_file}' cannot be read {reason}") from error
         records = []
-        for line in self.metrics_file.read_text(errors="replace").splitlines():
+        for number, line in enumerate(lines, start=1):
             try:
                 records.append(EpochRecord.model_validate_json(line))
-            except ValueError:  # the line that was being written when the process was killed
-                break
+            except ValueError:
+                if number == len(lines):  # it was being written when the process was killed
+                    break
+                raise DamagedError(
+                    f"'{self.metrics_file}' is damaged in line {number}: compute the run again with "
+                    f"`skipbench rerun --anew {self.path.name}`"
+                ) from None
         if epochs is not None:
             records = [record for record in records if record.epoch < epochs]
-            lines = "".join(json.dumps(record.line()) + "\n" for record in records)
-            write_atomically(self.metrics_file, lines.encode())
+            text = "".join(json.dumps(record.line()) + "\n" for record in records)
+            if lines:
+                write_atomically(self.metrics_file, text.encode())
         return records
 
     def save_checkpoint(self, tensors: "dict[str, Tensor]", about: Json) -> int:
@@ -278,4 +301,8 @@ class RunFolder:
         if not self._progress.is_file():
             return None
         tensors, about = load_tensors(self._progress)
-        return tensors, Progress.model_validate(about)
+        try:
+            return tensors, Progress.model_validate(about)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise DamagedError(f"'{self._progress}' is damaged ({reason}): remove it to start the run anew") from None

@@ -13,7 +13,7 @@ from harness.experiment.settings import Settings, validate
 from harness.experiment.spec import RunSpec
 from harness.results.claim import Holder, holder_of
 from harness.results.failure import RunFailure
-from harness.results.folder import DAMAGED, DONE, FAILED, RUNNING, RunFolder, State
+from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, State
 from harness.results.record import DamagedError, EpochRecord, Result, parse_result
 
 # The same grammar, many times faster, if libyaml is installed.
@@ -66,9 +66,21 @@ class StoredRun:
             spec: RunSpec = validate(RunSpec, settings, "")
         except FileNotFoundError:
             return None, ""
-        except (OSError, ValueError, RecursionError, yaml.YAMLError, UserError):
+        except UserError as error:
+            return None, f"'{path}' is not the spec of a run ({error}): remove its folder to start the run anew"
+        except OSError as error:
+            return None, f"'{path}' cannot be read ({error.strerror}): check its permissions"
+        except (ValueError, RecursionError, yaml.YAMLError):
             return None, f"'{path}' is damaged: remove its folder to start the run anew"
         return spec, ""
+
+    @cached_property
+    def _epochs(self) -> tuple[list[EpochRecord], str]:
+        """The recorded epochs, and why they cannot be read."""
+        try:
+            return self.folder.read_metrics(), ""
+        except DamagedError as error:
+            return [], str(error)
 
     @property
     def result(self) -> Result | None:
@@ -84,15 +96,16 @@ class StoredRun:
     def state(self) -> State:
         """One of `harness.results.folder.STATES`."""
         state = self.folder.state
-        if (state == DONE and self.result is None) or self._spec[1]:
-            return DAMAGED
-        return state
+        illegible = (
+            (state == DONE and self.result is None) or self._spec[1] or (state == INTERRUPTED and self._epochs[1])
+        )
+        return DAMAGED if illegible else state
 
     @property
     def reason(self) -> str:
         """Why the run failed or is damaged; empty otherwise."""
         if self.state == DAMAGED:
-            return self._content[1] or self._spec[1]
+            return self._content[1] or self._spec[1] or self._epochs[1]
         return self.folder.failure_reason if self.state == FAILED else ""
 
     @property
@@ -105,10 +118,10 @@ class StoredRun:
         """The spec as plain data, for printing; empty without one."""
         return self.spec.settings() if self.spec else {}
 
-    @cached_property
+    @property
     def epochs(self) -> list[EpochRecord]:
-        """Recorded epochs."""
-        return self.folder.read_metrics()
+        """Recorded epochs; empty if they cannot be read."""
+        return self._epochs[0]
 
     @property
     def holder(self) -> Holder | None:
@@ -149,6 +162,12 @@ def stored_runs(results: Path) -> Iterator[StoredRun]:
     for path in sorted(folder.iterdir()):
         if path.is_dir():
             yield StoredRun(RunFolder(results, path.name))
+
+
+def runs_if_any(results: Path) -> Iterator[StoredRun]:
+    """As `stored_runs`; none if there is no such folder."""
+    if (results / "runs").is_dir():
+        yield from stored_runs(results)
 
 
 def planned_runs(specs: Iterable[RunSpec], results: Path) -> list[StoredRun]:

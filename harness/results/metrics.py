@@ -13,7 +13,7 @@ from harness.machine.costs import CACHE, PHASES, TRAIN
 from harness.machine.units import MIB
 from harness.results.record import Evaluation, Result
 
-ACCURACY = "accuracy"
+ACCURACY, TARGET_ACCURACY = "accuracy", "target_accuracy"
 PERCENT = "%"
 
 
@@ -79,10 +79,12 @@ class RunMetric(Metric):
     Attributes:
         value: of a result; None if the run has no such phase or it was not measured.
         axis: title of an axis of accuracy against this metric; None draws no such figure.
+        figure: what the title and the file of that figure call the metric; None: its title and its name.
     """
 
     value: Callable[[Result], float | None] = lambda result: None
     axis: str | None = None
+    figure: str | None = None
 
 
 def harmonic_mean(base: float, new: float) -> float:
@@ -127,7 +129,7 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         EvaluationMetric(
-            "accuracy", "accuracy", PERCENT, "top-1 accuracy of an evaluation", 2, True, "accuracy",
+            ACCURACY, "accuracy", PERCENT, "top-1 accuracy of an evaluation", 2, True, "accuracy",
             value=lambda evaluation: evaluation.accuracy,
         ),
         EvaluationMetric(
@@ -139,7 +141,7 @@ METRICS: dict[str, Metric] = {
             of_accuracies=base_new_harmonic_mean,
         ),
         SummaryMetric(
-            "target_accuracy", "average of targets", PERCENT, "mean accuracy over the target data sets", 2, True,
+            TARGET_ACCURACY, "average of targets", PERCENT, "mean accuracy over the target data sets", 2, True,
             "accuracy/targets", of_accuracies=target_accuracy,
         ),
         RunMetric(
@@ -165,12 +167,12 @@ METRICS: dict[str, Metric] = {
         RunMetric(
             "train_memory", "train+cache MiB", "MiB", "peak memory of training with its caching pass", 1, False,
             "metrics/train_memory", in_tables=False, value=peak_mib_of(CACHE, TRAIN),
-            axis="peak memory of training with its caching pass (MiB)",
+            axis="peak memory of training with its caching pass (MiB)", figure="memory",
         ),
         RunMetric(
             "train_seconds", "train+cache s", "s", "time of training with its caching pass", 1, False,
             "metrics/train_seconds", in_tables=False, value=lambda result: result.costs.seconds(CACHE, TRAIN),
-            axis="training with its caching pass (s)",
+            axis="training with its caching pass (s)", figure="time",
         ),
         RunMetric(
             "train_flops", "train+cache GFLOP", "FLOP", "operations (FLOP) of training with its caching pass", 1,
@@ -256,7 +258,7 @@ def run_values(result: Result) -> dict[str, float]:
 
 def metric_values(result: Result) -> dict[str, float]:
     """All metrics of a result by name."""
-    return mean_values([result])
+    return all_values(result.spec.data.dataset, evaluation_values(result), run_values(result))
 
 
 def mean_values(results: Sequence[Result]) -> dict[str, float]:
@@ -266,8 +268,19 @@ def mean_values(results: Sequence[Result]) -> dict[str, float]:
     of the mean accuracies.
     """
     evaluations = mean_by_name(evaluation_values(result) for result in results)
-    summaries = summary_values(results[0].spec.data.dataset, accuracies_in(evaluations))
     runs = mean_by_name(run_values(result) for result in results)
+    return all_values(results[0].spec.data.dataset, evaluations, runs)
+
+
+def all_values(source: str, evaluations: Mapping[str, float], runs: Mapping[str, float]) -> dict[str, float]:
+    """All metrics by name, from those of single evaluations and those of whole runs.
+
+    Args:
+        source: the training data set.
+        evaluations: `<metric>.<evaluation>` -> value.
+        runs: metric -> value.
+    """
+    summaries = summary_values(source, accuracies_in(evaluations))
     return {**evaluations, **means_over_evaluations(evaluations), **summaries, **runs}
 
 

@@ -129,11 +129,20 @@ class SampleFacts(Record):
     broken_images: tuple[str, ...] = ()
 
 
-class Result(Record):
-    """A finished run: the content of `result.json`.
+class Header(Record):
+    """What every form of `result.json` begins with.
 
     Attributes:
         schema_version: of the form on disk.
+    """
+
+    schema_version: int = 1
+
+
+class Result(Header):
+    """A finished run: the content of `result.json`.
+
+    Attributes:
         id: of the run.
         name: for people; not unique.
         spec: what was run.
@@ -148,7 +157,6 @@ class Result(Record):
         environment: the machine.
     """
 
-    schema_version: int = 1
     id: str
     name: str = ""
     spec: RunSpec
@@ -262,18 +270,39 @@ def parse_result(text: str | bytes, source: Path) -> Result:
     try:
         result = Result.model_validate_json(text)
     except ValidationError as error:
+        # What a later version wrote may have any form, and must not be taken for damage.
+        check_version(version_of(text), source)
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            # Unlike other keys, an unknown setting cannot be ignored: it may decide the result.
+            raise DamagedError(
+                f"'{source}' has the setting '{where.removeprefix('spec.')}', which this version of SkipBench does "
+                "not know: update SkipBench"
+            ) from None
         what = f"{where}: {problem['msg']}" if where else str(problem["msg"])
         raise DamagedError(
             f"'{source}' is not the result of a run ({what}): remove its folder to compute the run again"
         ) from None
-    if result.schema_version > SCHEMA_VERSION:
-        raise DamagedError(
-            f"'{source}' was written by a later version of SkipBench (schema {result.schema_version}, this version "
-            f"reads up to {SCHEMA_VERSION}): update SkipBench"
-        )
+    check_version(result.schema_version, source)
     return result
+
+
+def version_of(text: str | bytes) -> int:
+    """The schema version of a result that may have any other form; 0 if there is none."""
+    try:
+        return Header.model_validate_json(text).schema_version
+    except ValidationError:
+        return 0
+
+
+def check_version(version: int, source: Path) -> None:
+    """Raise a DamagedError if a result is of a later version."""
+    if version > SCHEMA_VERSION:
+        raise DamagedError(
+            f"'{source}' was written by a later version of SkipBench (schema {version}, this version reads up to "
+            f"{SCHEMA_VERSION}): update SkipBench"
+        )
 
 
 def read_result(path: Path) -> Result:

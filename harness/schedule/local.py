@@ -173,7 +173,7 @@ class LocalScheduler:
                 seconds=time.time() - attempt.started,
                 host=socket.gethostname(),
                 device=attempt.spec.runtime.device,
-                epochs=len(job.folder.read_metrics()),
+                epochs=job.folder.recorded_epochs,
             )
         )
         if failure.is_worth_a_retry and len(job.attempts) <= self.schedule.retries:

@@ -12,7 +12,7 @@ import wandb
 
 from harness.errors import UserError, first_line
 from harness.results.folder import RunFolder
-from harness.results.index import StoredRun, find_run, stored_runs
+from harness.results.index import StoredRun, find_run, runs_if_any
 from harness.tracking.wandb_run import ANSWER_TIMEOUT, Delivery, WandbRun, read_delivery, write_delivery
 
 State = Literal["left", "up", "uploaded", "untracked", "failed"]
@@ -54,8 +54,7 @@ def finished_runs(root: Path, run_ids: Sequence[str] = (), again: bool = False) 
     if not root.is_dir():
         raise UserError(f"results folder '{root}' does not exist: name another with --results DIR")
     if not run_ids:
-        runs = stored_runs(root) if (root / "runs").is_dir() else ()
-        return [look_at(run, again, named=False) for run in runs if run.folder.is_complete]
+        return [look_at(run, again, named=False) for run in runs_if_any(root) if run.folder.is_complete]
     named = [find_run(root, run_id) for run_id in dict.fromkeys(run_ids)]
     for run in named:
         if not run.folder.is_complete:

@@ -16,7 +16,7 @@ from harness.experiment.recipes import choose_variant, recipe_settings
 from harness.experiment.settings import Settings, merge, nest
 from harness.experiment.spec import TunedSpec
 from harness.results.files import write_atomically
-from harness.results.metrics import RunMetric, find_metric
+from harness.results.metrics import PERCENT, RunMetric, find_metric
 from harness.tune.objective import FAILURE, METRICS, headline_of
 from harness.tune.study import counts
 from harness.tune.sweep import Sweep
@@ -79,11 +79,15 @@ def text_table(trials: list[FrozenTrial], sweep: Sweep) -> pd.DataFrame:
     for trial in trials:
         values = trial.user_attrs[METRICS]
         main = headline_of(sweep.protocol, values)
-        spread = f" ± {values[f'{main}.std']:.1f}" if f"{main}.std" in values else ""
+        deviation = f"{main}.std"
+        spread = f" ± {in_digits(main, values[deviation])}" if deviation in values else ""
         cells = {key: show(trial.params.get(key)) for key in sweep.space}
         others = [name for name in dict.fromkeys((*sweep.objectives, *sweep.limits, *SHOWN_COSTS)) if name != main]
         others.sort(key=lambda name: isinstance(find_metric(name), RunMetric))
-        cells |= {main: f"{values[main]:.1f}{spread}", **{title_of(name): shown(name, values) for name in others}}
+        cells |= {
+            main: f"{in_digits(main, values[main])}{spread}",
+            **{title_of(name): shown(name, values) for name in others},
+        }
         rows.append({"trial": str(trial.number), **cells})
     return pd.DataFrame(rows)
 
@@ -95,11 +99,14 @@ def title_of(name: str) -> str:
 
 
 def shown(name: str, values: Mapping[str, float]) -> str:
-    """A metric of a trial, with one digit after the decimal point for percentages."""
+    """A metric of a trial; a dash if it was not measured."""
+    return in_digits(name, values[name]) if name in values else "-"
+
+
+def in_digits(name: str, value: float) -> str:
+    """A value of a metric, with one digit after the decimal point for percentages."""
     metric = find_metric(name)
-    if name not in values:
-        return "-"
-    return metric.shown(values[name]) if isinstance(metric, RunMetric) else f"{values[name]:.1f}"
+    return f"{value:.1f}" if metric.unit == PERCENT else metric.shown(value)
 
 
 def in_grid_order(trials: list[FrozenTrial], sweep: Sweep) -> list[FrozenTrial]:

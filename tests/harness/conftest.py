@@ -12,8 +12,8 @@ from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.settings import parse_overrides
 from harness.experiment.spec import RunSpec
+from tests.made_up_results import MIB, evaluation, result_json, write_result
 
-MIB = 2**20
 Finish = Callable[..., None]
 
 
@@ -40,8 +40,6 @@ def finish() -> Finish:
         train_mib: float = 20.0,
         device: str = "cpu",
     ) -> None:
-        folder = results / "runs" / spec.id
-        folder.mkdir(parents=True)
         trains = spec.train.epochs > 0
         costs = {"images_per_second": 100.0, "images": 10}
         phases = {
@@ -55,29 +53,24 @@ def finish() -> Finish:
             "evaluate": {"seconds": 1.5, "peak_tensor_bytes": 8 * MIB, **costs},
         }
         rng = np.random.default_rng(int(spec.id, 16) % 2**32)
-        items = {item.name: item for item in spec.evaluate}
         evaluations = [
-            {
-                **items[name].model_dump(mode="json"),
-                "accuracy": accuracy,
-                "ece": 3.0,
-                "template": "a drawing of a {}.",
-                "per_class": {f"class {n}": float(value) for n, value in enumerate(rng.uniform(0, 100, 6).round(2))},
-                "images": 60,
-            }
+            evaluation(
+                spec,
+                name,
+                accuracy,
+                template="a drawing of a {}.",
+                per_class={f"class {n}": float(value) for n, value in enumerate(rng.uniform(0, 100, 6).round(2))},
+                images=60,
+            )
             for name, accuracy in accuracies.items()
         ]
-        result = {
-            "id": spec.id,
-            "name": spec.name,
-            "spec": spec.settings(),
+        facts = {
             "evaluations": evaluations,
-            "costs": {"phases": phases, "trainable_parameters": 10, "total_parameters": 100},
             "method_facts": {},
             "sample": {"hash": "0", "train_images": 10, "val_images": 2, "broken_images": []},
             "environment": {"device": device, "torch": "2.9.0", "skipbench": "0.1.0", "git_commit": "abcdef012345"},
         }
-        (folder / "result.json").write_text(json.dumps(result))
+        folder = write_result(results, result_json(spec, accuracies, phases, **facts))
         lines = [{"epoch": epoch, "loss": 2.0 / (epoch + 1), "lr": 0.1} for epoch in range(spec.train.epochs)]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 

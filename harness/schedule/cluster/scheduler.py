@@ -207,7 +207,7 @@ class RemoteScheduler:
                 reason=failure.reason,
                 started=job.submitted,
                 seconds=time.time() - job.submitted,
-                epochs=len(job.folder.read_metrics()),
+                epochs=job.folder.recorded_epochs,
             )
         )
         job.preemptions += ended.is_preempted

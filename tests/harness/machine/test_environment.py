@@ -2,22 +2,52 @@
 
 import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import harness
 from harness.machine import environment
+from harness.machine.environment import Environment
 
 
 def test_versions_processor_and_threads() -> None:
     found = environment.describe(torch.device("cpu"))
-    assert found["python"] == platform.python_version()
-    assert found["threads"] == torch.get_num_threads()
-    assert found["device"] == "cpu"
-    assert found["processor"]
+    assert found.skipbench == harness.__version__
+    assert found.python == platform.python_version()
+    assert found.threads == torch.get_num_threads()
+    assert found.device == "cpu"
+    assert found.cuda is None
+    assert found.processor
     for package in environment.PACKAGES:
-        assert found[package], package
+        assert getattr(found, package) == version(package), package
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({}, "SkipBench ?, torch ?"),
+        ({"skipbench": "0.1.0", "torch": "2.9.0"}, "SkipBench 0.1.0, torch 2.9.0"),
+        (
+            {"skipbench": "0.1.0", "torch": "2.9.0", "git_commit": "abcdef0123", "git_changed": False, "cuda": "12.8"},
+            "SkipBench 0.1.0 (abcdef0), torch 2.9.0 with CUDA 12.8",
+        ),
+        (
+            {"skipbench": "0.1.0", "torch": "2.9.0", "git_commit": "abcdef0123", "git_changed": True},
+            "SkipBench 0.1.0 (abcdef0+changes), torch 2.9.0",
+        ),
+    ],
+)
+def test_versions_in_words(facts: dict[str, Any], expected: str) -> None:
+    assert Environment(device="cpu", **facts).versions() == expected
+
+
+def test_facts_of_other_versions_are_kept() -> None:
+    found = Environment.model_validate({"device": "cpu", "blas": "mkl"})
+    assert found.model_dump(exclude_none=True) == {"device": "cpu", "blas": "mkl"}
 
 
 def test_commit_and_whether_it_was_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,16 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.machine.meter import (
-    PHASES,
-    LiveBytes,
-    Meter,
-    Phase,
-    count_flops,
-    peak_rss,
-    peak_tensor_bytes,
-    reset_peak_rss,
-)
+from harness.machine.costs import PHASES, PhaseCosts, highest_peak
+from harness.machine.meter import LiveBytes, Meter, count_flops, peak_rss, peak_tensor_bytes, reset_peak_rss
 
 CPU = torch.device("cpu")
 FLOAT = 4
@@ -165,7 +157,7 @@ def test_a_meter_adds_up_the_parts_of_a_phase() -> None:
     assert train.images_per_second == pytest.approx(7 / train.seconds)
     assert 0 < meter.phases["evaluate"].seconds < train.seconds
     assert meter.phases["evaluate"].images_per_second is None
-    assert meter.phases["setup"] == Phase()
+    assert meter.phases["setup"] == PhaseCosts()
     assert train.peak_allocated_bytes is None
 
 
@@ -194,8 +186,8 @@ def test_a_probe_is_outside_time_and_pictures_and_keeps_the_highest_peak() -> No
     weight = torch.ones(100)
     for size in (50, 200, 10):
         meter.probe("train", lambda size=size: torch.ones(size), [weight])
-    assert meter.phases["train"] == Phase(peak_tensor_bytes=FLOAT * 300)
-    assert meter.phases["evaluate"] == Phase()
+    assert meter.phases["train"] == PhaseCosts(peak_tensor_bytes=FLOAT * 300)
+    assert meter.phases["evaluate"] == PhaseCosts()
 
 
 def test_a_meter_goes_on_from_an_interrupted_run() -> None:
@@ -203,13 +195,30 @@ def test_a_meter_goes_on_from_an_interrupted_run() -> None:
     with first.phase("train", images=5):
         time.sleep(0.01)
     first.probe("train", lambda: torch.ones(100), [])
-    saved = first.as_dict()
+    saved = {name: costs.model_dump(mode="json") for name, costs in first.phases.items()}
     assert saved["train"]["images_per_second"] == pytest.approx(5 / saved["train"]["seconds"])
-    second = Meter(CPU, saved)
-    assert second.as_dict() == saved
+    second = Meter(CPU, {name: PhaseCosts.model_validate(costs) for name, costs in saved.items()})
+    assert second.phases == first.phases
     with second.phase("train", images=2):
         pass
     second.probe("train", lambda: torch.ones(10), [])
     train = second.phases["train"]
     assert (train.images, train.peak_tensor_bytes) == (7, 400)
     assert train.seconds > saved["train"]["seconds"]
+    # What was handed over is not changed.
+    assert first.phases["train"].model_dump(mode="json") == saved["train"]
+
+
+def test_the_peak_of_a_phase_is_the_allocators_on_a_gpu_and_live_bytes_on_a_cpu() -> None:
+    assert PhaseCosts(peak_tensor_bytes=3, peak_rss_bytes=9).peak_bytes == 3
+    assert PhaseCosts(peak_allocated_bytes=5, peak_reserved_bytes=9).peak_bytes == 5
+    assert PhaseCosts(peak_rss_bytes=9).peak_bytes is None
+    assert highest_peak([PhaseCosts(peak_tensor_bytes=3), PhaseCosts(), PhaseCosts(peak_tensor_bytes=7)]) == 7
+    assert highest_peak([PhaseCosts(peak_rss_bytes=9)]) is None
+
+
+def test_a_peak_is_only_raised() -> None:
+    costs = PhaseCosts()
+    for value, expected in ((None, None), (5, 5), (3, 5), (None, 5), (8, 8)):
+        costs.raise_peak("peak_rss_bytes", value)
+        assert costs.peak_rss_bytes == expected

@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
-from harness.report.compare import configuration_differences, find_run, number_differences
+from harness.report.compare import configuration_differences, find_finished_run, number_differences
 from harness.report.runs import experiment_runs
 from tests.commands import error_line, skipbench
 
@@ -49,7 +49,7 @@ def test_two_runs_are_compared_whatever_their_methods(
     tmp_path: Path, sides: tuple[list[RunSpec], list[RunSpec]]
 ) -> None:
     skip, _, coop, _ = sides[0]
-    a, b = (find_run(tmp_path, spec.id[:8]) for spec in (skip, coop))
+    a, b = (find_finished_run(tmp_path, spec.id[:8]) for spec in (skip, coop))
     assert list(number_differences(a, b).columns) == ["metric", "A", "B", "difference", "ratio"]
     assert configuration_differences(a, a).empty
 
@@ -85,10 +85,11 @@ def test_the_command_takes_ids_and_files(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["aaaa", "bbbb"], "'aaaa' is neither an experiment file nor the id of a finished run"),
+        (["aaaa", "bbbb"], "no run 'aaaa' in '{results}'. Known: "),
         (["a", "b", "c"], "compare takes two runs or experiments, these are 3: a, b, c"),
         (["{id}", "nowhere.yaml"], "'nowhere.yaml' does not exist"),
         (["{id}", ""], "'' is neither an experiment file"),
+        (["{id}", "{id[0]}{id[1]}"], "'{id[0]}{id[1]}' is neither an experiment file nor an id: give at least 3 "),
     ],
 )
 def test_mistakes_are_one_line(
@@ -97,13 +98,25 @@ def test_mistakes_are_one_line(
     words: list[str],
     message: str,
 ) -> None:
-    words = [word.format(id=sides[0][0].id) for word in words]
-    assert error_line("compare", *words, "--results", str(tmp_path)).startswith(f"error: {message}")
+    facts = {"id": sides[0][0].id, "results": tmp_path}
+    words = [word.format(**facts) for word in words]
+    found = error_line("compare", *words, "--results", str(tmp_path))
+    assert found.startswith(f"error: {message.format(**facts)}")
 
 
 def test_a_prefix_of_several_runs_is_an_error(tmp_path: Path) -> None:
     for run_id in ("abc1", "abc2"):
         (tmp_path / "runs" / run_id).mkdir(parents=True)
         (tmp_path / "runs" / run_id / "result.json").write_text("{}")
-    with pytest.raises(UserError, match="the beginning of 2 runs: abc1, abc2"):
-        find_run(tmp_path, "abc")
+    with pytest.raises(UserError, match="the beginning of 2 run ids: abc1, abc2"):
+        find_finished_run(tmp_path, "abc")
+
+
+def test_only_finished_runs_are_compared(tmp_path: Path, plan_runs: Plan) -> None:
+    (spec,) = plan_runs("base_to_new", methods=["skip"], seeds=[1])
+    folder = tmp_path / "runs" / spec.id
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_text("2026-01-01T00:00:00Z ERROR memory ran out\n")
+    with pytest.raises(UserError) as caught:
+        find_finished_run(tmp_path, spec.id)
+    assert str(caught.value) == f"run {spec.id} cannot be compared (failed: memory ran out): only finished runs can be"

@@ -1,5 +1,6 @@
 """What figures show, against the runs themselves, and that they come out as files of their kind."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,9 @@ from harness.report.figures import (
     paper_figures,
     pareto_front,
 )
-from harness.report.paper_tables import in_order, paper_tables
+from harness.report.paper_tables import paper_tables
 from harness.report.plots import COLOURS, MARKERS, draw, place_of
-from harness.report.runs import experiment_runs, knob_runs
+from harness.report.runs import axis_runs, experiment_runs, in_order
 from harness.results.record import read_result
 
 Plan = Callable[..., list[RunSpec]]
@@ -54,16 +55,17 @@ def test_points_hold_measured_costs(tmp_path: Path, plan_runs: Plan, fill: Fill)
     specs = plan_runs("base_to_new")
     fill(tmp_path, specs)
     figures = figures_of(specs, tmp_path)
-    results = [read_result(tmp_path / "runs" / s.id / "result.json")["costs"] for s in specs if s.method == "skip"]
-    seconds = [costs["phases"]["train"]["seconds"] + costs["phases"]["cache"]["seconds"] for costs in results]
+    paths = [tmp_path / "runs" / s.id / "result.json" for s in specs if s.method == "skip"]
+    phases = [json.loads(path.read_text())["costs"]["phases"] for path in paths]
+    seconds = [phase["train"]["seconds"] + phase["cache"]["seconds"] for phase in phases]
     (time,) = (series for series in figures["accuracy-time"].panels[0].series if series.name == "skip")
     assert time.x[0] == pytest.approx(sum(seconds) / 3)
     memory = {series.name: series.x[0] for series in figures["accuracy-memory"].panels[0].series}
     # Zero-shot CLIP caches nothing and trains nothing; its made-up caching pass has 9 MiB.
     assert memory == {"zeroshot": 9.0, "coop": 20.0, "skip": 20.0}
-    phases = {series.name: dict(zip(series.x, series.y, strict=True)) for series in figures["phases"].panels[0].series}
-    assert phases["evaluate"] == {"zeroshot": 1.5, "coop": 1.5, "skip": 1.5}
-    assert phases["train"]["zeroshot"] == 0.0
+    bars = {series.name: dict(zip(series.x, series.y, strict=True)) for series in figures["phases"].panels[0].series}
+    assert bars["evaluate"] == {"zeroshot": 1.5, "coop": 1.5, "skip": 1.5}
+    assert bars["train"]["zeroshot"] == 0.0
 
 
 def test_class_changes_are_against_zero_shot(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
@@ -74,7 +76,7 @@ def test_class_changes_are_against_zero_shot(tmp_path: Path, plan_runs: Plan, fi
 
     def per_class(method: str) -> list[float]:
         found = [read_result(tmp_path / "runs" / s.id / "result.json") for s in specs if s.method == method]
-        return [result["evaluations"][1]["per_class"]["class 3"] for result in found]
+        return [result.evaluations[1].per_class["class 3"] for result in found]
 
     (before,) = per_class("zeroshot")
     after = per_class("skip")
@@ -99,7 +101,7 @@ def test_ablation_curves_are_over_the_values(tmp_path: Path, plan_runs: Plan, fi
     specs = plan_runs("base_to_new", methods=["skip"])
     found = fill(tmp_path, specs)
     fill(tmp_path, plan_runs("base_to_new", "skip.depth=4", methods=["skip"]))
-    figure = ablation_curves(knob_runs(specs, tmp_path, "skip.depth"), "skip.depth")
+    figure = ablation_curves(axis_runs(specs, tmp_path, "skip.depth")[0], "skip.depth")
     series = {one.name: one for one in figure.panels[0].series}
     assert set(series) == {"base", "new", "H"}
     assert series["base"].x == (3.0, 4.0)

@@ -5,9 +5,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.report.method_table import caption, footnote, harmonic_mean, method_table
+from harness.experiment.spec import parse_run_spec
+from harness.report.method_table import caption, footnote, method_table
+from harness.results.frame import result_row
+from harness.results.metrics import harmonic_mean
+from tests.made_up_results import MIB, a_result
 
-MIB = 1024 * 1024
 SCORES = {
     ("emoji", "skip"): [(81.25, 60.5), (79.0, 66.125), (83.5, 58.25)],
     ("emoji", "finetune"): [(90.0, 30.0), (85.0, 45.0), (80.0, 60.0)],
@@ -15,35 +18,46 @@ SCORES = {
 }
 
 
-def make_row(dataset: str, method: str, seed: int, **values: Any) -> dict[str, Any]:
-    return {
-        "dataset": dataset,
-        "shots": 16,
-        "method": method,
-        "seed": seed,
-        "backbone": "clip-emoji",
-        "protocol": "base_to_new",
-        "recipe": "official",
-        "precision": "fp32",
-        "device": "cpu",
-        **values,
+def make_row(
+    dataset: str,
+    method: str,
+    seed: int,
+    accuracies: dict[str, float],
+    phases: dict[str, dict[str, Any]] | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """A run as a row of `results_frame`; its device is known, whatever phases it has."""
+    evaluate = [{"name": name, "dataset": dataset} for name in accuracies]
+    data = {"dataset": dataset, "shots": 16}
+    spec = parse_run_spec({"method": method, "seed": seed, "data": data, "evaluate": evaluate})
+    return result_row(a_result(spec, accuracies, phases or {}, device=device))
+
+
+def costs_of(method: str, seed: int) -> dict[str, dict[str, Any]]:
+    trains, caches = method != "zeroshot", method == "skip"
+    found: dict[str, dict[str, Any]] = {
+        "setup": {"seconds": 0.5, "peak_tensor_bytes": 5 * MIB},
+        "cache": {"seconds": 1.5 * seed if caches else 0.0},
+        "train": {"seconds": 0.0},
+        "evaluate": {"seconds": 1.0, "peak_tensor_bytes": 50 * MIB if method == "skip" else 7 * MIB},
     }
+    if trains:
+        # 100.4 images/s of the first seed, twice as many of the second.
+        images = {"seconds": 10.0 * seed, "images": 1004 * seed**2}
+        found["train"] = {**images, "peak_tensor_bytes": (20 + seed) * MIB}
+    return found
 
 
-def make_runs(scores: dict[tuple[str, str], list[tuple[float, float]]] = SCORES) -> pd.DataFrame:
+def make_runs(
+    scores: dict[tuple[str, str], list[tuple[float, float]]] = SCORES, with_peaks: bool = True
+) -> pd.DataFrame:
     rows = []
     for (dataset, method), pairs in scores.items():
         for seed, (base, new) in enumerate(pairs, start=1):
-            trains = method != "zeroshot"
-            costs = {
-                "train.seconds": 10.0 * seed if trains else 0.0,
-                "cache.seconds": 0.0 if method == "finetune" or not trains else 1.5 * seed,
-                "train.images_per_second": 100.4 * seed if trains else None,
-                "train.peak_tensor_bytes": (20 + seed) * MIB if trains else None,
-                "evaluate.peak_tensor_bytes": 50 * MIB if method == "skip" else 7 * MIB,
-                "setup.peak_tensor_bytes": 5 * MIB,
-            }
-            rows.append(make_row(dataset, method, seed, **{"accuracy.base": base, "accuracy.new": new}, **costs))
+            phases = costs_of(method, seed)
+            if not with_peaks:
+                phases = {name: {**costs, "peak_tensor_bytes": None} for name, costs in phases.items()}
+            rows.append(make_row(dataset, method, seed, {"base": base, "new": new}, phases))
     return pd.DataFrame(rows)
 
 
@@ -103,16 +117,14 @@ def test_what_was_not_measured_is_a_dash() -> None:
     for column in ("train s", "cache s", "train img/s", "train MiB"):
         assert cell(runs, "zeroshot", column) == "-"
     assert cell(runs, "finetune", "cache s") == "-"
-    without = runs.drop(columns=[column for column in runs if str(column).endswith("_bytes")])
+    without = make_runs(with_peaks=False)
     assert cell(without, "skip", "train MiB") == cell(without, "skip", "run MiB") == "-"
 
 
 def test_a_gpus_memory_is_that_of_its_allocator() -> None:
-    runs = make_runs({("emoji", "skip"): [(80.0, 60.0)]})
-    runs["device"] = "a GPU"
-    runs["train.peak_tensor_bytes"] = runs["evaluate.peak_tensor_bytes"] = runs["setup.peak_tensor_bytes"] = None
-    runs["train.peak_allocated_bytes"] = 300 * MIB
-    runs["evaluate.peak_allocated_bytes"] = 400 * MIB
+    allocated = {"setup": None, "train": 300 * MIB, "evaluate": 400 * MIB}
+    phases = {name: {"seconds": 1.0, "peak_allocated_bytes": size} for name, size in allocated.items()}
+    runs = pd.DataFrame([make_row("emoji", "skip", 1, {"base": 80.0, "new": 60.0}, phases, device="a GPU")])
     assert (cell(runs, "skip", "train MiB"), cell(runs, "skip", "run MiB")) == ("300.0", "400.0")
     assert "allocator peak" in footnote(runs)
     assert "exact peak of live tensor bytes" in footnote(make_runs())
@@ -131,7 +143,7 @@ def test_rows_come_in_the_order_of_the_runs_and_only_what_differs_is_shown() -> 
 
 
 def test_one_accuracy_has_no_h() -> None:
-    runs = pd.DataFrame([make_row("emoji", "skip", seed, **{"accuracy.all": 70.0 + seed}) for seed in (1, 2)])
+    runs = pd.DataFrame([make_row("emoji", "skip", seed, {"all": 70.0 + seed}) for seed in (1, 2)])
     table = method_table(runs)
     assert "H" not in table.columns
     assert list(table["all"]) == ["71.5 ± 0.7"]
@@ -141,8 +153,8 @@ def test_one_accuracy_has_no_h() -> None:
 def test_a_method_that_lacks_an_evaluation_has_a_dash() -> None:
     runs = pd.DataFrame(
         [
-            make_row("emoji", "skip", 1, **{"accuracy.base": 80.0, "accuracy.new": 60.0}),
-            make_row("emoji", "finetune", 1, **{"accuracy.base": 70.0}),
+            make_row("emoji", "skip", 1, {"base": 80.0, "new": 60.0}),
+            make_row("emoji", "finetune", 1, {"base": 70.0}),
         ]
     )
     assert cell(runs, "finetune", "base") == "70.0"

@@ -14,8 +14,10 @@ import pytest
 
 from harness.experiment.spec import RunSpec
 from harness.report import page as page_module
-from harness.report.page import Shared, duration, page, read_url
+from harness.report import run_details
+from harness.report.page import duration, page
 from harness.report.paper_tables import paper_tables
+from harness.report.run_details import Shared, read_url
 from harness.report.runs import experiment_runs, folder_runs
 
 Plan = Callable[..., list[RunSpec]]
@@ -26,7 +28,8 @@ LIMIT = 2_000_000
 
 def write_page(specs: list[RunSpec], results: Path) -> tuple[str, dict[str, Any]]:
     runs = experiment_runs(specs, results)
-    text = page("mine", paper_tables(runs), runs, results, results / "reports")
+    text, damage = page("mine", paper_tables(runs), runs, results, results / "reports")
+    assert damage == []
     (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, flags=re.DOTALL)
     return text, json.loads(found)
 
@@ -82,7 +85,7 @@ def test_runs_that_do_not_fit_are_left_out_of_the_details_only(
     specs = plan_runs("base_to_new")
     fill(tmp_path, specs)
     whole, data = write_page(specs, tmp_path)
-    monkeypatch.setattr(page_module, "PICTURE_BYTES", 0)
+    monkeypatch.setattr(run_details, "PICTURE_BYTES", 0)
     monkeypatch.setattr(page_module, "PAGE_BYTES", len(whole.encode()) - 1000)
     text, data = write_page(specs, tmp_path)
     assert 0 < len(data["details"]) < len(specs) == len(data["runs"]["rows"])
@@ -287,9 +290,10 @@ def test_a_table_of_ten_thousand_runs_takes_less_than_five_seconds(many: Path) -
 @pytest.mark.long
 @needs_browser
 def test_a_page_of_ten_thousand_runs_is_usable(many: Path, browser: Any) -> None:
-    runs = folder_runs(many)
+    runs, _ = folder_runs(many)
     path = many / "mine.html"
-    path.write_text(page("mine", paper_tables(runs), runs, many, many))
+    text, _ = page("mine", paper_tables(runs), runs, many, many)
+    path.write_text(text)
     assert path.stat().st_size < LIMIT
     tab, problems, _ = open_page(browser, path)
     assert tab.inner_text("#count") == "10000 runs"

@@ -11,9 +11,10 @@ import pytest
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec, TunedSpec
 from harness.report.footnotes import footnotes
-from harness.report.paper_tables import Cell, Table, ablation, file_name, paper_tables
+from harness.report.paper_tables import ablation, file_name, paper_tables
 from harness.report.published import PUBLISHED, with_published
-from harness.report.runs import experiment_runs, folder_runs, knob_runs, leaderboard
+from harness.report.runs import axis_runs, experiment_runs, folder_runs, leaderboard
+from harness.report.table import Cell, Table
 
 Plan = Callable[..., list[RunSpec]]
 Fill = Callable[..., dict[str, dict[str, float]]]
@@ -120,7 +121,9 @@ def test_an_ablation_against_pandas(tmp_path: Path, plan_runs: Plan, fill: Fill)
         wanted[depth] = fill(tmp_path, specs, seed=depth)
     plan = plan_runs("base_to_new", methods=["skip"])
     fill(tmp_path, plan_runs("base_to_new", "skip.depth=2", "train.epochs=1", methods=["skip"]))
-    table = ablation(knob_runs(plan, tmp_path, "skip.depth"), "skip.depth")
+    runs, damage = axis_runs(plan, tmp_path, "skip.depth")
+    assert damage == []
+    table = ablation(runs, "skip.depth")
     assert table.rows == [("skip", "2"), ("skip", "4"), ("skip", "10")]
     assert table.columns[:3] == ["base", "new", "H"]
     for depth, found in wanted.items():
@@ -131,7 +134,7 @@ def test_an_ablation_against_pandas(tmp_path: Path, plan_runs: Plan, fill: Fill)
     best = max(wanted, key=lambda depth: pd.DataFrame(wanted[depth].values())["base"].mean())
     assert find(table, "skip", str(best), "base").rank == 1
     with pytest.raises(UserError, match=r"has the setting 'skip.dept'"):
-        knob_runs(plan, tmp_path, "skip.dept")
+        axis_runs(plan, tmp_path, "skip.dept")
 
 
 def test_missing_and_failed_runs_are_dashes_with_a_word(
@@ -192,7 +195,7 @@ def test_runs_of_a_folder_that_differ_in_a_setting_are_columns_of_their_own(
     for depth in (2, 4):
         fill(tmp_path, plan_runs("base_to_new", f"skip.depth={depth}", methods=["skip", "zeroshot"], seeds=[1, 2])[:2])
     fill(tmp_path, plan_runs("few_shot", methods=["coop"], seeds=[1]))
-    few, base = sorted(paper_tables(folder_runs(tmp_path)), key=lambda table: table.name, reverse=True)
+    few, base = sorted(paper_tables(folder_runs(tmp_path)[0]), key=lambda table: table.name, reverse=True)
     assert base.columns == ["skip (depth=2)", "skip (depth=4)"]
     assert few.columns == ["coop"]
     assert {cell.seeds for cell in base.cells if cell.block == "emoji"} == {2}
@@ -201,7 +204,7 @@ def test_runs_of_a_folder_that_differ_in_a_setting_are_columns_of_their_own(
 def test_precision_is_part_of_the_name_where_it_differs(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
     fill(tmp_path, plan_runs("base_to_new", methods=["skip"], seeds=[1]))
     fill(tmp_path, plan_runs("base_to_new", "train.precision=bf16", methods=["skip", "coop"], seeds=[1]))
-    assert set(only(paper_tables(folder_runs(tmp_path))).columns) == {"skip (fp32)", "skip (bf16)", "coop (bf16)"}
+    assert set(only(paper_tables(folder_runs(tmp_path)[0])).columns) == {"skip (fp32)", "skip (bf16)", "coop (bf16)"}
 
 
 def test_names_of_files_have_no_slashes() -> None:
@@ -216,8 +219,8 @@ def test_leaderboards_are_apart(tmp_path: Path, plan_runs: Plan, fill: Fill) -> 
     tuned = [spec.model_copy(update={"tuned": about, "seed": spec.seed}) for spec in specs]
     assert not {spec.id for spec in tuned} & {spec.id for spec in specs}, "a tuned run is a run of its own"
     fill(tmp_path, tuned, seed=1)
-    runs = folder_runs(tmp_path)
-    assert sorted({leaderboard(row) for row in runs.to_dict("records")}) == ["fixed", "tuned"]
+    runs, _ = folder_runs(tmp_path)
+    assert sorted({leaderboard(tuned) for tuned in runs["tuned"]}) == ["fixed", "tuned"]
     fixed, other = sorted(paper_tables(runs), key=lambda table: table.name)
     assert [table.leaderboard for table in (fixed, other)] == ["fixed", "tuned"]
     assert [table.name for table in (fixed, other)] == ["base_to_new-16shot", "base_to_new-16shot-tuned"]

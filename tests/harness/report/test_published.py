@@ -1,7 +1,5 @@
-"""Ours beside published numbers: sums by hand, the rules of what is compared, and the published numbers themselves."""
+"""Ours beside published numbers: sums by hand, and the rules of what is compared."""
 
-import json
-import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,25 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.data.catalog import DATASETS
 from harness.errors import UserError
-from harness.experiment.grid import expand, load_experiment
 from harness.experiment.protocols import PROTOCOLS
-from harness.experiment.recipes import EXPERIMENTS
-from harness.experiment.registry import method_names
-from harness.experiment.spec import RunSpec
 from harness.report.published import (
     PUBLISHED,
-    TARGET_AVERAGES,
     compare,
     comparison_table,
     read_published,
     summarise,
 )
-from tests.commands import error_line, skipbench
 
-PAPER = EXPERIMENTS / "paper" / "base_to_new.yaml"
 COLUMNS = ["dataset", "method", "metric", "value", "source"]
+PUBLISHED_PROTOCOLS = [protocol.name for protocol in PROTOCOLS.values() if protocol.published]
 Pairs = list[tuple[float, float]]
 # Base and new accuracy of seeds 1, 2.
 SKIP = {"one": [(80.0, 60.0), (84.0, 60.0)], "two": [(40.0, 20.0), (44.0, 20.0)]}
@@ -249,7 +240,7 @@ def test_costs_are_not_compared(tmp_path: Path) -> None:
     rows = numbers({("cost", "skip", "memory_mb"): 9000.0, ("one", "skip", "base"): 80.0})
     rows.to_csv(tmp_path / "base_to_new.csv", index=False)
     assert read_published("base_to_new", tmp_path)["dataset"].tolist() == ["one"]
-    for protocol in ("base_to_new", *TARGET_AVERAGES):
+    for protocol in PUBLISHED_PROTOCOLS:
         assert "cost" in set(pd.read_csv(PUBLISHED / f"{protocol}.csv")["dataset"])
         assert set(read_published(protocol)["metric"]) <= {"base", "new", "H", "accuracy"}
 
@@ -275,169 +266,3 @@ def test_runs_of_other_shots_are_not_mixed() -> None:
     runs = pd.concat([base_to_new({"one": [(80.0, 60.0)]}), base_to_new({"one": [(40.0, 20.0)]}, shots=1)])
     found = compare(runs, numbers({("one", "skip", "base"): 80.0}), "base_to_new", 1)
     assert 60.0 not in set(found["ours"])
-
-
-# The published numbers.
-
-# What the README names: the cell, its printed value, and the value that its neighbours fit.
-NAMED = {
-    ("caltech101", "coop", "new"): (89.31, 89.81),
-    ("dtd", "promptsrc", "H"): (71.15, 71.75),
-    ("sun397", "cocoop", "H"): (78.57, 78.27),
-}
-
-
-@pytest.mark.parametrize("protocol", ["base_to_new", *TARGET_AVERAGES])
-def test_a_published_file_holds_each_number_once(protocol: str) -> None:
-    rows = pd.read_csv(PUBLISHED / f"{protocol}.csv")
-    assert list(rows.columns) == COLUMNS
-    assert not rows.isna().any(axis=None)
-    assert not rows.duplicated(["dataset", "method", "metric"]).any()
-    assert all(re.search(r"arXiv:\d{4}\.\d{5}", source) for source in rows["source"])
-    accuracies = rows[rows["dataset"] != "cost"]
-    assert accuracies["value"].between(5, 100).all()
-    # Every method has every number.
-    assert (accuracies.groupby("method").size() == len(accuracies) / accuracies["method"].nunique()).all()
-    assert {"skip", "coop", "cocoop", "maple"} <= set(accuracies["method"]) & set(method_names())
-
-
-def test_published_data_sets_are_those_of_the_experiments() -> None:
-    rows = read_published("base_to_new")
-    assert set(rows["dataset"]) == {*load_experiment(PAPER).datasets, "average"}
-    assert set(rows["metric"]) == {"base", "new", "H"}
-    for protocol, average in TARGET_AVERAGES.items():
-        rows = read_published(protocol)
-        assert set(rows["dataset"]) == {"imagenet", average}
-        assert set(rows["metric"]) == {"accuracy"}
-        # As many as the name says.
-        assert int(average.split("_")[1]) == len(PROTOCOLS[protocol].targets["imagenet"])
-        assert set(PROTOCOLS[protocol].targets["imagenet"]) < set(DATASETS)
-
-
-@pytest.fixture(scope="module")
-def printed() -> pd.DataFrame:
-    """Published base, new and H, a row for each data set and method."""
-    return read_published("base_to_new").pivot(index=["dataset", "method"], columns="metric", values="value")
-
-
-def test_published_h_is_that_of_base_and_new_but_for_the_named_cells(printed: pd.DataFrame) -> None:
-    h = 2 * printed["base"] * printed["new"] / (printed["base"] + printed["new"])
-    strange = printed.index[(h - printed["H"]).abs() > 0.02]
-    assert set(strange) == {(dataset, method) for dataset, method, _ in NAMED}
-    readme = " ".join((PUBLISHED / "README.md").read_text().split())
-    for (dataset, method, metric), (value, fitting) in NAMED.items():
-        cells = printed.loc[(dataset, method)].to_dict()
-        assert cells[metric] == value
-        assert f"{dataset}, {method}, {metric} is {value}" in readme
-        assert str(fitting) in readme
-        cells[metric] = fitting
-        assert statistics.harmonic_mean([cells["base"], cells["new"]]) == pytest.approx(cells["H"], abs=0.02)
-
-
-def test_published_averages_are_means_over_the_eleven_data_sets(printed: pd.DataFrame) -> None:
-    own = printed.drop("average")
-    for (dataset, method, metric), (_, fitting) in NAMED.items():
-        own.loc[(dataset, method), metric] = fitting
-    assert len(own) == 11 * len(printed.loc["average"])
-    distance = (own.groupby("method").mean() - printed.loc["average"]).abs()
-    assert (distance[["base", "new"]] < 0.02).all(axis=None)
-    # The average's H is of the averages, and no mean of H.
-    assert (distance["H"] > 0.1).all()
-    # Only one of the named cells is base or new; with its printed value the average does not fit.
-    as_printed = printed.drop("average").groupby("method")["new"].mean() - printed.loc["average", "new"]
-    assert list(as_printed.index[as_printed.abs() > 0.02]) == ["coop"]
-
-
-# The command.
-
-
-def finish(results: Path, spec: RunSpec, accuracies: dict[str, float]) -> None:
-    """Put a result into a results folder, as a run that is complete has one."""
-    folder = results / "runs" / spec.id
-    folder.mkdir(parents=True)
-    result = {
-        "id": spec.id,
-        "name": spec.name,
-        "spec": spec.settings(),
-        "evaluations": [{"name": name, "accuracy": value, "ece": 1.0} for name, value in accuracies.items()],
-        "costs": {"phases": {"train": {"seconds": 1.0}}},
-        "environment": {"device": "cpu"},
-    }
-    (folder / "result.json").write_text(json.dumps(result))
-
-
-def table_rows(printed: str) -> dict[tuple[str, str, str], list[str]]:
-    """Data set, method, metric -> the cells behind them: published, ours, std, seeds, difference, within."""
-    lines = [line.split() for line in printed.splitlines()]
-    return {(cells[0], cells[1], cells[3]): cells[4:] for cells in lines if len(cells) == 10 and cells[2] == "fp32"}
-
-
-def test_compare_sets_finished_runs_beside_the_paper(tmp_path: Path, printed: pd.DataFrame) -> None:
-    specs = expand(load_experiment(PAPER))
-    for spec in specs:
-        if spec.method == "skip":
-            theirs = printed.loc[(spec.data.dataset, "skip")]
-            # Seeds 1, 2, 3 have a deviation of 1 about half a point above the paper, and of 0.1 two points below it.
-            finish(
-                tmp_path,
-                spec,
-                {"base": theirs["base"] + 0.5 + spec.seed - 2, "new": theirs["new"] - 2.2 + spec.seed / 10},
-            )
-    (zeroshot,) = (spec for spec in specs if (spec.method, spec.data.dataset) == ("zeroshot", "dtd"))
-    finish(tmp_path, zeroshot, {"base": 50.0, "new": 60.0})
-    done = skipbench("compare", str(PAPER), "--results", str(tmp_path))
-    assert done.returncode == 0
-    out = done.stdout
-    assert out.splitlines()[0].strip() == "base_to_new, 34 of 209 runs"
-    rows = table_rows(out)
-    assert len(rows) == 3 * 11 + 3 + 3
-    for dataset in load_experiment(PAPER).datasets:
-        theirs = printed.loc[(dataset, "skip")]
-        base = theirs["base"]
-        assert rows[dataset, "skip", "base"] == [f"{base:.2f}", f"{base + 0.5:.2f}", "1.00", "3", "+0.50", "yes"]
-        assert rows[dataset, "skip", "new"][2:] == ["0.10", "3", "-2.00", "no"]
-    average = rows["average", "skip", "base"]
-    assert average[0] == f"{printed.loc[('average', 'skip'), 'base']:.2f}"
-    assert float(average[4]) == pytest.approx(0.5, abs=0.02)
-    assert average[5] == "yes"
-    assert rows["dtd", "zeroshot", "base"][1:4] == ["50.00", "-", "1"]
-    assert rows["dtd", "zeroshot", "base"][5] == "-"
-    assert "ViT-B-16-quickgelu" in out
-    assert out.splitlines()[-1] == "Published: CoCoOp, arXiv:2203.05557, Skip Tuning, arXiv:2412.11509v2"
-
-
-def test_compare_of_some_data_sets_has_no_average(tmp_path: Path) -> None:
-    for spec in expand(load_experiment(PAPER)):
-        if spec.method == "maple" and spec.data.dataset in ("dtd", "eurosat"):
-            finish(tmp_path, spec, {"base": 80.0, "new": 60.0})
-    done = skipbench("compare", str(PAPER), "--results", str(tmp_path))
-    assert done.returncode == 0
-    out = done.stdout
-    assert out.splitlines()[0].strip() == "base_to_new, 6 of 209 runs"
-    assert {(dataset, method) for dataset, method, _ in table_rows(out)} == {("dtd", "maple"), ("eurosat", "maple")}
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([str(PAPER)], "none of the 209 runs is complete in '{results}': see `skipbench plan`, then `bench`"),
-        ([str(PAPER), "skip.depth=4", "--seeds", "1"], "none of the 77 runs is complete in '{results}'"),
-        ([str(EXPERIMENTS / "paper" / "few_shot.yaml")], "there are no published numbers for protocol 'few_shot'"),
-        (["nowhere.yaml"], "'nowhere.yaml' does not exist"),
-        ([str(PAPER), "--dataset", "dtdd"], "unknown data set 'dtdd'. Did you mean 'dtd'?"),
-    ],
-)
-def test_compare_without_anything_to_compare_is_one_line(tmp_path: Path, words: list[str], message: str) -> None:
-    # A run that is only begun is not complete.
-    spec = expand(load_experiment(PAPER))[0]
-    (tmp_path / "runs" / spec.id).mkdir(parents=True)
-    (tmp_path / "runs" / spec.id / "progress.safetensors").write_bytes(b"")
-    line = error_line("compare", *words, "--results", str(tmp_path))
-    assert line.startswith(f"error: {message.format(results=tmp_path)}")
-
-
-def test_compare_of_the_embedded_benchmark_has_no_counterpart(tmp_path: Path) -> None:
-    for spec in expand(load_experiment(EXPERIMENTS / "bench.yaml")):
-        finish(tmp_path, spec, {"base": 59.0, "new": 60.0})
-    line = error_line("compare", "--results", str(tmp_path))
-    assert line.startswith("error: no published number fits: ours are of emoji, published of imagenet, caltech101, ")

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from harness.experiment.spec import RunSpec
-from harness.report.paper_tables import Cell, Table, ablation, paper_tables
+from harness.report.paper_tables import ablation, paper_tables
 from harness.report.published import with_published
 from harness.report.render import (
     HTML,
@@ -26,7 +26,8 @@ from harness.report.render import (
     to_latex,
     to_markdown,
 )
-from harness.report.runs import experiment_runs, knob_runs
+from harness.report.runs import axis_runs, experiment_runs
+from harness.report.table import Cell, Table
 
 Plan = Callable[..., list[RunSpec]]
 Fill = Callable[..., dict[str, dict[str, float]]]
@@ -121,7 +122,7 @@ def test_latex_of_every_layout_compiles_and_holds_the_numbers(
     if layout == "ablation":
         specs = plan_runs("base_to_new", methods=["skip"])
         fill(tmp_path, [*specs, *plan_runs("base_to_new", "skip.depth=4", methods=["skip"])])
-        found = ablation(knob_runs(specs, tmp_path, "skip.depth"), "skip.depth")
+        found = ablation(axis_runs(specs, tmp_path, "skip.depth")[0], "skip.depth")
     else:
         paper = {"methods": ["all"], "datasets": ["imagenet"], "backbone": "ViT-B-16-quickgelu"}
         paper |= {"datasets": ["imagenet", "dtd", "sun397"]} if layout in ("base_to_new", "few_shot") else {}

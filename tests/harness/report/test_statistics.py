@@ -7,8 +7,6 @@ import pytest
 
 from harness.report.statistics import (
     average_of_seeds,
-    harmonic_mean,
-    harmonic_means,
     holm,
     paired_tests,
     ranks,
@@ -35,14 +33,6 @@ NAN = math.nan
 )
 def test_ranks(values: list[float], expected: list[int]) -> None:
     assert ranks(values) == expected
-
-
-def test_harmonic_means_are_over_the_seeds_that_both_have() -> None:
-    base, new = pd.Series({1: 60.0, 2: 50.0, 3: 0.0}), pd.Series({1: 30.0, 3: 0.0, 4: 9.0})
-    found = harmonic_means(base, new)
-    assert found[1] == pytest.approx(harmonic_mean(60, 30)) == 40.0
-    assert found[3] == 0.0
-    assert found.isna().to_dict() == {1: False, 2: True, 3: False, 4: True}
 
 
 def test_an_average_is_over_all_data_sets_or_nothing() -> None:

@@ -1,11 +1,10 @@
-"""Results on disk: nothing is half-written, nothing is lost, and a second process stays out."""
+"""A run's folder: nothing is half-written, nothing is lost, and a second process stays out."""
 
 import json
 import multiprocessing
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -16,85 +15,32 @@ import yaml
 
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec, parse_run_spec
-from harness.results.files import check_writable, load_tensors, save_tensors, saved_bytes, to_json, write_atomically
+from harness.machine.costs import PhaseCosts
+from harness.results.files import check_writable, load_tensors, save_tensors
 from harness.results.folder import RunFolder
-from harness.results.frame import results_frame
-from harness.results.record import read_result
+from harness.results.record import CacheFacts, EpochRecord, Prediction, Progress, Result, read_result
+from tests.commands import ROOT
+from tests.made_up_results import a_result
 
 FORK = multiprocessing.get_context("fork")
+EMBEDDED = ROOT / "results" / "embedded"
+FilesUpTo = Callable[[int], AbstractContextManager[None]]
 
 
-def a_spec(seed: int = 1) -> RunSpec:
-    evaluate = [{"name": "base", "dataset": "emoji", "classes": "base"}]
-    return parse_run_spec({"method": "skip", "seed": seed, "evaluate": evaluate})
+def an_epoch(epoch: int, **facts: Any) -> EpochRecord:
+    return EpochRecord(epoch=epoch, loss=1 / (epoch + 1), lr=0.1, **facts)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
-    run = RunFolder(tmp_path, a_spec().id)
-    run.create()
-    run.prepare(a_spec())
-    return run
-
-
-@contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """While it lasts, no file can grow beyond a size, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+def result(spec: RunSpec) -> Result:
+    return a_result(spec, {"base": 60.0}, {"train": {"seconds": 1.0}})
 
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_a_written_file_replaces_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    for data in (b"old", b"", b"new"):
-        write_atomically(path, data)
-        assert path.read_bytes() == data
-    assert names(tmp_path) == {"a.json"}
-
-
-def test_the_old_file_stays_when_the_new_one_cannot_be_written(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    write_atomically(path, b"old")
-    with files_up_to(1000), pytest.raises(UserError, match=r"a\.json' cannot be written: File too large"):
-        write_atomically(path, bytes(100_000))
-    assert path.read_bytes() == b"old"
-    assert names(tmp_path) == {"a.json"}
-
-
-def test_no_temporary_stays_when_the_place_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "a.json" / "inside").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"a\.json' cannot be written: Is a directory"):
-        write_atomically(tmp_path / "a.json", b"new")
-    assert names(tmp_path) == {"a.json"}
-
-
-def test_a_missing_folder_is_a_user_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be written: No such file"):
-        write_atomically(tmp_path / "gone" / "a.json", b"new")
-
-
-def test_a_file_in_place_of_the_folder_is_a_user_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written"):
-        write_atomically(tmp_path / "file" / "a.json", b"new")
-
-
-def test_json_is_readable_and_has_no_nan() -> None:
-    assert to_json({"b": "é", "a": [1.5, None]}) == '{\n "b": "é",\n "a": [\n  1.5,\n  null\n ]\n}\n'.encode()
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        to_json({"a": float("nan")})
-
-
-def test_a_new_folder_holds_the_spec_and_nothing_half_written(tmp_path: Path) -> None:
-    spec = a_spec()
+def test_a_new_folder_holds_the_spec_and_nothing_half_written(tmp_path: Path, spec: RunSpec) -> None:
     run = RunFolder(tmp_path / "new" / "results", spec.id)
     run.create()
     run.prepare(spec)
@@ -115,63 +61,48 @@ def test_a_results_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None
         check_writable(tmp_path / "file" / "results")
 
 
-def test_a_writable_results_folder_is_made_and_left_empty(tmp_path: Path) -> None:
-    check_writable(tmp_path / "new" / "results")
-    assert names(tmp_path / "new" / "results") == set()
-
-
-def test_only_a_result_makes_a_run_complete(folder: RunFolder) -> None:
+def test_only_a_result_makes_a_run_complete(folder: RunFolder, result: Result) -> None:
     assert not folder.is_complete
-    folder.append_metrics({"epoch": 0})
-    folder.save_progress({"w": torch.ones(2)}, {"epoch": 1})
+    folder.append_metrics(an_epoch(0))
+    folder.save_progress({"w": torch.ones(2)}, Progress(epoch=1))
     folder.save_checkpoint({"w": torch.ones(2)}, {})
     folder.write_json("sample.json", {})
     (folder.path / "result.json.tmp").write_text("{}")
     assert not folder.is_complete
-    folder.finish({"id": "x"})
+    folder.finish(result)
     assert folder.is_complete
-    assert read_result(folder.result_file) == {"id": "x"}
+    assert read_result(folder.result_file) == folder.read_result() == result
     # What only an unfinished run needs is gone, the rest stays.
     assert folder.load_progress() is None
     assert folder.checkpoint_file.is_file()
-    assert folder.read_metrics() == [{"epoch": 0}]
+    assert folder.read_metrics() == [an_epoch(0)]
 
 
-def test_a_result_that_cannot_be_written_leaves_the_run_incomplete_with_its_progress(folder: RunFolder) -> None:
-    folder.save_progress({"w": torch.ones(2)}, {"epoch": 1})
+def test_a_result_that_cannot_be_written_leaves_the_run_incomplete_with_its_progress(
+    folder: RunFolder, result: Result, files_up_to: FilesUpTo
+) -> None:
+    folder.save_progress({"w": torch.ones(2)}, Progress(epoch=1))
     with files_up_to(1000), pytest.raises(UserError, match=r"result\.json' cannot be written"):
-        folder.finish({"long": "x" * 100_000})
+        folder.finish(result.model_copy(update={"name": "x" * 100_000}))
     assert not folder.is_complete
     assert folder.load_progress() is not None
-
-
-def test_a_damaged_result_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "result.json"
-    path.write_text('{"id": ')
-    with pytest.raises(UserError, match=r"result\.json' is damaged .* remove its folder"):
-        read_result(path)
-
-
-def test_a_result_of_other_bytes_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "result.json"
-    path.write_bytes(b"\xff\x00\xfe")
-    with pytest.raises(UserError, match=r"result\.json' is damaged"):
-        read_result(path)
 
 
 def test_metrics(folder: RunFolder) -> None:
     assert folder.read_metrics() == []
     assert folder.read_metrics(epochs=3) == []
-    records = [{"epoch": epoch, "loss": 1 / (epoch + 1)} for epoch in range(4)]
+    assert folder.recorded_epochs == 0
+    records = [an_epoch(epoch) for epoch in range(4)]
     for record in records:
         folder.append_metrics(record)
     assert folder.read_metrics() == records
-    lines = (folder.path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == records
+    assert folder.recorded_epochs == 4
+    lines = folder.metrics_file.read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [record.line() for record in records]
 
 
 def test_metrics_are_cut_to_the_saved_epochs(folder: RunFolder) -> None:
-    records = [{"epoch": epoch, "loss": 0.5} for epoch in range(4)]
+    records = [an_epoch(epoch) for epoch in range(4)]
     for record in records:
         folder.append_metrics(record)
     assert folder.read_metrics(epochs=2) == records[:2]
@@ -179,19 +110,62 @@ def test_metrics_are_cut_to_the_saved_epochs(folder: RunFolder) -> None:
     folder.append_metrics(records[2])
     assert folder.read_metrics() == records[:3]
     assert folder.read_metrics(epochs=0) == []
-    assert (folder.path / "metrics.jsonl").read_bytes() == b""
+    assert folder.metrics_file.read_bytes() == b""
 
 
 @pytest.mark.parametrize("kept", [1, 9, -2])
 def test_a_cut_last_line_is_left_out_and_removed(folder: RunFolder, kept: int) -> None:
-    folder.append_metrics({"epoch": 0, "loss": 0.5})
-    whole = json.dumps({"epoch": 1, "loss": 0.25}) + "\n"
+    folder.append_metrics(an_epoch(0))
+    whole = json.dumps(an_epoch(1).line()) + "\n"
     with (folder.path / "metrics.jsonl").open("a") as file:
         file.write(whole[:kept])
-    assert folder.read_metrics() == [{"epoch": 0, "loss": 0.5}]
+    assert folder.read_metrics() == [an_epoch(0)]
     folder.read_metrics(epochs=5)
-    folder.append_metrics({"epoch": 1, "loss": 0.25})
-    assert [record["epoch"] for record in folder.read_metrics()] == [0, 1]
+    folder.append_metrics(an_epoch(1))
+    assert [record.epoch for record in folder.read_metrics()] == [0, 1]
+
+
+@pytest.mark.parametrize("garbage", [b"{\n", b"\x00\xff\xfe\n", b"[1, 2]\n", b'{"epoch": 1}\n', b"\n"])
+def test_garbage_before_the_last_line_is_told_and_not_cut(folder: RunFolder, garbage: bytes) -> None:
+    lines = [json.dumps(an_epoch(epoch).line()).encode() + b"\n" for epoch in range(3)]
+    folder.metrics_file.write_bytes(lines[0] + garbage + lines[2])
+    for epochs in (None, 2):
+        with pytest.raises(UserError, match=rf"metrics\.jsonl' is damaged in line 2: .* --anew {folder.path.name}`$"):
+            folder.read_metrics(epochs)
+    assert folder.recorded_epochs == 3
+
+
+def test_lines_of_the_embedded_runs_are_rewritten_as_they_were() -> None:
+    paths = sorted(EMBEDDED.glob("runs/*/metrics.jsonl"))
+    assert len(paths) == 18
+    for path in paths:
+        lines = path.read_text().splitlines()
+        records = [EpochRecord.model_validate_json(line) for line in lines]
+        assert [json.dumps(record.line()) for record in records] == lines
+
+
+def test_accuracies_of_an_epoch_are_keys_of_its_line(folder: RunFolder) -> None:
+    record = an_epoch(0, accuracies={"base": 50.0, "new": 40.0}, images=12, train_seconds=2.0, cache_seconds=1.0)
+    assert {"accuracy.base", "accuracy.new"} <= record.line().keys()
+    assert "accuracies" not in record.line()
+    folder.append_metrics(record)
+    assert folder.read_metrics() == [record]
+    assert record.images_per_second == 4.0
+    assert an_epoch(0).images_per_second == 0.0
+
+
+def test_predictions_round_trip(folder: RunFolder) -> None:
+    assert folder.read_predictions() == {}
+    predictions = {"base": [Prediction(path="a/é.png", label="cat", predicted="dog", confidence=0.25)], "new": []}
+    folder.write_predictions(predictions)
+    assert folder.read_predictions() == predictions
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "null", '{"base": 3}', '{"base": [{"path": "a"}]}'])
+def test_damaged_predictions_are_named(folder: RunFolder, text: str) -> None:
+    (folder.path / "predictions.json").write_text(text)
+    with pytest.raises(UserError, match=r"predictions\.json' is damaged .* remove it, and reports leave .* out$"):
+        folder.read_predictions()
 
 
 def test_progress_round_trip(folder: RunFolder) -> None:
@@ -206,13 +180,20 @@ def test_progress_round_trip(folder: RunFolder) -> None:
         "count": torch.tensor(7),
         "none": torch.empty(0, 3),
     }
-    about = {"epoch": 2, "phases": {"train": {"seconds": 0.1, "peak": None}}, "name": "é"}
-    folder.save_progress({"w": torch.zeros(9)}, {"epoch": 1})
-    folder.save_progress(tensors, about)
+    progress = Progress(
+        epoch=2,
+        phases={"train": PhaseCosts(seconds=0.1, images=3, peak_tensor_bytes=7)},
+        flops={"train": 1e9},
+        starts=3,
+        alone=False,
+        cache=CacheFacts(cache_location="file", cache_bytes=5),
+    )
+    folder.save_progress({"w": torch.zeros(9)}, Progress(epoch=1))
+    folder.save_progress(tensors, progress)
     saved = folder.load_progress()
     assert saved is not None
-    loaded, told = saved
-    assert told == about
+    loaded, found = saved
+    assert found == progress
     assert loaded.keys() == tensors.keys()
     for name, tensor in tensors.items():
         assert loaded[name].dtype == tensor.dtype
@@ -221,7 +202,7 @@ def test_progress_round_trip(folder: RunFolder) -> None:
 
 @pytest.mark.parametrize("keep", [0, 4, 40, -1])
 def test_damaged_progress_is_named(folder: RunFolder, keep: int) -> None:
-    folder.save_progress({"w": torch.ones(100)}, {"epoch": 2})
+    folder.save_progress({"w": torch.ones(100)}, Progress(epoch=2))
     path = folder.path / "progress.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(UserError, match=r"progress\.safetensors' is damaged .* remove it to start the run anew"):
@@ -234,6 +215,10 @@ def test_tensors_of_someone_else_are_no_progress(folder: RunFolder) -> None:
     save_file({"w": torch.ones(2)}, folder.path / "progress.safetensors")
     with pytest.raises(UserError, match="is damaged"):
         folder.load_progress()
+    for about in ({"epoch": "soon"}, {"phases": [1]}):
+        save_tensors(folder.path / "progress.safetensors", {"w": torch.ones(2)}, about)
+        with pytest.raises(UserError, match=r"progress\.safetensors' is damaged .* remove it to start the run anew"):
+            folder.load_progress()
 
 
 def test_the_size_of_a_checkpoint_is_that_of_its_file(folder: RunFolder, tmp_path: Path) -> None:
@@ -255,20 +240,20 @@ def try_claim(root: Path, run_id: str, connection: Connection) -> None:
         connection.send(str(error))
 
 
-def start_claimer(root: Path) -> tuple[Any, Connection, str]:
+def start_claimer(folder: RunFolder) -> tuple[Any, Connection, str]:
     mine, its = FORK.Pipe()
-    process = FORK.Process(target=try_claim, args=(root, a_spec().id, its))
+    process = FORK.Process(target=try_claim, args=(folder.path.parents[1], folder.path.name, its))
     process.start()
     assert mine.poll(30)
     return process, mine, mine.recv()
 
 
-def test_a_second_process_is_refused_until_the_first_lets_go(folder: RunFolder, tmp_path: Path) -> None:
+def test_a_second_process_is_refused_until_the_first_lets_go(folder: RunFolder) -> None:
     with folder.claimed():
-        process, _, answer = start_claimer(tmp_path)
+        process, _, answer = start_claimer(folder)
         process.join()
-        assert answer.startswith(f"run {a_spec().id} is being computed by process {os.getpid()} on ")
-    process, connection, answer = start_claimer(tmp_path)
+        assert answer.startswith(f"run {folder.path.name} is being computed by process {os.getpid()} on ")
+    process, connection, answer = start_claimer(folder)
     assert answer == "claimed"
     with pytest.raises(UserError, match=f"by process {process.pid} on "), folder.claimed():
         pass
@@ -278,89 +263,10 @@ def test_a_second_process_is_refused_until_the_first_lets_go(folder: RunFolder, 
         pass
 
 
-def test_a_killed_process_holds_no_claim(folder: RunFolder, tmp_path: Path) -> None:
-    process, _, answer = start_claimer(tmp_path)
+def test_a_killed_process_holds_no_claim(folder: RunFolder) -> None:
+    process, _, answer = start_claimer(folder)
     assert answer == "claimed"
     process.kill()
     process.join()
     with folder.claimed():
         pass
-
-
-def make_result(run_id: str, method: str, seed: int, accuracies: dict[str, float]) -> dict[str, Any]:
-    spec = {
-        "method": method,
-        "backbone": "clip-emoji",
-        "protocol": "base_to_new",
-        "seed": seed,
-        "recipe": "official",
-        "data": {"dataset": "emoji", "shots": 16},
-        "train": {"precision": "fp32", "cache": "fresh"},
-    }
-    costs = {
-        "phases": {"train": {"seconds": 2.5, "images": 10}, "evaluate": {"seconds": 1.0, "images": 7}},
-        "trainable_parameters": 5,
-        "checkpoint_bytes": 99,
-    }
-    evaluations = [{"name": name, "accuracy": value, "ece": value / 10} for name, value in accuracies.items()]
-    return {"id": run_id, "spec": spec, "costs": costs, "evaluations": evaluations, "environment": {"device": "cpu"}}
-
-
-def test_results_as_a_table(tmp_path: Path) -> None:
-    for run_id, method, seed, accuracies in (
-        ("b", "skip", 1, {"base": 80.0, "new": 60.0}),
-        ("a", "zeroshot", 2, {"base": 50.0, "new": 55.0}),
-        ("c", "finetune", 1, {"all": 70.0}),
-    ):
-        run = RunFolder(tmp_path, run_id)
-        run.create()
-        run.prepare(a_spec())
-        run.finish(make_result(run_id, method, seed, accuracies))
-    RunFolder(tmp_path, "unfinished").create()
-
-    frame = results_frame(tmp_path)
-    assert list(frame["id"]) == ["a", "b", "c"]
-    row = frame.set_index("id").loc["b"]
-    expected = {
-        "method": "skip",
-        "dataset": "emoji",
-        "backbone": "clip-emoji",
-        "protocol": "base_to_new",
-        "shots": 16,
-        "seed": 1,
-        "recipe": "official",
-        "precision": "fp32",
-        "cache": "fresh",
-        "device": "cpu",
-        "accuracy.base": 80.0,
-        "accuracy.new": 60.0,
-        "ece.base": 8.0,
-        "train.seconds": 2.5,
-        "evaluate.images": 7,
-        "trainable_parameters": 5,
-        "checkpoint_bytes": 99,
-    }
-    assert {key: row[key] for key in expected} == expected
-    assert frame.set_index("id")["accuracy.all"].isna().to_dict() == {"a": True, "b": True, "c": False}
-
-    chosen = results_frame(tmp_path, ["c", "unfinished", "unknown", "a"])
-    assert list(chosen["id"]) == ["c", "a"]
-
-
-def test_no_results_are_an_empty_table(tmp_path: Path) -> None:
-    assert results_frame(tmp_path).empty
-    assert results_frame(tmp_path / "gone").empty
-
-
-@pytest.mark.parametrize("about", [{}, {"id": "ü", "spec": {"text": 'a "b" \\ c', "n": 1.5}}])
-def test_the_size_of_a_file_is_known_before_it_is_written(about: dict[str, Any], tmp_path: Path) -> None:
-    tensors = {
-        "b.weight": torch.randn(3, 5),
-        "a.half": torch.randn(7).half(),
-        "z.count": torch.zeros((), dtype=torch.int64),
-        "mask": torch.ones(9, dtype=torch.bool),
-        "a.weight": torch.randn(1000),
-    }
-    for names in (list(tensors), ["mask"], []):
-        some = {name: tensors[name] for name in names}
-        assert saved_bytes(some, about) == save_tensors(tmp_path / "some.safetensors", some, about)

@@ -1,6 +1,6 @@
-"""One file per adaptation method. A file here is a method; `base.py` is their common interface.
+"""One file per adaptation method; nothing is registered. `base.py` is their common interface.
 
-Files in the folder that the environment variable SKIPBENCH_METHODS names are methods, too.
+Files in the folder named by the environment variable SKIPBENCH_METHODS are methods, too.
 """
 
 import os

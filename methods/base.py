@@ -1,4 +1,4 @@
-"""What every adaptation method is: a way to turn image tokens and class prompts into logits, and what of it trains."""
+"""The interface of adaptation methods: how image tokens and class prompts become logits, and which parameters train."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -14,13 +14,13 @@ from harness.clip.towers import CLIP, END, RAW, Stage
 
 @dataclass(frozen=True)
 class Official:
-    """Names in the authors' implementation, by which `skipbench parity` reads its reference vectors.
+    """Names in the authors' implementation, with which `skipbench parity` reads its reference vectors.
 
     Attributes:
-        trainers: names of the authors' trainers, of which one is enough.
+        trainers: names of the authors' trainers; vectors of any of them are read.
         options: its option (last part of the name) -> field of our Config.
-        tensors: its parameter or stored state -> our parameter or buffer; names that end in a dot stand for all that
-            begin with them. Parameters of CLIP itself need no entry.
+        tensors: its parameter or stored state -> our parameter or buffer; a name that ends in a dot stands for all
+            names that begin with it. Parameters of CLIP itself need no entry.
     """
 
     trainers: tuple[str, ...]
@@ -29,7 +29,7 @@ class Official:
 
 
 class OtherClassesError(ValueError):
-    """A trained method that cannot be used for other classes than those it was trained on."""
+    """A trained method can be used only for the classes on which it was trained."""
 
 
 class Method(nn.Module):
@@ -39,22 +39,30 @@ class Method(nn.Module):
         clip: a frozen CLIP.
         config: the method's options.
         prompts: prompts of the classes to train on.
-        cache_text: False runs the frozen text stages again at every use, as the reference code does.
+        cache_text: False computes the frozen text stages again at every use, as the reference code does.
+
+    Attributes:
+        image_start: the image stage from which training matters.
+        text_start: the text stage from which training matters.
+        training_texts: the prompts of the classes to train on.
+        prompts: prompts of the classes that are set.
+        frozen_text: their texts at `text_start`; None if they are not cached.
     """
 
     templates: ClassVar[str] = "zeroshot"
     """Which of a data set's two templates the authors use: 'zeroshot' or 'finetune'."""
 
     trains: ClassVar[bool] = True
-    """Whether there is anything to train; a method that has nothing is evaluated once, whatever seed and recipe."""
+    """Whether anything trains; a method that does not train is evaluated once for all seeds and recipes."""
 
     stays_fp32: ClassVar[tuple[str, ...]] = ()
-    """First parts of the names of parameters that the authors keep in float32 when they train in half precision."""
+    """Prefixes of the names of parameters that the authors keep in float32 when they train in half precision."""
 
     official: ClassVar[Official | None] = None
+    """Names in the authors' implementation; None if there is none to compare with."""
 
     class Config(BaseModel):
-        """The method's options, as `<method>.<option>=value` on the command line."""
+        """The method's options; on the command line `<method>.<option>=value`."""
 
         model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
@@ -70,11 +78,11 @@ class Method(nn.Module):
 
     @classmethod
     def check(cls, config: Any, num_blocks: int) -> None:
-        """Raise ValueError, naming the option, if the options do not fit a backbone of that many blocks."""
+        """Raise ValueError, naming the option, if the options do not fit a backbone of `num_blocks` blocks."""
 
     @classmethod
     def prompt_template(cls, config: Any, template: str) -> str:
-        """The prompt template for a data set's own, with `{}` for the class name."""
+        """The prompt template to use instead of a data set's own; `{}` is the class name."""
         return template
 
     def start_stages(self) -> tuple[Stage, Stage]:
@@ -82,16 +90,16 @@ class Method(nn.Module):
         return END, END
 
     def build(self) -> None:
-        """Create or unfreeze what trains. The training classes are set."""
+        """Create or unfreeze the parameters that train. The training classes are already set."""
 
     def check_classes(self, texts: tuple[str, ...]) -> None:
         """Raise OtherClassesError if the method cannot be used for the classes of these prompts."""
 
     def set_classes(self, prompts: Prompts) -> None:
-        """Take these classes (training or new ones) for everything that follows.
+        """Use these classes (training or new ones) for everything that follows.
 
         Raises:
-            OtherClassesError: what was learned belongs to the training classes alone.
+            OtherClassesError: the method can be used only for its training classes.
         """
         self.check_classes(prompts.texts)
         self.prompts = prompts
@@ -124,11 +132,11 @@ class Method(nn.Module):
     def similarity_logits(self, image: Tensor, text: Tensor) -> Tensor:
         """CLIP's logits (B, C): logit scale times cosine similarity of image and text embeddings.
 
-        Under autocast they are taken in float32: logits reach 100, and bfloat16 has 8 bits.
+        Under autocast they are computed in float32, because logits reach 100 and bfloat16 has 8 significant bits.
 
         Args:
             image: embeddings (B, E).
-            text: embeddings (C, E), or (B, C, E) where each image has texts of its own.
+            text: embeddings (C, E), or (B, C, E) if each image has its own texts.
         """
         device = image.device.type
         if torch.is_autocast_enabled(device):
@@ -143,7 +151,12 @@ class Method(nn.Module):
         return self.similarity_logits(self.image_features(x), text)
 
     def training_logits(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """What the loss is taken of: logits (B, C') over the classes that take part, and the labels (B,) among them."""
+        """The inputs of the loss: logits (B, C') over the classes that take part, and labels (B,) among these classes.
+
+        Args:
+            x: images at `image_start`.
+            labels: (B,), among the training classes.
+        """
         return self.logits(x, self.text_features()), labels
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
@@ -157,7 +170,7 @@ class Method(nn.Module):
                 parameter.requires_grad_(True)
 
     def facts(self) -> dict[str, int | float]:
-        """What a reader of the result should know about this training, such as how many classes took part."""
+        """Facts about this training for readers of the result, such as how many classes took part."""
         return {}
 
 

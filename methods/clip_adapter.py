@@ -1,4 +1,4 @@
-"""CLIP-Adapter (Gao et al., IJCV 2024, arXiv:2110.04544): a bottleneck on the image embedding, mixed with it."""
+"""CLIP-Adapter (Gao et al., IJCV 2024, arXiv:2110.04544): a bottleneck MLP on the image embedding."""
 
 import torch.nn.functional as F
 from pydantic import Field
@@ -16,7 +16,7 @@ class CLIPAdapter(Method):
     )
 
     class Config(Method.Config):
-        reduction: int = Field(4, ge=1, le=64, description="embedding size by size of the bottleneck")
+        reduction: int = Field(4, ge=1, le=64, description="size of the embedding divided by size of the bottleneck")
         residual_ratio: float = Field(0.2, ge=0, le=1, description="share of the adapter in the mixed embedding")
 
     config: Config

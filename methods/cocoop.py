@@ -1,4 +1,4 @@
-"""CoCoOp (Zhou et al., CVPR 2022, arXiv:2203.05557): learned context that every image shifts."""
+"""CoCoOp (Zhou et al., CVPR 2022, arXiv:2203.05557): learned context to which every image adds a vector of its own."""
 
 from collections import OrderedDict
 
@@ -13,7 +13,7 @@ from methods.base import Method, Official
 
 
 class CoCoOp(Method):
-    """Every context vector plus a small net's output for the image; so every image has text features of its own."""
+    """Adds a small network's output for the image to every context vector, so that texts depend on the image."""
 
     official = Official(
         trainers=("CoCoOp",), options={"N_CTX": "n_ctx", "CTX_INIT": "ctx_init"}, tensors={"prompt_learner.": ""}
@@ -41,7 +41,7 @@ class CoCoOp(Method):
         self.meta_net = nn.Sequential(OrderedDict(layers))
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:
-        """Word embeddings (C, T, width): what is the same for all images."""
+        """Word embeddings (C, T, width), the part of the texts that does not depend on the image."""
         ids, _ = self.text_tokens(classes)
         return self.clip.text.token_embedding(ids)
 
@@ -51,7 +51,12 @@ class CoCoOp(Method):
         return torch.cat([self.logits_of_chunk(part, text) for part in image.split(chunk)])
 
     def logits_of_chunk(self, image: Tensor, words: Tensor) -> Tensor:
-        """Logits (b, C) of normalised image embeddings (b, E), all (image, class) pairs in one pass."""
+        """Logits (b, C) of some images; all pairs of image and class go through the text tower in one pass.
+
+        Args:
+            image: normalised embeddings (b, E).
+            words: what `text_features` returned.
+        """
         ctx = self.ctx + self.meta_net(image)[:, None]
         pairs = put_context(words.expand(len(image), *words.shape), ctx[:, None]).flatten(0, 1)
         eot = self.prompts.eot.repeat(len(image))

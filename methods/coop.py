@@ -12,7 +12,7 @@ from methods.base import Method, Official, OtherClassesError
 
 
 class CoOp(Method):
-    """Context vectors, shared or one set a class, before, around or behind the class name."""
+    """Learned context vectors, shared by all classes or separate for each, before, around or after the class name."""
 
     official = Official(
         trainers=("CoOp",),
@@ -30,9 +30,11 @@ class CoOp(Method):
         ctx_init: str | None = Field(
             None, min_length=1, description="words to start from, such as 'a photo of a'; null: random"
         )
-        class_specific: bool = Field(False, description="a context for every class, which no other classes can use")
+        class_specific: bool = Field(
+            False, description="a separate context for every class, which no other classes can use"
+        )
         class_token_position: Literal["end", "middle", "front"] = Field(
-            "end", description="where the class name stands"
+            "end", description="place of the class name in the prompt"
         )
 
     config: Config
@@ -54,7 +56,7 @@ class CoOp(Method):
         if self.config.class_specific and texts != self.training_texts:
             raise OtherClassesError(
                 f"class_specific=true learns a context for each of its {len(self.training_texts)} classes, "
-                f"which the {len(texts)} classes of an evaluation cannot use"
+                f"which the {len(texts)} classes of an evaluation cannot use: set it to false"
             )
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:
@@ -66,16 +68,21 @@ class CoOp(Method):
         return self.clip.text.run(tokens, 0, END, eot, shared=self.shared_tokens())
 
     def context_before_name(self) -> int:
-        """How many context tokens stand before the class name."""
+        """Number of context tokens before the class name."""
         return {"end": self.n_ctx, "middle": self.n_ctx // 2, "front": 0}[self.config.class_token_position]
 
     def shared_tokens(self) -> int:
-        """How many first tokens are the same for all classes."""
+        """Number of leading tokens that are the same for all classes."""
         before = 0 if self.config.class_specific else self.context_before_name()
         return self.prompts.shared if before == self.n_ctx else min(self.prompts.shared, 1 + before)
 
     def word_order(self, length: int, eot: Tensor) -> Tensor:
-        """For every place of the prompts (C, T), where in `[start] context name . [end]` its token comes from."""
+        """The places (C, T) in `[start] context name . [end]` from which the tokens of the prompts are taken.
+
+        Args:
+            length: T.
+            eot: end-of-text positions (C,).
+        """
         before = self.context_before_name()
         place = torch.arange(length, device=eot.device)
         name = (eot - self.n_ctx - 2)[:, None]

@@ -1,4 +1,4 @@
-"""Full fine-tuning of CLIP with the contrastive classifier kept (the baseline of arXiv:2412.11509)."""
+"""Full fine-tuning of CLIP as a contrastive classifier (the baseline of arXiv:2412.11509)."""
 
 from pydantic import Field
 
@@ -7,13 +7,13 @@ from methods.base import Method, Official, check_depth
 
 
 class FineTune(Method):
-    """All blocks, final LayerNorms and projections train; patch, token, position and class embeddings stay."""
+    """Trains all blocks, final LayerNorms and projections; patch, token, position and class embeddings are frozen."""
 
     templates = "finetune"
     official = Official(trainers=("FinetuneCLIP",), options={"START_LAYER": "depth"})
 
     class Config(Method.Config):
-        depth: int = Field(0, ge=0, description="how many of the first blocks of both towers stay frozen")
+        depth: int = Field(0, ge=0, description="number of first blocks of both towers that stay frozen")
 
     config: Config
 

@@ -10,12 +10,12 @@ from harness.clip.context import CONTEXT_STD, context_template, context_words, i
 from harness.clip.towers import END, RAW, Stage
 from methods.base import Method, Official, check_depth
 
-# More context tokens than this start random: the authors' words are "a photo of a".
+# With more context tokens than this the context starts random: the authors' words are "a photo of a".
 MAX_WORDS = 4
 
 
 class MaPLe(Method):
-    """Context before block 0 and anew before blocks 1 .. depth-1; the image prompts are affine maps of the text's."""
+    """New context enters before each of the first `depth` blocks; image prompts are affine maps of the text prompts."""
 
     official = Official(
         trainers=("MaPLe",),
@@ -30,7 +30,7 @@ class MaPLe(Method):
         ctx_init: str | None = Field(
             "a photo of a", min_length=1, description="words to start from, if n_ctx <= 4; null: random"
         )
-        depth: int = Field(9, ge=1, description="prompts enter before so many of the first blocks of both towers")
+        depth: int = Field(9, ge=1, description="number of first blocks of both towers before which prompts enter")
 
         @model_validator(mode="after")
         def _enough_words(self) -> "MaPLe.Config":
@@ -47,7 +47,7 @@ class MaPLe(Method):
 
     @classmethod
     def words(cls, config: Config) -> str | None:
-        """The words to start from, if they are used."""
+        """The words to start from; None if the context starts random."""
         return config.ctx_init if config.n_ctx <= MAX_WORDS else None
 
     @classmethod
@@ -78,7 +78,7 @@ class MaPLe(Method):
         return self.clip.text.run(tokens, 0, END, eot, before_block=prompt_block, shared=self.prompts.shared)
 
     def image_features(self, x: Tensor) -> Tensor:
-        # LayerNorm is per token, so stage 0 of the patches does not change when prompts join them.
+        # LayerNorm acts on each token, so that prompts do not change the patches at stage 0.
         prompts = self.clip.image.ln_pre(self.proj(self.ctx))
         x = torch.cat([x, prompts.expand(len(x), -1, -1)], dim=1)
 

@@ -1,7 +1,7 @@
 """Skip Tuning (Wu et al., 2024, arXiv:2412.11509): fine-tune only the later blocks, on the classes that matter.
 
-LSkip starts both towers from cached tokens behind block `depth`. CSkip trains each batch on its own classes, the
-classes nearest to it, and a few of the others. Testing uses the plain model and all classes.
+LSkip starts both towers from cached tokens after the first `depth` blocks. CSkip trains each batch on its own classes,
+on the classes nearest to it, and on a few of the others. Testing uses the plain model and all classes.
 """
 
 import math
@@ -34,13 +34,13 @@ class SkipTuning(Method):
     )
 
     class Config(Method.Config):
-        depth: int = Field(6, ge=0, description="how many of the first blocks of both towers are skipped (omega)")
+        depth: int = Field(6, ge=0, description="number of first blocks of both towers that are skipped (omega)")
         class_ratio: float = Field(
             0.5, gt=0, description="share of the classes that every batch trains on; 1: all, above 1: their number"
         )
-        max_classes: int = Field(50, ge=1, description="at most so many classes are kept by class_ratio")
+        max_classes: int = Field(50, ge=1, description="largest number of classes that class_ratio keeps")
         lambda_: float = Field(
-            0.3, gt=0, alias="lambda", description="decay of the chance to keep a class ranked behind class_ratio"
+            0.3, gt=0, alias="lambda", description="decay of the chance to keep a class ranked after class_ratio"
         )
 
     config: Config
@@ -65,14 +65,19 @@ class SkipTuning(Method):
 
     @torch.no_grad()
     def select_classes(self, image: Tensor, labels: Tensor) -> Tensor:
-        """Indices (C',), ascending, of the classes that a batch trains on, from its image embeddings (B, E)."""
+        """Indices (C',), ascending, of the classes that a batch trains on.
+
+        Args:
+            image: embeddings (B, E).
+            labels: (B,).
+        """
         # Diverged weights must give a loss of NaN, not a ranking in which NaN comes before the batch's own classes.
         similarity = (F.normalize(image, dim=-1) @ self.prototypes.T).nan_to_num()
         similarity = similarity.scatter(1, labels[:, None], OWN_CLASS)
         by_rank = similarity.amax(dim=0).argsort(descending=True)
         kept = by_rank[self.rank_mask.nonzero().squeeze(1)]
         if len(labels) > num_top(len(self.prompts), self.config):
-            # The reference lets a label fall out of the kept classes here and trains on a wrong one.
+            # The reference code can lose a label here and then trains on a wrong class.
             own = labels.unique()
             lost = own[~torch.isin(own, kept)]
             self.rescued_labels += len(lost)
@@ -89,7 +94,7 @@ class SkipTuning(Method):
 
 
 def num_top(num_classes: int, config: SkipTuning.Config) -> int:
-    """K, the number of top ranks that are always kept."""
+    """K, the number of highest-ranked classes that are always kept."""
     if config.class_ratio == 1:
         return num_classes
     count = config.class_ratio * num_classes if config.class_ratio < 1 else min(config.class_ratio, num_classes)
@@ -97,9 +102,10 @@ def num_top(num_classes: int, config: SkipTuning.Config) -> int:
 
 
 def keep_probabilities(num_classes: int, config: SkipTuning.Config) -> Tensor:
-    """Chance (C,) to keep each rank: 1 for the top K, then exp(-x / lambda) over x = 0..5, min-max scaled.
+    """Probability (C,) to keep each rank: 1 for the top K, then exp(-x / lambda) over x = 0..5, min-max scaled.
 
-    A tail of a single rank scales to NaN, which no random number is below: as in the reference it is dropped.
+    A tail of a single rank is scaled to NaN. No random number is below NaN, so that rank is dropped, as in the
+    reference code.
     """
     top = num_top(num_classes, config)
     tail = torch.exp(-torch.linspace(0, 5, num_classes - top) / config.lambda_)

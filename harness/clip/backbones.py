@@ -1,6 +1,6 @@
-"""What names of backbones mean: open_clip name and tag, a local checkpoint, or the model that comes with the project.
+"""Names of backbones: an open_clip name and tag, a local checkpoint, or the model that comes with the project.
 
-How a backbone is written, everywhere (BACKBONE=, YAML):
+The notation, on the command line, in BACKBONE= and in YAML:
 
     clip-emoji                         the small CLIP of the embedded benchmark
     ViT-B-16-quickgelu                 an open_clip model with OpenAI's weights
@@ -28,12 +28,12 @@ CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
 
 @dataclass(frozen=True)
 class Backbone:
-    """What a backbone's text means, before any weight is read.
+    """A parsed backbone; none of its weights has been read.
 
     Attributes:
-        text: as the user wrote it; the name in results.
-        model: open_clip model name, or None for a checkpoint that brings its own configuration.
-        tag: pretrained tag, `random`, or None where a file is given.
+        text: as the user wrote it; its name in results.
+        model: open_clip model name, or None for a checkpoint with its own configuration.
+        tag: pretrained tag, `random`, or None if a file is given.
         checkpoint: local file, or None.
     """
 
@@ -50,7 +50,7 @@ def bundled() -> dict[str, Path]:
 
 
 def parse_backbone(text: str) -> Backbone:
-    """Read the notation of this module's docstring. Pretrained tags are verified where weights are loaded.
+    """Parse the notation of this module's docstring. Pretrained tags are checked only when weights are loaded.
 
     Raises:
         UserError: unknown model or missing file.
@@ -70,7 +70,11 @@ def parse_backbone(text: str) -> Backbone:
 
 
 def existing_file(path: str) -> Path:
-    """The path, which must be a file."""
+    """The path, if it is a file.
+
+    Raises:
+        UserError: it is not.
+    """
     found = Path(path).expanduser()
     if not found.is_file():
         raise UserError(f"checkpoint '{path}' does not exist: give the path of a .safetensors or .pt file")
@@ -79,7 +83,7 @@ def existing_file(path: str) -> Path:
 
 @cache
 def config_files() -> dict[str, Path]:
-    """Model name -> configuration, of all models of open_clip, without importing it (seconds)."""
+    """Model name -> configuration file of all models of open_clip, without importing it, which takes seconds."""
     spec = find_spec("open_clip")
     assert spec
     assert spec.submodule_search_locations
@@ -98,7 +102,7 @@ def model_config(model: str) -> dict[str, Any]:
 
 
 def blocks_of(backbone: Backbone) -> int | None:
-    """Number of blocks that both towers have, without reading weights; None where only the weights tell."""
+    """Number of blocks that both towers have, without reading weights; None if only the weights determine it."""
     if backbone.model:
         config = model_config(backbone.model)
     elif backbone.checkpoint and backbone.checkpoint.with_suffix(".json").is_file():

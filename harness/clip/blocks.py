@@ -1,7 +1,7 @@
 """A residual attention block, computed only for the tokens that matter.
 
-Behind the last block one token of each row is read, so there only the keys and values of the others are needed; of
-texts, less still is needed (`packing.py`).
+After the last block only one token of each row is read, so that the last block needs only the keys and values of the
+other tokens. Texts need even less (`packing.py`).
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from harness.machine.torch_internals import storage_id
 
 
 def is_divisible(block: nn.Module) -> bool:
-    """Whether `run_packed` knows how to compute such a block."""
-    # Not at the top: planning imports the methods, and open_clip takes seconds.
+    """Whether `run_packed` can compute a block."""
+    # Not at the top: planning imports the methods, and importing open_clip takes seconds.
     from open_clip.transformer import ResidualAttentionBlock
 
     return isinstance(block, ResidualAttentionBlock) and isinstance(block.attn, nn.MultiheadAttention)
@@ -27,18 +27,18 @@ def is_divisible(block: nn.Module) -> bool:
 def run_packed(
     block: Any, x: Tensor, packing: Packing, mask: Tensor | None, recompute: bool = False, read: Tensor | None = None
 ) -> Tensor:
-    """Output of a block for packed tokens, or for the one token of each row that is read.
+    """Output of a block for packed tokens, or only for the one token of each row that is read.
 
     Args:
         block: one that `is_divisible`.
         x: packed tokens (N, width).
-        packing: what they are.
+        packing: which tokens they are.
         mask: additive causal mask (T, T); None: every token sees every other.
-        recompute: do not keep outputs of LayerNorms and of the activation for the backward pass.
-        read: the position (B,) of each row's only token whose output is wanted; None: all.
+        recompute: do not keep the outputs of LayerNorms and of the activation for the backward pass.
+        read: position (B,) of the only token of each row whose output is needed; None: all are needed.
 
     Returns:
-        (N, width), or (B, width) if one token a row is read.
+        (N, width), or (B, width) if one token per row is read.
     """
     attention, mlp = block.attn, block.mlp
     places = None if read is None else packing.place_of(read)
@@ -55,12 +55,18 @@ def run_packed(
 
 
 def forgetting(layer: nn.Module, x: Tensor, use: Callable[[Tensor], Tensor], recompute: bool) -> Tensor:
-    """`use(layer(x))`, where the output of a cheap layer is not kept for the backward pass of `use` but computed again.
+    """`use(layer(x))`, without keeping the output of a cheap layer for the backward pass: it is computed again there.
 
-    Only what is the output itself (or a view with all of it) is recognised; anything else is kept as usual.
+    This applies to tensors that are the output itself, or a view of all of it. All others are kept as usual.
+
+    Args:
+        layer: cheap to compute.
+        x: its input.
+        use: what is computed from its output.
+        recompute: False keeps everything as usual.
     """
     if not (recompute and torch.is_grad_enabled()):
-        # One name, so that nothing holds the input while the output is used.
+        # The same name, so that the input is freed while the output is used.
         x = layer(x)
         return use(x)
     output = checkpoint(layer, x, use_reentrant=False, preserve_rng_state=False) if keeps_more(layer) else layer(x)
@@ -81,24 +87,34 @@ def forgetting(layer: nn.Module, x: Tensor, use: Callable[[Tensor], Tensor], rec
 
 
 def place_in_memory(x: Tensor) -> tuple[Any, ...]:
-    """Which storage a tensor lies in, and from which element on; fake tensors have that, too, but no address."""
+    """The storage of a tensor and its first element in it; fake tensors have these, too, but no address."""
     return storage_id(x), x.storage_offset()
 
 
 def keeps_more(layer: nn.Module) -> bool:
-    """Whether a layer is made of several operations, such as QuickGELU, each of which keeps tensors of its own."""
+    """Whether a layer consists of several operations, each of which keeps tensors of its own, as QuickGELU does."""
     return not isinstance(layer, nn.LayerNorm | nn.GELU)
 
 
 def attend_all(attention: nn.MultiheadAttention, normed: Tensor, packing: Packing, mask: Tensor | None) -> Tensor:
-    """Attention of all packed tokens (N, width), before the output projection."""
+    """Attention of all packed tokens, before the output projection.
+
+    Args:
+        attention: of the block.
+        normed: packed tokens (N, width) after the LayerNorm.
+        packing: which tokens they are.
+        mask: additive causal mask (T, T), or None.
+
+    Returns:
+        (N, width).
+    """
     projected = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
     query, key, value = split_heads(attention, packing.pad_own(projected[packing.num_shared :]))
     own_mask = None if mask is None else mask[: query.shape[2], : key.shape[2]].to(query.dtype)
     if not packing.shared:
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=own_mask)
         return packing.take_own(merge_heads(mixed).flatten(0, 1))
-    # A copy, since a view would keep all that is projected for the backward pass.
+    # A copy, because a view would keep everything that is projected for the backward pass.
     shared = projected[: packing.num_shared].view(packing.groups, packing.shared, -1).clone()
     shared_query, shared_key, shared_value = split_heads(attention, shared)
     first = F.scaled_dot_product_attention(shared_query, shared_key, shared_value, is_causal=True)
@@ -109,7 +125,18 @@ def attend_all(attention: nn.MultiheadAttention, normed: Tensor, packing: Packin
 def attend_one(
     attention: nn.MultiheadAttention, normed: Tensor, packing: Packing, last_seen: Tensor | None, places: Tensor
 ) -> Tensor:
-    """Attention (B, width) of the packed tokens at `places` (B,), which see their row up to `last_seen` (B,)."""
+    """Attention of one token of each row, before the output projection.
+
+    Args:
+        attention: of the block.
+        normed: packed tokens (N, width) after the LayerNorm.
+        packing: which tokens they are.
+        last_seen: position (B,) of the last token of its row that each token sees; None: it sees all.
+        places: where the tokens are among the packed ones (B,).
+
+    Returns:
+        (B, width).
+    """
     width = attention.embed_dim
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
     (query,) = split_heads(attention, F.linear(take(normed, places), weight[:width], bias[:width])[:, None])
@@ -129,13 +156,13 @@ def attend_one(
 def attend_shared_and_own(
     query: Tensor, shared: tuple[Tensor, Tensor], own: tuple[Tensor, Tensor], mask: Tensor | None
 ) -> Tensor:
-    """Attention to tokens of the group and tokens of the row, without a copy of the group's for every row.
+    """Attention to the tokens of a row's group and to its own tokens, without copying those of the group for each row.
 
     Args:
         query: (B, heads, Q, size).
         shared: keys and values of each group, (G, heads, P, size).
         own: keys and values of each row, (B, heads, T, size).
-        mask: additive, for the row's own tokens; those of the group are all seen.
+        mask: additive, for the row's own tokens; all tokens of the group are seen.
 
     Returns:
         (B, heads, Q, size).
@@ -158,7 +185,7 @@ def attend_shared_and_own(
 
 
 def split_heads(attention: nn.MultiheadAttention, projected: Tensor) -> list[Tensor]:
-    """(B, T, n x width) -> n times (B, heads, T, width / heads)."""
+    """(B, T, n x width) -> n tensors (B, heads, T, width / heads)."""
     pieces = projected.split(attention.embed_dim, dim=2)
     return [piece.unflatten(2, (attention.num_heads, -1)).transpose(1, 2) for piece in pieces]
 

@@ -1,4 +1,4 @@
-"""Learned context: vectors that stand where the words before a class name would."""
+"""Learned context: vectors that take the places of the words before a class name."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ CONTEXT_STD = 0.02
 
 
 def context_words(n_ctx: int, ctx_init: str | None) -> list[str]:
-    """The words whose places the context takes: those of `ctx_init`, or n_ctx placeholders."""
+    """The words whose places the context takes: those of `ctx_init`, otherwise `n_ctx` placeholders."""
     return ctx_init.replace("_", " ").split(" ") if ctx_init else ["X"] * n_ctx
 
 
@@ -20,11 +20,11 @@ def context_template(n_ctx: int, ctx_init: str | None) -> str:
 
 @torch.no_grad()
 def initial_context(clip: CLIP, n_ctx: int, ctx_init: str | None) -> Tensor:
-    """First value (n_ctx, text width) of a context.
+    """Initial value (n_ctx, text width) of a context.
 
     Args:
-        clip: whose word embeddings are taken.
-        n_ctx: number of vectors; of `ctx_init` the first so many words are taken.
+        clip: provides the word embeddings.
+        n_ctx: number of vectors; as many words of `ctx_init` are used.
         ctx_init: words to start from; None draws from N(0, 0.02^2).
     """
     width = clip.text.positional_embedding.shape[1]
@@ -35,6 +35,11 @@ def initial_context(clip: CLIP, n_ctx: int, ctx_init: str | None) -> Tensor:
 
 
 def put_context(words: Tensor, ctx: Tensor) -> Tensor:
-    """Word embeddings (..., T, width) with the vectors (..., n, width) in place of those behind the start of text."""
+    """Replace the word embeddings that follow the start of text.
+
+    Args:
+        words: word embeddings (..., T, width).
+        ctx: the vectors (..., n, width) to put there.
+    """
     ctx = ctx.to(words.dtype).expand(*words.shape[:-2], *ctx.shape[-2:])
     return torch.cat([words[..., :1, :], ctx, words[..., 1 + ctx.shape[-2] :, :]], dim=-2)

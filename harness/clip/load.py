@@ -1,4 +1,4 @@
-"""A CLIP from what `backbones` says it is: weights of open_clip, of a local checkpoint, or random ones."""
+"""Loads the CLIP of a backbone: with weights of open_clip, of a local checkpoint, or random ones."""
 
 import hashlib
 import json
@@ -20,15 +20,15 @@ from harness.clip.prompts import Tokenizer
 from harness.clip.towers import CLIP
 from harness.errors import UserError, first_line, nearest
 
-# OpenAI's own checkpoints carry these entries beside the weights; no other format does.
+# OpenAI's own checkpoints contain these entries besides the weights; no other format does.
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
 
 
 def verify_tag(backbone: Backbone) -> None:
-    """Check a pretrained tag.
+    """Check the pretrained tag of a backbone.
 
     Raises:
-        UserError: open_clip has no such weights, or they were trained with another activation (QuickGELU).
+        UserError: open_clip has no such weights, or they were trained with another activation than the model's.
     """
     model, tag = backbone.model, backbone.tag
     if model is None or tag in (None, RANDOM):
@@ -41,7 +41,13 @@ def verify_tag(backbone: Backbone) -> None:
 
 
 def refuse_wrong_activation(model: str, weights_use_quick_gelu: bool, weights: str) -> None:
-    """Raise a UserError naming the right model if the weights were trained with another activation than the model's."""
+    """Raise a UserError that names the right model if weights were trained with another activation than the model's.
+
+    Args:
+        model: open_clip model name.
+        weights_use_quick_gelu: whether the weights were trained with QuickGELU.
+        weights: what they are, for the message.
+    """
     model_uses = bool(model_config(model).get("quick_gelu"))
     if model_uses == weights_use_quick_gelu:
         return
@@ -64,16 +70,16 @@ def sha256_of(path: Path) -> str:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint without running any code in it.
+    """Read the tensors of a checkpoint without running code from the file.
 
     Args:
-        path: safetensors, a PyTorch file of tensors (`weights_only`), or an OpenAI TorchScript archive.
+        path: of a safetensors file, a PyTorch file of tensors, or an OpenAI TorchScript archive.
 
     Returns:
-        Name -> tensor, without the prefixes that training wrappers add.
+        Name -> tensor, without the prefix that training wrappers add.
 
     Raises:
-        UserError: the file is damaged, or holds pickled objects other than tensors.
+        UserError: the file is damaged, or contains pickled objects other than tensors.
     """
     state: Any
     try:
@@ -85,9 +91,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"checkpoint '{path}' cannot be read: {first_line(error)}") from error
-    except Exception as error:  # weights_only refuses foreign objects with pickle.UnpicklingError and others
+    except Exception as error:  # weights_only refuses other objects with pickle.UnpicklingError and other errors
         raise UserError(
-            f"checkpoint '{path}' holds more than tensors, and unpickling it could run code: "
+            f"checkpoint '{path}' contains more than tensors, and unpickling it could run code: "
             f"save its state_dict as .safetensors and give that file ({type(error).__name__})"
         ) from error
     state = state.get("state_dict", state)
@@ -97,7 +103,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, the form of OpenAI's downloads."""
+    """Whether a file is a TorchScript archive, the format of OpenAI's downloads."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -111,7 +117,7 @@ def load_backbone(text: str) -> CLIP:
         text: a backbone in the notation of `backbones`.
 
     Raises:
-        UserError: anything about the name, the file, the activation or the download that the user can put right.
+        UserError: a problem with the name, the file, the activation or the download that the user can correct.
     """
     backbone = parse_backbone(text)
     verify_tag(backbone)
@@ -126,14 +132,17 @@ def load_backbone(text: str) -> CLIP:
 def fetch_weights(text: str) -> None:
     """Download the weights of a pretrained tag, unless they are on this machine or need no download.
 
+    Args:
+        text: a backbone in the notation of `backbones`.
+
     Raises:
-        UserError: they are neither here nor to be had.
+        UserError: they are not on this machine and cannot be downloaded.
     """
     backbone = parse_backbone(text)
     verify_tag(backbone)
     if backbone.model is None or backbone.tag in (None, RANDOM):
         return
-    # The hub's client logs every attempt; the one line below says all of it.
+    # The hub's client logs every attempt; the error below says everything in one line.
     logging.disable(logging.CRITICAL)
     try:
         open_clip.download_pretrained(open_clip.get_pretrained_cfg(backbone.model, backbone.tag))
@@ -147,7 +156,7 @@ def fetch_weights(text: str) -> None:
 
 
 def load_open_clip(backbone: Backbone, model: str) -> CLIP:
-    """Load an open_clip model by name, with the weights of a pretrained tag or with random ones."""
+    """Load an open_clip model by name, with the weights of the backbone's tag or with random ones."""
     if backbone.tag == RANDOM:
         return wrap(build(model_config(model)), open_clip.get_tokenizer(model), backbone.text, {})
     fetch_weights(backbone.text)
@@ -157,7 +166,7 @@ def load_open_clip(backbone: Backbone, model: str) -> CLIP:
 
 
 def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
-    """Load a local checkpoint into the architecture that its model name, its configuration file or itself tells."""
+    """Load a local checkpoint; its architecture follows from a model name, a configuration file or its own shapes."""
     state = read_checkpoint(path)
     is_openai = any(entry in state for entry in OPENAI_ENTRIES)
     state = {name: value for name, value in state.items() if name not in OPENAI_ENTRIES}
@@ -170,9 +179,9 @@ def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
 
 
 def build_without_weights(text: str) -> CLIP:
-    """A CLIP of a backbone's architecture, frozen, whose weights are whatever torch makes of new ones.
+    """A frozen CLIP of a backbone's architecture, with newly initialised weights.
 
-    Nothing is downloaded, and a checkpoint is read only where nothing else tells its architecture. Under fake tensors
+    Nothing is downloaded, and a checkpoint is read only if nothing else determines its architecture. Under fake tensors
     it takes no memory.
 
     Args:
@@ -193,7 +202,7 @@ def build_without_weights(text: str) -> CLIP:
 
 
 def named_architecture(backbone: Backbone) -> tuple[dict[str, Any], Tokenizer] | None:
-    """Configuration and tokenizer that a model name or a configuration file tells; None where there is neither."""
+    """Configuration and tokenizer from a model name or a configuration file; None if the backbone has neither."""
     if backbone.model:
         return model_config(backbone.model), open_clip.get_tokenizer(backbone.model)
     assert backbone.checkpoint
@@ -205,16 +214,16 @@ def named_architecture(backbone: Backbone) -> tuple[dict[str, Any], Tokenizer] |
 
 
 def openai_architecture(path: Path, state: dict[str, Tensor], is_openai: bool) -> tuple[dict[str, Any], Tokenizer]:
-    """Configuration and tokenizer of a checkpoint that only its own shapes tell.
+    """Configuration and tokenizer of an OpenAI checkpoint, from the shapes of its weights.
 
     Raises:
-        UserError: it is none of OpenAI's, whose activation and heads are known.
+        UserError: the checkpoint is not from OpenAI, so that its activation and heads are unknown; or it is no ViT.
     """
     if not is_openai:
         raise UserError(
             f"checkpoint '{path}' does not say which activation and heads it was trained with: name the model "
             f"(BACKBONE=ViT-B-16-quickgelu:{path} for OpenAI's weights), or put its open_clip configuration "
-            f"beside it as {path.with_suffix('.json').name}"
+            f"next to it as {path.with_suffix('.json').name}"
         )
     try:
         return openai_config(state), open_clip.get_tokenizer("ViT-B-32")
@@ -229,7 +238,7 @@ def build(config: dict[str, Any]) -> "open_clip.model.CLIP":
 
 
 def openai_config(state: dict[str, Tensor]) -> dict[str, Any]:
-    """OpenAI's architecture as the shapes of its weights tell it: QuickGELU, heads of width 64, MLPs of 4 x width.
+    """OpenAI's architecture, from the shapes of its weights: QuickGELU, heads of width 64, MLPs of 4 x width.
 
     Raises:
         KeyError: the tensors are not those of a ViT CLIP.
@@ -261,12 +270,16 @@ def openai_config(state: dict[str, Tensor]) -> dict[str, Any]:
 
 
 def names_below(state: dict[str, Tensor], prefix: str) -> list[str]:
-    """Names that begin with a prefix, without it."""
+    """The names that begin with a prefix, without that prefix."""
     return [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
 
 
 def load_strictly(network: torch.nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load weights; every name and shape must fit."""
+    """Load weights into a model.
+
+    Raises:
+        UserError: a name or shape does not fit.
+    """
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -284,7 +297,14 @@ def local_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:
 
 
 def wrap(network: "open_clip.model.CLIP", tokenizer: Tokenizer, name: str, preprocess: dict[str, Any]) -> CLIP:
-    """A CLIP of stages around an open_clip model."""
+    """A CLIP of two towers of stages, from an open_clip model.
+
+    Args:
+        network: with its weights.
+        tokenizer: of its text tower.
+        name: in messages and results.
+        preprocess: open_clip's configuration of the preprocessing; missing entries are OpenAI's.
+    """
     mean = tuple(preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN)
     std = tuple(preprocess.get("std") or open_clip.OPENAI_DATASET_STD)
     return CLIP(network, tokenizer, name, mean, std)

@@ -1,7 +1,7 @@
-"""Which tokens of a batch of texts are computed at all, and how they are laid out for it.
+"""Which tokens of a batch of texts are computed, and how they are arranged in memory.
 
-A text tower is causal and read at the end-of-text token. So what stands behind it never matters, and tokens that all
-prompts begin with are the same for all of them, through every block.
+A text tower is causal, and only the end-of-text token is read. So the tokens after it do not matter, and the leading
+tokens that all prompts have in common are the same for all prompts in every block.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class _Put(torch.autograd.Function):
-    """Rows (M, ...) at their places (all different) among `size` rows of zeros."""
+    """Rows (M, ...) at given places, all different, among `size` rows of zeros."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, places: Tensor, size: int) -> Tensor:
@@ -25,7 +25,7 @@ class _Put(torch.autograd.Function):
 
 
 class _Take(torch.autograd.Function):
-    """The rows at some places (all different): torch's own indexing adds up gradients, as if places could repeat."""
+    """The rows at given places, all different; torch's own indexing adds up gradients, because places may repeat."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, places: Tensor) -> Tensor:
@@ -39,27 +39,29 @@ class _Take(torch.autograd.Function):
 
 
 def put(x: Tensor, places: Tensor, size: int) -> Tensor:
-    """Rows (M, ...) at different places (M,) among `size` rows of zeros."""
+    """Put rows x (M, ...) at different places (M,) among `size` rows of zeros."""
     placed: Tensor = _Put.apply(x, places, size)
     return placed
 
 
 def take(x: Tensor, places: Tensor) -> Tensor:
-    """The rows of x at different places (M,)."""
+    """Take the rows of x at different places (M,)."""
     taken: Tensor = _Take.apply(x, places)
     return taken
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Which tokens of (B, T, width) are computed. Packed, they are (N, width): the shared ones, then each row's own.
+    """Which tokens of (B, T, width) are computed.
+
+    Packed, they are (N, width): first the tokens that rows share, then those of each row.
 
     Attributes:
         rows: B.
         length: T.
-        shared: P, how many leading tokens are the same in all rows of a group.
+        shared: P, the number of leading tokens that are the same in all rows of a group.
         groups: G; every B / G consecutive rows are a group.
-        own: places (M,) among the B x (T - P) other tokens of those that are computed; None: all.
+        own: places (M,) of those that are computed among the B x (T - P) other tokens; None: all are computed.
     """
 
     rows: int
@@ -70,12 +72,12 @@ class Packing:
 
     @property
     def is_everything(self) -> bool:
-        """Whether all tokens of all rows are computed, so that packing is only another shape."""
+        """Whether all tokens of all rows are computed, so that packing only changes the shape."""
         return not self.shared and self.own is None
 
     @property
     def num_shared(self) -> int:
-        """How many packed tokens are shared ones: G x P."""
+        """Number of packed tokens that are shared: G x P."""
         return self.groups * self.shared
 
     def pack(self, x: Tensor) -> Tensor:
@@ -86,35 +88,35 @@ class Packing:
         return torch.cat([x[:: self.rows // self.groups, : self.shared].flatten(0, 1), own])
 
     def take_own(self, x: Tensor) -> Tensor:
-        """Of all tokens (B x (T - P), width) behind the shared ones those that are computed, (M, width)."""
+        """All tokens after the shared ones (B x (T - P), width) -> those that are computed (M, width)."""
         return x if self.own is None else take(x, self.own)
 
     def pad_own(self, x: Tensor) -> Tensor:
-        """The reverse of `take_own`, by row, with zeros where nothing is computed: (B, T - P, width)."""
+        """The reverse of `take_own`, in rows: (M, width) -> (B, T - P, width), with zeros where nothing is computed."""
         rest = self.length - self.shared
         full = x if self.own is None else put(x, self.own, self.rows * rest)
         return full.view(self.rows, rest, -1)
 
     def place_of(self, position: Tensor) -> Tensor:
-        """Where the token at a position (B,) of each row stands among the packed ones, (B,)."""
+        """The place (B,) among the packed tokens of the token at a position (B,) of each row."""
         rest = self.length - self.shared
         place = torch.arange(self.rows, device=position.device) * rest + position - self.shared
         return self.num_shared + (place if self.own is None else torch.searchsorted(self.own, place))
 
 
 def pack_texts(x: Tensor, eot: Tensor, shared: int, groups: int, drop_padding: bool) -> Packing:
-    """How texts are packed.
+    """The packing of texts.
 
     Args:
         x: tokens (B, T, width).
         eot: end-of-text positions (B,).
-        shared: how many leading tokens the rows of a group have in common, at most the first eot.
-        groups: so many groups of consecutive rows.
-        drop_padding: leave out what stands behind end-of-text.
+        shared: number of leading tokens that the rows of a group have in common, at most the smallest of `eot`.
+        groups: number of groups of consecutive rows.
+        drop_padding: leave out the tokens after end-of-text.
     """
     rows, length = x.shape[:2]
     if rows == groups:
-        # Nobody to share with.
+        # Groups of one row share nothing.
         shared, groups = 0, 1
     own = None
     if drop_padding:

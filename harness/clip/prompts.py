@@ -1,4 +1,4 @@
-"""From class names to token ids, cut where nothing is read any more."""
+"""From class names to token ids, cut after the last token that is read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,21 +11,21 @@ from harness.errors import UserError
 
 
 class Tokenizer(Protocol):
-    """Texts -> ids (C, context length), padded."""
+    """Converts texts to ids (C, context length), padded."""
 
     def __call__(self, texts: list[str], context_length: int = ...) -> Tensor:
-        """Tokenise; another context length than the text tower's shows what was cut."""
+        """Tokenise; a longer context than the text tower's reveals what it cuts off."""
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """One prompt a class, tokenised.
+    """One tokenised prompt per class.
 
     Attributes:
         texts: the C prompt texts.
-        ids: token ids (C, T), T = longest end-of-text position + 1.
+        ids: token ids (C, T), where T is the largest end-of-text position + 1.
         eot: position of the end-of-text token of each prompt (C,).
-        shared: how many tokens all prompts begin with, end-of-text not counted.
+        shared: number of leading tokens that all prompts have in common, without end-of-text.
     """
 
     texts: tuple[str, ...]
@@ -42,14 +42,14 @@ class Prompts:
 
 
 def end_of_text(ids: Tensor) -> Tensor:
-    """Position (C,) of the end-of-text token in ids (C, T): CLIP's tokenizers give it the highest id."""
+    """Position (C,) of the end-of-text token in ids (C, T), which has the highest id in CLIP's tokenizers."""
     return ids.argmax(dim=-1)
 
 
 def tokenize(texts: Sequence[str], tokenizer: Tokenizer, cut: bool = True) -> Prompts:
-    """Tokenise prompts and cut them at the longest end-of-text position.
+    """Tokenise prompts and cut them after the largest end-of-text position.
 
-    The text tower is causal and read at the end-of-text token only, so what follows the longest one cannot matter.
+    The text tower is causal, and only the end-of-text token is read, so the tokens after it do not matter.
 
     Args:
         texts: C prompts.
@@ -57,7 +57,7 @@ def tokenize(texts: Sequence[str], tokenizer: Tokenizer, cut: bool = True) -> Pr
         cut: False keeps the full context length, as the reference code does.
 
     Raises:
-        UserError: no texts at all, or one that is longer than the text tower takes.
+        UserError: there are no texts, or one is longer than the context of the text tower.
     """
     if not texts:
         raise UserError("there are no classes: a prompt is needed for each class, and none was given")
@@ -71,7 +71,13 @@ def tokenize(texts: Sequence[str], tokenizer: Tokenizer, cut: bool = True) -> Pr
 
 
 def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor) -> None:
-    """Raise a UserError if one of some texts, which fill ids (C, T) to the end, was cut by the tokenizer."""
+    """Raise a UserError if the tokenizer has cut a text.
+
+    Args:
+        texts: those that fill `ids` to the end.
+        tokenizer: of the text tower.
+        ids: (C, T), of all texts.
+    """
     length = ids.shape[1]
     for text in texts:
         tokens = int(end_of_text(tokenizer([text], context_length=8 * length))[0]) + 1
@@ -83,17 +89,17 @@ def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor) ->
 
 
 def shared_prefix(ids: Tensor, eot: Tensor) -> int:
-    """How many tokens all rows of ids (C, T) begin with, at most up to the first end-of-text position."""
+    """Number of leading tokens that all rows of ids (C, T) have in common, up to the first end-of-text position."""
     differs = (ids != ids[0]).any(dim=0).nonzero()
     return min(int(differs[0]) if len(differs) else ids.shape[1], int(eot.min()))
 
 
 def indefinite_article(name: str) -> str:
-    """'an' before a written vowel, otherwise 'a': a rule by letter, so that prompts are the same everywhere."""
+    """'an' before a vowel letter, otherwise 'a': a rule of spelling, so that prompts are the same everywhere."""
     return "an" if name[:1].lower() in {"a", "e", "i", "o", "u"} else "a"
 
 
 def fill_template(template: str, class_name: str) -> str:
-    """Put a class name into a template: `{}` is the name (underscores become spaces), `{article}` its a or an."""
+    """Put a class name into a template: `{}` is the name, with spaces for underscores; `{article}` is its a or an."""
     name = class_name.replace("_", " ")
     return template.replace("{article}", indefinite_article(name)).replace("{}", name)

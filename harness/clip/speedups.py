@@ -1,7 +1,7 @@
 """Ways to compute the same with less work or memory.
 
-Each can be switched off, to measure what it brings and to test that it changes no result. All off is how the reference
-code of this field computes.
+Each can be switched off, to measure its benefit and to test that it changes no result. With all switched off, CLIP is
+computed as in the reference code.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,14 @@ class Speedups:
     """Switches of a CLIP, read whenever it computes.
 
     Attributes:
-        cut_prompts: prompts end at end-of-text: the text tower is causal, nothing behind matters.
-        share_prefix: leading tokens that all prompts share go through the text tower once, not once a class.
-        read_one_token: the last block computes only the token that is read (class token, end-of-text).
-        recompute_cheap: outputs of LayerNorms and activations are computed again in the backward pass, not kept for it.
-        step_in_backward: weights are updated while the backward pass goes on, so that never all gradients are there.
-        prompts_at_once: methods whose texts depend on the image put so many prompts through the text tower at once;
-            1 is one image at a time.
+        cut_prompts: leave out the tokens after end-of-text; the text tower is causal, so that they do not matter.
+        share_prefix: compute leading tokens that all prompts have in common once, not once per class.
+        read_one_token: in the last block, compute only the token that is read (class token or end-of-text).
+        recompute_cheap: compute outputs of LayerNorms and activation functions again in the backward pass instead of
+            keeping them for it.
+        step_in_backward: update weights during the backward pass, so that all gradients never exist at once.
+        prompts_at_once: number of prompts that methods whose texts depend on the image put through the text tower at
+            once; 1 is one image at a time.
     """
 
     cut_prompts: bool = True

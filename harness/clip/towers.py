@@ -2,8 +2,8 @@
 
     raw input ──embed──▶ 0 ──block──▶ 1 ──block──▶ 2 … ──block──▶ N ──project──▶ END
 
-Stage i holds the tokens that enter block i, stage N those that leave the last block, END one embedding per input.
-Caches, methods and evaluation are all written with `tower.run(x, start, stop)`.
+At stage i are the tokens that enter block i, at stage N those that leave the last block, at END one embedding per
+input. Caches, methods and evaluation are all written with `tower.run(x, start, stop)`.
 """
 
 import sys
@@ -30,15 +30,15 @@ END: Stage = sys.maxsize
 
 
 # The fused inference kernel of nn.MultiheadAttention rounds differently from the attention used in training and hides
-# its buffers from memory measurement. Without it frozen stages give the same numbers with and without gradients.
+# its buffers from the memory meter. Without it, frozen stages give the same numbers with and without gradients.
 torch.backends.mha.set_fastpath_enabled(False)
 
 
 class Tower(nn.Module):
-    """One tower: embedding, `transformer.resblocks`, projection. Parameter names are those of OpenAI's CLIP.
+    """One tower: embedding, `transformer.resblocks`, projection. Parameters have the names of OpenAI's CLIP.
 
     Args:
-        speedups: which ways to do less work are switched on.
+        speedups: the switches of its CLIP.
     """
 
     transformer: nn.Module
@@ -60,7 +60,7 @@ class Tower(nn.Module):
         return len(self.blocks)
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """What stands behind the last block: final LayerNorm and projection."""
+        """The parameters after the last block: final LayerNorm and projection."""
         raise NotImplementedError
 
     def parameters_from(self, start: Stage) -> list[nn.Parameter]:
@@ -72,23 +72,34 @@ class Tower(nn.Module):
         raise NotImplementedError
 
     def project(self, x: Tensor) -> Tensor:
-        """The tokens (B, width) that are read behind the last block -> embeddings (B, E)."""
+        """The tokens (B, width) that are read after the last block -> embeddings (B, E)."""
         raise NotImplementedError
 
     def end_of_text(self, x: Tensor) -> Tensor | None:
-        """End-of-text positions (B,) of raw input, if it is text."""
+        """End-of-text positions (B,) of raw input; None for images."""
         return None
 
     def read_positions(self, x: Tensor, eot: Tensor | None) -> Tensor:
-        """Where tokens (B, T, width) are read behind the last block, (B,)."""
+        """The positions (B,) at which tokens (B, T, width) are read after the last block.
+
+        Raises:
+            ValueError: texts without end-of-text positions.
+        """
         raise NotImplementedError
 
     def packing(self, x: Tensor, eot: Tensor | None, shared: int, groups: int) -> Packing:
-        """Which of the tokens (B, T, width) matter for what is read behind the last block."""
+        """Which of the tokens (B, T, width) matter for what is read after the last block.
+
+        Args:
+            x: tokens.
+            eot: end-of-text positions (B,) of texts.
+            shared: number of leading tokens that the texts of a group have in common.
+            groups: number of groups of consecutive texts.
+        """
         return Packing(*x.shape[:2])
 
     def attention_mask(self, length: int) -> Tensor | None:
-        """Additive mask (T, T) of the tower's attention, or None."""
+        """Additive mask (T, T) of the tower's attention; None if every token sees every other."""
         return None
 
     def run(
@@ -103,23 +114,23 @@ class Tower(nn.Module):
     ) -> Tensor:
         """Take x from stage `start` to stage `stop`.
 
-        What comes out is the same whatever `speedups` are on, to the last digits of floating point.
+        The result does not depend on `speedups`, except in the last digits of floating point.
 
         Args:
             x: pixels (B, 3, H, W) or token ids (B, T) at RAW, tokens (B, T, width) at 0..N, embeddings (B, E) at END.
-            start: the stage that x is at.
+            start: the stage of x.
             stop: the stage to take it to, not before `start`.
-            eot: for texts that start behind RAW, the end-of-text positions (B,).
-            before_block: block number, tokens -> tokens that enter the block; of texts that share their first tokens
-                it gets and gives only those, (groups, shared, width).
-            shared: how many first tokens the texts of a group have in common.
-            groups: so many groups of consecutive texts, of the same size, make up x.
+            eot: end-of-text positions (B,), needed for texts that start after RAW.
+            before_block: (block number, tokens) -> tokens that enter the block; if texts share their leading tokens,
+                it receives and returns only those, (groups, shared, width).
+            shared: number of leading tokens that the texts of a group have in common.
+            groups: number of groups of consecutive texts in x, all of the same size.
 
         Returns:
             x at stage `stop`.
 
         Raises:
-            ValueError: `stop` is before `start`, or a stage is beyond the tower.
+            ValueError: `stop` is before `start`, a stage is beyond the tower, or `eot` is missing.
         """
         n = self.num_blocks
         for stage in (start, stop):
@@ -148,14 +159,14 @@ class Tower(nn.Module):
     def _run_to_read(
         self, x: Tensor, first: int, eot: Tensor | None, before_block: BlockHook | None, shared: int, groups: int
     ) -> Tensor:
-        """All tokens that enter block `first` -> the tokens (B, width) that are read behind the last block."""
+        """All tokens that enter block `first` -> the tokens (B, width) that are read after the last block."""
         read, on = self.read_positions(x, eot), self.speedups
         packing = Packing(*x.shape[:2])
         if not all(map(is_divisible, self.blocks)) or on == NO_SPEEDUPS:
             x = self._run_whole(x, first, self.num_blocks, before_block)
             return x[torch.arange(len(x), device=x.device), read]
         wanted = self.packing(x, eot, shared, groups)
-        # A hook gets whole rows, or what is shared.
+        # A hook receives whole rows, or only what is shared.
         packing = wanted if wanted.shared or not before_block else packing
         mask = self.attention_mask(x.shape[1])
         x = packing.pack(x)
@@ -168,7 +179,7 @@ class Tower(nn.Module):
 
 
 def _hooked(before_block: BlockHook, block: int, x: Tensor, packing: Packing) -> Tensor:
-    """Packed tokens behind a hook, which gets whole rows (B, T, width) or, where tokens are shared, only those."""
+    """Packed tokens after a hook, which receives whole rows (B, T, width) or, if tokens are shared, only those."""
     if not packing.shared:
         return before_block(block, x.view(packing.rows, packing.length, -1)).flatten(0, 1)
     leading = x[: packing.num_shared].view(packing.groups, packing.shared, -1)
@@ -237,7 +248,7 @@ class TextTower(Tower):
 
     def read_positions(self, x: Tensor, eot: Tensor | None) -> Tensor:
         if eot is None:
-            raise ValueError("a text that starts behind RAW needs its end-of-text positions")
+            raise ValueError("a text that starts after RAW needs its end-of-text positions")
         return eot
 
     def packing(self, x: Tensor, eot: Tensor | None, shared: int, groups: int) -> Packing:
@@ -249,14 +260,14 @@ class TextTower(Tower):
 
 
 class CLIP(nn.Module):
-    """Two towers, the logit scale, the tokenizer and what the images need before they go in.
+    """Two towers, the logit scale, the tokenizer, and the normalisation of images.
 
     Args:
-        model: an open_clip `CLIP` with ViT image tower and causal text tower.
+        model: an open_clip `CLIP` with a ViT image tower and a causal text tower.
         tokenizer: texts -> ids (C, context length).
-        name: how results call it.
-        mean: per channel, for images scaled to 0..1.
-        std: per channel.
+        name: its name in results.
+        mean: of the normalisation, per channel, for images scaled to 0..1.
+        std: of the normalisation, per channel.
 
     Raises:
         UserError: an architecture whose stages would not give open_clip's own outputs.
@@ -284,7 +295,7 @@ class CLIP(nn.Module):
 
     @property
     def num_blocks(self) -> int:
-        """Number of blocks that both towers have: the deepest stage that both can start from."""
+        """Number of blocks that both towers have: the last stage from which both can start."""
         return min(self.image.num_blocks, self.text.num_blocks)
 
     @property
@@ -298,13 +309,17 @@ class CLIP(nn.Module):
         return self.logit_scale.device
 
     def tokenize(self, texts: list[str] | tuple[str, ...]) -> Prompts:
-        """Prompts on the device of the weights, cut at the longest end-of-text position unless that is switched off."""
+        """Prompts on the device of the weights, cut after the largest end-of-text position unless that is switched off.
+
+        Raises:
+            UserError: as `prompts.tokenize`.
+        """
         prompts = tokenize(texts, self.tokenizer, cut=self.speedups.cut_prompts)
         return (prompts if self.speedups.share_prefix else replace(prompts, shared=0)).to(self.device)
 
 
 def refuse_unsupported(model: "open_clip.model.CLIP", name: str) -> None:
-    """Raise a UserError for a model that is not a plain ViT CLIP, naming what is different about it."""
+    """Raise a UserError that says what is unusual about a model, if it is not a plain ViT CLIP."""
     visual = model.visual
     # Each entry: what is unusual, and whether this model has it.
     unusual = {

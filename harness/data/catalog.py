@@ -114,7 +114,7 @@ def embedded(name: str, read: Callable[[Path], Splits], about: str) -> DataSet:
         DRAWING,
         settings=EMOJI_SETTINGS,
         about=f"embedded: {about}",
-        source="comes with the project: install it again",
+        source="comes with the project: reinstall it",
     )
 
 

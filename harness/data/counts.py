@@ -1,4 +1,4 @@
-"""What classes and how many pictures a run would see, whether the data set is on this machine or not."""
+"""Which classes and how many images a run would see, whether or not the data set is on this machine."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Some classes of a data set.
+    """Some classes of a data set, and how many images each of them has.
 
     Attributes:
         class_names: C names.
-        counts: split -> pictures of each class; those of train and val are of the few-shot sample.
-        is_here: False: the data set is not on this machine, and the names are stand-ins.
+        counts: split -> number of images of each class; for train and val, of those in the few-shot sample.
+        is_here: whether the data set is on this machine; if it is not, the names are stand-ins.
     """
 
     class_names: tuple[str, ...]
@@ -28,8 +28,8 @@ class ClassCounts:
     is_here: bool
 
     def num_images(self, splits: Iterable[str]) -> int:
-        """Pictures of all classes in some splits."""
-        # Shots that are held out are some of those to train on.
+        """Number of images of all classes in some splits."""
+        # Held-out shots are a part of the training shots.
         return sum(sum(self.counts.get(split, self.counts["train"])) for split in splits)
 
 
@@ -45,23 +45,23 @@ def is_here(dataset: str, data_root: str | None) -> bool:
 def class_counts(
     dataset: str, subset: str, shots: int, data_root: str | None, number: int | None = None
 ) -> ClassCounts:
-    """Classes that a run would see, and their pictures.
+    """The classes that a run would see, and how many images they have.
 
     Args:
         dataset: name of a data set.
         subset: all, base, new, ...
-        shots: training pictures a class.
-        data_root: the folder that holds the data sets.
-        number: so many classes instead of those of the subset; None: as many as there are.
+        shots: training images per class.
+        data_root: the folder that contains the data sets.
+        number: assume this number of classes instead of those of the subset; None: those of the subset.
 
     Raises:
-        UserError: unknown data set or subset, or nobody knows how many classes it has.
+        UserError: unknown data set or subset, or a data set that is not here and whose size is unknown.
     """
     here = is_here(dataset, data_root)
     names, counts = read_counts(dataset, data_root) if here else known_counts(dataset)
     labels = list(class_subset(len(names), subset))
     if number is not None:
-        # Every so manyth, not the first in the alphabet; again from the start where there are too few.
+        # Evenly spaced classes rather than the alphabetically first ones; if there are too few, they are repeated.
         labels = list(islice(cycle(range(0, len(names), max(1, len(names) // number))), number))
     limits = {"train": shots, "val": min(shots, VALIDATION_SHOTS)}
     chosen = {
@@ -72,7 +72,7 @@ def class_counts(
 
 
 def read_counts(dataset: str, data_root: str | None) -> tuple[list[str], dict[str, list[int]]]:
-    """Class names, and pictures of each class by split, of a data set that is here."""
+    """Class names of a data set that is on this machine, and split -> number of images of each class."""
     splits = read_dataset(dataset, data_root)
     names = list(splits.class_names)
     counts = {split: Counter(label for _, label in getattr(splits, split)) for split in SPLITS}
@@ -80,10 +80,10 @@ def read_counts(dataset: str, data_root: str | None) -> tuple[list[str], dict[st
 
 
 def known_counts(dataset: str) -> tuple[list[str], dict[str, list[int]]]:
-    """The same of a data set that is not here: stand-in names, and an equal share of its pictures for each class.
+    """The same for a data set that is not here: stand-in names, and an equal number of images for each class.
 
     Raises:
-        UserError: nobody knows how many classes it has.
+        UserError: its size is unknown.
     """
     expected = find_dataset(dataset).expected
     if expected is None:
@@ -94,8 +94,8 @@ def known_counts(dataset: str) -> tuple[list[str], dict[str, list[int]]]:
 
 
 def stand_in_names() -> list[str]:
-    """ImageNet's 1000 class names as open_clip lists them: prompts of typical lengths."""
-    # Not at the top: open_clip takes seconds.
+    """ImageNet's 1000 class names as open_clip lists them, whose prompts have typical lengths."""
+    # Not at the top: importing open_clip takes seconds.
     from open_clip import IMAGENET_CLASSNAMES
 
     return list(IMAGENET_CLASSNAMES)

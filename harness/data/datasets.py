@@ -17,23 +17,23 @@ OWN = "folder:"
 
 
 def own_dataset(name: str) -> DataSet:
-    """A row for `folder:PATH`, the user's own pictures.
+    """The description of `folder:PATH`, the user's own images.
 
     Raises:
-        UserError: the folder does not exist, or its `template.txt` holds no template.
+        UserError: the folder does not exist, or its `template.txt` contains no template.
     """
     path = name.removeprefix(OWN)
     if not path:
-        raise UserError(f"'{name}' names no folder: give folder:PATH, a folder that has one folder of pictures a class")
+        raise UserError(f"'{name}' names no folder: give folder:PATH, a folder with one folder of images per class")
     folder = Path(os.path.abspath(Path(path).expanduser()))
-    return DataSet(name, str(folder), read_own_folder, read_template(folder), about="your own pictures")
+    return DataSet(name, str(folder), read_own_folder, read_template(folder), about="your own images")
 
 
 def find_dataset(name: str) -> DataSet:
-    """The row of that name; `folder:PATH` makes one.
+    """The description of a data set, by its name in the catalog or as `folder:PATH`.
 
     Raises:
-        UserError: there is none; names the nearest.
+        UserError: there is none of that name; the message suggests the nearest.
     """
     if name.startswith(OWN):
         return own_dataset(name)
@@ -41,23 +41,23 @@ def find_dataset(name: str) -> DataSet:
         known = [*DATASETS, *([OWN + name] if Path(name).is_dir() else [])]
         raise UserError(
             f"unknown data set '{name}'.{nearest(name, known)} `skipbench list` names all; "
-            f"{OWN}PATH takes your own pictures."
+            f"{OWN}PATH takes your own images."
         )
     return DATASETS[name]
 
 
 def find_folder(dataset: DataSet, data_root: str | None) -> Path:
-    """The data set's folder on this machine, under its usual name or another.
+    """The data set's folder on this machine, under its usual name or an alias.
 
     Raises:
-        UserError: no data root is set, it does not exist, or the folder is not in it under any of its names.
+        UserError: no data root is set, it does not exist, or it does not contain the folder under any of its names.
     """
     root, name = locate_folder(dataset, data_root)
     return root / name
 
 
 def locate_folder(dataset: DataSet, data_root: str | None) -> tuple[Path, str]:
-    """The data root, and the data set's folder in it as it is called there: `find_folder` in two parts.
+    """The data root, and the name of the data set's folder in it: `find_folder` in two parts.
 
     Raises:
         UserError: as `find_folder`.
@@ -66,12 +66,14 @@ def locate_folder(dataset: DataSet, data_root: str | None) -> tuple[Path, str]:
         return Path("/"), dataset.folder
     if not data_root:
         raise UserError(
-            f"data set '{dataset.name}' needs a data root: set DATA=/path/to/data, the folder that holds "
+            f"data set '{dataset.name}' needs a data root: set DATA=/path/to/data, the folder that contains "
             f"{dataset.folder}/ in the CoOp layout"
         )
     root = Path(data_root).expanduser()
     if not root.is_dir():
-        raise UserError(f"data root '{data_root}' does not exist: set DATA to the folder that holds {dataset.folder}/")
+        raise UserError(
+            f"data root '{data_root}' does not exist: set DATA to the folder that contains {dataset.folder}/"
+        )
     names = (dataset.folder, *dataset.aliases)
     name = locate(root, names)
     if name is None:
@@ -83,22 +85,22 @@ def locate_folder(dataset: DataSet, data_root: str | None) -> tuple[Path, str]:
 
 
 def read_dataset(name: str, data_root: str | None = None, splits: tuple[str, ...] = SPLITS) -> Splits:
-    """Read a data set's classes and picture lists (no picture is opened), once a process.
+    """Read the classes of a data set and the list of its images. No image is opened; the result is cached.
 
     Args:
         name: of the data set.
-        data_root: folder that holds the data sets.
-        splits: which are wanted; the others come back empty. Who must not see test labels leaves `test` out.
+        data_root: folder that contains the data sets.
+        splits: which to read; the others are returned empty. Leave out `test` to see no test labels.
 
     Raises:
-        UserError: unknown, missing or malformed.
+        UserError: the data set is unknown, missing or malformed.
     """
     return read_folder(name, *locate_folder(find_dataset(name), data_root), splits)
 
 
 @cache
 def read_folder(name: str, root: Path, folder: str, wanted: tuple[str, ...] = SPLITS) -> Splits:
-    """Read a data set in the folder that was found for it, and say so in its layout if it has not its usual name."""
+    """Read a data set from the folder that was found for it; its layout says if the folder has not its usual name."""
     dataset = find_dataset(name)
     splits = dataset.read(root / folder, splits=wanted)
     found = () if folder == dataset.folder else (f"folder {folder}/ (usually {dataset.folder}/)",)

@@ -1,4 +1,4 @@
-"""Few-shot samples and halves of the classes, the same on every machine."""
+"""Few-shot samples and subsets of the classes, the same on every machine."""
 
 import hashlib
 import json
@@ -17,8 +17,8 @@ def class_subset(num_classes: int, subset: str) -> range:
 
     Args:
         num_classes: C.
-        subset: 'all', 'base' (the first ceil(C / 2)), 'new' (the rest), or halves of halves such as 'base.new', by
-            which hyper-parameters are chosen without a look at the new classes.
+        subset: 'all', 'base' (the first ceil(C / 2)), 'new' (the rest), or halves of halves such as 'base.new', with
+            which hyper-parameters are chosen without using the new classes.
 
     Raises:
         UserError: not a subset, or an empty one.
@@ -28,7 +28,9 @@ def class_subset(num_classes: int, subset: str) -> range:
         return labels
     for half in subset.split("."):
         if half not in HALVES:
-            raise UserError(f"unknown class subset '{subset}': use all, base, new, or halves of halves as base.new")
+            raise UserError(
+                f"unknown class subset '{subset}': use all, base, new, or halves of halves such as base.new"
+            )
         middle = math.ceil(len(labels) / 2)
         labels = labels[:middle] if half == "base" else labels[middle:]
     if not labels:
@@ -37,23 +39,24 @@ def class_subset(num_classes: int, subset: str) -> range:
 
 
 def keep_classes(pictures: Sequence[Picture], labels: range) -> list[Picture]:
-    """Pictures of the given classes, relabelled from 0."""
+    """The pictures of the given classes, relabelled from 0."""
     return [Picture(path, label - labels.start) for path, label in pictures if label in labels]
 
 
 def few_shot_sample(pictures: Sequence[Picture], shots: int, seed: int) -> list[Picture]:
-    """The first `shots` pictures of every class, in an order that the seed shuffles.
+    """Draw k pictures of every class.
 
-    The order is that of a hash of seed and path: it depends on no library's generator, no other class and no other
-    picture, so a sample of fewer shots is part of one of more.
+    Pictures are ordered by a hash of seed and path, and the first k are taken. So the sample does not depend on any
+    library's random generator, on other classes or on other pictures, and a sample of fewer shots is part of one of
+    more shots.
 
     Args:
-        pictures: candidates, any number a class; a class with fewer gives all that it has.
+        pictures: candidates, any number per class; of a class with fewer than k, all are taken.
         shots: k.
         seed: of the sample.
 
     Returns:
-        The sample, by label, then in the drawn order.
+        The sample, ordered by label and then by hash.
     """
     by_class: dict[int, list[Picture]] = defaultdict(list)
     for picture in pictures:
@@ -66,15 +69,15 @@ def few_shot_sample(pictures: Sequence[Picture], shots: int, seed: int) -> list[
 
 
 def hold_out(sample: Sequence[Picture], part: int, parts: int) -> tuple[list[Picture], list[Picture]]:
-    """Cut one part of every class's shots off a sample, for cross-validation.
+    """Hold out one part of every class's shots, for cross-validation.
 
     Args:
-        sample: as `few_shot_sample` gives it.
-        part: which, from 1 on.
-        parts: how many parts a class is cut into; the parts together are the sample, and no two share a picture.
+        sample: as `few_shot_sample` returns it.
+        part: which part to hold out, counted from 1.
+        parts: number of parts; together they are the sample, and no two share a picture.
 
     Returns:
-        What is left to train on, and what is held out.
+        The pictures to train on, and those held out.
     """
     places: dict[int, int] = defaultdict(int)
     kept: list[Picture] = []
@@ -86,6 +89,6 @@ def hold_out(sample: Sequence[Picture], part: int, parts: int) -> tuple[list[Pic
 
 
 def sample_hash(pictures: Sequence[Picture]) -> str:
-    """Hash of which pictures are in a sample and under which label, whatever their order."""
+    """Hash of the pictures of a sample and their labels, independent of their order."""
     text = json.dumps(sorted((path, label) for path, label in pictures))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What lies on disk: lines of text files, folders under this or that spelling, the pictures in a folder."""
+"""Files and folders: lines of text files, folders whose names are spelled differently, the images in a folder."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -10,14 +10,14 @@ SUFFIXES = frozenset({"jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff",
 
 
 def read_lines(path: Path, advice: str) -> list[str]:
-    """Lines of a text file, stripped, without blank ones. Windows line ends and a byte order mark are fine.
+    """Lines of a text file, stripped and without blank ones; Windows line ends and a byte order mark are accepted.
 
     Args:
         path: of the file.
-        advice: what to do where it is missing, for the message.
+        advice: what to do if it is missing, for the message.
 
     Raises:
-        UserError: it is missing, or no text.
+        UserError: the file is missing, or is no text.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -29,7 +29,7 @@ def read_lines(path: Path, advice: str) -> list[str]:
 
 
 def visible_names(folder: Path) -> list[str]:
-    """Names of everything in a folder but hidden files, sorted.
+    """Names of all entries of a folder that are not hidden, sorted.
 
     Raises:
         UserError: it cannot be listed.
@@ -41,21 +41,21 @@ def visible_names(folder: Path) -> list[str]:
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted; files and hidden folders are left out.
+    """Names of the folders in a folder, sorted, without hidden ones.
 
     Raises:
         UserError: it cannot be listed.
     """
     try:
-        # An entry knows its kind from the listing, so no file is asked for it.
+        # The listing contains the kind of each entry, so that no file is looked up.
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     except OSError as error:
         raise UserError(f"folder '{folder}' cannot be read: {error.strerror}") from None
 
 
-def pictures_in(folder: Path) -> list[str]:
-    """Names of the pictures in a folder, sorted. They are told by their suffix: no file is opened or looked up.
+def images_in(folder: Path) -> list[str]:
+    """Names of the images in a folder, sorted. Their suffix identifies them, so that no file is opened.
 
     Raises:
         UserError: it cannot be listed.
@@ -64,20 +64,20 @@ def pictures_in(folder: Path) -> list[str]:
 
 
 def spelling(name: str) -> str:
-    """What all spellings of a name have in common: Oxford-Pets, OxfordPets and oxford_pets are oxfordpets."""
+    """A form that is the same for all spellings of a name: Oxford-Pets, OxfordPets and oxford_pets are oxfordpets."""
     return name.translate(str.maketrans("", "", "-_ ")).casefold()
 
 
 def locate(root: Path, names: Sequence[str]) -> str | None:
-    """Under which of some names a folder lies in another.
+    """Find a folder that may have one of several names.
 
     Args:
-        root: where to look.
-        names: in order of preference. Each is tried as it is written, then all in any case and with or without
-            hyphens, underscores and spaces.
+        root: the folder that may contain it.
+        names: in order of preference. First each is tried as it is written, then all of them in any case and with or
+            without hyphens, underscores and spaces.
 
     Returns:
-        The name on disk, or None.
+        Its name on disk, or None.
     """
     for name in names:
         if (root / name).is_dir():
@@ -87,7 +87,7 @@ def locate(root: Path, names: Sequence[str]) -> str | None:
 
 
 def listed(names: Iterable[str], limit: int = 3) -> str:
-    """The first few names and how many more there are, for messages: 'a, b, c and 4 more'."""
+    """The first few names and the number of the others, for messages: 'a, b, c and 4 more'."""
     names = list(names)
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest

@@ -1,47 +1,47 @@
-"""Your own pictures: a folder of class folders, split or not."""
+"""The user's own images: a folder of class folders, with or without splits."""
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data.filesystem import folders_in, listed, pictures_in, read_lines
+from harness.data.filesystem import folders_in, images_in, listed, read_lines
 from harness.data.readers import SPLITS, Picture, Splits
 from harness.errors import UserError, nearest
 
 DEFAULT_TEMPLATE = "a photo of a {}."
-FORM = "expected a folder of pictures for each class, or train/, val/ and test/ with such folders"
+FORM = "expected a folder of images for each class, or train/, val/ and test/ with such folders"
 
 
 def read_template(folder: Path) -> str:
-    """The prompt template of a folder: the one line of `template.txt`, or the default.
+    """The prompt template of a folder: the single line of its `template.txt`, or the default without that file.
 
     Raises:
-        UserError: the folder does not exist, or the file holds no template.
+        UserError: the folder does not exist, or the file contains no template.
     """
     path = folder / "template.txt"
     if not folder.is_dir():
-        raise UserError(f"folder '{folder}' does not exist: name one that has a folder of pictures for each class")
+        raise UserError(f"folder '{folder}' does not exist: name one that has a folder of images for each class")
     if not path.exists():
         return DEFAULT_TEMPLATE
     lines = read_lines(path, "")
     if len(lines) != 1 or "{}" not in lines[0]:
-        raise UserError(f"'{path}' must hold one line with {{}} for the class name, such as '{DEFAULT_TEMPLATE}'")
+        raise UserError(f"'{path}' must contain one line with {{}} for the class name, such as '{DEFAULT_TEMPLATE}'")
     return lines[0]
 
 
 def read_own_folder(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
-    """Read a folder of class folders, or of `train/`, `val/` and `test/` that hold them (`val/` may be missing, and
-    `train/` too where there is nothing to train).
+    """Read a folder of class folders, or of `train/`, `val/` and `test/` that contain class folders.
 
-    Without such splits every class is split 50/20/30 by a hash of its pictures' names. Classes are labelled in the
-    order of their folders' names and are called by them, or as `classnames.txt` says (lines of folder and class name).
+    `val/` may be missing, and so may `train/` if nothing is trained. Without such splits the images of every class are
+    split 50/20/30 by a hash of their names. Classes are labelled in the order of their folders' names. These are also
+    the names of the classes, unless `classnames.txt` has lines of folder and class name.
 
     Args:
-        folder: theirs.
-        splits: which are wanted; the others come back empty.
+        folder: to read.
+        splits: which to read; the others are returned empty.
 
     Raises:
-        UserError: no classes, a class without pictures, folders or class names that do not agree.
+        UserError: there are no classes, a class has no images, or folders and class names do not agree.
     """
     top = folders_in(folder)
     if not top:
@@ -64,15 +64,19 @@ def read_own_folder(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
 
 
 def given_splits(folder: Path, top: list[str], splits: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """Paths of pictures by split and class, from a folder with `train/`, `val/` and `test/`."""
+    """Split -> class -> paths of its images, from a folder with `train/`, `val/` and `test/`.
+
+    Raises:
+        UserError: other folders, no test split, an empty split, or classes that differ between train and test.
+    """
     extra = [name for name in top if name not in SPLITS]
     if extra:
         raise UserError(
-            f"'{folder / extra[0]}' lies beside {listed(sorted(set(top) - set(extra)))}: "
+            f"'{folder / extra[0]}' is next to {listed(sorted(set(top) - set(extra)))}: "
             f"only train, val and test can be there.{nearest(extra[0], SPLITS)}"
         )
     if "test" not in top:
-        raise UserError(f"'{folder}' has {listed(top)} but no test: add test/ with pictures to report accuracy on")
+        raise UserError(f"'{folder}' has {listed(top)} but no test: add test/ with images to report accuracy on")
     found: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
     for split in (name for name in top if name in splits):
         for name in folders_in(folder / split):
@@ -83,22 +87,26 @@ def given_splits(folder: Path, top: list[str], splits: Sequence[str]) -> dict[st
         name = min(found["train"].keys() ^ found["test"].keys())
         there, gone = ("train", "test") if name in found["train"] else ("test", "train")
         raise UserError(
-            f"class '{name}' has pictures in '{folder / there}' but none in '{folder / gone}'."
+            f"class '{name}' has images in '{folder / there}' but none in '{folder / gone}'."
             f"{nearest(name, found[gone])}"
         )
     return found
 
 
 def hashed_splits(folder: Path, top: list[str]) -> dict[str, dict[str, list[str]]]:
-    """Paths of pictures by split and class, from a folder of class folders.
+    """Split -> class -> paths of its images, from a folder of class folders.
 
-    Half of a class (rounded up) is to train on, a fifth (rounded down) to validate, the rest to test.
+    Half of the images of a class (rounded up) are for training, a fifth (rounded down) for validation, the rest for
+    testing.
+
+    Raises:
+        UserError: a class has fewer than two images.
     """
     found: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
     for name in top:
         files = pictures_of(folder / name)
         if len(files) < 2:
-            raise UserError(f"class '{name}' in '{folder}' has one picture: it needs one to train and one to test on")
+            raise UserError(f"class '{name}' in '{folder}' has one image: it needs one to train and one to test on")
         paths = sorted((f"{name}/{file}" for file in files), key=split_order)
         half, fifth = (len(paths) + 1) // 2, len(paths) // 5
         found["train"][name] = sorted(paths[:half])
@@ -108,32 +116,32 @@ def hashed_splits(folder: Path, top: list[str]) -> dict[str, dict[str, list[str]
 
 
 def split_order(path: str) -> str:
-    """Where a picture comes when its class is split: by a hash, the same on every machine."""
+    """The sort key of an image when its class is split: a hash of its path, the same on every machine."""
     return hashlib.sha256(f"split/{path}".encode()).hexdigest()
 
 
 def pictures_of(folder: Path) -> list[str]:
-    """Names of the pictures of a class.
+    """Names of the images of a class.
 
     Raises:
         UserError: there are none.
     """
-    files = pictures_in(folder)
+    files = images_in(folder)
     if not files:
-        raise UserError(f"class '{folder.name}' has no pictures in '{folder}': add some, or remove the folder")
+        raise UserError(f"class '{folder.name}' has no images in '{folder}': add some, or remove the folder")
     return files
 
 
 def own_class_names(folder: Path, classes: list[str]) -> dict[str, str]:
-    """What classes are called, by folder: as `classnames.txt` says, else like their folders.
+    """Class folder -> name of the class: that of `classnames.txt`, otherwise that of the folder.
 
     Raises:
-        UserError: a line names no class folder, or one twice, or gives no name; or two classes are called the same.
+        UserError: a line names no class folder, repeats one or gives no name; or two classes have the same name.
     """
     path = folder / "classnames.txt"
     given: dict[str, str] = {}
     for line in read_lines(path, "") if path.exists() else ():
-        # Folder names may hold spaces: the longest that the line begins with is meant.
+        # Folder names may contain spaces: the longest one with which the line begins is meant.
         fitting = [name for name in classes if line == name or (line.startswith(name) and line[len(name)].isspace())]
         if not fitting:
             word = line.split()[0]

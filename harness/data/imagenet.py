@@ -1,32 +1,32 @@
-"""ImageNet and its variants: folders of pictures by class, and `classnames.txt` that says what classes are called."""
+"""ImageNet and its variants: one folder of images per class, and `classnames.txt` with the names of the classes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.data.filesystem import folders_in, listed, locate, pictures_in, read_lines
+from harness.data.filesystem import folders_in, images_in, listed, locate, read_lines
 from harness.data.readers import INSTRUCTIONS, SPLITS, Picture, Splits, unusual_place
 from harness.errors import UserError
 
 CLASS_NAMES = "classnames.txt"
 IMAGENET = ("imagenet", "imagenet-1k", "ILSVRC2012")
-"""Names that ImageNet's own folder goes by."""
+"""Usual names of ImageNet's own folder."""
 
 Names = dict[str, str]
 Choose = Callable[[Names, list[str]], dict[str, str]]
-"""Class names by WordNet id, folders found -> class names by folder, in label order."""
+"""(WordNet id -> class name, folders that were found) -> folder -> class name, in label order."""
 
 
 def read_class_names(path: Path) -> Names:
-    """Class names by WordNet id, in the order of the file: lines such as `n01440764 tench`.
+    """WordNet id -> class name, in the order of a file with lines such as `n01440764 tench`.
 
     Raises:
-        UserError: the file is missing, empty, or a line is not of this form.
+        UserError: the file is missing or empty, or a line has another form.
     """
     names: Names = {}
     for line in read_lines(path, f"get it as {INSTRUCTIONS} says"):
         wordnet_id, _, name = line.partition(" ")
         if not name or wordnet_id in names:
-            problem = "comes twice" if name else "has no class name"
+            problem = "is named twice" if name else "has no class name"
             raise UserError(f"'{path}': '{wordnet_id}' {problem}; expected lines such as 'n01440764 tench'")
         names[wordnet_id] = name
     if not names:
@@ -35,13 +35,13 @@ def read_class_names(path: Path) -> Names:
 
 
 def find_class_names(folder: Path) -> tuple[Names, tuple[str, ...]]:
-    """Class names of a variant: from its own folder, else from ImageNet's folder beside it.
+    """Class names of a variant: from its own folder, otherwise from ImageNet's folder next to it.
 
     Returns:
-        Class names by WordNet id, and a note if they are ImageNet's.
+        WordNet id -> class name, and a note if they are from ImageNet's folder.
 
     Raises:
-        UserError: neither has them.
+        UserError: neither folder has them.
     """
     if (folder / CLASS_NAMES).is_file():
         return read_class_names(folder / CLASS_NAMES), ()
@@ -57,11 +57,11 @@ def read_imagenet(folder: Path, images: Sequence[str], splits: Sequence[str] = S
 
     Args:
         folder: the data set's folder.
-        images: where in it `train/` and `val/` may lie, the usual place first.
-        splits: which are wanted; the folders of the others are not looked into.
+        images: folders in it that may contain `train/` and `val/`, the usual one first.
+        splits: which to read; the folders of the others are not listed.
 
     Returns:
-        Splits without validation pictures. Where only `val/` is there, they are for testing only.
+        Splits without validation images, and without training images if there is no `train/`.
 
     Raises:
         UserError: `classnames.txt` or `val/` is missing, or folders and class names do not agree.
@@ -70,7 +70,7 @@ def read_imagenet(folder: Path, images: Sequence[str], splits: Sequence[str] = S
     place = next((place for place in images if (folder / place / "val").is_dir()), None)
     if place is None:
         looked = " nor ".join(str(Path(place, "val")) for place in images)
-        raise UserError(f"'{folder}' has no {looked}: the pictures to test on lie there, a folder for each WordNet id")
+        raise UserError(f"'{folder}' has no {looked}: it must contain the test images, one folder per WordNet id")
     layout = unusual_place(place, images[0])
     root = folder / place
     train: tuple[Picture, ...] = ()
@@ -87,12 +87,12 @@ def read_variant(folder: Path, images: Sequence[str], choose: Choose, splits: Se
 
     Args:
         folder: the data set's folder.
-        images: where in it the folders of the classes may lie, the usual place first; empty for the folder itself.
-        choose: which folders make its classes: `all_classes`, `numbered_classes` or `own_classes`.
-        splits: which are wanted.
+        images: folders in it that may contain the class folders, the usual one first; '' is the folder itself.
+        choose: which folders are its classes: `all_classes`, `numbered_classes` or `own_classes`.
+        splits: which to read.
 
     Raises:
-        UserError: no class names, no class folders, or they do not agree.
+        UserError: there are no class names or no class folders, or they do not agree.
     """
     names, layout = find_class_names(folder)
     for place in images:
@@ -103,7 +103,7 @@ def read_variant(folder: Path, images: Sequence[str], choose: Choose, splits: Se
             layout = (*unusual_place(place, images[0]), *layout)
             return Splits(folder / place, tuple(classes.values()), (), (), test, layout)
     looked = " nor ".join(f"'{folder / place}'" for place in images)
-    raise UserError(f"no folder of a class of {CLASS_NAMES} in {looked}: get the pictures as {INSTRUCTIONS} says")
+    raise UserError(f"no folder of a class of {CLASS_NAMES} in {looked}: get the images as {INSTRUCTIONS} says")
 
 
 def all_classes(names: Names, found: list[str]) -> dict[str, str]:
@@ -112,25 +112,25 @@ def all_classes(names: Names, found: list[str]) -> dict[str, str]:
 
 
 def numbered_classes(names: Names, found: list[str]) -> dict[str, str]:
-    """Every class of ImageNet, in folders 0, 1, ... named by label."""
+    """Every class of ImageNet, in folders 0, 1, ... that are named by label."""
     return {str(label): name for label, name in enumerate(names.values())}
 
 
 def own_classes(names: Names, found: list[str]) -> dict[str, str]:
-    """The classes whose folders are there, in the order of their WordNet ids, labelled from 0."""
+    """The classes whose folders exist, in the order of their WordNet ids, labelled from 0."""
     return {folder: names.get(folder, "") for folder in sorted(found)} if set(found) & set(names) else {}
 
 
 def read_classes(root: Path, prefix: str, classes: dict[str, str]) -> tuple[Picture, ...]:
-    """Pictures of a folder of class folders, labelled by the order of the classes.
+    """The pictures in a folder of class folders, labelled by the order of the classes.
 
     Args:
-        root: what the pictures' paths are relative to.
-        prefix: the folder in it, ending in `/`, or empty for itself.
-        classes: class names by folder, in label order.
+        root: the folder that the pictures' paths are relative to.
+        prefix: the folder of class folders in it, ending in `/`; empty for `root` itself.
+        classes: folder -> class name, in label order.
 
     Raises:
-        UserError: a folder without a class name, or a class without a folder.
+        UserError: a folder has no class name, or a class no folder.
     """
     found = folders_in(root / prefix)
     unknown = [name for name in found if not classes.get(name)]
@@ -138,16 +138,16 @@ def read_classes(root: Path, prefix: str, classes: dict[str, str]) -> tuple[Pict
         raise UserError(f"'{root / prefix / unknown[0]}' is no class of {CLASS_NAMES}: move the folder away")
     missing = sorted(classes.keys() - set(found))
     if missing:
-        if not found and pictures_in(root / prefix):
+        if not found and images_in(root / prefix):
             raise UserError(
-                f"the pictures of '{root / prefix}' lie in no class folders: sort them into one for each WordNet id"
+                f"the images of '{root / prefix}' are not in class folders: sort them into one per WordNet id"
             )
         raise UserError(
             f"'{root / prefix}' lacks the folders of {len(missing)} of {len(classes)} classes ({listed(missing)}): "
-            f"complete it, or leave only its classes in {CLASS_NAMES}"
+            f"add them, or leave only the other classes in {CLASS_NAMES}"
         )
     return tuple(
         Picture(f"{prefix}{name}/{file}", label)
         for label, name in enumerate(classes)
-        for file in pictures_in(root / prefix / name)
+        for file in images_in(root / prefix / name)
     )

@@ -1,4 +1,4 @@
-"""Pictures from disk to batches of pixels on the device."""
+"""From pictures on disk to batches of pixels on the device."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,18 +16,22 @@ from harness.data.transforms import TestTransform
 from harness.errors import UserError
 
 Transform = Callable[[Image.Image, str], Image.Image]
-# Decoded pictures up to this many bytes stay in memory; the embedded sets need 24 MB.
+"""Image, key of its random view -> transformed image."""
+# Decoded images are kept in memory up to this many bytes; the embedded data sets need 24 MB.
 DECODED_LIMIT = 256 * 2**20
 
 
 class PictureSet(Dataset[Tensor]):
-    """Some pictures of one data set.
+    """Pictures of one data set, as a source of batches of images.
 
     Args:
-        folder: what the paths are relative to.
-        pictures: which, in order.
-        read: reads a picture, given folder and path; None: from disk.
-        on_batch: called with every batch of `batches`; None where processes decode, to which it could not go.
+        folder: the folder that their paths are relative to.
+        pictures: in order.
+        read: (folder, path) -> image; None reads from disk.
+        on_batch: called with every batch of `batches`, in the process that asks for it.
+
+    Attributes:
+        labels: (N,), int64.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class PictureSet(Dataset[Tensor]):
         return len(self.pictures)
 
     def decode(self, position: int) -> Image.Image:
-        """The picture at a position; small sets are decoded once."""
+        """The image of the picture at a position; the images of small data sets are kept in memory."""
         path = self.pictures[position].path
         image = self._decoded.get(path)
         if image is None:
@@ -71,18 +75,21 @@ class PictureSet(Dataset[Tensor]):
         """Transformed batches, in order.
 
         Args:
-            transform: picture, key -> square picture.
+            transform: returns square images.
             indices: positions of the pictures of every batch.
-            key: seed and epoch; with a picture's path it makes the key of its transform, so that a picture's view
+            key: seed and epoch. Together with a picture's path it is the key of its transform, so that a random view
                 depends on nothing else.
-            workers: processes that decode; 0 decodes here.
+            workers: number of processes that decode; 0 decodes in this process.
             pin_memory: for fast transfers to a GPU.
 
         Yields:
             uint8 pixels (B, 3, H, W).
+
+        Raises:
+            UserError: an image cannot be read.
         """
         views = Views(self, transform, key)
-        # A generator of its own keeps the loader from drawing on the training's random numbers.
+        # With a generator of its own the loader does not use random numbers of the training.
         loader = DataLoader(
             views,
             batch_sampler=[list(batch) for batch in indices],
@@ -99,12 +106,12 @@ class PictureSet(Dataset[Tensor]):
             yield batch
 
     def in_order(self, batch_size: int) -> list[range]:
-        """Positions of batches that go through all pictures in order."""
+        """Positions of the batches of one pass over all pictures in order."""
         return [range(start, min(start + batch_size, len(self))) for start in range(0, len(self), batch_size)]
 
 
 def stack_or_error(items: list[Tensor | UserError]) -> Tensor | UserError:
-    """A batch (B, 3, H, W), or the first error among its pictures."""
+    """A batch (B, 3, H, W), or the first error among its images."""
     views = []
     for item in items:
         if isinstance(item, UserError):
@@ -114,7 +121,10 @@ def stack_or_error(items: list[Tensor | UserError]) -> Tensor | UserError:
 
 
 class Views(Dataset[Tensor | UserError]):
-    """Pictures seen through a transform. A broken one is returned as its error, which a worker can hand over whole."""
+    """The transformed images of some pictures, uint8 (3, H, W).
+
+    For a broken image the error itself is returned, because an exception in a worker process loses its form.
+    """
 
     def __init__(self, pictures: PictureSet, transform: Transform, key: str) -> None:
         self.pictures = pictures
@@ -134,15 +144,18 @@ class Views(Dataset[Tensor | UserError]):
 
 
 def load_pixels(clip: CLIP, folder: Path, pictures: Sequence[Picture]) -> tuple[Tensor, Tensor]:
-    """All of some pictures as a CLIP takes them for testing.
+    """Load pictures as a CLIP expects them for testing.
 
     Args:
-        clip: for its image size, normalisation and device.
-        folder: of the data set.
-        pictures: which.
+        clip: determines image size, normalisation and device.
+        folder: the folder that the pictures' paths are relative to.
+        pictures: to load, all at once.
 
     Returns:
         Pixels (N, 3, H, W) and labels (N,), on the CLIP's device.
+
+    Raises:
+        UserError: an image cannot be read.
     """
     found = PictureSet(folder, pictures)
     batches = found.batches(TestTransform(clip.image_size), found.in_order(256))
@@ -151,7 +164,7 @@ def load_pixels(clip: CLIP, folder: Path, pictures: Sequence[Picture]) -> tuple[
 
 
 def normalise(pixels: Tensor, mean: Sequence[float], std: Sequence[float], device: torch.device) -> Tensor:
-    """uint8 pixels (B, 3, H, W) -> float32 on the device, scaled to 0..1, minus mean, by standard deviation."""
+    """uint8 pixels (B, 3, H, W) -> float32 on the device: scaled to 0..1, minus the mean, divided by the deviation."""
     x = pixels.to(device, non_blocking=True).float().div_(255)
     return x.sub_(torch.tensor(mean, device=device)[:, None, None]).div_(
         torch.tensor(std, device=device)[:, None, None]

@@ -1,4 +1,4 @@
-"""Pictures from disk to RGB, and which of them are missing or broken, before anything depends on them."""
+"""Reads pictures from disk as RGB images, and finds missing and broken ones before anything depends on them."""
 
 import io
 import os
@@ -18,7 +18,7 @@ from harness.data.readers import Picture
 from harness.errors import UserError, first_line
 
 ARCHIVE = ".zip/"
-# What Pillow and zipfile raise for pictures that are missing, cut or no pictures; UnidentifiedImageError is an OSError.
+# What Pillow and zipfile raise for missing, truncated and other broken files; UnidentifiedImageError is an OSError.
 BROKEN = (
     OSError,
     EOFError,
@@ -40,7 +40,7 @@ class Broken(NamedTuple):
     """A picture that cannot be used.
 
     Attributes:
-        path: as its `Picture` has it.
+        path: of its `Picture`.
         reason: 'is missing', or 'cannot be decoded (why)'.
     """
 
@@ -49,7 +49,12 @@ class Broken(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What came of checking pictures: those that can be used, in their order, and those that cannot."""
+    """The outcome of a check.
+
+    Attributes:
+        usable: pictures that can be used, in their order.
+        broken: the others.
+    """
 
     usable: list[Picture]
     broken: list[Broken]
@@ -57,18 +62,18 @@ class Checked(NamedTuple):
 
 @cache
 def open_archive(path: Path, process: int) -> zipfile.ZipFile:
-    """A zip file, opened once a process: a forked one would share the position in the file with its parent."""
+    """A zip file, opened once per process; forked processes must not share the position in the file."""
     return zipfile.ZipFile(path)
 
 
 def in_archive(path: str) -> tuple[str, str]:
-    """Archive and member that a picture's path means; the archive is empty for a file of its own."""
+    """Split a picture's path into archive and member; the archive is empty if the picture is a file of its own."""
     archive, inside, member = path.partition(ARCHIVE)
     return (f"{archive}.zip", member) if inside else ("", path)
 
 
 def open_picture(folder: Path, path: str) -> Image.Image:
-    """A picture of which only the header has been read."""
+    """The image of a picture, of which only the header has been read."""
     archive, member = in_archive(path)
     if not archive:
         return Image.open(io.BytesIO((folder / path).read_bytes()))
@@ -80,47 +85,49 @@ def open_picture(folder: Path, path: str) -> Image.Image:
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """A picture as RGB, the way that the field's code sees it: transparency is dropped (the colours below it stay), and
-    the orientation that EXIF asks for is not applied. 16-bit greyscale is scaled to 8 bits, which Pillow would clip.
+    """Convert an image to RGB as reference code does.
+
+    Transparency is dropped (the colours under it stay), and the orientation in EXIF is not applied. 16-bit greyscale is
+    scaled to 8 bits, where Pillow would clip it.
 
     Raises:
-        ValueError: its pixels are of 32 bits, whose range is not known.
+        ValueError: its pixels have 32 bits, whose range is unknown.
     """
     if image.mode.startswith(("I", "F")):
         wide = image.convert("I")
-        # Pillow reads some 16-bit files as 32-bit pixels; what is beyond 16 bits has no range to scale from.
+        # Pillow reads some 16-bit files as 32-bit pixels; values beyond 16 bits have no known range to scale from.
         darkest, brightest = cast(tuple[int, int], wide.getextrema())
         if image.mode == "F" or darkest < 0 or brightest > 0xFFFF:
-            raise ValueError("32 bits a pixel, of unknown range: save it with 8 or 16")
+            raise ValueError("32 bits per pixel, of unknown range: save it with 8 or 16")
         image = wide.point(lambda value: value * (1 / 257) + 0.5).convert("L")
-    # Pillow would only warn that this transparency is lost in RGB.
+    # Otherwise Pillow warns that this transparency is lost in RGB.
     image.info.pop("transparency", None)
     return image.convert("RGB")
 
 
 def why_broken(error: BaseException) -> str:
-    """What is wrong with a picture that could not be read, for people."""
+    """What is wrong with an image that could not be read, for messages."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "is missing"
     return f"cannot be decoded ({first_line(error)})"
 
 
 def read_picture(folder: Path, path: str) -> Image.Image:
-    """Decode one picture as RGB.
+    """Read one picture as an RGB image.
 
     Raises:
-        UserError: it is missing or broken; names it.
+        UserError: it is missing or broken; the message names it.
     """
     try:
         return as_rgb(open_picture(folder, path))
     except BROKEN as error:
         raise UserError(
-            f"picture '{folder / path}' {why_broken(error)}: restore it, or remove it from the split"
+            f"image '{folder / path}' {why_broken(error)}: restore it, or remove it from the split"
         ) from error
 
 
 def find_problem(folder: Path, path: str) -> Broken | None:
-    """What is wrong with one picture, or None. All of its data is read; a JPEG is decoded at an eighth of its size."""
+    """What is wrong with one picture, or None. All its data is read, but a JPEG is decoded at an eighth of its size."""
     try:
         image = open_picture(folder, path)
         image.draft("RGB", (1, 1))
@@ -139,10 +146,10 @@ def broken_pictures(
     """Open and decode pictures to find those that are missing or broken.
 
     Args:
-        folder: what their paths are relative to.
-        pictures: which.
-        on_progress: takes how many are done, and how many there are.
-        threads: that decode at once; None: one a core.
+        folder: the folder that their paths are relative to.
+        pictures: to check.
+        on_progress: called with the number of pictures that are done and the number of all.
+        threads: number of threads that decode; None: one per core.
 
     Returns:
         The broken ones, in the order of `pictures`.
@@ -154,7 +161,7 @@ def broken_pictures(
 
     found: list[Broken] = []
     done = 0
-    # Pillow lets other threads run while it decodes.
+    # Threads suffice: Pillow releases the interpreter's lock while it decodes.
     with warnings.catch_warnings(), ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         warnings.simplefilter("ignore")
         for problems in pool.map(check, chunks):
@@ -173,34 +180,34 @@ def check_pictures(
     """Check pictures before they are used.
 
     Args:
-        folder: what their paths are relative to.
-        pictures: which.
-        skip_broken: leave broken ones out, and say which, instead of raising.
-        on_progress: takes how many are done, and how many there are.
+        folder: the folder that their paths are relative to.
+        pictures: to check.
+        skip_broken: leave out broken pictures and return them separately, instead of raising an error.
+        on_progress: called with the number of pictures that are done and the number of all.
 
     Raises:
-        UserError: some are missing or broken, and were not to be skipped; names the first, and how many there are.
+        UserError: pictures are missing or broken and `skip_broken` is false; the message names the first of them.
     """
     broken = broken_pictures(folder, pictures, on_progress)
     if broken and not skip_broken:
         others = f" (and {len(broken) - 1} more of {len(pictures)})" if len(broken) > 1 else ""
         first = broken[0]
         raise UserError(
-            f"picture '{folder / first.path}' {first.reason}{others}: restore it, or set data.skip_broken=true"
+            f"image '{folder / first.path}' {first.reason}{others}: restore it, or set data.skip_broken=true"
         )
     gone = {problem.path for problem in broken}
     return Checked([picture for picture in pictures if picture.path not in gone], broken)
 
 
 def missing_pictures(folder: Path, pictures: Sequence[Picture]) -> list[str]:
-    """Paths of the pictures that are not there. Folders are listed, once each; no picture is opened.
+    """Find pictures whose files do not exist. Every folder is listed once; no file is opened.
 
     Args:
-        folder: what their paths are relative to.
-        pictures: which.
+        folder: the folder that their paths are relative to.
+        pictures: to look for.
 
     Returns:
-        The missing ones, in the order of `pictures`.
+        Paths of the missing ones, in the order of `pictures`.
     """
     listings: dict[str, frozenset[str]] = {}
     missing = []
@@ -209,14 +216,14 @@ def missing_pictures(folder: Path, pictures: Sequence[Picture]) -> list[str]:
         place, name = (archive, member) if archive else (path.rpartition("/")[0], path.rpartition("/")[2])
         if place not in listings:
             listings[place] = names_at(folder / place, bool(archive))
-        # A file system that takes other spellings of a name for it lists only one.
+        # Some file systems accept several spellings of a name but list only one.
         if name not in listings[place] and (archive or not listings[place] or not (folder / path).exists()):
             missing.append(path)
     return missing
 
 
 def names_at(place: Path, is_archive: bool) -> frozenset[str]:
-    """What a folder or zip file holds; nothing if it is not there."""
+    """Names in a folder or zip file; none if it does not exist."""
     try:
         return frozenset(open_archive(place, os.getpid()).namelist() if is_archive else os.listdir(place))
     except (OSError, zipfile.BadZipFile):

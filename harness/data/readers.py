@@ -1,4 +1,4 @@
-"""How data sets lie on disk, and how each layout is read into classes and pictures."""
+"""The layouts of data sets on disk, and how each is read into classes and pictures."""
 
 import csv
 import io
@@ -20,8 +20,8 @@ class Picture(NamedTuple):
     """One labelled picture.
 
     Attributes:
-        path: relative to the folder of its data set's pictures, with `/`; `archive.zip/member` for one inside a zip
-            file. The same wherever and under whatever name that folder lies, as samples are drawn by it.
+        path: relative to the folder of its data set's images, with `/`; `archive.zip/member` for one in a zip file.
+            Samples are drawn by it, so it does not depend on the place and the name of that folder.
         label: index of its class.
     """
 
@@ -34,12 +34,12 @@ class Splits:
     """What a reader returns.
 
     Attributes:
-        folder: what the pictures' paths are relative to.
+        folder: the folder that the pictures' paths are relative to.
         class_names: in label order, as the data set spells them.
-        train: pictures to draw few-shot samples from; empty for data sets that are for testing only.
-        val: pictures to select hyper-parameters on.
-        test: pictures to report accuracy on.
-        layout: what was found other than the usual layout has it, a few words each.
+        train: pictures from which few-shot samples are drawn; empty for data sets that are for testing only.
+        val: pictures on which hyper-parameters are selected.
+        test: pictures on which accuracy is reported.
+        layout: where the data set differs from the usual layout, a few words each.
     """
 
     folder: Path
@@ -51,15 +51,15 @@ class Splits:
 
 
 def find_images(folder: Path, images: Sequence[str], samples: Iterable[str]) -> tuple[Path, tuple[str, ...]]:
-    """Where a data set's pictures lie.
+    """Find the folder of a data set's images.
 
     Args:
         folder: of the data set.
-        images: where in it they may lie, the usual place first; empty for the folder itself.
-        samples: paths of a few pictures; the place that has one of them is taken.
+        images: folders in it that may contain the images, the usual one first; '' is the folder itself.
+        samples: paths of a few pictures; the first folder that contains one of them is taken.
 
     Returns:
-        The place, the usual one if no picture is found anywhere, and a note where it is another.
+        The folder (the usual one if no picture is found), and a note if it is not the usual one.
     """
     samples = list(samples)
     for place in images:
@@ -69,7 +69,8 @@ def find_images(folder: Path, images: Sequence[str], samples: Iterable[str]) -> 
 
 
 def unusual_place(place: str, usual: str) -> tuple[str, ...]:
-    """A note on where pictures were found, if that is not the usual place."""
+    """A note on the folder of the images, if it is not the usual one."""
+    # Results contain this text, so its wording stays.
     return () if place == usual else (f"pictures in {place or '.'}/ (usually {usual or '.'}/)",)
 
 
@@ -79,11 +80,11 @@ def read_split_file(folder: Path, split_file: str, images: Sequence[str], splits
     Args:
         folder: the data set's folder.
         split_file: name of the JSON file in it.
-        images: where in it the folder may lie that the file's paths are relative to, as `find_images` takes it.
-        splits: which are wanted; the labels of the others are not looked at.
+        images: folders in it that the file's paths may be relative to, as for `find_images`.
+        splits: which to read; the labels of the others are not read.
 
     Raises:
-        UserError: the file is missing or is not of this format.
+        UserError: the file is missing or has another format.
     """
     path = folder / split_file
     names: dict[int, str] = {}
@@ -115,16 +116,18 @@ def read_split_file(folder: Path, split_file: str, images: Sequence[str], splits
 
 
 def read_aircraft(folder: Path, images: Sequence[str], splits: Sequence[str] = SPLITS) -> Splits:
-    """Read FGVC Aircraft's own files: `variants.txt`, a class a line in label order, and for every split
-    `images_variant_<split>.txt` with lines such as `0034309 Boeing 707-320`.
+    """Read FGVC Aircraft's own files.
+
+    `variants.txt` has one class per line, in label order. For every split, `images_variant_<split>.txt` has lines such
+    as `0034309 Boeing 707-320`.
 
     Args:
         folder: the data set's folder.
-        images: where in it the pictures may lie, as `find_images` takes it.
-        splits: which are wanted; the files of the others are not opened.
+        images: folders in it that may contain the images, as for `find_images`.
+        splits: which to read; the files of the others are not opened.
 
     Raises:
-        UserError: a file is missing, or names a variant that `variants.txt` does not.
+        UserError: a file is missing, or names a variant that `variants.txt` does not have.
     """
     advice = f"it comes with the data set's archive, see {INSTRUCTIONS}"
     variants = read_lines(folder / "variants.txt", advice)
@@ -146,13 +149,17 @@ def read_aircraft(folder: Path, images: Sequence[str], splits: Sequence[str] = S
 
 
 def read_categories(folder: Path, archive: str, categories: str, splits: Sequence[str] = SPLITS) -> Splits:
-    """Read a zip file with an `index.csv` of pictures, labelled by `category`, split by `split`.
+    """Read a zip file of images with an `index.csv`, labelled by its column `category` and split by `split`.
 
     Args:
-        folder: where the archive lies.
-        archive: zip file with pictures and `index.csv` (file, name, category, split, group).
-        categories: text file beside it, a class name a line in label order; other categories are left out.
-        splits: which are wanted.
+        folder: the folder that contains the archive.
+        archive: name of the zip file of images and `index.csv` (file, name, category, split, group).
+        categories: name of a text file in the same folder with one class name per line, in label order; other
+            categories are left out.
+        splits: which to read.
+
+    Raises:
+        UserError: the archive or the text file cannot be read.
     """
     class_names = tuple(read_lines(folder / categories, "it comes with the project"))
     labels = {name: label for label, name in enumerate(class_names)}
@@ -164,7 +171,7 @@ def read_categories(folder: Path, archive: str, categories: str, splits: Sequenc
 
 
 def read_names(folder: Path, archive: str, group: str, splits: Sequence[str] = SPLITS) -> Splits:
-    """Read the pictures of one group of such an archive, each labelled by its own `name`, all for testing."""
+    """Read the images of one `group` of such an archive, all for testing, labelled by their `name`."""
     rows = [row for row in archive_index(folder / archive) if row["group"] == group]
     class_names = tuple(sorted({row["name"] for row in rows}))
     labels = {name: label for label, name in enumerate(class_names)}
@@ -173,10 +180,10 @@ def read_names(folder: Path, archive: str, group: str, splits: Sequence[str] = S
 
 
 def archive_index(archive: Path) -> Iterable[dict[str, str]]:
-    """Rows of the `index.csv` in a zip file."""
+    """The rows of the `index.csv` in a zip file, as column -> value."""
     try:
         with zipfile.ZipFile(archive) as file:
             text = io.TextIOWrapper(file.open("index.csv"), encoding="utf-8", newline="")
             return list(csv.DictReader(text))
     except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"picture archive '{archive}' cannot be read: {error}") from error
+        raise UserError(f"image archive '{archive}' cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""A k-shot sample as an index file: exported with every run, and given back instead of a seed."""
+"""A k-shot sample as an index file: every run exports one, and a run can read one instead of drawing a sample."""
 
 import json
 from collections import Counter
@@ -16,14 +16,14 @@ FORM = 'expected {"train": [[path, label, class name], ...], "val": [...]} or li
 
 
 class Sample(NamedTuple):
-    """A k-shot sample: training and validation pictures, by label."""
+    """A k-shot sample: training and validation pictures, ordered by label."""
 
     train: list[Picture]
     val: list[Picture]
 
 
 class Row(NamedTuple):
-    """One line of an index, as it stands there."""
+    """One row of an index file."""
 
     split: str
     path: str
@@ -35,12 +35,12 @@ def sample_index(sample: Sample, class_names: Sequence[str], **about: Any) -> di
     """A sample as the plain data of an index file.
 
     Args:
-        sample: what was drawn.
+        sample: to write.
         class_names: of the data set, in label order.
-        about: facts to put in front, such as dataset, shots and seed.
+        about: facts to write first, such as dataset, shots and seed.
 
     Returns:
-        The facts, `hash` of the training pictures, and `train` and `val` with rows [path, label, class name].
+        The facts, the `hash` of the training pictures, and `train` and `val` with rows [path, label, class name].
     """
     rows = {
         split: [[path, label, class_names[label]] for path, label in pictures]
@@ -52,21 +52,21 @@ def sample_index(sample: Sample, class_names: Sequence[str], **about: Any) -> di
 def read_index(path: Path, splits: Splits, shots: int, dataset: str | None = None) -> Sample:
     """Read a sample from an index file, and check it against the data set.
 
-    Pictures are found by their paths in the data set, or by longer ones that end in them, such as the absolute paths of
-    another machine. Class names may have spaces for underscores.
+    A path in the file may be longer than that in the data set if it ends in it, as absolute paths of another machine
+    do. Class names may have spaces instead of underscores.
 
     Args:
-        path: of the file: a run's `sample.json`, a plain one with `train` and perhaps `val`, or JSON lines.
+        path: of the file: a run's `sample.json`, another one with `train` and perhaps `val`, or JSON lines.
         splits: of the data set.
-        shots: k: every class must have k training pictures, and min(k, 4) for validation or no class any; fewer only
-            where the data set itself has fewer.
-        dataset: its name, checked where the file gives one.
+        shots: k. Every class must have k training images, and either every class min(k, 4) validation images or none;
+            fewer are accepted only if the data set has fewer.
+        dataset: its name, checked if the file states one.
 
     Returns:
-        What `few_shot_sample` gives for train and val: by label, within it in the order of the file.
+        The sample, ordered by label and then as in the file.
 
     Raises:
-        UserError: not such a file, or it does not agree with the data set.
+        UserError: the file has another format, or does not agree with the data set.
     """
     about, rows = parse_index(path)
     for key, asked in (("dataset", dataset), ("shots", shots)):
@@ -79,21 +79,21 @@ def read_index(path: Path, splits: Splits, shots: int, dataset: str | None = Non
         few = min(shots, VALIDATION_SHOTS)
         check_counts(path, sample.val, splits.val, few, splits.class_names, "validation")
     if about.get("hash", sample_hash(sample.train)) != sample_hash(sample.train):
-        raise UserError(f"index '{path}' was changed: its training pictures do not have its hash {about['hash']}")
+        raise UserError(f"index '{path}' was changed: its training images do not have its hash {about['hash']}")
     return sample
 
 
 def parse_index(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    """What an index file says of itself, and its rows.
+    """The facts of an index file, and its rows.
 
     Raises:
-        UserError: missing, or of another form.
+        UserError: the file is missing, or has another format.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
-        raise UserError(f"index '{path}' {reason}: name a sample.json of a run, or another k-shot index") from None
+        raise UserError(f"index '{path}' {reason}: give the sample.json of a run, or another k-shot index") from None
     try:
         about, entries = parse_lines(text) if is_lines(text) else parse_lists(text)
         rows = [Row(str(split), str(file), int(label), str(name)) for split, file, label, name in entries]
@@ -103,12 +103,12 @@ def parse_index(path: Path) -> tuple[dict[str, Any], list[Row]]:
     if unknown is not None:
         raise UserError(f"index '{path}' has a row of split '{unknown}': only train and val can be given")
     if not any(row.split == "train" for row in rows):
-        raise UserError(f"index '{path}' has no training pictures: {FORM}")
+        raise UserError(f"index '{path}' has no training images: {FORM}")
     return about, rows
 
 
 def is_lines(text: str) -> bool:
-    """Whether a text is JSON lines: its first line is an object with a path."""
+    """Whether a text is in JSON lines, so that its first line is an object with a path."""
     try:
         first = json.loads(text.lstrip().split("\n", 1)[0])
     except ValueError:
@@ -117,13 +117,13 @@ def is_lines(text: str) -> bool:
 
 
 def parse_lines(text: str) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
-    """Nothing about the file, and (split, path, label, class name) of every line."""
+    """The facts (none) and rows (split, path, label, class name) of a text in JSON lines."""
     lines = [json.loads(line) for line in text.split("\n") if line.strip()]
     return {}, [(line["split"], line["path"], line["label"], line["class"]) for line in lines]
 
 
 def parse_lists(text: str) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
-    """What a file with lists says of itself, and (split, path, label, class name) of every row."""
+    """The facts and rows (split, path, label, class name) of a text with one list per split."""
     content = json.loads(text)
     lists = {"train": content["train"], "val": content.get("val", [])}
     about = {key: value for key, value in content.items() if key not in lists}
@@ -131,13 +131,17 @@ def parse_lists(text: str) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
 
 
 def find_rows(path: Path, rows: Sequence[Row], split: str, splits: Splits) -> list[Picture]:
-    """The data set's pictures that some rows of one split mean, by label."""
+    """The data set's pictures that the rows of one split refer to, ordered by label.
+
+    Raises:
+        UserError: a row names no picture of this split, another class than the data set, or a picture twice.
+    """
     known = {picture.path: picture for picture in getattr(splits, split)}
     found: dict[Picture, None] = {}
     for row in rows:
         picture = find_picture(row.path, known)
         if picture is None:
-            raise UserError(f"index '{path}': {split} picture '{row.path}' {why_unknown(row.path, split, splits)}")
+            raise UserError(f"index '{path}': {split} image '{row.path}' {why_unknown(row.path, split, splits)}")
         name = splits.class_names[picture.label]
         if row.label != picture.label or plain(row.class_name) != plain(name):
             raise UserError(
@@ -145,13 +149,13 @@ def find_rows(path: Path, rows: Sequence[Row], split: str, splits: Splits) -> li
                 f"and the data set {picture.label} '{name}'"
             )
         if picture in found:
-            raise UserError(f"index '{path}' has {split} picture '{row.path}' twice")
+            raise UserError(f"index '{path}' has {split} image '{row.path}' twice")
         found[picture] = None
     return sorted(found, key=lambda picture: picture.label)
 
 
 def find_picture(path: str, known: dict[str, Picture]) -> Picture | None:
-    """The known picture of that path, or of the longest end of it that is known."""
+    """The known picture with that path or, if there is none, with the longest ending of it."""
     path = path.replace("\\", "/")
     while path not in known and "/" in path:
         path = path.partition("/")[2]
@@ -159,13 +163,13 @@ def find_picture(path: str, known: dict[str, Picture]) -> Picture | None:
 
 
 def why_unknown(path: str, split: str, splits: Splits) -> str:
-    """Why a path is none of a split's pictures, for messages."""
+    """Why a split has no picture of that path, for messages."""
     for other in ("train", "val", "test"):
         if other != split and find_picture(path, {picture.path: picture for picture in getattr(splits, other)}):
-            return f"is a {other} picture of the data set"
+            return f"is a {other} image of the data set"
     if not getattr(splits, split):
-        return f"is not in the data set, which has no {split} pictures"
-    # Among a million paths the nearest is not looked for.
+        return f"is not in the data set, which has no {split} images"
+    # Not among all paths: a data set may have a million of them.
     folder = path.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
     near = [picture.path for picture in getattr(splits, split) if folder in picture.path][:1000]
     hint = nearest(path, near).partition(" Known:")[0]
@@ -173,7 +177,7 @@ def why_unknown(path: str, split: str, splits: Splits) -> str:
 
 
 def plain(class_name: str) -> str:
-    """A class name as prompts have it."""
+    """A class name as it is written in prompts."""
     return class_name.replace("_", " ")
 
 
@@ -185,11 +189,20 @@ def check_counts(
     class_names: Sequence[str],
     purpose: str,
 ) -> None:
-    """Raise a UserError unless every class has as many pictures as it should."""
+    """Raise a UserError unless every class has k pictures, or all that the data set has.
+
+    Args:
+        path: of the index file, for the message.
+        pictures: of the index.
+        candidates: all pictures of the data set's split.
+        shots: k.
+        class_names: in label order.
+        purpose: `training` or `validation`, for the message.
+    """
     counts, available = (Counter(label for _, label in some) for some in (pictures, candidates))
     for label, name in enumerate(class_names):
         wanted = min(shots, available[label])
         if counts[label] != wanted:
             raise UserError(
-                f"index '{path}' has {counts[label]} {purpose} pictures of class {label} '{name}', expected {wanted}"
+                f"index '{path}' has {counts[label]} {purpose} images of class {label} '{name}', expected {wanted}"
             )

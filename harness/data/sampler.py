@@ -1,4 +1,4 @@
-"""Which pictures go together in a training batch. Order comes from the given generator alone."""
+"""Which images form a training batch. All randomness comes from the given generator."""
 
 import random
 from collections import defaultdict
@@ -8,7 +8,13 @@ from harness.errors import UserError
 
 
 def random_batches(labels: Sequence[int], batch_size: int, rng: random.Random) -> list[list[int]]:
-    """Batches of positions, drawn uniformly without replacement; a remainder smaller than a batch is dropped."""
+    """Batches of positions, drawn uniformly without replacement; a remainder smaller than a batch is dropped.
+
+    Args:
+        labels: (N,) of the images at positions 0..N-1.
+        batch_size: images per batch.
+        rng: source of randomness.
+    """
     remaining = list(range(len(labels)))
     batches = []
     while len(remaining) >= batch_size:
@@ -19,13 +25,18 @@ def random_batches(labels: Sequence[int], batch_size: int, rng: random.Random) -
 
 
 def same_class_batches(labels: Sequence[int], batch_size: int, rng: random.Random) -> list[list[int]]:
-    """Batches of one class each, as Skip Tuning's authors draw them.
+    """Batches of positions of one class each, as the authors of Skip Tuning draw them.
 
-    A class is chosen among those that still have a batch of pictures, then the batch among its remaining ones; a
-    class's remainder is dropped.
+    For each batch a class is drawn from those that still have enough images, and then the batch from its remaining
+    images. What remains of a class is dropped.
+
+    Args:
+        labels: (N,) of the images at positions 0..N-1.
+        batch_size: images per batch.
+        rng: source of randomness.
 
     Raises:
-        UserError: no class has enough pictures for a batch.
+        UserError: no class has enough images for a batch.
     """
     remaining: dict[int, list[int]] = defaultdict(list)
     for position, label in enumerate(labels):
@@ -39,14 +50,14 @@ def same_class_batches(labels: Sequence[int], batch_size: int, rng: random.Rando
     if labels and not batches:
         largest = max(map(len, remaining.values()))
         raise UserError(
-            f"same-class batches of {batch_size} need {batch_size} training pictures of a class, and no class has more "
+            f"same-class batches of {batch_size} need {batch_size} training images of a class, and no class has more "
             f"than {largest}: set train.batch_size={largest} or less, or train.batches=random"
         )
     return batches
 
 
 def without(positions: list[int], drawn: list[int]) -> list[int]:
-    """The positions that were not drawn, in their order."""
+    """The positions that were not drawn, in the same order."""
     gone = set(drawn)
     return [position for position in positions if position not in gone]
 

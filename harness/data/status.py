@@ -1,4 +1,4 @@
-"""What there is of a data set on this machine, as plain data: for `skipbench data`."""
+"""The state of a data set on this machine, for `skipbench data`."""
 
 from dataclasses import dataclass
 
@@ -17,14 +17,14 @@ class Status:
 
     Attributes:
         name: of the data set.
-        folder: where it was found; None if it is not there.
+        folder: where it was found; None if it was not.
         problem: why it cannot be read, in one line; None if it can.
-        layout: what was found other than usual (folder name, place of pictures, ...), a few words each.
-        counts: what it holds; None if it cannot be read.
-        expected: what it should hold; None if that is not known.
-        differing: which of the counts are not as expected.
-        missing: how many listed pictures are not there.
-        first_missing: paths of the first few.
+        layout: where it differs from the usual layout (name of the folder, place of the images, ...), a few words each.
+        counts: what it contains; None if it cannot be read.
+        expected: what it should contain; None if that is unknown.
+        differing: names of the counts that differ from the expected ones.
+        missing: number of listed images that do not exist.
+        first_missing: paths of the first few of them.
         source: where to get it.
     """
 
@@ -41,7 +41,7 @@ class Status:
 
     @property
     def state(self) -> str:
-        """'absent', 'unreadable', 'incomplete' (pictures are missing, or counts differ) or 'ready'."""
+        """'absent', 'unreadable', 'incomplete' (images are missing, or counts differ) or 'ready'."""
         if self.folder is None:
             return "absent"
         if self.problem:
@@ -50,14 +50,14 @@ class Status:
 
 
 def dataset_status(name: str, data_root: str | None = None) -> Status:
-    """What there is of a data set. Folders are listed, no picture is opened.
+    """The state of a data set. Folders are listed, but no image is opened.
 
     Args:
         name: of a data set, or folder:PATH.
-        data_root: the folder that holds the data sets.
+        data_root: the folder that contains the data sets.
 
     Raises:
-        UserError: there is no such data set. What is wrong with one is told in the status.
+        UserError: there is no data set of that name. Any problem of a data set that exists is part of its status.
     """
     dataset = find_dataset(name)
     folder, problem, splits = None, None, None
@@ -83,12 +83,12 @@ def dataset_status(name: str, data_root: str | None = None) -> Status:
 
 
 def count(splits: Splits) -> Counts:
-    """How many classes and pictures were read."""
+    """How many classes and images were read."""
     return Counts(len(splits.class_names), len(splits.train), len(splits.val), len(splits.test))
 
 
 def differing(counts: Counts | None, expected: Counts | None) -> tuple[str, ...]:
-    """Names of the counts that are not as expected, as far as both are known."""
+    """Names of the counts that differ from the expected ones; none if either is unknown."""
     if counts is None or expected is None:
         return ()
     pairs = zip(Counts._fields, counts, expected, strict=True)

@@ -1,4 +1,4 @@
-"""From a decoded picture to the square of pixels that a CLIP takes. Normalisation follows on the device."""
+"""From a decoded image to the square of pixels that a CLIP expects. Normalisation follows on the device."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ class TestTransform:
     size: int
 
     def __call__(self, image: Image.Image, key: str) -> Image.Image:
-        """The picture as a square; `key` (which picture it is, and when) plays no part."""
+        """The square in the centre of an image; `key` is not used."""
         width, height = image.size
         shorter = min(width, height)
         if shorter != self.size:
@@ -38,12 +38,12 @@ class TestTransform:
 
 @dataclass(frozen=True)
 class TrainTransform:
-    """Random resized crop (bicubic) and horizontal flip, drawn from a key alone.
+    """Random resized crop (bicubic) and horizontal flip, determined by a key.
 
     Attributes:
         size: side of the square in pixels.
-        crop_scale: smallest and largest share of the picture's area that a crop covers.
-        flip: whether half of the pictures are mirrored.
+        crop_scale: smallest and largest share of the image's area that a crop covers.
+        flip: whether half of the images are mirrored.
     """
 
     size: int
@@ -51,7 +51,7 @@ class TrainTransform:
     flip: bool = True
 
     def __call__(self, image: Image.Image, key: str) -> Image.Image:
-        """A random view of the picture; the same key gives the same view on every machine."""
+        """A random view of an image; the same key gives the same view on every machine."""
         rng = random.Random(key)
         box = random_crop(image.width, image.height, self.crop_scale, rng)
         image = image.crop(box).resize((self.size, self.size), Image.Resampling.BICUBIC)
@@ -61,7 +61,16 @@ class TrainTransform:
 
 
 def random_crop(width: int, height: int, crop_scale: tuple[float, float], rng: random.Random) -> Box:
-    """A crop of random area and aspect ratio (3/4 to 4/3, uniform in its logarithm), or the largest centred one.
+    """A crop of random area and aspect ratio.
+
+    The aspect ratio is from 3/4 to 4/3, uniform in its logarithm. If ten draws do not fit into the image, the largest
+    centred crop is taken.
+
+    Args:
+        width: of the image, in pixels.
+        height: of the image, in pixels.
+        crop_scale: smallest and largest share of the image's area.
+        rng: source of randomness.
 
     Returns:
         Left, top, right, bottom in pixels.
@@ -80,7 +89,13 @@ def random_crop(width: int, height: int, crop_scale: tuple[float, float], rng: r
 
 
 def transform_hash(transforms: list[TestTransform | TrainTransform], mean: object, std: object) -> str:
-    """Hash of everything that happens to a picture between decoding and the image tower."""
+    """Hash of everything that happens to an image between decoding and the image tower.
+
+    Args:
+        transforms: of training and of testing.
+        mean: of the normalisation.
+        std: of the normalisation.
+    """
     steps = [{"step": type(transform).__name__, **asdict(transform)} for transform in transforms]
     text = json.dumps([*steps, {"mean": mean, "std": std}], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -66,7 +66,7 @@ class RunData:
         splits = self.read(spec.data.dataset)
         if not splits.train and spec.train.epochs:
             layout = f" ({'; '.join(splits.layout)})" if splits.layout else ""
-            raise UserError(f"data set '{spec.data.dataset}' has no training pictures{layout}: train on another")
+            raise UserError(f"data set '{spec.data.dataset}' has no training images{layout}: train on another")
         sample = self._draw_sample(spec.data.dataset, splits)
         checked = [check_pictures(splits.folder, pictures, spec.data.skip_broken) for pictures in sample]
         if not spec.data.skip_broken:
@@ -128,7 +128,7 @@ class RunData:
             missing = missing_pictures(splits.folder, splits.test)
             if missing:
                 raise UserError(
-                    f"{len(missing)} test pictures of data set '{dataset}' are missing, the first is "
+                    f"{len(missing)} test images of data set '{dataset}' are missing, the first is "
                     f"'{splits.folder / missing[0]}': restore them (see `skipbench data {dataset}`), "
                     "or leave out what is broken with data.skip_broken=true"
                 )

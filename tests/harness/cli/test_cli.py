@@ -106,7 +106,7 @@ def test_mistakes_get_one_helpful_line(words: list[str], message: str, tmp_path:
 
 def test_missing_data_root_names_folder_and_remedy(tmp_path: Path) -> None:
     line = error_line("bench", "skip", "--dataset", "dtd", DATA=str(tmp_path / "nowhere"), RESULTS=str(tmp_path))
-    assert line == f"error: data root '{tmp_path}/nowhere' does not exist: set DATA to the folder that holds dtd/"
+    assert line == f"error: data root '{tmp_path}/nowhere' does not exist: set DATA to the folder that contains dtd/"
 
 
 def test_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_one_failing_run_does_not_stop_the_others(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert set(results_of(tmp_path)) == {"skip-emoji-16shot-seed1"}
     (line,) = done.stderr.splitlines()
-    assert "skip-emoji-4shot-seed1: same-class batches of 8 need 8 training pictures" in line
+    assert "skip-emoji-4shot-seed1: same-class batches of 8 need 8 training images" in line
     log = Path(line.rsplit("[log: ", 1)[1].rstrip("]"))
     assert "same-class batches" in log.read_text()
     assert "skip " in done.stdout
@@ -172,7 +172,7 @@ def test_a_data_set_in_the_coop_layout(tmp_path: Path) -> None:
     broken = skipbench("bench", "skip", *words, "train.epochs=1", "--results", str(tmp_path / "r"), DATA=str(tmp_path))
     assert broken.returncode == 1
     (line,) = broken.stderr.splitlines()
-    assert f"picture '{images}/sky/sky_7.jpg' cannot be decoded" in line
+    assert f"image '{images}/sky/sky_7.jpg' cannot be decoded" in line
 
 
 def test_help_teaches() -> None:

@@ -85,7 +85,7 @@ def broken_copy(pictures: Path, where: Path) -> tuple[Path, int]:
 def test_a_broken_picture_stops_the_run_before_training(make_spec: Make, pictures: Path, tmp_path: Path) -> None:
     folder, _ = broken_copy(pictures, tmp_path / "broken")
     run = Run(on_folder(make_spec, folder), tmp_path)
-    with pytest.raises(UserError, match=r"picture '.*\.png' cannot be decoded .*data\.skip_broken=true"):
+    with pytest.raises(UserError, match=r"image '.*\.png' cannot be decoded .*data\.skip_broken=true"):
         run.execute()
     assert not (run.folder.path / "metrics.jsonl").exists()
 
@@ -115,5 +115,5 @@ def test_missing_test_pictures_are_told_before_training(make_spec: Make, picture
     gone = sorted((folder / "test" / emoji[0]).iterdir())[0]
     read_dataset(f"folder:{folder}")  # the list is read before the picture goes
     gone.unlink()
-    with pytest.raises(UserError, match=r"1 test pictures of data set .* are missing, the first is .*skip_broken=true"):
+    with pytest.raises(UserError, match=r"1 test images of data set .* are missing, the first is .*skip_broken=true"):
         run.execute()

@@ -111,7 +111,7 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path, capsys: pytest.Capture
     path = tmp_path / "evil.pt"
     torch.save({"state_dict": Payload()}, path)
     (tmp_path / "evil.json").write_text(json.dumps(TINY))
-    with pytest.raises(UserError, match="holds more than tensors"):
+    with pytest.raises(UserError, match="contains more than tensors"):
         load_backbone(str(path))
     assert "never be printed" not in capsys.readouterr().out
 

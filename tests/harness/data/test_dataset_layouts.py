@@ -320,7 +320,11 @@ def test_labels_of_the_variants_are_those_of_imagenet_or_their_own(tree_of: Tree
     ("name", "change", "expected"),
     [
         ("imagenet", "images/val/n01440764", "lacks the folders of 1 of 4 classes (n01440764)"),
-        ("imagenet", "images/val", "has no images/val nor val: the pictures to test on lie there"),
+        (
+            "imagenet",
+            "images/val",
+            "has no images/val nor val: it must contain the test images, one folder per WordNet id",
+        ),
         ("imagenetv2", "imagenetv2-matched-frequency-format-val/10", "lacks the folders of 1 of 12 classes (10)"),
         ("imagenet_sketch", "images/n01491361", "lacks the folders of 1 of 4 classes (n01491361)"),
         ("imagenet_r", "imagenet-r", "no folder of a class of classnames.txt in"),
@@ -346,7 +350,7 @@ def test_imagenet_without_training_pictures_is_for_testing(tree_of: TreeOf, tmp_
     ("name", "file", "text", "expected"),
     [
         ("imagenet", "classnames.txt", "n01440764\n", "'n01440764' has no class name; expected lines such as"),
-        ("imagenet", "classnames.txt", "n1 a\nn1 b\n", "'n1' comes twice"),
+        ("imagenet", "classnames.txt", "n1 a\nn1 b\n", "'n1' is named twice"),
         ("imagenet", "classnames.txt", "\n", "is empty: expected lines such as"),
         ("imagenet", "classnames.txt", "n01440764 tench\n", "n01443537' is no class of classnames.txt"),
         ("imagenet_a", "classnames.txt", "n01443537 goldfish\n", "n01491361' is no class of classnames.txt"),
@@ -374,7 +378,7 @@ def test_validation_pictures_of_imagenet_that_were_not_sorted_into_folders(tree_
         file.rename(place / "val" / file.name)
     for wordnet_id in ("n01440764", "n01443537", "n01484850", "n01491361"):
         (place / "val" / wordnet_id).rmdir()
-    assert "lie in no class folders: sort them into one for each WordNet id" in one_line_error("imagenet", tmp_path)
+    assert "are not in class folders: sort them into one per WordNet id" in one_line_error("imagenet", tmp_path)
 
 
 def test_files_that_are_no_pictures_are_left_out(tree_of: TreeOf, tmp_path: Path) -> None:

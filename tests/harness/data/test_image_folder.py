@@ -125,23 +125,25 @@ def test_class_names_that_do_not_fit(tmp_path: Path, file: str, text: str, expec
 def test_a_file_that_holds_no_template(tmp_path: Path, text: str) -> None:
     write(tmp_path, *some("cat", 2))
     (tmp_path / "template.txt").write_text(text)
-    with pytest.raises(UserError, match=r"template.txt' must hold one line with \{\} for the class name, such as 'a"):
+    with pytest.raises(
+        UserError, match=r"template.txt' must contain one line with \{\} for the class name, such as 'a"
+    ):
         find_dataset(f"folder:{tmp_path}")
 
 
 @pytest.mark.parametrize(
     ("paths", "expected"),
     [
-        (["a.jpg"], "has no class folders: expected a folder of pictures for each class, or train/"),
-        ([*some("cat", 3), "dog/readme.md"], "class 'dog' has no pictures in"),
+        (["a.jpg"], "has no class folders: expected a folder of images for each class, or train/"),
+        ([*some("cat", 3), "dog/readme.md"], "class 'dog' has no images in"),
         ([*some("cat", 3), "dog/1.jpg"], "class 'dog' in"),
         ([*some("train/cat", 2), *some("val/cat", 2)], "has train, val but no test: add test/"),
-        ([*some("train/cat", 2), *some("test/cat", 2), "valid/cat/1.jpg"], "lies beside test, train: only train, val"),
+        ([*some("train/cat", 2), *some("test/cat", 2), "valid/cat/1.jpg"], "is next to test, train: only train, val"),
         ([*some("train/cat", 2), *some("test/cat", 2), "valid/cat/1.jpg"], "Did you mean 'val'?"),
         (["train/1.jpg", "test/1.jpg"], "test' has no class folders"),
-        ([*some("train/cat", 2), *some("test/cats", 2)], "class 'cat' has pictures in"),
+        ([*some("train/cat", 2), *some("test/cats", 2)], "class 'cat' has images in"),
         ([*some("train/cat", 2), *some("test/cat", 2), "val/cet/1.jpg"], "Did you mean 'cat'?"),
-        ([*some("train/cat", 2), "test/cat/1.txt"], "class 'cat' has no pictures in"),
+        ([*some("train/cat", 2), "test/cat/1.txt"], "class 'cat' has no images in"),
     ],
 )
 def test_folders_that_do_not_fit(tmp_path: Path, paths: Sequence[str], expected: str) -> None:

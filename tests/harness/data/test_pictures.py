@@ -77,7 +77,7 @@ def test_every_kind_of_picture_becomes_rgb(tmp_path: Path, mode: str) -> None:
 def test_a_missing_picture_is_named(folder: Path, path: str) -> None:
     with pytest.raises(UserError) as caught:
         read_picture(folder, path)
-    assert f"picture '{folder / path}' is missing" in str(caught.value)
+    assert f"image '{folder / path}' is missing" in str(caught.value)
 
 
 def deflated_with_damage(image: bytes) -> bytes:
@@ -130,7 +130,7 @@ def test_a_broken_picture_is_named(tmp_path: Path, file: str, data: bytes, path:
     (tmp_path / file).write_bytes(data)
     with pytest.raises(UserError) as caught:
         read_picture(tmp_path, path)
-    assert f"picture '{tmp_path / path}' cannot be decoded" in str(caught.value)
+    assert f"image '{tmp_path / path}' cannot be decoded" in str(caught.value)
 
 
 def test_cmyk(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_16_bits_are_scaled_and_not_clipped(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_pixels_of_32_bits_are_refused(tmp_path: Path, dtype: type) -> None:
     (tmp_path / "deep.tif").write_bytes(encoded(Image.fromarray(np.full((4, 4), 70000, dtype)), "TIFF"))
-    with pytest.raises(UserError, match=r"deep.tif' cannot be decoded \(32 bits a pixel, of unknown range"):
+    with pytest.raises(UserError, match=r"deep.tif' cannot be decoded \(32 bits per pixel, of unknown range"):
         read_picture(tmp_path, "deep.tif")
     assert find_problem(tmp_path, "deep.tif") is not None
 
@@ -233,7 +233,7 @@ def test_a_broken_picture_stops_a_run_or_is_left_out(folder: Path) -> None:
     (folder / "sub" / "3.png").unlink()
     with pytest.raises(UserError) as caught:
         check_pictures(folder, pictures)
-    assert f"picture '{folder}/sub/1.png' cannot be decoded" in str(caught.value)
+    assert f"image '{folder}/sub/1.png' cannot be decoded" in str(caught.value)
     assert "(and 1 more of 5): restore it, or set data.skip_broken=true" in str(caught.value)
     usable, broken = check_pictures(folder, pictures, skip_broken=True)
     assert usable == [pictures[0], pictures[2], pictures[4]]

@@ -120,14 +120,14 @@ def test_archive_by_category(tmp_path: Path) -> None:
 
 def test_a_broken_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("bird\n")
-    with pytest.raises(UserError, match=r"picture archive '.*a.zip' cannot be read"):
+    with pytest.raises(UserError, match=r"image archive '.*a.zip' cannot be read"):
         read_categories(tmp_path, "a.zip", "c.txt")
     (tmp_path / "a.zip").write_bytes(b"no archive")
-    with pytest.raises(UserError, match=r"picture archive '.*a.zip' cannot be read"):
+    with pytest.raises(UserError, match=r"image archive '.*a.zip' cannot be read"):
         read_names(tmp_path, "a.zip", "1")
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("1.png", b"")
-    with pytest.raises(UserError, match=r"picture archive '.*b.zip' cannot be read"):
+    with pytest.raises(UserError, match=r"image archive '.*b.zip' cannot be read"):
         read_names(tmp_path, "b.zip", "1")
 
 

@@ -121,16 +121,16 @@ def change(**values: Any) -> Any:
     [
         (
             change(path="class_0/train_99.jpg"),
-            "picture 'class_0/train_99.jpg' is not in the data set. Did you mean",
+            "image 'class_0/train_99.jpg' is not in the data set. Did you mean",
         ),
-        (change(path="other.jpg"), "train picture 'other.jpg' is not in the data set."),
-        (change(path="class_0/test_0.jpg"), "train picture 'class_0/test_0.jpg' is a test picture of the data set"),
-        (change(path="class_0/val_0.jpg"), "train picture 'class_0/val_0.jpg' is a val picture of the data set"),
+        (change(path="other.jpg"), "train image 'other.jpg' is not in the data set."),
+        (change(path="class_0/test_0.jpg"), "train image 'class_0/test_0.jpg' is a test image of the data set"),
+        (change(path="class_0/val_0.jpg"), "train image 'class_0/val_0.jpg' is a val image of the data set"),
         (change(label=1), "class 1 'class_0', and the data set 0 'class_0'"),
         (change(**{"class": "class_1"}), "class 0 'class_1', and the data set 0 'class_0'"),
         (lambda lines: lines.append(lines[0]), "' twice"),
-        (lambda lines: lines.pop(0), "has 2 training pictures of class 0 'class_0', expected 3"),
-        (lambda lines: lines.pop(), "has 2 validation pictures of class 2 'class_2', expected 3"),
+        (lambda lines: lines.pop(0), "has 2 training images of class 0 'class_0', expected 3"),
+        (lambda lines: lines.pop(), "has 2 validation images of class 2 'class_2', expected 3"),
         (change(split="test"), "has a row of split 'test': only train and val can be given"),
         (change(label="one"), "is no k-shot index: expected"),
         (lambda lines: lines[1].pop("class"), "is no k-shot index: expected"),
@@ -151,7 +151,7 @@ def test_lines_that_do_not_fit(tmp_path: Path, changed: Any, expected: str) -> N
         ('{"val": []}', "is no k-shot index"),
         ('{"train": [["a.jpg", 0]]}', "is no k-shot index"),
         ('{"train": 5}', "is no k-shot index"),
-        ('{"train": []}', "has no training pictures"),
+        ('{"train": []}', "has no training images"),
         ('{"path": "a.jpg"\n', "is no k-shot index"),
     ],
 )
@@ -161,7 +161,7 @@ def test_files_of_another_form(tmp_path: Path, text: str, expected: str) -> None
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    assert "does not exist: name a sample.json of a run" in error_of(tmp_path / "gone.json")
+    assert "does not exist: give the sample.json of a run" in error_of(tmp_path / "gone.json")
     assert "cannot be read" in error_of(tmp_path)
     (tmp_path / "cached.pkl").write_bytes(b"\x80\x04\x95\xff")
     assert "cannot be read" in error_of(tmp_path / "cached.pkl")
@@ -184,5 +184,5 @@ def test_what_a_file_says_of_itself_must_fit(tmp_path: Path) -> None:
 def test_a_data_set_for_testing_only_takes_no_index(tmp_path: Path) -> None:
     splits = make_splits({"train": [0, 0, 0], "val": [0, 0, 0], "test": [2, 2, 2]})
     write_lists(tmp_path / "i.json", draw(SPLITS, 3, 1))
-    with pytest.raises(UserError, match="is not in the data set, which has no train pictures"):
+    with pytest.raises(UserError, match="is not in the data set, which has no train images"):
         read_index(tmp_path / "i.json", splits, 3)

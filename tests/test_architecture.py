@@ -38,7 +38,6 @@ MOST_LINES = 350
 # Files that are longer, and why.
 LONG_FILES = {
     "tests/harness/data/test_dataset_layouts.py": "to be split",
-    "tests/harness/experiment/test_protocols.py": "to be split",
 }
 # Files beside experiment/protocols.py that name a protocol, and why.
 PROTOCOL_NAMES = {

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from tests.long.commands import (
+from tests.commands import wait_for
+from tests.long.cluster_runs import (
     PATIENCE,
     check_as_local,
     command,
     interruptions,
+    output_of,
     started,
     training,
-    wait_for,
     wait_for_training,
     worker_of,
 )
@@ -42,21 +43,17 @@ def cluster() -> Iterator[Any]:
 def test_a_stopped_command_and_a_killed_worker_lose_nothing(cluster: Any, tmp_path: Path) -> None:
     results = tmp_path / "results"
     words = command(tmp_path, results, "--executor", "ray", f"schedule.ray_address={cluster.address}")
-    environment = dict(os.environ)
-
-    with started(words, environment) as process:
+    with started(words, os.environ) as process:
         begun = wait_for_training(results, 2)
         workers = [worker_of(folder) for folder in begun]
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 130, output
-    wait_for("end of the tasks", lambda: not training(results) and not any(map(is_ours, workers)))
+        output = output_of(process, code=130)
+    wait_for(lambda: not training(results) and not any(map(is_ours, workers)), PATIENCE)
 
-    with started(words, environment) as process:
+    with started(words, os.environ) as process:
         folder = wait_for_training(results, 1)[0]
         os.kill(worker_of(folder), signal.SIGKILL)
-        output, _ = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, output
+        output = output_of(process, code=0)
     assert interruptions(results) >= 3, output
     check_as_local(tmp_path, results, output)
 

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.long.commands import (
+from tests.commands import wait_for
+from tests.long.cluster_runs import (
     PATIENCE,
     check_as_local,
     command,
     interruptions,
+    output_of,
     started,
     training,
     variables_of,
-    wait_for,
     wait_for_training,
     worker_of,
 )
@@ -39,10 +40,9 @@ def test_a_stopped_command_a_killed_worker_and_preemption_lose_nothing(cluster: 
     with started(words, cluster.environment) as process:
         wait_for_training(results, 2)
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 130, output
+        output = output_of(process, code=130)
     assert "3 Slurm jobs are cancelled" in output
-    wait_for("end of the jobs", lambda: not training(results) and not cluster.tool("squeue", "--noheader"))
+    wait_for(lambda: not training(results) and not cluster.tool("squeue", "--noheader"), PATIENCE)
     assert not list(results.glob("runs/*/failure.json"))
 
     with started(words, cluster.environment) as process:
@@ -52,8 +52,7 @@ def test_a_stopped_command_a_killed_worker_and_preemption_lose_nothing(cluster: 
         os.kill(worker_of(killed), signal.SIGKILL)
         # What Slurm sends to a job that has to make room.
         cluster.tool("scancel", "--signal=USR2", job)
-        output, _ = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, output
+        output = output_of(process, code=0)
     assert interruptions(results) >= 4, output
     assert "is tried again" in output
     logs = "".join(path.read_text() for path in results.glob("slurm/*_log.out"))

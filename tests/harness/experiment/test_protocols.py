@@ -4,7 +4,6 @@ import json
 import re
 import statistics
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from harness.experiment.protocols import PROTOCOLS
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import method_names
 from harness.experiment.spec import RunSpec
-from tests.commands import ROOT, Finished, error_line, run_process, skipbench
+from tests.commands import error_line, skipbench
 
 PAPER = EXPERIMENTS / "paper"
 TEN = [
@@ -182,172 +181,6 @@ def test_targets_that_cannot_be_are_refused_in_one_line(tmp_path: Path, text: st
         expand(load_experiment(write(tmp_path, text)))
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
-
-
-# The official recipes: facts of the methods' papers and repositories, for ViT-B/16.
-
-LARGE = ("imagenet", "sun397", "food101")
-WARM_UP = {"warmup_epochs": 1, "warmup_lr": 1e-5}
-
-
-def coop_epochs(protocol: str, dataset: str, shots: int) -> int:
-    if dataset == "imagenet":
-        return 50
-    return {1: 50, 2: 100, 4: 100}.get(shots, 200) if protocol == "few_shot" else 200
-
-
-def official(spec: RunSpec) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `train` and the method's options must hold."""
-    protocol, dataset, shots = spec.protocol, spec.data.dataset, spec.data.shots
-    to_others = protocol in ("cross_dataset", "domain_generalization")
-    if spec.method == "coop":
-        train = {"epochs": coop_epochs(protocol, dataset, shots), "batch_size": 32, "lr": 2e-3, **WARM_UP}
-        words = "a photo of a" if protocol == "base_to_new" else None
-        return train, {"n_ctx": 16, "ctx_init": words, "class_token_position": "end", "class_specific": False}
-    if spec.method == "cocoop":
-        return {"epochs": 10, "batch_size": 1, "lr": 2e-3, **WARM_UP}, {"n_ctx": 4, "ctx_init": "a photo of a"}
-    if spec.method == "maple":
-        options = {"n_ctx": 2, "ctx_init": "a photo of a", "depth": 3 if to_others else 9}
-        epochs = 2 if to_others else 50 if protocol == "few_shot" else 5
-        return {"epochs": epochs, "batch_size": 4, "lr": 2.6e-3 if to_others else 3.5e-3, **WARM_UP}, options
-    if spec.method == "clip_adapter":
-        return {"epochs": 100, "batch_size": 32, "lr": 2e-3, **WARM_UP}, {"reduction": 4, "residual_ratio": 0.2}
-    if spec.method == "finetune":
-        return {"epochs": 4 if to_others else 10, "batch_size": 4, "lr": 1e-5, "warmup_epochs": 0}, {"depth": 0}
-    assert spec.method == "skip"
-    rates: dict[str, Any] = {"lr": 2e-5, "lr_image": 5e-6, "warmup_epochs": 1, "warmup_lr": 1e-6}
-    if to_others:
-        rates = {"lr": 1e-5, "lr_image": 1e-6, "warmup_epochs": 1, "warmup_lr": 1e-8}
-    elif protocol == "few_shot":
-        rates = {"lr": 1e-5, "lr_image": None, "warmup_epochs": 0}
-    epochs = (40 if protocol == "few_shot" else 20) // (4 if dataset in LARGE else 1)
-    train = {"epochs": epochs, "batch_size": 4, "batches": "same_class", "lr_image": None, **rates}
-    return train, {"depth": 6, "class_ratio": 0.5, "max_classes": 50, "lambda": 0.3}
-
-
-@pytest.mark.parametrize("method", TRAINED)
-@pytest.mark.parametrize("protocol", FOUR)
-def test_every_run_of_the_paper_trains_by_the_official_recipe(protocol: str, method: str) -> None:
-    specs = [spec for spec in paper(protocol)[1] if spec.method == method]
-    assert specs
-    for spec in specs:
-        train, options = official(spec)
-        assert spec.options == options, spec.name
-        everywhere = {"batches": "random", "lr_image": None, "momentum": 0.9, "weight_decay": 5e-4, "precision": "fp32"}
-        for key, value in {**everywhere, **train}.items():
-            assert getattr(spec.train, key) == value, (spec.name, key)
-        # Their authors write other prompts for these two.
-        assert spec.data.templates == ("finetune" if method in ("finetune", "skip") else "zeroshot")
-        assert (spec.data.crop_scale, spec.data.flip) == ((0.08, 1.0), True)
-
-
-@pytest.mark.parametrize(
-    ("protocol", "method", "dataset", "shots", "epochs"),
-    [
-        ("base_to_new", "skip", "imagenet", 16, 5),
-        ("base_to_new", "skip", "sun397", 16, 5),
-        ("base_to_new", "skip", "food101", 16, 5),
-        ("base_to_new", "skip", "dtd", 16, 20),
-        ("few_shot", "skip", "imagenet", 1, 10),
-        ("few_shot", "skip", "sun397", 4, 10),
-        ("few_shot", "skip", "food101", 16, 10),
-        ("few_shot", "skip", "ucf101", 2, 40),
-        ("cross_dataset", "skip", "imagenet", 16, 5),
-        ("domain_generalization", "skip", "imagenet", 16, 5),
-        ("base_to_new", "coop", "imagenet", 16, 50),
-        ("base_to_new", "coop", "sun397", 16, 200),
-        ("few_shot", "coop", "imagenet", 16, 50),
-        ("few_shot", "coop", "imagenet", 2, 50),
-        ("few_shot", "coop", "dtd", 8, 200),
-        ("few_shot", "coop", "dtd", 4, 100),
-        ("few_shot", "coop", "dtd", 1, 50),
-        ("cross_dataset", "coop", "imagenet", 16, 50),
-        ("cross_dataset", "maple", "imagenet", 16, 2),
-        ("domain_generalization", "maple", "imagenet", 16, 2),
-        ("cross_dataset", "finetune", "imagenet", 16, 4),
-        ("base_to_new", "finetune", "imagenet", 16, 10),
-    ],
-)
-def test_epochs_of_a_data_set_that_is_an_exception(
-    protocol: str, method: str, dataset: str, shots: int, epochs: int
-) -> None:
-    found = {
-        spec.train.epochs
-        for spec in paper(protocol)[1]
-        if (spec.method, spec.data.dataset, spec.data.shots) == (method, dataset, shots)
-    }
-    assert found == {epochs}
-
-
-def test_zeroshot_trains_nowhere_and_uses_the_usual_prompts() -> None:
-    specs = [spec for protocol in FOUR for spec in paper(protocol)[1] if spec.method == "zeroshot"]
-    assert len(specs) == 11 + 55 + 1 + 1
-    assert {(spec.train.epochs, spec.data.templates, spec.seed) for spec in specs} == {(0, "zeroshot", 1)}
-
-
-# `skipbench plan`.
-
-
-@pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
-    """The paper's largest table, of which some runs have begun."""
-    results = tmp_path_factory.mktemp("plan")
-    _, specs = paper("base_to_new")
-    for number, names in {
-        0: ["result.json"],
-        1: ["progress.safetensors", "metrics.jsonl"],
-        # Killed between the result and the removal of what an unfinished run needs.
-        2: ["result.json", "progress.safetensors"],
-        # Started, and killed before its first epoch was saved.
-        207: ["spec.yaml", "log.txt"],
-        # A folder alone is no beginning.
-        208: ["spec.yaml", "result.json.tmp"],
-    }.items():
-        folder = results / "runs" / specs[number].id
-        folder.mkdir(parents=True)
-        for name in names:
-            (folder / name).write_text("")
-    words = ["plan", "experiments/paper/base_to_new.yaml", "--results", str(results)]
-    return results, run_process(*words, options=("-X", "importtime"))
-
-
-def test_plan_lists_every_run_once_with_its_state(planned: tuple[Path, Finished]) -> None:
-    results, done = planned
-    assert done.returncode == 0, done.stderr
-    *runs, grid, states = done.stdout.splitlines()
-    _, specs = paper("base_to_new")
-    state = {0: "done", 1: "interrupted", 2: "done", 207: "interrupted"}
-    assert [line.split() for line in runs] == [
-        [state.get(number, "missing"), spec.id, "base_to_new", spec.name, "ViT-B-16-quickgelu"]
-        for number, spec in enumerate(specs)
-    ]
-    assert grid.startswith("11 data sets x 7 methods x 3 seeds = 231 runs, 209 of them different")
-    assert states == "2 done, 2 interrupted, 205 missing"
-    # Nothing was computed, and nothing written.
-    assert len(list(results.rglob("*"))) == 1 + 5 + 9
-
-
-def test_plan_imports_nothing_that_takes_long_and_is_not_needed(
-    planned: tuple[Path, Finished],
-) -> None:
-    _, done = planned
-    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
-    assert {"harness.experiment.grid", "pydantic"} <= modules
-    assert not {name.partition(".")[0] for name in modules} & {"open_clip", "pandas", "wandb", "torchvision", "timm"}
-
-
-def test_plan_changes_the_grid_like_bench() -> None:
-    words = ["plan", "--protocol", "domain_generalization", "--seeds", "1,2", "--shots", "4,16", "train.epochs=1"]
-    done = skipbench(*words, "--results", "nowhere")
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert [line.split()[2:] for line in lines[:4]] == [
-        ["domain_generalization", f"skip-emoji-{shots}shot-seed{seed}", "clip-emoji"]
-        for shots in (4, 16)
-        for seed in (1, 2)
-    ]
-    assert lines[4:] == ["2 shots x 2 seeds = 4 runs", "0 done, 0 interrupted, 4 missing"]
-    assert not (ROOT / "nowhere").exists()
 
 
 # For real, on the embedded sets.

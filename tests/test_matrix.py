@@ -1,9 +1,7 @@
 """Every method in every precision, cache mode and number of shots, on a tiny model; one clear line for bad options."""
 
 import copy
-import json
 import math
-import shutil
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -12,12 +10,10 @@ from typing import get_args
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from harness.cli import main
-from harness.clip.backbones import bundled
-from harness.clip.load import build, load_backbone
+from harness.clip.load import load_backbone
 from harness.clip.towers import CLIP, RAW
 from harness.data.loader import read_picture
 from harness.experiment.grid import expand, load_experiment
@@ -43,22 +39,6 @@ OPTIONS = {
 }
 CLASSES, NUM_CLASSES = "base.base.base.base", 3
 OTHERS, NUM_OTHERS = "new.new.new", 5
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoint of a CLIP with random weights: two narrow blocks in each tower, pictures of 16 pixels."""
-    folder, embedded = tmp_path_factory.mktemp("tiny"), bundled()["clip-emoji"]
-    config = json.loads(embedded.with_suffix(".json").read_text())
-    config["embed_dim"] = 32
-    config["vision_cfg"].update(layers=2, width=32, head_width=16, image_size=16)
-    config["text_cfg"].update(layers=2, width=32, heads=2)
-    torch.manual_seed(0)
-    checkpoint = folder / "tiny.safetensors"
-    save_file({name: value.contiguous() for name, value in build(config).state_dict().items()}, checkpoint)
-    checkpoint.with_suffix(".json").write_text(json.dumps(config))
-    shutil.copy(embedded.parent / config["text_cfg"]["tokenizer_kwargs"]["bpe_path"], folder)
-    return checkpoint
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -73,5 +73,7 @@ def check_one(candidate: "Candidate") -> "list[Outcome]":
             bars.console.print(line, style=STYLES.get(outcome.state), markup=False, soft_wrap=True)
     counts = Counter(outcome.state for outcome in outcomes)
     summary = ", ".join(f"{number} {state}" for state, number in counts.items())
-    console.print(f"{candidate.name} on {candidate.backbone}: {summary} ({time.perf_counter() - begin:.0f} s)")
+    seconds = time.perf_counter() - begin
+    line = f"{candidate.name} on {candidate.backbone}: {summary} ({seconds:.0f} s)"
+    console.print(line, markup=False, soft_wrap=True)
     return outcomes

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from harness.clip.towers import RAW
 from harness.experiment.spec import Precision
-from harness.reference.contract.candidate import BATCH, Candidate, Way, all_tensors
+from harness.reference.contract.candidate import BATCH, PLAIN, Candidate, Way, all_tensors
 from harness.reference.contract.verdicts import Broken, NothingToCheck, explain
 from harness.training.trainer import MOMENTUM, trained_parameters
 from methods.base import Method, OtherClassesError
@@ -147,7 +147,10 @@ def works_in_every_precision(candidate: Candidate) -> str:
     for precision in PRECISIONS:
         way = Way(precision=precision)
         try:
-            method = candidate.train(way).method if candidate.cls.trains else candidate.build(way)
+            if not candidate.cls.trains:
+                method = candidate.build(way)
+            else:
+                method = (candidate.training if way == PLAIN else candidate.train(way)).method
             checked_logits(candidate, method, candidate.texts, candidate.test_pixels, precision)
         except Exception as error:
             raise Broken(f"train.precision={precision}: {explain(error, candidate.files[0])}") from error

@@ -231,14 +231,12 @@ def spec_with_evaluations(candidate: Candidate) -> RunSpec:
 def measured_peaks(candidate: Candidate, spec: RunSpec) -> dict[str, int]:
     """Phase -> peak of live bytes, as a run measures it."""
     meter, precision = Meter(CPU), spec.train.precision
-    if candidate.cls.trains:
-        trainer = candidate.trainer(meter=meter)
-        method = trainer.method
+    trainer = candidate.trainer(meter=meter) if candidate.cls.trains else None
+    method = trainer.method if trainer else candidate.build()
+    probe_setup(method, precision, meter)
+    if trainer:
         trainer.images.prepare(0)
         trainer.probe(0, trainer.draw_batches(0)[0], flops=False)
-    else:
-        method = candidate.build()
-    probe_setup(method, precision, meter)
     splits = candidate.splits
     sample = few_shot_sample(splits.val, min(SHOTS, VALIDATION_SHOTS), seed=spec.seed)
     for item in spec.evaluate:

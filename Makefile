@@ -37,7 +37,7 @@ WHICH = $(EXPERIMENT) $(call option,METHOD,--methods) $(call option,DATASET,--da
   $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
   $(call option,RECIPE,--recipe) --results "$(RESULTS)"
 
-.PHONY: help setup bench sweep ablations table figures report compare speed estimate data list test test-long lint clean
+.PHONY: help setup bench sweep ablations table figures report compare speed estimate check data list test test-long lint clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
@@ -53,6 +53,7 @@ help: ## list the targets
 	@echo "     METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= RESULTS= ARGS=\"coop.n_ctx=8 --brief\""
 	@echo "make estimate METHOD=skip   memory and computation of a run, in seconds, without weights, data or GPU"
 	@echo "     DATASET=imagenet BACKBONE=ViT-B-16 SHOTS= PROTOCOL= CLASSES= BATCH= PRECISION= FITS=24GiB ARGS=\"skip.depth=0..12\""
+	@echo "make check METHOD=my_method the contract of a method, one line per property; BACKBONE= ARGS=\"my_method.option=1\""
 	@echo "make data                   which data sets are under \$$DATA, complete or not; DATASET= ARGS=--verify"
 	@echo "make test                   lint, type check and tests"
 	@echo "make test-long              the tests that take minutes: chaos, Ray, Slurm, ..."
@@ -111,6 +112,9 @@ estimate: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= CLASSES= BATCH= PR
 	  $(call option,SHOTS,--shots) $(call option,PROTOCOL,--protocol) $(call option,RECIPE,--recipe) \
 	  $(call option,CLASSES,--classes) $(call option,BATCH,--batch) $(call option,PRECISION,--precision) \
 	  $(call option,FITS,--fits) --results "$(RESULTS)" $(ARGS)
+
+check: $(VENV)/installed ## METHOD=skip BACKBONE= ARGS=
+	@$(SKIPBENCH) check $(or $(METHOD),all) $(call option,BACKBONE,--backbone) $(ARGS)
 
 data: $(VENV)/installed ## DATASET= DATA= ARGS=--verify: what is there, and what is missing
 	@$(SKIPBENCH) data $(DATASET) $(ARGS)

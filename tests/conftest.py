@@ -1,13 +1,16 @@
-"""Shared by all tests: the embedded backbone, loaded once, and nothing that leaves this machine."""
+"""Shared by all tests: the embedded backbone and a tiny one, and nothing that leaves this machine."""
 
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import harness  # before torch: it sets how torch's threads wait
-from harness.clip.load import load_backbone
+from harness.clip.backbones import bundled
+from harness.clip.load import build, load_backbone
 from harness.clip.towers import CLIP
 from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
@@ -25,6 +28,25 @@ assert harness.__version__
 def clip() -> CLIP:
     """The embedded CLIP; loaded anew, since methods unfreeze and train it."""
     return load_backbone("clip-emoji")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoint of a CLIP with random weights: two narrow blocks in each tower, images of 16 pixels."""
+    import torch  # not at the top, where it would come before harness
+    from safetensors.torch import save_file
+
+    folder, embedded = tmp_path_factory.mktemp("tiny"), bundled()["clip-emoji"]
+    config = json.loads(embedded.with_suffix(".json").read_text())
+    config["embed_dim"] = 32
+    config["vision_cfg"].update(layers=2, width=32, head_width=16, image_size=16)
+    config["text_cfg"].update(layers=2, width=32, heads=2)
+    torch.manual_seed(0)
+    checkpoint = folder / "tiny.safetensors"
+    save_file({name: value.contiguous() for name, value in build(config).state_dict().items()}, checkpoint)
+    checkpoint.with_suffix(".json").write_text(json.dumps(config))
+    shutil.copy(embedded.parent / config["text_cfg"]["tokenizer_kwargs"]["bpe_path"], folder)
+    return checkpoint
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ Not their whole product: in a cover that has every pair of them.
 """
 
 import copy
-import json
 import math
-import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,11 +12,9 @@ from typing import get_args
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from harness.clip.backbones import bundled
-from harness.clip.load import build, load_backbone
+from harness.clip.load import load_backbone
 from harness.clip.towers import CLIP, RAW
 from harness.data.loader import read_picture
 from harness.experiment.grid import expand, load_experiment
@@ -47,22 +43,6 @@ OPTIONS = {
 CLASSES, NUM_CLASSES = "base.base.base.base", 3
 OTHERS, NUM_OTHERS = "new.new.new", 5
 COVER = pairwise_cover({"method": TRAINABLE, "precision": PRECISIONS, "cache_mode": CACHES, "shots": SHOTS})
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoint of a CLIP with random weights: two narrow blocks in each tower, pictures of 16 pixels."""
-    folder, embedded = tmp_path_factory.mktemp("tiny"), bundled()["clip-emoji"]
-    config = json.loads(embedded.with_suffix(".json").read_text())
-    config["embed_dim"] = 32
-    config["vision_cfg"].update(layers=2, width=32, head_width=16, image_size=16)
-    config["text_cfg"].update(layers=2, width=32, heads=2)
-    torch.manual_seed(0)
-    checkpoint = folder / "tiny.safetensors"
-    save_file({name: value.contiguous() for name, value in build(config).state_dict().items()}, checkpoint)
-    checkpoint.with_suffix(".json").write_text(json.dumps(config))
-    shutil.copy(embedded.parent / config["text_cfg"]["tokenizer_kwargs"]["bpe_path"], folder)
-    return checkpoint
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 import harness
+from harness.cli.check import check
 from harness.cli.compare import compare
 from harness.cli.console import errors
 from harness.cli.data import data
@@ -81,6 +82,7 @@ for command in (
     data,
     list_names,
     keys,
+    check,
     parity,
 ):
     cli.add_command(command)

@@ -2,13 +2,14 @@
 
 import importlib
 import inspect
+import traceback
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import methods
-from harness.errors import UserError, nearest
+from harness.errors import UserError, first_line, nearest
 
 if TYPE_CHECKING:
     from methods.base import Method
@@ -52,9 +53,29 @@ def method_class(name: str) -> "type[Method]":
     """The class of a method.
 
     Raises:
-        UserError: no such method, or its file does not define exactly one Method.
+        UserError: no such method, or its file cannot be imported or does not define exactly one Method.
     """
-    return _only_method_in(importlib.import_module(f"methods.{check_method(name)}"))
+    return _only_method_in(import_method(name))
+
+
+def import_method(name: str) -> ModuleType:
+    """The module of a method.
+
+    Raises:
+        UserError: no such method, or its file cannot be imported; names the line.
+    """
+    try:
+        return importlib.import_module(f"methods.{check_method(name)}")
+    except UserError:
+        raise
+    except SyntaxError as error:
+        raise UserError(f"{error.filename} is not valid Python: line {error.lineno}: {error.msg}") from error
+    except Exception as error:  # whatever a file of the user's does when it is imported
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
+        where = next((frame for frame in reversed(frames) if Path(frame.filename).stem == name), None)
+        line = f"line {where.lineno}: " if where else ""
+        file = where.filename if where else f"method '{name}'"
+        raise UserError(f"{file} cannot be imported: {line}{type(error).__name__}: {first_line(error)}") from error
 
 
 @cache

@@ -42,8 +42,12 @@ def check_vectors(description: Path) -> Iterator[Comparison]:
     vectors = Vectors(description)
     cls = find_method(vectors)
     assert cls is not None
-    replay = Replay(cls, vectors)
-    for quantity, (error, tolerance) in replay.run():
+    yield from replay(cls, vectors)
+
+
+def replay(cls: type[Method], vectors: Vectors) -> Iterator[Comparison]:
+    """Replay vectors with a method and yield a comparison for every quantity."""
+    for quantity, (error, tolerance) in Replay(cls, vectors).run():
         yield Comparison(vectors.name, quantity, error, tolerance)
 
 

@@ -1,0 +1,200 @@
+"""Properties of what a method does: builds, classifies, trains."""
+
+import math
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from harness.clip.towers import RAW
+from harness.experiment.spec import Precision
+from harness.reference.contract.candidate import BATCH, PLAIN, Candidate, Way, all_tensors
+from harness.reference.contract.verdicts import Broken, NothingToCheck, explain
+from harness.training.trainer import MOMENTUM, trained_parameters
+from methods.base import Method, OtherClassesError
+
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+
+def builds_on_a_clip(candidate: Candidate) -> str:
+    """The method can be built with its default options, or those given, for a few classes."""
+    method = candidate.build()
+    texts = candidate.texts
+    if len(set(texts)) < len(texts):
+        raise Broken(f"prompt_template() gives several classes the prompt '{texts[0]}': keep its {{}}")
+    declared = trained_parameters(method)
+    infinite = [name for name, value in declared.items() if not value.isfinite().all()]
+    if infinite:
+        raise Broken(f"'{infinite[0]}' is not finite after build()")
+    trained = sum(parameter.numel() for parameter in declared.values())
+    return f"{trained:,} of {sum(parameter.numel() for parameter in method.parameters()):,} parameters train"
+
+
+def gives_logits(candidate: Candidate) -> str:
+    """Logits are (B, C) finite numbers that depend on nothing but the image and the classes."""
+    method, pixels = candidate.build(), candidate.test_pixels
+    logits = checked_logits(candidate, method, candidate.texts, pixels)
+    if not torch.equal(candidate.logits(method, candidate.texts), logits):
+        raise Broken(
+            "logits() of the same images differs between two calls: let evaluation draw and count nothing (modules "
+            "are never switched to evaluation mode)"
+        )
+    one_by_one = torch.cat([candidate.logits(method, candidate.texts, image) for image in pixels.split(1)])
+    if not is_close(one_by_one, logits):
+        distance = float((one_by_one - logits).abs().max())
+        raise Broken(f"logits() of an image depend on the other images of its batch: they differ by {distance:.1e}")
+    return f"({len(pixels)}, {len(candidate.texts)})"
+
+
+def takes_other_classes(candidate: Candidate) -> str:
+    """Other classes can be set at any time, or are refused before training."""
+    method, texts = candidate.build(), candidate.texts
+    refusal = candidate.refusal(method)
+    if refusal:
+        return f"refuses before training: {refusal}"
+    logits = candidate.logits(method, texts)
+    try:
+        checked_logits(candidate, method, candidate.other_texts, candidate.test_pixels)
+    except OtherClassesError as error:
+        raise Broken(
+            "set_classes() refuses other classes, which would be known only after training: let check_classes() raise "
+            "that OtherClassesError"
+        ) from error
+    if not is_close(candidate.logits(method, texts[::-1]).flip(1), logits):
+        raise Broken(
+            "the same classes in reverse order have other logits: something still belongs to the classes that were "
+            "set before; compute it in text_features(), or renew it in set_classes()"
+        )
+    if not torch.equal(candidate.logits(method, texts), logits):
+        raise Broken("the logits of the training classes differ once other classes were set and set back")
+    return f"{len(texts)} classes, then {len(candidate.other_texts)} others"
+
+
+def takes_one_class_and_one_image(candidate: Candidate) -> str:
+    """Training and logits work for a single class and for a batch of a single image."""
+    for what, texts, number in (("one class", candidate.texts[:1], BATCH), ("one image", candidate.texts, 1)):
+        pixels = candidate.test_pixels[:number]
+        try:
+            method = candidate.build(texts=texts)
+            checked_logits(candidate, method, texts, pixels)
+            if trained_parameters(method):
+                first_loss(method, pixels).backward()
+        except Exception as error:
+            raise Broken(f"with {what}: {explain(error, candidate.files[0])}") from error
+    return ""
+
+
+def trains(candidate: Candidate) -> str:
+    """The loss is finite, what is declared to train gets gradients, and weights change."""
+    declared = trained_parameters(candidate.build())
+    if not candidate.cls.trains:
+        if declared:
+            raise Broken(f"'{next(iter(declared))}' requires gradients although the class says trains = False")
+        raise NothingToCheck("the class says trains = False")
+    if not declared:
+        raise Broken(
+            "nothing requires gradients after build(): create parameters or call train_towers_from(); a method that "
+            "trains nothing says trains = False"
+        )
+    training = candidate.training
+    without = [name for name in declared if MOMENTUM + name not in training.state]
+    if without:
+        raise Broken(
+            f"'{without[0]}' requires gradients and never gets one: leave it frozen, or let start_stages() begin "
+            "before it, since what comes earlier runs without gradients"
+        )
+    if all(torch.equal(training.before[name], training.state[name]) for name in declared):
+        raise Broken("no weight changed in two epochs: is the loss connected to them? Or give a larger train.lr=")
+    return f"loss {training.losses[0]:.3f}, then {training.losses[-1]:.3f}"
+
+
+def changes_only_what_trains(candidate: Candidate) -> str:
+    """Everything that does not require gradients keeps its bits, the backbone's weights first of all."""
+    declared = trained_parameters(candidate.build()).keys()
+    if candidate.cls.trains:
+        method, before = candidate.training.method, candidate.training.before
+    else:
+        method = candidate.build()
+        before = all_tensors(method)
+        candidate.logits(method, candidate.texts)
+    differing = declared ^ trained_parameters(method).keys()
+    if differing:
+        raise Broken(f"'{min(differing)}' begins or ceases to require gradients in training: decide that in build()")
+    expected = {**before, **candidate.original_weights()}
+    own_buffers = {name for name, _ in method.named_buffers() if not name.startswith("clip.")}
+    frozen = {name: value for name, value in all_tensors(method).items() if name not in declared | own_buffers}
+    changed = [name for name, value in frozen.items() if not torch.equal(value, expected[name])]
+    if changed:
+        raise Broken(
+            f"'{changed[0]}' changes although it is frozen: let it require gradients in build(), or work on a copy"
+        )
+    return f"{len(frozen)} frozen tensors"
+
+
+def reports_facts_as_numbers(candidate: Candidate) -> str:
+    """`facts()` can be written into a result."""
+    method = candidate.training.method if candidate.cls.trains else candidate.build()
+    facts = method.facts()
+    wrong = [name for name, value in facts.items() if not isinstance(value, int | float) or not math.isfinite(value)]
+    if wrong:
+        value = facts[wrong[0]]
+        raise Broken(f"facts() gives {wrong[0]} as {type(value).__name__} {value}: give a finite int or float")
+    return ", ".join(f"{name} {value:g}" for name, value in facts.items())
+
+
+def works_in_every_precision(candidate: Candidate) -> str:
+    """Training and logits stay finite in fp32, bf16, fp16 and half."""
+    for precision in PRECISIONS:
+        way = Way(precision=precision)
+        try:
+            if not candidate.cls.trains:
+                method = candidate.build(way)
+            else:
+                method = (candidate.training if way == PLAIN else candidate.train(way)).method
+            checked_logits(candidate, method, candidate.texts, candidate.test_pixels, precision)
+        except Exception as error:
+            raise Broken(f"train.precision={precision}: {explain(error, candidate.files[0])}") from error
+    return ", ".join(PRECISIONS)
+
+
+def checked_logits(
+    candidate: Candidate, method: Method, texts: list[str], pixels: Tensor, precision: str = "fp32"
+) -> Tensor:
+    """Logits of images among the classes of some prompts.
+
+    Raises:
+        Broken: they are no finite numbers (B, C).
+    """
+    logits = candidate.logits(method, texts, pixels, precision)
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        raise Broken(f"logits() gives {getattr(logits, 'dtype', type(logits).__name__)}: return floating point numbers")
+    expected = (len(pixels), len(texts))
+    if logits.shape != expected:
+        raise Broken(
+            f"logits() has the shape {tuple(logits.shape)} for {expected[0]} images and {expected[1]} classes: return "
+            f"{expected}, of the classes that are set"
+        )
+    if not logits.isfinite().all():
+        raise Broken("logits() is not finite")
+    return logits
+
+
+def first_loss(method: Method, pixels: Tensor) -> Tensor:
+    """Loss of images that all belong to the first class.
+
+    Raises:
+        Broken: it is no finite number.
+    """
+    with torch.no_grad():
+        x = method.clip.image.run(pixels, RAW, method.image_start)
+    loss = method.loss(x, torch.zeros(len(x), dtype=torch.int64))
+    if loss.shape != () or not loss.isfinite():
+        raise Broken(f"loss() gives {loss.detach()}: return one finite number")
+    return loss
+
+
+def is_close(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether logits are the same to rounding."""
+    return ours.shape == theirs.shape and torch.allclose(
+        ours, theirs, rtol=1e-4, atol=1e-5 * max(1.0, float(theirs.abs().max()))
+    )

@@ -1,0 +1,307 @@
+"""A method under check: built, trained and asked for logits on a few images of the embedded benchmark."""
+
+import ast
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import methods
+from harness.clip.load import load_backbone
+from harness.clip.towers import CLIP, RAW
+from harness.data.datasets import read_dataset
+from harness.data.fewshot import class_subset, few_shot_sample, keep_classes
+from harness.data.loader import PictureSet, load_pixels
+from harness.data.readers import Splits
+from harness.data.transforms import TrainTransform
+from harness.errors import UserError
+from harness.experiment.grid import expand, load_experiment
+from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.registry import check_method, method_class
+from harness.experiment.settings import parse_overrides
+from harness.experiment.spec import RunSpec
+from harness.machine.meter import Meter
+from harness.reference.contract.verdicts import NothingToCheck
+from harness.training.build import build_method, prompt_texts
+from harness.training.feature_cache import TrainingImages
+from harness.training.precision import autocast, store_clip
+from harness.training.trainer import EpochRecord, Trainer
+from methods.base import Method, OtherClassesError
+
+CPU = torch.device("cpu")
+DATASET = "emoji"
+CLASSES, OTHER_CLASSES = "base.base.base", "new.new.base.base"
+SHOTS, BATCH = 4, 4
+TEST_IMAGES = 5
+# Two epochs, so that a training can be interrupted between them; no warm-up, so that both of them train.
+SETTINGS = (
+    "train.epochs=2",
+    "train.warmup_epochs=0",
+    f"train.batch_size={BATCH}",
+    f"train.cache_batch_size={BATCH}",
+    f"data.classes={CLASSES}",
+    "runtime.device=cpu",
+)
+CHANGEABLE = ("train.lr", "train.lr_image", "train.weight_decay", "train.batches")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to train.
+
+    Attributes:
+        precision: fp32, bf16, fp16 or half.
+        cached: whether the frozen stages run once per epoch, or at every step.
+        speedups: whether the speed-ups are on.
+        seed: of the run.
+    """
+
+    precision: str = "fp32"
+    cached: bool = True
+    speedups: bool = True
+    seed: int = 1
+
+
+PLAIN = Way()
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that has ended.
+
+    Attributes:
+        method: as it is now.
+        losses: mean loss of each epoch.
+        before: every parameter and buffer as it was when the training began.
+        state: what the trainer would save: trained tensors, buffers, momentum.
+    """
+
+    method: Method
+    losses: list[float]
+    before: dict[str, Tensor]
+    state: dict[str, Tensor]
+
+
+class Candidate:
+    """A method under check.
+
+    Args:
+        name: of the method.
+        backbone: a backbone in the notation of `harness.clip.backbones`.
+        words: settings as KEY=VALUE: options of the method, learning rates.
+        vectors: folder of reference vectors of official implementations, if there is one.
+
+    Raises:
+        UserError: there is no such method, or a setting that cannot be changed here.
+    """
+
+    def __init__(
+        self, name: str, backbone: str = "clip-emoji", words: Sequence[str] = (), vectors: Path | None = None
+    ) -> None:
+        self.name = check_method(name)
+        self.backbone = backbone
+        self.words = tuple(words)
+        self.vectors = vectors
+        for word in words:
+            key = word.partition("=")[0]
+            if not key.startswith(f"{name}.") and key not in CHANGEABLE:
+                raise UserError(
+                    f"'{key}' is decided by the check: change options of the method ({name}.OPTION) or "
+                    f"{', '.join(CHANGEABLE)}"
+                )
+
+    def prepare(self) -> None:
+        """Load the backbone and read the settings, so that a mistake in the command is not taken for the method's.
+
+        Raises:
+            UserError: a backbone that cannot be loaded, an option that the method does not have.
+        """
+        _ = self._original
+        if self.words and self._can_be_imported:
+            _ = self.spec
+
+    @property
+    def _can_be_imported(self) -> bool:
+        try:
+            return bool(self.cls)
+        except UserError:
+            return False
+
+    @property
+    def files(self) -> list[Path]:
+        """All files of this name in the folders of methods; the first one is the method."""
+        found = [Path(folder) / f"{self.name}.py" for folder in methods.__path__]
+        return [path for path in found if path.is_file()]
+
+    @cached_property
+    def source(self) -> str:
+        """The text of the method's file."""
+        return self.files[0].read_text()
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """The method's file, parsed.
+
+        Raises:
+            SyntaxError: it is no Python.
+        """
+        return ast.parse(self.source)
+
+    @cached_property
+    def cls(self) -> type[Method]:
+        """The method's class.
+
+        Raises:
+            UserError: the file cannot be imported, or does not define exactly one method.
+        """
+        return method_class(self.name)
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        """A run of the method on the embedded benchmark, with the backbone's own recipe where there is one.
+
+        Raises:
+            UserError: an option that the method does not have or that does not fit the backbone.
+        """
+        grid = {"methods": [self.name], "datasets": [DATASET], "shots": [SHOTS], "seeds": [1]}
+        experiment = load_experiment(EXPERIMENTS / "bench.yaml", {**grid, "backbone": self.backbone})
+        epochs = [] if self.cls.trains else ["train.epochs=0"]
+        return expand(experiment, parse_overrides([*SETTINGS, *epochs, *self.words]))[0]
+
+    def spec_of(self, way: Way) -> RunSpec:
+        """The run, trained in some way."""
+        changes = {"precision": way.precision, "cache": "fresh" if way.cached else "none"}
+        train = self.spec.train.model_copy(update=changes)
+        return self.spec.model_copy(update={"seed": way.seed, "train": train})
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The embedded data set."""
+        return read_dataset(DATASET, None)
+
+    def _names(self, classes: str) -> list[str]:
+        labels = class_subset(len(self.splits.class_names), classes)
+        return [self.splits.class_names[label] for label in labels]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Prompts of the classes to train on."""
+        return prompt_texts(self.spec, DATASET, self._names(CLASSES))
+
+    @cached_property
+    def other_texts(self) -> list[str]:
+        """Prompts of other classes, another number of them."""
+        return prompt_texts(self.spec, DATASET, self._names(OTHER_CLASSES))
+
+    @cached_property
+    def pictures(self) -> PictureSet:
+        """The images to train on."""
+        labels = class_subset(len(self.splits.class_names), CLASSES)
+        sample = few_shot_sample(self.splits.train, SHOTS, seed=1)
+        return PictureSet(self.splits.folder, keep_classes(sample, labels))
+
+    @cached_property
+    def test_pixels(self) -> Tensor:
+        """A few other images, (TEST_IMAGES, 3, H, W)."""
+        every = len(self.splits.val) // TEST_IMAGES
+        pixels, _ = load_pixels(self._original, self.splits.folder, self.splits.val[::every][:TEST_IMAGES])
+        return pixels
+
+    @cached_property
+    def _original(self) -> CLIP:
+        return load_backbone(self.backbone)
+
+    def original_weights(self) -> dict[str, Tensor]:
+        """Name in a method -> weight of the backbone as it is loaded."""
+        return {f"clip.{name}": value for name, value in self._original.named_parameters()}
+
+    def build(self, way: Way = PLAIN, texts: Sequence[str] | None = None) -> Method:
+        """The method on a CLIP of its own.
+
+        Args:
+            way: how it will train.
+            texts: prompts to train on; None: `texts`.
+        """
+        clip = copy.deepcopy(self._original, {id(self._original.tokenizer): self._original.tokenizer})
+        if not way.speedups:
+            clip.speedups.switch_off()
+        store_clip(clip, way.precision)
+        chosen = self.texts if texts is None else texts
+        return build_method(clip, self.name, self.spec.options, chosen, way.precision, way.seed, way.cached)
+
+    def trainer(self, way: Way = PLAIN, meter: Meter | None = None) -> Trainer:
+        """A trainer of the method, as a run has one.
+
+        Args:
+            way: how to train.
+            meter: takes the costs; None: nothing is measured.
+        """
+        spec, method = self.spec_of(way), self.build(way)
+        transform = TrainTransform(method.clip.image_size, spec.data.crop_scale, spec.data.flip)
+        taking = meter or Meter(CPU)
+        images = TrainingImages(
+            method.clip, self.pictures, transform, method.image_start, spec.train, spec.seed, taking
+        )
+        trainer = Trainer(method, images, spec, taking)
+        if meter is None:
+            # As in a run that goes on. Measuring a step takes longer than both epochs.
+            trainer.flops = {"train": 0.0, "cache": 0.0}
+        return trainer
+
+    def train(self, way: Way = PLAIN) -> Training:
+        """Train from the first epoch to the last.
+
+        Raises:
+            DivergedError: the loss or a weight is no longer finite.
+        """
+        trainer, records = self.trainer(way), list[EpochRecord]()
+        before = all_tensors(trainer.method)
+        trainer.train(0, records.append)
+        return Training(trainer.method, [record.loss for record in records], before, trainer.state())
+
+    @cached_property
+    def training(self) -> Training:
+        """The plain training, which others are compared with.
+
+        Raises:
+            NothingToCheck: the method trains nothing.
+        """
+        if not self.cls.trains:
+            raise NothingToCheck("the class says trains = False")
+        return self.train()
+
+    @torch.no_grad()
+    def logits(
+        self, method: Method, texts: Sequence[str], pixels: Tensor | None = None, precision: str = "fp32"
+    ) -> Tensor:
+        """Logits of images among the classes of some prompts, as evaluation takes them.
+
+        Args:
+            method: its classes are set to these.
+            texts: C prompts.
+            pixels: (B, 3, H, W); None: the test images.
+            precision: as in training.
+        """
+        pixels = self.test_pixels if pixels is None else pixels
+        with autocast(precision, CPU):
+            method.set_classes(method.clip.tokenize(list(texts)))
+            x = method.clip.image.run(pixels, RAW, method.image_start)
+            return method.logits(x, method.text_features())
+
+    def refusal(self, method: Method) -> str | None:
+        """Why a method cannot be used for other classes, as it says before training; None if it can."""
+        try:
+            method.check_classes(tuple(self.other_texts))
+        except OtherClassesError as error:
+            return str(error)
+        return None
+
+
+def all_tensors(method: Method) -> dict[str, Tensor]:
+    """Name -> copy of every parameter and buffer of a method."""
+    named = [*method.named_parameters(), *method.named_buffers()]
+    return {name: value.detach().clone() for name, value in named}

@@ -1,0 +1,250 @@
+"""Properties of what must come out the same: repeated, cached, resumed, loaded, estimated, beside the official code."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from harness.data.fewshot import class_subset, few_shot_sample, keep_classes
+from harness.data.loader import PictureSet
+from harness.data.sample_file import VALIDATION_SHOTS
+from harness.data.transforms import TestTransform
+from harness.estimate.estimator import Estimator
+from harness.experiment.spec import EvalSpec, RunSpec
+from harness.machine.meter import Meter
+from harness.machine.units import MIB
+from harness.reference.contract.behaviour import is_close
+from harness.reference.contract.candidate import (
+    CLASSES,
+    CPU,
+    DATASET,
+    OTHER_CLASSES,
+    SHOTS,
+    Candidate,
+    Training,
+    Way,
+)
+from harness.reference.contract.verdicts import Broken, NothingToCheck
+from harness.reference.parity.replay import replay
+from harness.reference.parity.vectors import Vectors
+from harness.results.files import load_tensors, save_tensors
+from harness.training.build import probe_setup, prompt_texts
+from harness.training.evaluate import Classifier
+from harness.training.trainer import EpochRecord, load_trained_state, trained_parameters, trained_state
+from methods.base import Method
+
+# How far two trainings may be apart by rounding: a share of how far a parameter moved, and a share of its size, which
+# is larger for a buffer, since that may be computed anew.
+OF_MOVEMENT, OF_SIZE, OF_BUFFER = 1e-2, 1e-7, 1e-5
+
+
+def repeats_bit_for_bit(candidate: Candidate) -> str:
+    """The same seed gives the same bytes."""
+    first, again = (outcome(candidate) for _ in range(2))
+    name = first_difference(first, again)
+    if name:
+        raise Broken(
+            f"'{name}' differs between two runs with the same seed: draw with torch (torch.rand, nn.init), which the "
+            "harness seeds, and keep nothing outside the method"
+        )
+    return f"{sum(value.nbytes for value in first.values()):,} bytes"
+
+
+def trains_the_same_with_and_without_cache(candidate: Candidate) -> str:
+    """`train.cache=fresh` and `none` end with the same weights; bit for bit while the speed-ups are off."""
+    reason = "what is cached depends on what trains: look at start_stages(), and at what build() and set_classes() keep"
+    name = far_apart(candidate.training, candidate.train(Way(cached=False)))
+    if name:
+        raise Broken(f"'{name}' differs between trainings with train.cache=fresh and none: {reason}")
+    fresh, none = (candidate.train(Way(cached=cached, speedups=False)) for cached in (True, False))
+    name = first_difference(fresh.state, none.state)
+    if name:
+        raise Broken(f"'{name}' differs, speed-ups off, between trainings with train.cache=fresh and none: {reason}")
+    return "bit for bit without speed-ups"
+
+
+def trains_the_same_with_and_without_speedups(candidate: Candidate) -> str:
+    """Speed-ups change training and logits by no more than rounding."""
+    reason = (
+        "where its text is not that of the prompts, tell Tower.run() by eot= and shared= where it ends and what is "
+    )
+    reason += "the same for all classes"
+    fast, plain = candidate.build(), candidate.build(Way(speedups=False))
+    if candidate.cls.trains:
+        without = candidate.train(Way(speedups=False))
+        name = far_apart(candidate.training, without)
+        if name:
+            raise Broken(f"'{name}' differs between trainings with the speed-ups and without: {reason}")
+        # The same weights, so that only the computation of logits is compared.
+        for method in (fast, plain):
+            load_trained_state(method, dict(trained_state(without.method)))
+    for texts in texts_that_fit(candidate, fast):
+        if not is_close(candidate.logits(fast, texts), candidate.logits(plain, texts)):
+            raise Broken(f"the logits differ with the speed-ups and without: {reason}")
+    return ""
+
+
+class _Interrupted(Exception):  # noqa: N818
+    """Stands for whatever ends a process."""
+
+
+def resumes_bit_for_bit(candidate: Candidate) -> str:
+    """A training that is interrupted after an epoch and continued from its file ends with the same bytes."""
+
+    def interrupt(record: EpochRecord) -> None:
+        save_tensors(file, interrupted.state(), {})
+        raise _Interrupted
+
+    whole = candidate.training
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "progress.safetensors"
+        interrupted = candidate.trainer()
+        try:
+            interrupted.train(0, interrupt)
+        except _Interrupted:
+            saved, _ = load_tensors(file)
+    resumed = candidate.trainer()
+    resumed.load_state(saved)
+    resumed.train(1, lambda record: None)
+    if checkpoint_bytes(resumed.method) != checkpoint_bytes(whole.method):
+        name = first_difference(dict(trained_state(whole.method)), dict(trained_state(resumed.method)))
+        raise Broken(
+            f"'{name}' differs between a training that was interrupted after its first epoch and one that was not: "
+            "keep whatever changes in training in parameters that train or in buffers"
+        )
+    return f"{len(checkpoint_bytes(resumed.method)):,} bytes"
+
+
+def loads_from_its_checkpoint(candidate: Candidate) -> str:
+    """A checkpoint, loaded into a new method of another seed, gives the same logits."""
+    trained = candidate.training.method
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "checkpoint.safetensors"
+        size = save_tensors(file, trained_state(trained), {})
+        saved, _ = load_tensors(file)
+    fresh = candidate.build(Way(seed=2))
+    load_trained_state(fresh, saved)
+    for texts in texts_that_fit(candidate, trained):
+        if not torch.equal(candidate.logits(trained, texts), candidate.logits(fresh, texts)):
+            raise Broken(
+                "the logits differ when the checkpoint is loaded into a method that was built with another seed: keep "
+                "all that is drawn or learned in parameters that train or in buffers, and compute nothing from them "
+                "ahead in build()"
+            )
+    return f"{len(saved)} tensors, {size:,} bytes"
+
+
+def is_estimated_as_measured(candidate: Candidate) -> str:
+    """`skipbench estimate` tells the peaks of memory that a run measures, to the byte."""
+    spec = spec_with_evaluations(candidate)
+    estimate = Estimator().estimate(spec, flops=False)
+    measured = measured_peaks(candidate, spec)
+    estimated = {phase: peak.num_bytes for phase, peak in estimate.phases.items()}
+    for phase in sorted(estimated.keys() | measured.keys()):
+        ours, theirs = estimated.get(phase, 0), measured.get(phase, 0)
+        # Which classes a batch trains on may depend on its images; then the estimate says that it is a bound.
+        bound = estimate.is_bound and phase == "train"
+        if ours < theirs or (ours > theirs and not bound):
+            raise Broken(
+                f"the peak of phase {phase} is estimated as {ours:,} bytes and measured as {theirs:,}: shapes and what "
+                "is kept may not depend on the values of weights and images"
+            )
+    sizes = ", ".join(f"{phase} {size / MIB:.1f}" for phase, size in estimated.items())
+    return f"MiB: {sizes}{', train is a bound' if estimate.is_bound else ''}"
+
+
+def equals_the_official_implementation(candidate: Candidate) -> str:
+    """The method gives the numbers of its authors' code, where there are vectors of it."""
+    official, folder = candidate.cls.official, candidate.vectors
+    if official is None:
+        raise NothingToCheck("the class declares no official implementation")
+    if folder is None:
+        raise NothingToCheck("no reference vectors are given: add --vectors DIR")
+    all_vectors = [Vectors(description) for description in sorted(folder.glob("*.json"))]
+    chosen = [vectors for vectors in all_vectors if vectors.about["official_trainer"] in official.trainers]
+    if not chosen:
+        raise NothingToCheck(f"'{folder}' has no vectors of {' or '.join(official.trainers)}")
+    comparisons = [item for vectors in chosen for item in replay(candidate.cls, vectors)]
+    over = [item for item in comparisons if not item.passed]
+    if over:
+        worst = max(over, key=lambda item: item.severity)
+        raise Broken(
+            f"{worst.quantity} of {worst.method} is off by {worst.error:.1e}, and {worst.tolerance:.1e} is allowed: "
+            f"`skipbench parity {folder}` shows all"
+        )
+    return f"{len(comparisons)} comparisons, {', '.join(vectors.name for vectors in chosen)}"
+
+
+def outcome(candidate: Candidate) -> dict[str, Tensor]:
+    """What a run ends with: what its trainer would save, or the logits where nothing trains."""
+    if candidate.cls.trains:
+        return candidate.train().state
+    return {"logits": candidate.logits(candidate.build(), candidate.texts)}
+
+
+def first_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> str | None:
+    """The name of the first tensor whose bits differ; None if all are the same."""
+    names = [name for name in ours if name not in theirs or not same_bits(ours[name], theirs[name])]
+    return next(iter([*names, *(theirs.keys() - ours.keys())]), None)
+
+
+def same_bits(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether two tensors are equal, numbers that are none included."""
+    return ours.shape == theirs.shape and torch.equal(ours.nan_to_num(), theirs.nan_to_num())
+
+
+def far_apart(ours: Training, theirs: Training) -> str | None:
+    """The name of the first trained tensor that differs by more than rounding between two trainings."""
+    parameters = trained_parameters(ours.method)
+    for name in trained_state(ours.method):
+        start, first, second = ours.before[name], ours.state[name], theirs.state[name]
+        if start.is_floating_point():
+            share = OF_SIZE if name in parameters else OF_BUFFER
+            allowed = OF_MOVEMENT * (second - start).norm() + share * start.norm()
+            if not (first - second).norm() <= allowed:
+                return name
+        elif not torch.equal(first, second):
+            return name
+    return None
+
+
+def checkpoint_bytes(method: Method) -> bytes:
+    """The file that a run would save."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "checkpoint.safetensors"
+        save_tensors(file, trained_state(method), {})
+        return file.read_bytes()
+
+
+def texts_that_fit(candidate: Candidate, method: Method) -> list[list[str]]:
+    """Prompts of the training classes and, unless the method refuses them, of others."""
+    return [candidate.texts, *([] if candidate.refusal(method) else [candidate.other_texts])]
+
+
+def spec_with_evaluations(candidate: Candidate) -> RunSpec:
+    """The run, evaluated on validation images of the training classes and, unless they are refused, of others."""
+    chosen = [CLASSES, *([] if candidate.refusal(candidate.build()) else [OTHER_CLASSES])]
+    items = [EvalSpec(name=classes, dataset=DATASET, classes=classes, splits=("val",)) for classes in chosen]
+    return candidate.spec.model_copy(update={"evaluate": tuple(items)})
+
+
+def measured_peaks(candidate: Candidate, spec: RunSpec) -> dict[str, int]:
+    """Phase -> peak of live bytes, as a run measures it."""
+    meter, precision = Meter(CPU), spec.train.precision
+    trainer = candidate.trainer(meter=meter) if candidate.cls.trains else None
+    method = trainer.method if trainer else candidate.build()
+    probe_setup(method, precision, meter)
+    if trainer:
+        trainer.images.prepare(0)
+        trainer.probe(0, trainer.draw_batches(0)[0], flops=False)
+    splits = candidate.splits
+    sample = few_shot_sample(splits.val, min(SHOTS, VALIDATION_SHOTS), seed=spec.seed)
+    for item in spec.evaluate:
+        labels = class_subset(len(splits.class_names), item.classes)
+        pictures = PictureSet(splits.folder, keep_classes(sample, labels))
+        texts = prompt_texts(spec, DATASET, [splits.class_names[label] for label in labels])
+        transform = TestTransform(method.clip.image_size)
+        Classifier(method, pictures, texts, transform, precision, spec.runtime.eval_batch_size).probe(meter)
+    peaks = {name: phase.peak_tensor_bytes for name, phase in meter.phases.items()}
+    return {name: peak for name, peak in peaks.items() if peak}

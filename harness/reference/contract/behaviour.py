@@ -6,10 +6,10 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from harness.clip.towers import RAW
 from harness.experiment.spec import Precision
 from harness.reference.contract.candidate import BATCH, PLAIN, Candidate, Way, all_tensors
 from harness.reference.contract.verdicts import Broken, NothingToCheck, explain
+from harness.training.inference import run_frozen
 from harness.training.trainer import MOMENTUM, trained_parameters
 from methods.base import Method, OtherClassesError
 
@@ -96,23 +96,23 @@ def trains(candidate: Candidate) -> str:
             "nothing requires gradients after build(): create parameters or call train_towers_from(); a method that "
             "trains nothing says trains = False"
         )
-    training = candidate.training
-    without = [name for name in declared if MOMENTUM + name not in training.state]
+    trained = candidate.trained
+    without = [name for name in declared if MOMENTUM + name not in trained.state]
     if without:
         raise Broken(
             f"'{without[0]}' requires gradients and never gets one: leave it frozen, or let start_stages() begin "
             "before it, since what comes earlier runs without gradients"
         )
-    if all(torch.equal(training.before[name], training.state[name]) for name in declared):
+    if all(torch.equal(trained.before[name], trained.state[name]) for name in declared):
         raise Broken("no weight changed in two epochs: is the loss connected to them? Or give a larger train.lr=")
-    return f"loss {training.losses[0]:.3f}, then {training.losses[-1]:.3f}"
+    return f"loss {trained.losses[0]:.3f}, then {trained.losses[-1]:.3f}"
 
 
 def changes_only_what_trains(candidate: Candidate) -> str:
     """Everything that does not require gradients keeps its bits, the backbone's weights first of all."""
     declared = trained_parameters(candidate.build()).keys()
     if candidate.cls.trains:
-        method, before = candidate.training.method, candidate.training.before
+        method, before = candidate.trained.method, candidate.trained.before
     else:
         method = candidate.build()
         before = all_tensors(method)
@@ -133,7 +133,7 @@ def changes_only_what_trains(candidate: Candidate) -> str:
 
 def reports_facts_as_numbers(candidate: Candidate) -> str:
     """`facts()` can be written into a result."""
-    method = candidate.training.method if candidate.cls.trains else candidate.build()
+    method = candidate.trained.method if candidate.cls.trains else candidate.build()
     facts = method.facts()
     wrong = [name for name, value in facts.items() if not isinstance(value, int | float) or not math.isfinite(value)]
     if wrong:
@@ -150,7 +150,7 @@ def works_in_every_precision(candidate: Candidate) -> str:
             if not candidate.cls.trains:
                 method = candidate.build(way)
             else:
-                method = (candidate.training if way == PLAIN else candidate.train(way)).method
+                method = (candidate.trained if way == PLAIN else candidate.train(way)).method
             checked_logits(candidate, method, candidate.texts, candidate.test_pixels, precision)
         except Exception as error:
             raise Broken(f"train.precision={precision}: {explain(error, candidate.files[0])}") from error
@@ -166,8 +166,6 @@ def checked_logits(
         Broken: they are no finite numbers (B, C).
     """
     logits = candidate.logits(method, texts, pixels, precision)
-    if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        raise Broken(f"logits() gives {getattr(logits, 'dtype', type(logits).__name__)}: return floating point numbers")
     expected = (len(pixels), len(texts))
     if logits.shape != expected:
         raise Broken(
@@ -185,8 +183,7 @@ def first_loss(method: Method, pixels: Tensor) -> Tensor:
     Raises:
         Broken: it is no finite number.
     """
-    with torch.no_grad():
-        x = method.clip.image.run(pixels, RAW, method.image_start)
+    x = run_frozen(method.clip, pixels, method.image_start, "fp32")
     loss = method.loss(x, torch.zeros(len(x), dtype=torch.int64))
     if loss.shape != () or not loss.isfinite():
         raise Broken(f"loss() gives {loss.detach()}: return one finite number")

@@ -12,38 +12,41 @@ from torch import Tensor
 
 import methods
 from harness.clip.load import load_backbone
-from harness.clip.towers import CLIP, RAW
-from harness.data.datasets import read_dataset
-from harness.data.fewshot import class_subset, few_shot_sample, keep_classes
-from harness.data.loader import PictureSet, load_pixels
-from harness.data.readers import Splits
-from harness.data.transforms import TrainTransform
+from harness.clip.towers import CLIP
+from harness.data.loader import load_pixels
 from harness.errors import UserError
 from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import check_method, method_class
 from harness.experiment.settings import parse_overrides
-from harness.experiment.spec import RunSpec
+from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine.meter import Meter
 from harness.reference.contract.verdicts import NothingToCheck
-from harness.training.build import build_method, prompt_texts
-from harness.training.feature_cache import TrainingImages
-from harness.training.precision import autocast, store_clip
-from harness.training.trainer import EpochRecord, Trainer
+from harness.results.record import EpochRecord
+from harness.training.build import build_method
+from harness.training.inference import classify, encode_texts, set_classes
+from harness.training.precision import store_clip
+from harness.training.run import Run, Setup
+from harness.training.run_data import FewShotData, RunData
+from harness.training.trainer import Trainer
 from methods.base import Method, OtherClassesError
 
 CPU = torch.device("cpu")
 DATASET = "emoji"
-CLASSES, OTHER_CLASSES = "base.base.base", "new.new.base.base"
+SEEN, OTHER = (
+    EvalSpec(name="seen", dataset=DATASET, classes="base.base.base", splits=("val",)),
+    EvalSpec(name="other", dataset=DATASET, classes="new.new.base.base", splits=("val",)),
+)
 SHOTS, BATCH = 4, 4
 TEST_IMAGES = 5
-# Two epochs, so that a training can be interrupted between them; no warm-up, so that both of them train.
+# Two epochs, so that a training can be interrupted between them; no warm-up, so that both of them train. The caching
+# pass takes batches of the same size as a training step, so that both round alike.
 SETTINGS = (
     "train.epochs=2",
     "train.warmup_epochs=0",
     f"train.batch_size={BATCH}",
     f"train.cache_batch_size={BATCH}",
-    f"data.classes={CLASSES}",
+    f"data.classes={SEEN.classes}",
     "runtime.device=cpu",
 )
 CHANGEABLE = ("train.lr", "train.lr_image", "train.weight_decay", "train.batches")
@@ -70,14 +73,14 @@ PLAIN = Way()
 
 
 @dataclass(frozen=True)
-class Training:
-    """A training that has ended.
+class Trained:
+    """A method after training.
 
     Attributes:
-        method: as it is now.
+        method: trained.
         losses: mean loss of each epoch.
-        before: every parameter and buffer as it was when the training began.
-        state: what the trainer would save: trained tensors, buffers, momentum.
+        before: every parameter and buffer before the training.
+        state: what the trainer would save: trained parameters, buffers, momentum.
     """
 
     method: Method
@@ -110,17 +113,17 @@ class Candidate:
             key = word.partition("=")[0]
             if not key.startswith(f"{name}.") and key not in CHANGEABLE:
                 raise UserError(
-                    f"'{key}' is decided by the check: change options of the method ({name}.OPTION) or "
+                    f"'{key}' is set by the check: change options of the method ({name}.OPTION) or "
                     f"{', '.join(CHANGEABLE)}"
                 )
 
     def prepare(self) -> None:
-        """Load the backbone and read the settings, so that a mistake in the command is not taken for the method's.
+        """Load the backbone and read the settings, so that a mistake in the command does not count as the method's.
 
         Raises:
             UserError: a backbone that cannot be loaded, an option that the method does not have.
         """
-        _ = self._original
+        _ = self._backbone
         if self.words and self._can_be_imported:
             _ = self.spec
 
@@ -144,11 +147,7 @@ class Candidate:
 
     @cached_property
     def tree(self) -> ast.Module:
-        """The method's file, parsed.
-
-        Raises:
-            SyntaxError: it is no Python.
-        """
+        """The method's file, parsed."""
         return ast.parse(self.source)
 
     @cached_property
@@ -170,54 +169,50 @@ class Candidate:
         grid = {"methods": [self.name], "datasets": [DATASET], "shots": [SHOTS], "seeds": [1]}
         experiment = load_experiment(EXPERIMENTS / "bench.yaml", {**grid, "backbone": self.backbone})
         epochs = [] if self.cls.trains else ["train.epochs=0"]
-        return expand(experiment, parse_overrides([*SETTINGS, *epochs, *self.words]))[0]
+        (spec,) = expand(experiment, parse_overrides([*SETTINGS, *epochs, *self.words]))
+        return spec.model_copy(update={"evaluate": (SEEN, OTHER)})
 
-    def spec_of(self, way: Way) -> RunSpec:
-        """The run, trained in some way."""
+    def run(self, way: Way = PLAIN) -> Run:
+        """The run of a way to train; it is not executed, and nothing is written."""
         changes = {"precision": way.precision, "cache": "fresh" if way.cached else "none"}
         train = self.spec.train.model_copy(update=changes)
-        return self.spec.model_copy(update={"seed": way.seed, "train": train})
+        return Run(self.spec.model_copy(update={"seed": way.seed, "train": train}), Path())
 
     @cached_property
-    def splits(self) -> Splits:
-        """The embedded data set."""
-        return read_dataset(DATASET, None)
+    def data(self) -> RunData:
+        """What the run reads of the embedded data set."""
+        return self.run().data
 
-    def _names(self, classes: str) -> list[str]:
-        labels = class_subset(len(self.splits.class_names), classes)
-        return [self.splits.class_names[label] for label in labels]
+    @cached_property
+    def few_shot(self) -> FewShotData:
+        """The images to train on."""
+        return self.data.few_shot()
 
     @cached_property
     def texts(self) -> list[str]:
         """Prompts of the classes to train on."""
-        return prompt_texts(self.spec, DATASET, self._names(CLASSES))
+        return self.data.texts(DATASET, SEEN.classes)
 
     @cached_property
     def other_texts(self) -> list[str]:
         """Prompts of other classes, another number of them."""
-        return prompt_texts(self.spec, DATASET, self._names(OTHER_CLASSES))
-
-    @cached_property
-    def pictures(self) -> PictureSet:
-        """The images to train on."""
-        labels = class_subset(len(self.splits.class_names), CLASSES)
-        sample = few_shot_sample(self.splits.train, SHOTS, seed=1)
-        return PictureSet(self.splits.folder, keep_classes(sample, labels))
+        return self.data.texts(DATASET, OTHER.classes)
 
     @cached_property
     def test_pixels(self) -> Tensor:
         """A few other images, (TEST_IMAGES, 3, H, W)."""
-        every = len(self.splits.val) // TEST_IMAGES
-        pixels, _ = load_pixels(self._original, self.splits.folder, self.splits.val[::every][:TEST_IMAGES])
+        splits = self.few_shot.splits
+        every = len(splits.val) // TEST_IMAGES
+        pixels, _ = load_pixels(self._backbone, splits.folder, splits.val[::every][:TEST_IMAGES])
         return pixels
 
     @cached_property
-    def _original(self) -> CLIP:
+    def _backbone(self) -> CLIP:
         return load_backbone(self.backbone)
 
     def original_weights(self) -> dict[str, Tensor]:
         """Name in a method -> weight of the backbone as it is loaded."""
-        return {f"clip.{name}": value for name, value in self._original.named_parameters()}
+        return {f"clip.{name}": value for name, value in self._backbone.named_parameters()}
 
     def build(self, way: Way = PLAIN, texts: Sequence[str] | None = None) -> Method:
         """The method on a CLIP of its own.
@@ -226,7 +221,7 @@ class Candidate:
             way: how it will train.
             texts: prompts to train on; None: `texts`.
         """
-        clip = copy.deepcopy(self._original, {id(self._original.tokenizer): self._original.tokenizer})
+        clip = copy.deepcopy(self._backbone, {id(self._backbone.tokenizer): self._backbone.tokenizer})
         if not way.speedups:
             clip.speedups.switch_off()
         store_clip(clip, way.precision)
@@ -240,19 +235,15 @@ class Candidate:
             way: how to train.
             meter: takes the costs; None: nothing is measured.
         """
-        spec, method = self.spec_of(way), self.build(way)
-        transform = TrainTransform(method.clip.image_size, spec.data.crop_scale, spec.data.flip)
-        taking = meter or Meter(CPU)
-        images = TrainingImages(
-            method.clip, self.pictures, transform, method.image_start, spec.train, spec.seed, taking
-        )
-        trainer = Trainer(method, images, spec, taking)
+        method = self.build(way)
+        setup = Setup(method.clip, self.few_shot, method)
+        trainer = self.run(way).make_trainer(setup, meter or Meter(CPU))
         if meter is None:
-            # As in a run that goes on. Measuring a step takes longer than both epochs.
+            # As in a run that is continued. Measuring a step takes longer than both epochs.
             trainer.flops = {"train": 0.0, "cache": 0.0}
         return trainer
 
-    def train(self, way: Way = PLAIN) -> Training:
+    def train(self, way: Way = PLAIN) -> Trained:
         """Train from the first epoch to the last.
 
         Raises:
@@ -261,11 +252,11 @@ class Candidate:
         trainer, records = self.trainer(way), list[EpochRecord]()
         before = all_tensors(trainer.method)
         trainer.train(0, records.append)
-        return Training(trainer.method, [record.loss for record in records], before, trainer.state())
+        return Trained(trainer.method, [record.loss for record in records], before, trainer.state())
 
     @cached_property
-    def training(self) -> Training:
-        """The plain training, which others are compared with.
+    def trained(self) -> Trained:
+        """The method after the plain training, which others are compared with.
 
         Raises:
             NothingToCheck: the method trains nothing.
@@ -274,7 +265,6 @@ class Candidate:
             raise NothingToCheck("the class says trains = False")
         return self.train()
 
-    @torch.no_grad()
     def logits(
         self, method: Method, texts: Sequence[str], pixels: Tensor | None = None, precision: str = "fp32"
     ) -> Tensor:
@@ -286,11 +276,10 @@ class Candidate:
             pixels: (B, 3, H, W); None: the test images.
             precision: as in training.
         """
-        pixels = self.test_pixels if pixels is None else pixels
-        with autocast(precision, CPU):
-            method.set_classes(method.clip.tokenize(list(texts)))
-            x = method.clip.image.run(pixels, RAW, method.image_start)
-            return method.logits(x, method.text_features())
+        set_classes(method, method.clip.tokenize(list(texts)), precision)
+        return classify(
+            method, self.test_pixels if pixels is None else pixels, encode_texts(method, precision), precision
+        )
 
     def refusal(self, method: Method) -> str | None:
         """Why a method cannot be used for other classes, as it says before training; None if it can."""

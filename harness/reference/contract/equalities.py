@@ -6,32 +6,19 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from harness.data.fewshot import class_subset, few_shot_sample, keep_classes
-from harness.data.loader import PictureSet
-from harness.data.sample_file import VALIDATION_SHOTS
-from harness.data.transforms import TestTransform
 from harness.estimate.estimator import Estimator
-from harness.experiment.spec import EvalSpec, RunSpec
+from harness.experiment.spec import EvalSpec
 from harness.machine.meter import Meter
 from harness.machine.units import MIB
 from harness.reference.contract.behaviour import is_close
-from harness.reference.contract.candidate import (
-    CLASSES,
-    CPU,
-    DATASET,
-    OTHER_CLASSES,
-    SHOTS,
-    Candidate,
-    Training,
-    Way,
-)
+from harness.reference.contract.candidate import CPU, OTHER, SEEN, Candidate, Trained, Way
 from harness.reference.contract.verdicts import Broken, NothingToCheck
 from harness.reference.parity.replay import replay
 from harness.reference.parity.vectors import Vectors
 from harness.results.files import load_tensors, save_tensors
-from harness.training.build import probe_setup, prompt_texts
-from harness.training.evaluate import Classifier
-from harness.training.trainer import EpochRecord, load_trained_state, trained_parameters, trained_state
+from harness.results.record import EpochRecord
+from harness.training.build import probe_setup
+from harness.training.trainer import load_trained_state, trained_parameters, trained_state
 from methods.base import Method
 
 # How far two trainings may be apart by rounding: a share of how far a parameter moved, and a share of its size, which
@@ -54,7 +41,7 @@ def repeats_bit_for_bit(candidate: Candidate) -> str:
 def trains_the_same_with_and_without_cache(candidate: Candidate) -> str:
     """`train.cache=fresh` and `none` end with the same weights; bit for bit while the speed-ups are off."""
     reason = "what is cached depends on what trains: look at start_stages(), and at what build() and set_classes() keep"
-    name = far_apart(candidate.training, candidate.train(Way(cached=False)))
+    name = far_apart(candidate.trained, candidate.train(Way(cached=False)))
     if name:
         raise Broken(f"'{name}' differs between trainings with train.cache=fresh and none: {reason}")
     fresh, none = (candidate.train(Way(cached=cached, speedups=False)) for cached in (True, False))
@@ -73,7 +60,7 @@ def trains_the_same_with_and_without_speedups(candidate: Candidate) -> str:
     fast, plain = candidate.build(), candidate.build(Way(speedups=False))
     if candidate.cls.trains:
         without = candidate.train(Way(speedups=False))
-        name = far_apart(candidate.training, without)
+        name = far_apart(candidate.trained, without)
         if name:
             raise Broken(f"'{name}' differs between trainings with the speed-ups and without: {reason}")
         # The same weights, so that only the computation of logits is compared.
@@ -96,7 +83,7 @@ def resumes_bit_for_bit(candidate: Candidate) -> str:
         save_tensors(file, interrupted.state(), {})
         raise _Interrupted
 
-    whole = candidate.training
+    whole = candidate.trained
     with TemporaryDirectory() as folder:
         file = Path(folder) / "progress.safetensors"
         interrupted = candidate.trainer()
@@ -118,7 +105,7 @@ def resumes_bit_for_bit(candidate: Candidate) -> str:
 
 def loads_from_its_checkpoint(candidate: Candidate) -> str:
     """A checkpoint, loaded into a new method of another seed, gives the same logits."""
-    trained = candidate.training.method
+    trained = candidate.trained.method
     with TemporaryDirectory() as folder:
         file = Path(folder) / "checkpoint.safetensors"
         size = save_tensors(file, trained_state(trained), {})
@@ -137,9 +124,9 @@ def loads_from_its_checkpoint(candidate: Candidate) -> str:
 
 def is_estimated_as_measured(candidate: Candidate) -> str:
     """`skipbench estimate` tells the peaks of memory that a run measures, to the byte."""
-    spec = spec_with_evaluations(candidate)
-    estimate = Estimator().estimate(spec, flops=False)
-    measured = measured_peaks(candidate, spec)
+    evaluations = evaluations_that_fit(candidate)
+    estimate = Estimator().estimate(candidate.spec.model_copy(update={"evaluate": evaluations}), flops=False)
+    measured = measured_peaks(candidate, evaluations)
     estimated = {phase: peak.num_bytes for phase, peak in estimate.phases.items()}
     for phase in sorted(estimated.keys() | measured.keys()):
         ours, theirs = estimated.get(phase, 0), measured.get(phase, 0)
@@ -194,7 +181,7 @@ def same_bits(ours: Tensor, theirs: Tensor) -> bool:
     return ours.shape == theirs.shape and torch.equal(ours.nan_to_num(), theirs.nan_to_num())
 
 
-def far_apart(ours: Training, theirs: Training) -> str | None:
+def far_apart(ours: Trained, theirs: Trained) -> str | None:
     """The name of the first trained tensor that differs by more than rounding between two trainings."""
     parameters = trained_parameters(ours.method)
     for name in trained_state(ours.method):
@@ -222,29 +209,21 @@ def texts_that_fit(candidate: Candidate, method: Method) -> list[list[str]]:
     return [candidate.texts, *([] if candidate.refusal(method) else [candidate.other_texts])]
 
 
-def spec_with_evaluations(candidate: Candidate) -> RunSpec:
-    """The run, evaluated on validation images of the training classes and, unless they are refused, of others."""
-    chosen = [CLASSES, *([] if candidate.refusal(candidate.build()) else [OTHER_CLASSES])]
-    items = [EvalSpec(name=classes, dataset=DATASET, classes=classes, splits=("val",)) for classes in chosen]
-    return candidate.spec.model_copy(update={"evaluate": tuple(items)})
+def evaluations_that_fit(candidate: Candidate) -> tuple[EvalSpec, ...]:
+    """Evaluations on the training classes and, unless the method refuses them, on others."""
+    return (SEEN,) if candidate.refusal(candidate.build()) else (SEEN, OTHER)
 
 
-def measured_peaks(candidate: Candidate, spec: RunSpec) -> dict[str, int]:
+def measured_peaks(candidate: Candidate, evaluations: tuple[EvalSpec, ...]) -> dict[str, int]:
     """Phase -> peak of live bytes, as a run measures it."""
-    meter, precision = Meter(CPU), spec.train.precision
+    meter, run = Meter(CPU), candidate.run()
     trainer = candidate.trainer(meter=meter) if candidate.cls.trains else None
     method = trainer.method if trainer else candidate.build()
-    probe_setup(method, precision, meter)
+    probe_setup(method, run.spec.train.precision, meter)
     if trainer:
         trainer.images.prepare(0)
         trainer.probe(0, trainer.draw_batches(0)[0], flops=False)
-    splits = candidate.splits
-    sample = few_shot_sample(splits.val, min(SHOTS, VALIDATION_SHOTS), seed=spec.seed)
-    for item in spec.evaluate:
-        labels = class_subset(len(splits.class_names), item.classes)
-        pictures = PictureSet(splits.folder, keep_classes(sample, labels))
-        texts = prompt_texts(spec, DATASET, [splits.class_names[label] for label in labels])
-        transform = TestTransform(method.clip.image_size)
-        Classifier(method, pictures, texts, transform, precision, spec.runtime.eval_batch_size).probe(meter)
+    for item in evaluations:
+        run.evaluate(method, item, meter)
     peaks = {name: phase.peak_tensor_bytes for name, phase in meter.phases.items()}
     return {name: peak for name, peak in peaks.items() if peak}

@@ -44,14 +44,14 @@ def figures(
     from harness.report.figures import ablation_curves, paper_figures
     from harness.report.paper_tables import paper_tables
     from harness.report.plots import draw
-    from harness.report.runs import axis_runs, in_order
+    from harness.report.runs import axis_runs, damage_of, in_order
     from harness.results.files import write_atomically
 
     if axis:
         _, specs = read_file_grid(experiment_file, overrides, grid, methods)
-        runs, damage = axis_runs(specs, results, axis)
-        stem, found = file_stem(experiment_file), [ablation_curves(runs, axis)]
+        stem, found = file_stem(experiment_file), [ablation_curves(axis_runs(specs, results, axis), axis)]
         names: list[str] = []
+        damage = damage_of(results)
     else:
         chosen = find_runs(experiment_file, overrides, methods, results, grid)
         stem, damage = chosen.stem, chosen.damage

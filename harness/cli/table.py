@@ -150,11 +150,10 @@ def find_tables(
     from harness.report.published import with_published
 
     if axis:
-        from harness.report.runs import axis_runs
+        from harness.report.runs import axis_runs, damage_of
 
         _, specs = read_file_grid(experiment_file, overrides, grid, methods)
-        runs, damage = axis_runs(specs, results, axis)
-        return file_stem(experiment_file), [ablation(runs, axis)], damage
+        return file_stem(experiment_file), [ablation(axis_runs(specs, results, axis), axis)], damage_of(results)
     chosen = find_runs(experiment_file, overrides, methods, results, grid)
     return chosen.stem, [with_published(found, published) for found in paper_tables(chosen.runs)], chosen.damage
 

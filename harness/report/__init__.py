@@ -1,1 +1,1 @@
-"""From results on disk to what people read."""
+"""Reports of results: tables, figures, the HTML page, comparisons, exports."""

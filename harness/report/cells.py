@@ -35,20 +35,20 @@ def summed_up(metric: SummaryMetric, source: str, accuracies: Mapping[str, pd.Se
 
 
 def by_seed(runs: pd.DataFrame, name: str) -> pd.Series:
-    """A column of the runs over their seeds, those without a number left out."""
+    """A column of the runs by seed, without runs that have no number in it."""
     if name not in runs:
         return NO_SEEDS
     return pd.to_numeric(runs[name]).set_axis(runs["seed"]).dropna()
 
 
 def averaged(values: Values, label: str, row: str, datasets: Sequence[str]) -> pd.Series:
-    """Average over data sets of one method's row, seed by seed."""
+    """One method's average over data sets of a row, seed by seed."""
     wide = pd.DataFrame({dataset: values.get((label, dataset, row), NO_SEEDS) for dataset in datasets})
     return average_of_seeds(wide, datasets)
 
 
 def summary(runs: pd.DataFrame, block: str, row: str, label: str, seeds: pd.Series, digits: int = DIGITS) -> Cell:
-    """A cell from its values over seeds; where there are none, what became of the runs that should have given them."""
+    """A cell from its values over seeds; if there are none, with the state of the runs that should have given them."""
     own = runs[runs["label"] == label]
     of_dataset = own[own["dataset"] == block]
     own = of_dataset if len(of_dataset) else own
@@ -93,10 +93,12 @@ def summary_cells(
 
 
 def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
-    """Costs of a run, averaged over data sets; a method that lacks a data set has none, one without a phase neither."""
-    datasets = in_order(runs["dataset"])
+    """Costs of a run, averaged over data sets; empty for a method that lacks a data set or has no such phase."""
+    datasets, done = in_order(runs["dataset"]), runs[runs["state"] == DONE]
     cells = []
     for column in (*other_score_columns(runs), *cost_columns()):
+        if column.values(done).isna().all():
+            continue
         row = [cost_cell(runs, column, label, datasets, where) for label in in_order(runs["label"])]
         if any(cell.mean is not None for cell in row):
             cells += row
@@ -104,20 +106,20 @@ def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
 
 
 def cost_cell(runs: pd.DataFrame, column: Column, label: str, datasets: Sequence[str], where: str) -> Cell:
-    """One cost of one method."""
+    """One method's cost."""
     own = runs[(runs["label"] == label) & (runs["state"] == DONE)]
     wide = own.assign(cost=column.values(own)).pivot_table(index="seed", columns="dataset", values="cost")
     values = average_of_seeds(wide, datasets)
     cell = summary(runs, COSTS, f"{column.title}{where}", label, values, column.digits)
     complete = set(own["dataset"]) == set(datasets)
-    # A phase that did not take place, such as the training of zero-shot CLIP, is no missing run.
+    # A phase that does not exist, such as the training of zero-shot CLIP, is not a missing run.
     return replace(cell, state=DONE) if cell.mean is None and complete else cell
 
 
 def pairs_of(runs: pd.DataFrame, values: Values, rows: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """What is paired in tests: a row for every seed and (data set, row), a column a method.
+    """The matrix for paired tests: one row per seed and (data set, row), one column per method.
 
-    A method that nothing trains has one value for all seeds.
+    The one value of a method that trains nothing counts for all seeds.
     """
     seeds = sorted(runs["seed"].unique())
     pairs = {}
@@ -133,7 +135,7 @@ def pairs_of(runs: pd.DataFrame, values: Values, rows: Sequence[tuple[str, str]]
 
 
 def untrained(runs: pd.DataFrame, label: str) -> bool:
-    """Whether a method trains nothing, so that all seeds give the same."""
+    """Whether a method trains nothing, so that all seeds give the same result."""
     settings = runs.loc[runs["label"] == label, "settings"].iloc[0] if "settings" in runs else {}
     return dict(settings).get("train.epochs") == 0
 
@@ -144,7 +146,14 @@ def table_of(
     cells: Sequence[Cell],
     pairs: dict[tuple[str, str], pd.DataFrame],
 ) -> Table:
-    """A table with ranks, and in some of its rows the methods that are significantly worse than the best."""
+    """A table with ranks, and with marks of the methods that are significantly worse than the best of their row.
+
+    Args:
+        runs: what it is made of.
+        headers: of the two columns of row names.
+        cells: row by row.
+        pairs: (block, row) -> matrix for the paired tests of that row.
+    """
     found = ranked(cells)
     best = {(cell.block, cell.row): cell.column for cell in reversed(found) if cell.rank == 1}
     tests = {row: paired_tests(values, best[row]) for row, values in pairs.items() if row in best}
@@ -154,11 +163,11 @@ def table_of(
 
 
 def ranked(cells: Sequence[Cell], by_column: bool = False, unranked: Collection[str] = frozenset()) -> tuple[Cell, ...]:
-    """The cells with ranks: within a row, or within a column; scores only, and never papers' numbers.
+    """The cells with ranks within their row or column; costs and published numbers are not ranked.
 
     Args:
         cells: of one table.
-        by_column: ranks are within a column.
+        by_column: rank within columns instead of rows.
         unranked: columns that are not ranked.
     """
     groups: dict[tuple[str, ...], list[int]] = {}

@@ -1,4 +1,4 @@
-"""What differs between two runs, or between the runs of two experiments: configuration, accuracy, costs."""
+"""Differences between two runs, or between the runs of two experiments: configuration, accuracy, costs."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def configuration_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """Settings in which two sets of runs differ.
 
     Returns:
-        Columns setting, A, B: the values that occur; a dash where a side has no such setting.
+        Columns setting, A, B: the values of each side; a dash if a side has no such setting.
     """
     left, right = values_of(a), values_of(b)
     rows = [
@@ -50,7 +50,7 @@ def configuration_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 
 
 def values_of(runs: pd.DataFrame) -> dict[str, str]:
-    """Setting -> the values that occur in some runs."""
+    """Setting -> its different values in some runs, as text."""
     found: dict[str, list[str]] = {name: in_order(runs[name].dropna()) for name in COLUMNS if name in runs}
     for settings in runs["settings"]:
         for name, value in settings.items():
@@ -66,14 +66,14 @@ def values_of(runs: pd.DataFrame) -> dict[str, str]:
 def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """Accuracies and costs of two sets of finished runs side by side.
 
-    Two single runs are compared whatever their methods; of more runs those of the same method, data set and shots,
-    averaged over seeds.
+    Two single runs are compared whatever their methods are. Otherwise, runs of the same method, data set and shots are
+    compared, averaged over seeds.
 
     Returns:
         Columns method, dataset, shots, metric, A, B (mean ± sample std), difference (B - A) and ratio (B / A) of costs.
 
     Raises:
-        UserError: nothing in common.
+        UserError: the two have nothing in common.
     """
     a, b = (runs[runs["state"] == DONE] for runs in (a, b))
     if len(a) == 1 and len(b) == 1:
@@ -106,5 +106,5 @@ def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 
 
 def measures(runs: pd.DataFrame) -> list[tuple[Column, bool]]:
-    """What is compared: a column, and whether it is a cost."""
+    """The columns that are compared, each with whether it is a cost."""
     return [*((column, False) for column in score_columns(runs)), *((column, True) for column in cost_columns())]

@@ -55,13 +55,13 @@ class Row:
 
 
 def mib(num_bytes: int) -> str:
-    """Bytes as MiB, with one digit where there are few."""
+    """Bytes as MiB; below 1000 with one digit after the decimal point."""
     value = num_bytes / MIB
     return f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
 
 
 def memory_table(rows: Sequence[Row], limit: int | None = None) -> pd.DataFrame:
-    """Text cells: peak of every phase, the highest of them, and what it is made of; with a limit, what fits into it."""
+    """Text cells: peak of every phase, the highest of them and its categories; with a limit, whether the run fits."""
     return pd.DataFrame([memory_cells(row, limit) for row in rows])
 
 
@@ -133,7 +133,7 @@ def check_table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def note(rows: Sequence[Row]) -> str:
-    """What must be known to read the tables."""
+    """The footnote of the tables."""
     lines = [NOTE.format(device="GPU" if rows[0].estimate.device == "cuda" else "CPU")]
     if any(row.estimate.is_bound for row in rows):
         lines.append(BOUND_NOTE)
@@ -166,7 +166,7 @@ def flat(row: Row) -> dict[str, Any]:
 
 
 def save(folder: Path, rows: Sequence[Row]) -> list[Path]:
-    """Write JSON, CSV and figure; their paths.
+    """Write JSON, CSV and figure; returns their paths.
 
     Args:
         folder: `RESULTS/estimates`.

@@ -1,4 +1,4 @@
-"""One tidy table of everything: a row for each evaluation of each finished run."""
+"""One tidy table of all results: one row per evaluation of each finished run."""
 
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def rows_of(result: Result) -> list[Json]:
 
 
 def evaluation_cells(item: Evaluation) -> Json:
-    """What a row says of its evaluation: its description and every metric of single evaluations."""
+    """The cells about one evaluation: its description and every metric of single evaluations."""
     values = {metric.name: metric.value(item) for metric in evaluation_metrics()}
     return {**item.model_dump(mode="json", exclude=LISTS), **values}
 

@@ -1,4 +1,4 @@
-"""What the figures show, as data; `plots.py` draws it for print, the report page for the screen."""
+"""Figures as data; `plots.py` draws them for print, and the report page draws them on the screen."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from harness.results.metrics import PERCENT, RunMetric, run_metrics, summary_met
 
 LINES, SCATTER, BARS, STACKED = "lines", "scatter", "bars", "stacked"
 UNTRAINED = "zeroshot"
-# Of data sets with many classes only those that change the most are drawn, half of them up and half down.
+# For data sets with more classes, only those that change the most are drawn: half of them gains, half losses.
 MOST_CLASSES = 30
 
 
 @dataclass(frozen=True)
 class Series:
-    """What is drawn in one colour.
+    """The points or bars that are drawn in one colour.
 
     Attributes:
         name: for the legend.
         x: positions: numbers, or names of bars.
-        y: heights, as many.
-        error: sample standard deviation over seeds of each; None where there is none.
-        words: of each point, for who points at it.
+        y: heights, one per position.
+        error: sample standard deviation over seeds of each point; None if there is none.
+        words: text of each point, shown when a reader points at it.
     """
 
     name: str
@@ -45,9 +45,9 @@ class Panel:
     """One pair of axes.
 
     Attributes:
-        title: such as the data set.
+        title: for example the data set.
         series: in the order of the legend.
-        front: points (x, y) of the Pareto front, by x; empty where there is none.
+        front: points (x, y) of the Pareto front, sorted by x; empty if there is none.
     """
 
     title: str
@@ -62,11 +62,11 @@ class Figure:
     Attributes:
         name: for its file.
         title: for people.
-        kind: lines, scatter, bars (lying) or stacked (lying).
+        kind: lines, scatter, bars (horizontal) or stacked (horizontal).
         x_label, y_label: with units.
         panels: side by side.
         log_x: whether x is drawn on a logarithmic axis.
-        note: what a reader must know.
+        note: what a reader must know to read it.
     """
 
     name: str
@@ -80,11 +80,11 @@ class Figure:
 
 
 def paper_figures(tables: Sequence[Table], root: Path) -> list[Figure]:
-    """All figures that go with some tables: curves over shots, accuracy against costs, change by class, costs by phase.
+    """All figures of some tables: curves over shots, accuracy against costs, changes of classes, time by phase.
 
     Args:
         tables: as `paper_tables` gives them.
-        root: the results folder, for accuracies of single classes.
+        root: the results folder, which holds the accuracies of single classes.
     """
     found: list[Figure] = []
     for table in tables:
@@ -96,7 +96,7 @@ def paper_figures(tables: Sequence[Table], root: Path) -> list[Figure]:
 
 
 def few_shot_curves(table: Table) -> Figure:
-    """Accuracy over shots, a panel for every data set and for their average."""
+    """Accuracy over shots, one panel per data set and one for their average."""
     panels = []
     for block in dict.fromkeys(block for block, _ in table.rows if block != COSTS):
         series = []
@@ -114,13 +114,13 @@ def few_shot_curves(table: Table) -> Figure:
                     )
                 )
         panels.append(Panel(block, tuple(series)))
-    # The average is what is looked at first.
+    # Readers look at the average first.
     panels.sort(key=lambda panel: panel.title != AVERAGE)
     return Figure(
         f"{table.name}-curves",
         f"Accuracy over shots ({table.title})",
         LINES,
-        "shots (pictures a class)",
+        "shots (images per class)",
         "accuracy (%)",
         tuple(panels),
         log_x=True,
@@ -129,13 +129,13 @@ def few_shot_curves(table: Table) -> Figure:
 
 
 def headline(table: Table) -> tuple[str, str]:
-    """(block, row) of the number that a method is judged by: H, accuracy at most shots, or the average of targets."""
+    """(block, row) of the number that methods are judged by, such as H, accuracy at the most shots, or an average."""
     rows = [row for row in table.rows if row[0] != COSTS]
     return next((row for row in reversed(rows) if row[0] != SOURCE), rows[-1])
 
 
 def headline_name(table: Table) -> str:
-    """What the number is called on an axis."""
+    """Title of an axis that shows this number."""
     block, row = headline(table)
     layout = protocol_of(table.runs).layout
     unit = next((metric.unit for metric in summary_metrics() if metric.title == row), PERCENT)
@@ -149,14 +149,14 @@ def headline_name(table: Table) -> str:
 
 
 def accuracy_against(table: Table, metric: RunMetric) -> Figure:
-    """Accuracy against a measured cost, a point a method, and the front of those that no other beats in both."""
+    """Accuracy against a measured cost: one point per method, and the Pareto front."""
     block, row = headline(table)
     runs = table.runs[table.runs["state"] == DONE]
     runs = runs[runs["shots"] == int(row)] if protocol_of(table.runs).layout == Layout.SHOTS else runs
     cells = {cell.column: cell for cell in table.cells if (cell.block, cell.row) == (block, row) and not cell.published}
     series = []
     for label, group in groups(runs.assign(cost=shown_values(metric, runs)), "label"):
-        # The mean over data sets of the mean over seeds, as that of accuracy.
+        # The mean over data sets of the means over seeds, as for accuracy.
         value = group.groupby("dataset")["cost"].mean().mean()
         cell = cells.get(str(label))
         if cell is not None and cell.mean is not None and value == value:
@@ -172,12 +172,12 @@ def accuracy_against(table: Table, metric: RunMetric) -> Figure:
         headline_name(table),
         (Panel("", tuple(series), tuple(pareto_front(points))),),
         note=f"Line: Pareto front. Bars: sample standard deviation over seeds. Measured on: {device}."
-        + (" What trains nothing has no memory of training." if metric.unit == "MiB" else ""),
+        + (" Methods that train nothing have no memory of training." if metric.unit == "MiB" else ""),
     )
 
 
 def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Of points (cost, accuracy) those that no other is as cheap and better, or as good and cheaper; by cost."""
+    """The points (cost, accuracy) that no other point dominates, sorted by cost."""
     front: list[tuple[float, float]] = []
     for cost, accuracy in sorted(set(points), key=lambda point: (point[0], -point[1])):
         if not front or accuracy > front[-1][1]:
@@ -186,9 +186,9 @@ def pareto_front(points: Iterable[tuple[float, float]]) -> list[tuple[float, flo
 
 
 def class_changes(table: Table, root: Path) -> list[Figure]:
-    """Change of every class's accuracy against zero-shot CLIP, means over seeds; a figure for every evaluation.
+    """Change of every class's accuracy against zero-shot CLIP, averaged over seeds; one figure per evaluation.
 
-    Of protocols that try several shots those of the most shots.
+    If the runs have several numbers of shots, only those with the most shots are shown.
     """
     runs = table.runs[(table.runs["state"] == DONE) & (table.runs["shots"] == table.runs["shots"].max())]
     if UNTRAINED not in set(runs["method"]):
@@ -220,14 +220,14 @@ def class_changes(table: Table, root: Path) -> list[Figure]:
                 "change of accuracy (points)",
                 "",
                 panels,
-                note=f"Means over seeds; of more than {MOST_CLASSES} classes those that change the most.",
+                note=f"Means over seeds; if there are more than {MOST_CLASSES} classes, those that change the most.",
             )
         )
     return found
 
 
 def class_panel(label: str, changes: pd.Series) -> Panel:
-    """Bars of one method, the largest gain first."""
+    """The changes of one method as bars, the largest gain first."""
     ordered = changes.dropna().sort_values(ascending=False, kind="stable")
     half = MOST_CLASSES // 2
     shown = ordered if len(ordered) <= MOST_CLASSES else pd.concat([ordered.head(half), ordered.tail(half)])
@@ -245,7 +245,7 @@ def phase_costs(table: Table) -> Figure:
             of_datasets = runs.groupby(["label", "dataset"])[f"{phase}.seconds"].mean()
             means = of_datasets.groupby("label").mean()
             series.append(Series(phase, tuple(labels), tuple(float(means[label]) for label in labels)))
-    note = "Means over data sets and seeds; evaluation with all test pictures."
+    note = "Means over data sets and seeds; evaluation on all test images."
     return Figure(
         f"{table.name}-phases",
         f"Time of a run by phase ({table.title})",
@@ -258,7 +258,7 @@ def phase_costs(table: Table) -> Figure:
 
 
 def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
-    """Accuracies over the values of a setting, a panel a method.
+    """Accuracies over the values of a setting, one panel per method.
 
     Args:
         runs: as `axis_runs` gives them.
@@ -288,7 +288,7 @@ def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
 
 
 def numbers_or_words(values: list[str]) -> list[float | str]:
-    """Numbers if all are, else the words."""
+    """The values as numbers if all of them are numbers, else as they are."""
     try:
         return [float(value) for value in values]
     except ValueError:

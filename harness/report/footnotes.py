@@ -1,4 +1,4 @@
-"""What a reader must know to compare a table with another, sentence by sentence."""
+"""The footnotes of a table: what a reader must know to compare it with another, one sentence each."""
 
 from collections import Counter
 
@@ -16,7 +16,7 @@ SHOWN_FAILURES = 3
 
 
 def footnotes(table: Table, transpose: bool = False) -> list[str]:
-    """The sentences below a table, whose rows stand as columns if it is transposed."""
+    """The sentences below a table; `transpose` tells whether its rows are shown as columns."""
     known = table.runs[table.runs["state"] == DONE]
     sentences = [seeds_note(table)]
     averages = "; of an average: that of the averages" if any(cell.block == AVERAGE for cell in table.cells) else ""
@@ -40,7 +40,7 @@ def footnotes(table: Table, transpose: bool = False) -> list[str]:
 
 
 def seeds_note(table: Table) -> str:
-    """Over how many seeds the means are."""
+    """The number of seeds behind the means."""
     planned = table.runs.groupby("label", sort=False)["seed"].nunique()
     usual = Counter(planned).most_common(1)[0][0] if planned.max() == 1 else int(planned.max())
     others = [f"{label} {count}" for label, count in planned.items() if count != usual]
@@ -52,7 +52,7 @@ def seeds_note(table: Table) -> str:
 
 
 def tests_note(table: Table) -> list[str]:
-    """In which rows paired tests against the best were made, on how many pairs, and where there are too few."""
+    """The rows in which methods were tested against the best, the number of pairs, and rows with too few pairs."""
     tested: list[str] = []
     left_out: list[str] = []
     for row, tests in table.tests.items():
@@ -74,7 +74,7 @@ def tests_note(table: Table) -> list[str]:
 
 
 def states_note(table: Table) -> list[str]:
-    """What dashes stand for, with the number of runs behind them, and why runs failed."""
+    """The meaning of dashes, the number of runs concerned, and why runs failed."""
     sentences = []
     states = {cell.state for cell in table.cells}
     counts = Counter(table.runs["state"])
@@ -95,7 +95,7 @@ def states_note(table: Table) -> list[str]:
 
 
 def leaderboard_note(table: Table) -> list[str]:
-    """How tuned recipes were found."""
+    """How tuned recipes were found; empty for the leaderboard of fixed recipes."""
     if table.leaderboard != TUNED:
         return []
     budgets = [
@@ -105,7 +105,7 @@ def leaderboard_note(table: Table) -> list[str]:
 
 
 def templates_note(runs: pd.DataFrame) -> str:
-    """The templates in quotes; of many only their number."""
+    """The prompt templates in quotes; if there are many, only their number."""
     several = sorted(set(runs["template"].dropna())) if "template" in runs else []
     if len(several) > 3:
         return f"of the data sets ({len(several)})"

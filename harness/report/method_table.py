@@ -163,14 +163,14 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(runs: pd.DataFrame) -> str:
-    """What the rows of a table have in common."""
+    """Protocol, data set and shots, as far as all runs of a table share them."""
     parts = [sorted(set(runs[key])) for key in ("protocol", "dataset", "shots")]
     protocol, dataset, shots = (str(values[0]) if len(values) == 1 else "" for values in parts)
     return ", ".join(part for part in (protocol, dataset, f"{shots} shots" if shots else "") if part)
 
 
 def footnote(runs: pd.DataFrame) -> str:
-    """What a reader must know to compare the table with another."""
+    """The footnote: what a reader must know to compare the table with another."""
     return (
         "Accuracy in percent, mean ± sample std over seeds; H of the means. "
         f"Backbone {listed(runs, 'backbone')}, recipe {listed(runs, 'recipe')}, device {listed(runs, 'device')}. "
@@ -179,7 +179,7 @@ def footnote(runs: pd.DataFrame) -> str:
 
 
 def tuned_note(runs: pd.DataFrame) -> str:
-    """How tuned recipes were found; empty if all are fixed."""
+    """How tuned recipes were found; empty if all recipes are fixed."""
     found = sorted({str(tuned) for tuned in runs["tuned"] if tuned}) if "tuned" in runs else []
     return f"Tuned: {'; '.join(found)}. " if found else ""
 
@@ -190,7 +190,7 @@ def listed(runs: pd.DataFrame, column: str) -> str:
 
 
 def memory_note(runs: pd.DataFrame) -> str:
-    """What the columns of memory and of training time hold."""
+    """The meaning of the columns of memory and training time."""
     on_cpu = set(runs["device"].dropna()) == {"cpu"}
     memory = "exact peak of live tensor bytes" if on_cpu else "allocator peak"
     shared = "alone" in runs and (runs["alone"] == False).any()  # noqa: E712  NaN: not known

@@ -1,4 +1,4 @@
-"""The report of an experiment: one HTML page that opens from disk and needs nothing else."""
+"""The report of an experiment: one HTML page that opens from disk and loads nothing else."""
 
 import html
 import os
@@ -23,7 +23,7 @@ from harness.results.metrics import ACCURACY, Metric, summary_metrics
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("page.js", "charts.js", "runs.js")
-# A page stays below 2 MB: runs are described one after the other until this much is used.
+# A page stays below 2 MB: runs are described one by one until this many bytes are used.
 PAGE_BYTES = 1_900_000
 MOST_ACCURACIES = 12
 LEFT_OUT = "This page is kept below 2 MB: the rest of this run is in the files above."
@@ -42,7 +42,7 @@ def page(title: str, tables: Sequence[Table], runs: pd.DataFrame, results: Path,
     figures = [asdict(figure) for figure in paper_figures(tables, results)]
     plain = [label for label in in_order(runs["label"]) if "(" not in label]
     data: dict[str, Any] = {
-        # Plain methods first, as in plots: their variants take what colours are left.
+        # Plain methods first, as in plots: variants take the remaining colours.
         "names": [*plain, *(label for label in in_order(runs["label"]) if label not in plain)],
         "latex": [to_latex(table) for table in tables],
         "figures": figures,
@@ -73,7 +73,7 @@ def copy_button(number: int) -> str:
 
 
 def summary(runs: pd.DataFrame) -> str:
-    """What was run, in a few words and numbers."""
+    """An overview of the runs, in a few words and numbers."""
     states = Counter(runs["state"])
     known = runs[runs["state"] == DONE]
     trained = [pd.to_numeric(known[f"{phase}.seconds"]).sum() for phase in PHASES if f"{phase}.seconds" in known]
@@ -96,13 +96,13 @@ def summary(runs: pd.DataFrame) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people."""
+    """Seconds as text, in the largest unit that fits."""
     minutes, hours = seconds / 60, seconds / 3600
     return f"{hours:.1f} h" if hours >= 1 else f"{minutes:.1f} min" if minutes >= 1 else f"{seconds:.0f} s"
 
 
 def run_rows(runs: pd.DataFrame) -> dict[str, Any]:
-    """The table of runs: columns with their names, and rows of values; repeated words are numbers of a list."""
+    """The table of runs: columns with their names, and rows of values; repeated words are stored as list indices."""
     columns: list[dict[str, Any]] = []
     values: list[list[Any]] = []
 

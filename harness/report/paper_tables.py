@@ -1,4 +1,4 @@
-"""The layouts of a paper's tables, as data: which cell stands where, and its mean, deviation and rank."""
+"""The layouts of a paper's tables as data: the place of every cell, and its mean, deviation and rank."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,7 +40,7 @@ def paper_tables(runs: pd.DataFrame) -> list[Table]:
     for (protocol, backbone, board), group in groups(runs, "protocol", "backbone", "leaderboard"):
         layout = protocol_of(group).layout
         for words, part in parts_of(layout, group):
-            # What is usual is not named in files: the only backbone, and recipes that are not tuned.
+            # File names leave out what is usual: the only backbone, and recipes that are not tuned.
             parts = [protocol, *words, "" if one_backbone else backbone, "" if board == FIXED else board]
             title = [protocol, where(layout, part), backbone, "" if board == FIXED else f"leaderboard: {board}"]
             table = whole_table(part)
@@ -62,7 +62,7 @@ def parts_of(layout: Layout, runs: pd.DataFrame) -> Iterator[tuple[tuple[str, ..
 
 
 def where(layout: Layout, runs: pd.DataFrame) -> str:
-    """Data set and shots of a table, for its title; only what all of its runs share."""
+    """Data set and shots for the title of a table, as far as all of its runs share them."""
     dataset = str(runs["dataset"].iloc[0]) if runs["dataset"].nunique() == 1 else ""
     shots = f"{runs['shots'].iloc[0]} shots" if runs["shots"].nunique() == 1 else ""
     trained = "trained on " if layout == Layout.TARGETS else ""
@@ -70,7 +70,7 @@ def where(layout: Layout, runs: pd.DataFrame) -> str:
 
 
 def file_name(words: Iterable[str]) -> str:
-    """Words as the name of a file: data sets and backbones may be paths."""
+    """Words as a file name; data sets and backbones may be paths."""
     return "-".join(re.sub(r"[^\w.+]+", "-", str(word)).strip("-") for word in words if word)
 
 

@@ -1,4 +1,4 @@
-"""Figures for print: one style for all, of colours that colour-blind readers tell apart, with marks besides colours."""
+"""Figures for print, all in one style: colours that colour-blind readers can tell apart, and markers."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from harness.report.figures import BARS, LINES, STACKED, Figure, Panel, Series
 
 FORMATS = ("svg", "pdf", "png")
-# Okabe and Ito, "Color universal design" (2008), without yellow, which paper swallows.
+# Okabe and Ito, "Color universal design" (2008), without yellow, which is hard to see on paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6E6E6E")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
@@ -59,7 +59,7 @@ def draw(figure: Figure, names: Sequence[str], file_format: str) -> bytes:
 
     Args:
         figure: what it shows.
-        names: of all methods, so that each looks the same in every figure; others take what is left.
+        names: of all methods, so that each looks the same in every figure; other series take the remaining styles.
         file_format: svg, pdf or png.
     """
     shown = [series.name for panel in figure.panels for series in panel.series]
@@ -74,7 +74,7 @@ def draw(figure: Figure, names: Sequence[str], file_format: str) -> bytes:
 
 
 def compose(figure: Figure, names: Sequence[str]) -> Drawing:
-    """All panels of a figure, their legend below."""
+    """All panels of a figure, with one legend below them."""
     panels = [panel for panel in figure.panels if panel.series]
     columns = min(len(panels), MOST_COLUMNS)
     rows = math.ceil(len(panels) / columns)
@@ -108,7 +108,7 @@ def compose(figure: Figure, names: Sequence[str]) -> Drawing:
 
 
 def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str]) -> None:
-    """One pair of axes."""
+    """Draw one panel."""
     if panel.title:
         axis.set_title(panel.title)
     if figure.kind == BARS:
@@ -131,14 +131,14 @@ def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str]) -
 
 
 def place_of(name: str, names: Sequence[str]) -> int:
-    """Which colour, mark and dash a series has."""
-    # Plain methods first: their variants, such as `skip (depth=2)`, are many.
+    """The number that decides the colour, marker and line style of a series."""
+    # Plain methods first: variants such as `skip (depth=2)` may be many and would use up the distinct styles.
     ordered = sorted(names, key=lambda one: "(" in one)
     return ordered.index(name)
 
 
 def draw_points(axis: Axes, series: Series, place: int, joined: bool) -> None:
-    """Points with their deviations, joined or not."""
+    """Draw points with error bars, connected by a line if `joined`."""
     errors = [value or 0.0 for value in series.error] if any(series.error) else None
     axis.errorbar(
         series.x,
@@ -154,7 +154,7 @@ def draw_points(axis: Axes, series: Series, place: int, joined: bool) -> None:
 
 
 def draw_changes(axis: Axes, series: Series) -> None:
-    """Lying bars from zero: gains and losses."""
+    """Draw gains and losses as horizontal bars from zero."""
     places = range(len(series.x))
     axis.barh(places, series.y, color=[GAIN if value >= 0 else LOSS for value in series.y], height=0.75)
     axis.set_yticks(places, list(map(str, series.x)), fontsize=6)
@@ -165,7 +165,7 @@ def draw_changes(axis: Axes, series: Series) -> None:
 
 
 def draw_stacked(axis: Axes, several: Iterable[Series]) -> None:
-    """Lying bars made of parts, which hatches tell apart without colours."""
+    """Draw stacked horizontal bars; hatches tell the parts apart without colours."""
     left: list[float] = []
     for number, series in enumerate(several):
         left = left or [0.0] * len(series.x)

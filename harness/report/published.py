@@ -1,4 +1,4 @@
-"""Our numbers beside those of papers, as far as both exist."""
+"""Our numbers compared with published ones, as far as both exist."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +17,7 @@ from harness.results.folder import DONE
 
 PUBLISHED = Path(__file__).parent / "published_numbers"
 PUBLISHED_SHOTS = 16
-# All published numbers are of this model with OpenAI's weights.
+# All published numbers were measured with this model and OpenAI's weights.
 PUBLISHED_BACKBONE = "ViT-B-16"
 NONE, OURS, ALL = "none", "ours", "all"
 
@@ -41,8 +41,8 @@ def summarise(runs: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFr
 
     Args:
         runs: finished runs of one experiment, as `results_frame` gives them.
-        protocol: theirs.
-        num_datasets: how many training data sets an average must be over.
+        protocol: of the runs.
+        num_datasets: number of training data sets that an average must cover.
 
     Returns:
         Columns dataset, method, precision, metric, ours (mean over seeds), std (sample, NaN for one seed) and seeds.
@@ -61,7 +61,7 @@ def summarise(runs: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFr
 
 
 def dataset_and_metric(cell: Cell, protocol: str, runs: pd.DataFrame, num_datasets: int) -> tuple[str, str] | None:
-    """What published tables call a cell of ours; None for costs, and for an average that is not over the same."""
+    """What published tables call a cell of ours; None for costs and for averages over other data sets."""
     if cell.block == COSTS:
         return None
     about = find_protocol(protocol)
@@ -69,24 +69,24 @@ def dataset_and_metric(cell: Cell, protocol: str, runs: pd.DataFrame, num_datase
         return (cell.block, cell.row) if cell.block != AVERAGE or runs["dataset"].nunique() == num_datasets else None
     if cell.row != AVERAGE:
         return cell.row, "accuracy"
-    # The name says over how many data sets the average is.
+    # The name of the average tells the number of data sets.
     average = about.published_average or ""
     return (average, "accuracy") if f"_{len(evaluations_in(runs)) - 1}_" in average else None
 
 
 def compare(runs: pd.DataFrame, published: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFrame:
-    """Ours and theirs side by side.
+    """Our numbers and published ones side by side.
 
     Returns:
-        The columns of `summarise`, then published, difference (ours - published), within (of the sample standard
-        deviation of our seeds; None for a single seed) and source; only rows that both have.
+        The columns of `summarise`, then published, difference (ours - published), within (whether the difference is
+        within the sample standard deviation of our seeds; None for a single seed) and source; only rows that both have.
 
     Raises:
-        UserError: no number has a counterpart.
+        UserError: no number of ours has a published counterpart.
     """
     runs = runs[runs["shots"] == PUBLISHED_SHOTS]
     if runs.empty:
-        raise UserError(f"published numbers are of {PUBLISHED_SHOTS} shots, and no finished run is: use --shots 16")
+        raise UserError(f"published numbers are for {PUBLISHED_SHOTS} shots, and no finished run is: use --shots 16")
     ours = summarise(runs, protocol, num_datasets)
     if set(published["dataset"]) - {AVERAGE} != set(runs["dataset"]):
         ours = ours[ours["dataset"] != AVERAGE]
@@ -102,7 +102,7 @@ def compare(runs: pd.DataFrame, published: pd.DataFrame, protocol: str, num_data
 
 
 def comparison_table(compared: pd.DataFrame) -> pd.DataFrame:
-    """Text cells for people."""
+    """The comparison as text cells."""
 
     def cells(column: str, show: Callable[[float], str]) -> pd.Series:
         return compared[column].map(lambda value: "-" if pd.isna(value) else show(value))
@@ -124,11 +124,11 @@ def comparison_table(compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_published(table: Table, which: str = OURS) -> Table:
-    """The table with columns of published numbers, as far as they are of the same data sets, backbone and shots.
+    """The table with columns of published numbers, if data sets, backbone and shots are the same.
 
     Args:
         table: of one protocol.
-        which: of papers' methods: `none`, `ours` (those that are in the table) or `all`.
+        which: published methods to show: `none`, `ours` (those that are in the table) or `all`.
     """
     runs = table.runs
     protocol = protocol_of(runs)

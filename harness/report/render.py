@@ -12,9 +12,9 @@ from harness.report.table import Cell, Table
 from harness.results.folder import FAILED
 
 SUFFIXES = {"md": "md", "latex": "tex", "csv": "csv", "html": "html"}
-# Tables of more columns of numbers span two text columns and need a page on its side.
+# Tables with more columns of numbers span two text columns and are set on a landscape page.
 WIDE = 4
-# More columns than these: the size of letters, and half the space between columns in points.
+# For tables with more columns of numbers than the first value: font size, and half the space between columns in points.
 SIZES = ((12, r"\tiny", 2.5), (8, r"\scriptsize", 4), (5, r"\footnotesize", 4), (0, r"\small", 4))
 LATEX_CHARACTERS = {
     "\\": r"\textbackslash{}",
@@ -34,7 +34,7 @@ LATEX_CHARACTERS = {
 
 @dataclass(frozen=True)
 class Markup:
-    """How a format writes the parts of a cell."""
+    """How an output format writes the parts of a cell."""
 
     bold: Callable[[str], str]
     underline: Callable[[str], str]
@@ -44,7 +44,7 @@ class Markup:
 
 
 def latex(text: str) -> str:
-    """Plain text in LaTeX; other letters than ASCII's stay, for UTF-8 is what it reads."""
+    """Plain text as LaTeX; letters outside ASCII stay as they are, since LaTeX reads UTF-8."""
     return "".join(LATEX_CHARACTERS.get(character, character) for character in text)
 
 
@@ -78,9 +78,9 @@ TERMINAL = Markup(
 
 
 def cell_text(cell: Cell, markup: Markup) -> str:
-    """A cell, such as `76.50 ± 0.31`, a dash for no number, and `(2)` behind it where seeds are missing.
+    """A cell as text: `76.50 ± 0.31`, a dash if there is no number, followed by `(2)` if only 2 seeds are there.
 
-    Papers' columns are empty where they have nothing to compare.
+    Cells of published columns are empty if the paper has no such number.
     """
     if cell.mean is None and cell.published:
         return ""
@@ -94,7 +94,7 @@ def cell_text(cell: Cell, markup: Markup) -> str:
 
 
 def text_frame(table: Table, markup: Markup, transpose: bool = False) -> pd.DataFrame:
-    """The table as text cells: two columns of row names, one if the first or second is always empty, then numbers."""
+    """The table as text cells: two columns of row names (one if transposed), then one column per method or metric."""
     cells = {(cell.block, cell.row, cell.column): cell_text(cell, markup) for cell in table.cells}
     dash = markup.text(MISSING_MARK)
     rows = {row: [cells.get((*row, column), dash) for column in table.columns] for row in table.rows}
@@ -113,7 +113,7 @@ def text_frame(table: Table, markup: Markup, transpose: bool = False) -> pd.Data
 
 
 def to_csv(table: Table) -> str:
-    """Unrounded, a line a cell: for programs."""
+    """One line per cell, numbers unrounded: for programs."""
     return str(table.frame().to_csv(index=False))
 
 
@@ -127,12 +127,12 @@ def to_markdown(table: Table, transpose: bool = False) -> str:
 
 
 def to_html(table: Table, transpose: bool = False, extra: str = "") -> str:
-    """An HTML table, without a page around it.
+    """An HTML table, to be put into a page.
 
     Args:
-        table: which.
+        table: the table.
         transpose: methods as rows.
-        extra: HTML beside its title.
+        extra: HTML to put next to its title.
     """
     frame = text_frame(table, HTML, transpose)
     names = 1 if transpose else 2
@@ -143,7 +143,7 @@ def to_html(table: Table, transpose: bool = False, extra: str = "") -> str:
     )
     body = ""
     for index, line in enumerate(frame.values.tolist()):
-        # A block is named in each of its rows, for those who sort; the page shows its name once.
+        # Every row repeats the name of its block, so that rows can be sorted; the page shows the name once.
         block = "" if transpose or line[0] else f'<span class="same">{html.escape(table.rows[index][0])}</span>'
         cells = "".join(
             f'<th scope="row">{text or (block if not place else "")}</th>' for place, text in enumerate(line[:names])
@@ -201,7 +201,7 @@ def to_latex(table: Table, caption: str | None = None, label: str | None = None,
 
 
 def latex_document(tables: Sequence[str]) -> str:
-    """A whole document around some LaTeX tables."""
+    """A complete document that holds some LaTeX tables."""
     body = "\n\\clearpage\n".join(tables)
     return "\n".join(
         [

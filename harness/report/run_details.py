@@ -1,4 +1,4 @@
-"""What the report page says of single runs: spec, costs, training curve, accuracy of classes, predictions."""
+"""The part of the report page about single runs: spec, costs, training curve, accuracy of classes, predictions."""
 
 import base64
 import io
@@ -26,27 +26,27 @@ NO_SPEC = {"seed", "wandb", "runtime"}
 
 
 def dumped(data: dict[str, Any]) -> str:
-    """JSON inside a script element, which a text in it cannot end."""
+    """JSON for a script element; no text in it can end the element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
 
 
 def rounded(value: Any, digits: int) -> float | None:
-    """A number with as many digits as it is shown with; None for none."""
+    """A number rounded to the digits that are shown; None if it is missing or not finite."""
     return None if value is None or not math.isfinite(value) else round(float(value), digits)
 
 
 def describe_runs(runs: pd.DataFrame, results: Path, budget: int) -> tuple[dict[str, Any], list[str]]:
-    """What the page says of single runs, as far as there is room; what many runs share is there once.
+    """Details of single runs, as far as there is room; values that many runs share are stored once.
 
     Args:
-        runs: which.
+        runs: the runs.
         results: the results folder.
-        budget: bytes of JSON.
+        budget: bytes of JSON that may be used.
 
     Returns:
-        details (run id -> what it is, with numbers of lists), specs, classes (lists of names), pictures (path -> data
-        URL); and which files are damaged.
+        details (run id -> its facts, with indices into the lists), specs, classes (lists of names), pictures (path ->
+        data URL); and why files are damaged.
     """
     damage: list[str] = []
     specs, classes = Shared(), Shared()
@@ -75,7 +75,7 @@ def describe_runs(runs: pd.DataFrame, results: Path, budget: int) -> tuple[dict[
 
 
 class Shared:
-    """A list of values that are there once, however many runs share them."""
+    """A list that holds every value once, however many runs share it."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
@@ -83,7 +83,7 @@ class Shared:
         self._new = 0
 
     def place(self, value: Any) -> int:
-        """Number of a value in the list."""
+        """Index of a value in the list; adds it if it is new."""
         key = json.dumps(value)
         if key not in self._places:
             self._places[key] = len(self.values)
@@ -92,13 +92,13 @@ class Shared:
         return self._places[key]
 
     def grown(self) -> int:
-        """Bytes by which the list grew since the last question."""
+        """Bytes by which the list grew since the last call."""
         grown, self._new = self._new, 0
         return grown
 
 
 def legible(read: Callable[[], T], default: T, damage: list[str]) -> T:
-    """What a file holds; the default if it is damaged, which is noted."""
+    """The content of a file; if it is damaged, the default, and its reason is added to `damage`."""
     try:
         return read()
     except DamagedError as error:
@@ -145,17 +145,17 @@ def phase_row(name: str, costs: PhaseCosts) -> list[Any]:
 
 
 def facts(result: Result) -> str:
-    """Sizes and the machine, in a sentence."""
+    """Parameters, operations and the machine, in one sentence."""
     costs, machine = result.costs, result.environment
     parts = [f"{costs.trainable_parameters:,} of {costs.total_parameters:,} parameters trained"]
     if costs.train_flops_per_image:
-        parts.append(f"{costs.train_flops_per_image / 1e9:.3g} GFLOP an image in training")
+        parts.append(f"{costs.train_flops_per_image / 1e9:.3g} GFLOP per image in training")
     parts += [f"{machine.processor or ''} {machine.device}".strip(), f"torch {machine.torch or '?'}"]
     return ", ".join(parts) + "."
 
 
 def read_url(path: Path) -> str | None:
-    """Where W&B shows a run; None for an offline one."""
+    """The page of a run at W&B; None for an offline run."""
     try:
         url = json.loads(path.read_text()).get("url")
     except (OSError, ValueError, AttributeError):
@@ -164,16 +164,16 @@ def read_url(path: Path) -> str | None:
 
 
 def thumbnails(wanted: dict[str, str], data_root: str | None, budget: int) -> dict[str, str]:
-    """Small pictures as data URLs, as far as the data sets are here and there is room.
+    """Small images as data URLs, as far as the data sets are on this machine and there is room.
 
     Args:
-        wanted: path of a picture -> its data set.
+        wanted: path of an image -> its data set.
         data_root: folder of the data sets.
-        budget: bytes.
+        budget: bytes that may be used.
     """
     if not wanted:
         return {}
-    # Not at the top: pictures are the only thing here that needs it.
+    # Imported here because only images need it.
     from harness.data.datasets import read_dataset
 
     folders: dict[str, Path | None] = {}
@@ -195,7 +195,7 @@ def thumbnails(wanted: dict[str, str], data_root: str | None, budget: int) -> di
 
 
 def thumbnail(folder: Path, path: str) -> str | None:
-    """A picture as a small data URL; None if it cannot be read."""
+    """An image as a small data URL; None if it cannot be read."""
     from harness.data.pictures import read_picture
 
     try:

@@ -1,4 +1,4 @@
-"""The runs that a table, a figure or a page is about: one row each, whatever became of them."""
+"""The runs that a table, a figure or a page is about: one row per run, whatever its state."""
 
 import json
 from collections import defaultdict
@@ -17,7 +17,7 @@ from harness.results.frame import result_row, spec_row
 from harness.results.index import StoredRun, planned_runs, runs_if_any
 
 FIXED, TUNED = "fixed", "tuned"
-# What makes no variant of a method: where it ran, what it was called, and the axes of a grid.
+# Settings that make no variant of a method: where it ran, what it was called, and the axes of a grid.
 NO_VARIANT = {"method", "seed", "recipe", "tuned", "protocol", "backbone", "evaluate", "wandb", "runtime"}
 GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.index"}
 # What may differ between runs that are values of one axis: the axis itself and what changes no result.
@@ -58,6 +58,11 @@ def damage_in(runs: pd.DataFrame) -> list[str]:
     return [str(reason) for reason in runs.loc[runs["state"] == DAMAGED, "reason"]]
 
 
+def damage_of(results: Path) -> list[str]:
+    """Why runs of a results folder are damaged, one line per run."""
+    return [run.reason for run in runs_if_any(results) if run.state == DAMAGED]
+
+
 def stored_run_row(run: StoredRun) -> pd.DataFrame:
     """One run in the form of `experiment_runs`."""
     return labelled(pd.DataFrame([run_row(run)]))
@@ -74,10 +79,8 @@ def run_row(run: StoredRun) -> dict[str, Any]:
     return row
 
 
-def axis_runs(specs: Sequence[RunSpec], results: Path, axis: str) -> tuple[pd.DataFrame, list[str]]:
+def axis_runs(specs: Sequence[RunSpec], results: Path, axis: str) -> pd.DataFrame:
     """Finished runs that differ from those of an experiment in one setting at most, its values in the column `axis`.
-
-    Also returns why runs of the folder are damaged: they may be of the experiment.
 
     Args:
         specs: of the experiment.
@@ -88,10 +91,8 @@ def axis_runs(specs: Sequence[RunSpec], results: Path, axis: str) -> tuple[pd.Da
         UserError: no finished run has that setting.
     """
     wanted = {without_axis(spec.settings(), axis) for spec in specs}
-    found, damage = [], []
+    found = []
     for run in runs_if_any(results):
-        if run.state == DAMAGED:
-            damage.append(run.reason)
         if run.result is not None:
             settings = run.result.spec.settings()
             values = flat_settings(settings)
@@ -106,7 +107,7 @@ def axis_runs(specs: Sequence[RunSpec], results: Path, axis: str) -> tuple[pd.Da
     runs["label"] = runs["method"]
     numbers = pd.to_numeric(runs["axis"], errors="coerce")
     keys = numbers if numbers.notna().all() else runs["axis"].astype(str)
-    return runs.iloc[keys.argsort(kind="stable")].reset_index(drop=True), damage
+    return runs.iloc[keys.argsort(kind="stable")].reset_index(drop=True)
 
 
 def protocol_of(runs: pd.DataFrame) -> Protocol:

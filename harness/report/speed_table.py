@@ -1,10 +1,10 @@
-"""The table of `make speed`: costs with the speed-ups beside those without."""
+"""The table of `make speed`: costs with and without the speed-ups."""
 
 import pandas as pd
 
 from harness.reference.speed.measurement import Measurement
 
-# Title, cost, factor to the title's unit, digits.
+# Title, cost, factor to the unit of the title, digits.
 COLUMNS = (
     ("step ms", "step_seconds", 1e3, 1),
     ("step MiB", "step_mib", 1, 1),
@@ -23,7 +23,7 @@ NOTE = (
 
 
 def cell(measured: Measurement, name: str, factor: float, digits: int) -> str:
-    """A cost and its ratio, such as `12.5 (7.1x)`."""
+    """A cost and its ratio to the cost without speed-ups, such as `12.5 (7.1x)`."""
     value, ratio = getattr(measured.costs, name), measured.ratios.get(name)
     if value is None:
         return "-"
@@ -31,12 +31,12 @@ def cell(measured: Measurement, name: str, factor: float, digits: int) -> str:
 
 
 def shown(ratio: float) -> str:
-    """A ratio, and no digits that mean nothing."""
+    """A ratio with the digits that are meaningful."""
     return f"{ratio:.2f}" if ratio < 100 else f"{ratio:.0f}" if ratio < 1000 else ">1000"
 
 
 def speed_table(measurements: list[Measurement]) -> pd.DataFrame:
-    """Text cells, a row a measurement."""
+    """Text cells, one row per measurement."""
     rows = []
     for measured in measurements:
         cells = {title: cell(measured, name, factor, digits) for title, name, factor, digits in COLUMNS}

@@ -1,17 +1,17 @@
-"""Numbers over seeds and data sets: harmonic means, averages, ranks, and paired tests against the best."""
+"""Numbers over seeds and data sets: averages, ranks, and paired tests against the best method."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-# The smallest p of a two-sided signed-rank test on n pairs is 2 / 2^n: below six pairs none is under 0.05.
+# The smallest p of a two-sided signed-rank test on n pairs is 2 / 2^n: fewer than six pairs cannot reach p < 0.05.
 FEWEST_PAIRS = 6
 SIGNIFICANCE = 0.05
 
 
 def with_spread(mean: float, seeds: pd.Series, digits: int) -> str:
-    """A mean and the sample standard deviation over its seeds, such as `59.2 ± 0.4`; of one seed the bare number."""
+    """A mean and the sample standard deviation over its seeds, such as `59.2 ± 0.4`; for one seed only the number."""
     spread = f" ± {seeds.std(ddof=1):.{digits}f}" if len(seeds) > 1 else ""
     return f"{mean:.{digits}f}{spread}"
 
@@ -20,11 +20,12 @@ def average_of_seeds(wide: pd.DataFrame, datasets: Sequence[str]) -> pd.Series:
     """Mean over data sets, seed by seed.
 
     Args:
-        wide: a row a seed, a column a data set.
-        datasets: what the average must be over.
+        wide: one row per seed, one column per data set.
+        datasets: data sets that the average must cover.
 
     Returns:
-        Over the seeds that have every data set; empty if one has none, as an average over fewer compares with nothing.
+        One value per seed that has every data set; empty if a data set is missing altogether, because averages over
+        different data sets cannot be compared.
     """
     if not datasets or not set(datasets) <= set(wide.columns):
         return pd.Series(dtype=float)
@@ -36,7 +37,7 @@ def ranks(values: Sequence[float]) -> list[int]:
 
     Fewer than two values are not ranked; NaN has no rank.
     """
-    # Equal means of other seeds may differ in their last bits.
+    # Equal means over different seeds may differ in their last bits.
     exact = [round(value, 9) for value in values]
     known = sorted({value for value in exact if value == value}, reverse=True)
     if sum(value == value for value in exact) < 2:
@@ -53,8 +54,8 @@ class PairedTest:
         best: name of the best method of the row.
         other: name of the method that is compared with it.
         pairs: number of values that both have (seeds x data sets).
-        p: two-sided, Wilcoxon's signed ranks, after Holm's correction for the number of methods; None for fewer than
-            six pairs, which can show nothing.
+        p: p-value of the two-sided Wilcoxon signed-rank test, with Holm's correction for the number of methods; None
+            for fewer than six pairs, which cannot be significant.
     """
 
     best: str
@@ -64,7 +65,7 @@ class PairedTest:
 
     @property
     def worse(self) -> bool:
-        """Whether the best one is better than chance explains."""
+        """Whether the best method is significantly better than this one (corrected p < 0.05)."""
         return self.p is not None and self.p < SIGNIFICANCE
 
 
@@ -72,11 +73,11 @@ def paired_tests(values: pd.DataFrame, best: str) -> list[PairedTest]:
     """Every method against the best one, by Wilcoxon's signed-rank test (Demšar, JMLR 2006) with Holm's correction.
 
     Args:
-        values: a row a pair (data set and seed), a column a method, NaN where a method has no value.
+        values: one row per pair (data set and seed), one column per method; NaN where a method has no value.
         best: the method with the highest mean.
 
     Returns:
-        A test for every other method that has values.
+        One test for every other method that has values.
     """
     known = values.dropna(axis=1, how="all")
     found: list[tuple[str, int, float | None]] = []
@@ -88,19 +89,19 @@ def paired_tests(values: pd.DataFrame, best: str) -> list[PairedTest]:
 
 
 def signed_rank_p(differences: pd.Series) -> float | None:
-    """p of Wilcoxon's signed-rank test, two-sided; None for fewer than six pairs, 1 where nothing differs."""
+    """p-value of the two-sided Wilcoxon signed-rank test; None for fewer than six pairs, 1 if nothing differs."""
     if len(differences) < FEWEST_PAIRS:
         return None
     if not differences.any():
         return 1.0
-    # Not at the top: it takes a second, and most tables rest on too few pairs.
+    # Imported here because it takes a second, and most tables have too few pairs for a test.
     from scipy.stats import wilcoxon
 
     return float(wilcoxon(differences).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p corrected for several comparisons (Holm, 1979), in the order given."""
+    """p-values corrected for multiple comparisons (Holm, 1979), in the order given."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, highest = [0.0] * len(p_values), 0.0
     for place, index in enumerate(order):

@@ -22,18 +22,18 @@ class Cell:
     """One number of a table.
 
     Attributes:
-        block: what its row belongs to: a data set, `average`, `source`, `targets` or `costs`.
+        block: the group of its row: a data set, `average`, `source`, `targets` or `costs`.
         row: base, new, H, a number of shots, a target data set, or a cost with its unit.
-        column: a method, or in an ablation a metric.
-        mean: over seeds (percent, or the row's unit); None where there is no number.
+        column: a method; in an ablation, a metric.
+        mean: over seeds (percent, or the row's unit); None if there is no number.
         std: sample standard deviation over seeds; None for fewer than two.
-        seeds: how many seeds there are.
-        planned: how many there should be.
+        seeds: number of seeds with a value.
+        planned: number of seeds that were planned.
         state: done, missing or failed; incomplete for an average that lacks a data set.
-        digits: behind the decimal point.
+        digits: after the decimal point.
         rank: 1 best, 2 second, 0 neither or not ranked.
         worse: significantly worse than the best of its row.
-        published: whether it is a paper's number and not ours.
+        published: whether it is a published number, not ours.
     """
 
     block: str
@@ -56,14 +56,14 @@ class Table:
 
     Attributes:
         name: for its file, such as `base_to_new-16shot`.
-        title: for people.
+        title: for readers.
         headers: of the two columns of row names.
         cells: row by row.
-        runs: what it was made of, in the form of `experiment_runs`.
-        tests: paired tests, by the row that they belong to: (block, row) -> tests.
-        sources: papers of the published numbers.
+        runs: that it was made of, in the form of `experiment_runs`.
+        tests: (block, row) -> paired tests of that row.
+        sources: papers that published numbers come from.
         leaderboard: fixed or tuned.
-        by_column: whether ranks are within a column (ablations) and not within a row.
+        by_column: whether ranks are within columns (ablations) instead of rows.
         costs: columns of costs, in an ablation.
     """
 
@@ -85,12 +85,12 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Names of columns in order, ours before those of papers."""
+        """Names of columns in order, published ones last."""
         ours = dict.fromkeys(cell.column for cell in self.cells if not cell.published)
         return list(ours) + [name for name in dict.fromkeys(cell.column for cell in self.cells) if name not in ours]
 
     def frame(self) -> pd.DataFrame:
-        """Unrounded, a line a cell."""
+        """One line per cell, numbers unrounded."""
         return pd.DataFrame(
             [{"table": self.name, "leaderboard": self.leaderboard, **vars(cell)} for cell in self.cells]
         )

@@ -57,16 +57,14 @@ def result_row(result: Result) -> dict[str, Any]:
         id, the columns of `spec_row`, every metric by its name (`accuracy.<evaluation>` in percent, H, train_memory in
         MiB, ...), `<phase>.<cost>`, device, alone, numbers of parameters.
     """
-    costs = result.costs
+    # Dumped once: a results folder may hold thousands of runs.
+    costs = result.costs.model_dump()
+    phases = costs.pop("phases")
     return {
         "id": result.id,
         **spec_row(result.spec),
         "device": result.environment.device,
         **metric_values(result),
-        **{
-            f"{phase}.{key}": value
-            for phase, values in costs.phases.items()
-            for key, value in values.model_dump().items()
-        },
-        **costs.model_dump(exclude={"phases"}),
+        **{f"{phase}.{key}": value for phase, values in phases.items() for key, value in values.items()},
+        **costs,
     }

@@ -1,5 +1,6 @@
 """The only reader of a results folder: every run in it, its state, and the reason for it."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -159,9 +160,10 @@ def stored_runs(results: Path) -> Iterator[StoredRun]:
     folder = results / "runs"
     if not folder.is_dir():
         raise UserError(f"'{results}' holds no runs: name the folder with --results")
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            yield StoredRun(RunFolder(results, path.name))
+    with os.scandir(folder) as entries:
+        ids = sorted(entry.name for entry in entries if entry.is_dir())
+    for run_id in ids:
+        yield StoredRun(RunFolder(results, run_id))
 
 
 def runs_if_any(results: Path) -> Iterator[StoredRun]:

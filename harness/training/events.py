@@ -1,8 +1,10 @@
 """What a run and its scheduler report to whoever watches: one class per event."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from harness.results.record import EpochRecord
+if TYPE_CHECKING:  # pydantic takes a while to import, and `--help` needs none of it
+    from harness.results.record import EpochRecord
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class TrainingProgress:
 
     epoch: int
     epochs: int
-    record: EpochRecord | None = None
+    record: "EpochRecord | None" = None
 
 
 @dataclass(frozen=True)

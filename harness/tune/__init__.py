@@ -1,1 +1,1 @@
-"""Searching for settings with Optuna, on pictures that no table is made of."""
+"""Searching for settings with Optuna, on images that no table reports."""

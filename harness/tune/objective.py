@@ -1,4 +1,4 @@
-"""How a trial is judged: by executing its runs, on validation pictures."""
+"""The objective of a sweep: a trial is judged by executing its runs, on validation images."""
 
 import statistics
 import threading
@@ -28,15 +28,15 @@ HOLDER, FAILURE, METRICS, RUNS = "holder", "failure", "metrics", "runs"
 
 
 class StoppedError(Exception):
-    """The sweep was stopped; the trial is to be retried by the next start."""
+    """The sweep was stopped; its next start retries the trial."""
 
 
 class TrialFailedError(Exception):
-    """A trial whose runs failed; told by its first reason."""
+    """A trial whose runs failed; its message is the reason of the first failure."""
 
 
 def metrics_of(results: Sequence[Result]) -> dict[str, float]:
-    """What a trial is judged by: every metric over its runs, and the deviation of the headline metric over them.
+    """The metrics of a trial over its runs, and the standard deviation of the headline metric.
 
     Args:
         results: of the trial's runs, at least one, all of one protocol.
@@ -51,7 +51,7 @@ def metrics_of(results: Sequence[Result]) -> dict[str, float]:
 
 
 def headline_of(protocol: str, values: Mapping[str, float]) -> str:
-    """The metric that a protocol judges by; plain accuracy if the run's own `evaluate` leaves that undefined."""
+    """The headline metric of a protocol; accuracy if it is not defined for the evaluations of the runs."""
     headline = find_protocol(protocol).headline
     return headline if headline in values else ACCURACY
 
@@ -63,7 +63,7 @@ class Objective:
         sweep: the search.
         results: the results folder.
         schedule: where this worker's runs are executed.
-        stop: set to make it stop.
+        stop: set to stop it.
     """
 
     def __init__(self, sweep: Sweep, results: Path, schedule: ScheduleSpec, stop: threading.Event) -> None:
@@ -84,7 +84,6 @@ class Objective:
         specs = self.sweep.specs(self.sweep.suggest(trial))
         trial.set_user_attr(RUNS, [spec.id for spec in specs])
         pruning = Pruning(trial, self.sweep, specs) if self.sweep.pruner != "none" else None
-        # One after the other, so that the epochs of all trials are compared in the same order.
 
         def on_event(spec: RunSpec, event: Event) -> None:
             if self.stop.is_set():
@@ -92,6 +91,7 @@ class Objective:
             if pruning and isinstance(event, TrainingProgress) and event.record:
                 pruning.on_epoch(spec, event.record)
 
+        # With pruning the runs are executed one by one, so that all trials report their epochs in the same order.
         for group in [[spec] for spec in specs] if pruning else [specs]:
             failed = run_all(group, self.results, self.schedule, on_event)
             if failed:
@@ -102,7 +102,7 @@ class Objective:
         if missing:
             raise UserError(f"protocol '{self.sweep.protocol}' has no metric '{missing[0]}', only {', '.join(metrics)}")
         for name, limit in self.sweep.limits.items():
-            # Optuna takes what is above 0 for a violation.
+            # Optuna treats values above 0 as violations.
             sign = -1.0 if find_metric(name).higher_is_better else 1.0
             trial.set_constraint(name, sign * (metrics[name] - limit))
         values = tuple(metrics[name] for name in self.sweep.objectives)
@@ -110,7 +110,7 @@ class Objective:
 
 
 class Pruning:
-    """Stops a trial whose accuracy after an epoch is behind that of others.
+    """Stops a trial whose accuracy after an epoch is lower than that of other trials.
 
     Args:
         trial: the trial.
@@ -124,7 +124,7 @@ class Pruning:
         self.offsets = {spec.id: index * (spec.train.epochs + 1) for index, spec in enumerate(specs)}
 
     def on_epoch(self, spec: RunSpec, record: EpochRecord) -> None:
-        """Take an epoch of a run; raises optuna.TrialPruned to stop it."""
+        """Report an epoch of a run; raises optuna.TrialPruned to stop the trial."""
         if not record.accuracies:
             return
         values = {f"{ACCURACY}.{name}": accuracy for name, accuracy in record.accuracies.items()}

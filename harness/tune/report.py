@@ -1,4 +1,4 @@
-"""What came out of a sweep: the best trials, the Pareto front, recipes that `bench` takes, figures."""
+"""The outcome of a sweep: the best trials, the Pareto front, recipes for `bench`, figures."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -26,10 +26,10 @@ SHOWN_COSTS = ("train_memory", "peak_memory", "train_seconds", "train_flops")
 
 
 def best_trials(study: optuna.Study, sweep: Sweep) -> list[FrozenTrial]:
-    """The trials that no other beats within the limits: one, or the Pareto front by the first objective, best first.
+    """The trials within the limits that no other trial dominates, sorted by the first objective, best first.
 
     Raises:
-        UserError: no trial came to its end within the limits.
+        UserError: no trial finished within the limits.
     """
     inside = [trial for trial in study.get_trials(deepcopy=False) if is_inside(trial)]
     if not inside:
@@ -46,24 +46,24 @@ def best_trials(study: optuna.Study, sweep: Sweep) -> list[FrozenTrial]:
 
 
 def is_inside(trial: FrozenTrial) -> bool:
-    """Whether a trial came to its end and keeps the limits."""
+    """Whether a trial finished and is within the limits."""
     return trial.state == TrialState.COMPLETE and all(value <= 0 for value in trial.constraints.values())
 
 
 def gains(trial: FrozenTrial, sweep: Sweep) -> tuple[float, ...]:
-    """The objectives with a sign that makes more the better."""
+    """The objectives, with signs such that higher is better."""
     signs = [1.0 if find_metric(metric).higher_is_better else -1.0 for metric in sweep.objectives]
     return tuple(sign * value for sign, value in zip(signs, trial.values or (), strict=True))
 
 
 def beats(one: FrozenTrial, other: FrozenTrial, sweep: Sweep) -> bool:
-    """Whether one trial is as good in every objective and better in some."""
+    """Whether one trial dominates another: at least as good in every objective, and better in one."""
     mine, theirs = gains(one, sweep), gains(other, sweep)
     return mine != theirs and all(a >= b for a, b in zip(mine, theirs, strict=True))
 
 
 def trials_table(trials: Iterable[FrozenTrial], sweep: Sweep) -> pd.DataFrame:
-    """Trials as rows: trial, state, the settings, and all metrics (percent, MiB, seconds, operations)."""
+    """Trials as rows: number, state, settings, and all metrics (percent, MiB, seconds, operations)."""
     rows = []
     for trial in trials:
         state = "failed" if FAILURE in trial.user_attrs else trial.state.name.lower()
@@ -93,7 +93,7 @@ def text_table(trials: list[FrozenTrial], sweep: Sweep) -> pd.DataFrame:
 
 
 def title_of(name: str) -> str:
-    """Column of a metric in the table of trials."""
+    """Title of a metric in the table of trials."""
     metric = find_metric(name)
     return metric.title if isinstance(metric, RunMetric) else name
 
@@ -110,14 +110,14 @@ def in_digits(name: str, value: float) -> str:
 
 
 def in_grid_order(trials: list[FrozenTrial], sweep: Sweep) -> list[FrozenTrial]:
-    """Trials in the order of the grid's points; one a point."""
+    """Trials in the order of the points of the grid, one per point."""
     by_point = {tuple(trial.params.get(key) for key in sweep.space): trial for trial in trials}
     points = [tuple(point.values()) for point in sweep.grid()]
     return [by_point[point] for point in points if point in by_point]
 
 
 def draw_curves(trials: list[FrozenTrial], sweep: Sweep, folder: Path) -> None:
-    """Accuracy, memory and time of a grid along its only setting."""
+    """Draw accuracy, memory and time of a grid over its only setting."""
     import matplotlib.pyplot as plt
 
     (key,) = sweep.space
@@ -137,14 +137,14 @@ def draw_curves(trials: list[FrozenTrial], sweep: Sweep, folder: Path) -> None:
 
 
 def show(value: Any) -> str:
-    """A setting in few characters."""
+    """The value of a setting as short text."""
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def recipe_of(trial: FrozenTrial, sweep: Sweep, num_trials: int) -> Settings:
-    """A trial's settings as a whole recipe, with where they come from."""
+    """A trial's settings as a complete recipe, with the sweep that they come from."""
     protocol = find_protocol(sweep.protocol).validates or sweep.protocol
     variant = choose_variant(sweep.recipe, sweep.backbone, sweep.method)
     before = recipe_settings(sweep.method, variant, protocol, sweep.dataset, sweep.shots)
@@ -153,13 +153,13 @@ def recipe_of(trial: FrozenTrial, sweep: Sweep, num_trials: int) -> Settings:
 
 
 def write_outcome(study: optuna.Study, sweep: Sweep, folder: Path) -> list[Path]:
-    """Write the sweep, all trials, a recipe for every trial of the front (`best.yaml` the first), and figures.
+    """Write the sweep, all trials, one recipe per trial of the front (`best.yaml` for the first), and figures.
 
     Returns:
         The recipes, best first.
 
     Raises:
-        UserError: nothing to write, or the folder cannot be written.
+        UserError: no trial finished, or the folder cannot be written.
     """
     front = best_trials(study, sweep)
     trials = study.get_trials(deepcopy=False)
@@ -179,7 +179,7 @@ def write_outcome(study: optuna.Study, sweep: Sweep, folder: Path) -> list[Path]
 
 
 def write_yaml(path: Path, settings: Settings) -> None:
-    """Settings as YAML."""
+    """Write settings as YAML."""
     write_atomically(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
 
 
@@ -189,7 +189,7 @@ def value_of(trial: FrozenTrial, index: int) -> float:
 
 
 def importances(study: optuna.Study, sweep: Sweep) -> dict[str, dict[str, float]]:
-    """Objective -> setting -> its share in the objective (PED-ANOVA); empty where there are too few trials."""
+    """Objective -> setting -> importance (PED-ANOVA); objectives with too few trials are left out."""
     found: dict[str, dict[str, float]] = {}
     for index, metric in enumerate(sweep.objectives):
         try:
@@ -204,7 +204,7 @@ def importances(study: optuna.Study, sweep: Sweep) -> dict[str, dict[str, float]
 
 
 def draw_figures(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
-    """Pareto front, importances, slices, and the contour of the first two numeric settings."""
+    """Draw the Pareto front, importances, slices, and the contour of the first two numeric settings."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -232,6 +232,6 @@ def draw_figures(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
             for form in FORMATS:
                 plt.gcf().savefig(folder / f"{name}.{form}", bbox_inches="tight")
         except (ValueError, RuntimeError):
-            continue  # too few different points for this one
+            continue  # too few different points for this figure
         finally:
             plt.close("all")

@@ -15,7 +15,7 @@ from harness.errors import UserError, first_line
 from harness.results.claim import ClaimedError, claimed
 from harness.tune.sweep import Sweep
 
-# Who is silent for so long, on another machine, is taken for dead, seconds.
+# In seconds: how often a worker reports that it is alive, and after how long a silent one is taken for dead.
 HEARTBEAT, GRACE = 15, 90
 
 
@@ -36,7 +36,7 @@ def storage_of(sweep: Sweep, results: Path) -> optuna.storages.BaseStorage:
         folder = results / "sweeps"
         folder.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{folder / 'optuna.db'}"
-    # Processes that create a database's tables at the same time stumble over each other: all but one come back.
+    # If several processes create the tables of a database at the same time, all but one fail and must try again.
     for attempts_left in reversed(range(OPENING_ATTEMPTS)):
         try:
             return open_storage(url)
@@ -48,11 +48,11 @@ def storage_of(sweep: Sweep, results: Path) -> optuna.storages.BaseStorage:
 
 
 def open_storage(url: str) -> optuna.storages.BaseStorage:
-    """The storage at a URL, as `storage_of` tells it."""
+    """Open the storage at a URL; see `storage_of`."""
     if url.startswith("journal:"):
         path = url.removeprefix("journal:").removeprefix("//")
         return optuna.storages.JournalStorage(JournalFileBackend(path))
-    # SQLite waits for its lock; a server may have closed a connection that was long unused.
+    # SQLite waits for its lock; a database server may have closed a connection that was unused for long.
     arguments = {"connect_args": {"timeout": 100}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     return optuna.storages.RDBStorage(
         url,
@@ -97,7 +97,7 @@ def heartbeat(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
 
 
 def asking_alone(sweep: Sweep, results: Path) -> AbstractContextManager[None]:
-    """Let one worker at a time take a trial: SQLite gives a waiting one to two that come at once. Databases do not."""
+    """Let one worker at a time take a trial: SQLite, unlike servers, can give one waiting trial to two workers."""
     if sweep.storage is None or sweep.storage.startswith("sqlite"):
         return file_lock(results / "sweeps" / "optuna.lock")
     return nullcontext()
@@ -105,7 +105,7 @@ def asking_alone(sweep: Sweep, results: Path) -> AbstractContextManager[None]:
 
 @contextmanager
 def preparing_alone(folder: Path) -> Iterator[None]:
-    """Let one process of all machines at a time prepare the study of this folder."""
+    """Let one process at a time, of all machines, prepare the study in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         with suppress(ClaimedError), claimed(folder):
@@ -116,7 +116,7 @@ def preparing_alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold a lock that all processes of this machine see."""
+    """Hold a lock that all processes on this machine see."""
     import fcntl
 
     with path.open("w") as file:

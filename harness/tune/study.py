@@ -1,4 +1,4 @@
-"""The study of a sweep: its trials are ordinary runs, executed by the scheduler, judged on validation pictures."""
+"""The study of a sweep: its trials are ordinary runs, executed by the scheduler and judged on validation images."""
 
 import multiprocessing
 import threading
@@ -24,7 +24,7 @@ OnTrials = Callable[[list[FrozenTrial]], None]
 
 
 def sampler_of(sweep: Sweep, worker: int) -> optuna.samplers.BaseSampler:
-    """The sampler of one worker; workers draw differently."""
+    """The sampler of one worker; every worker has its own seed."""
     seed = sweep.seed * 1000 + worker
     if sweep.sampler == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=seed, population_size=min(50, max(4, sweep.trials // 4)))
@@ -34,7 +34,7 @@ def sampler_of(sweep: Sweep, worker: int) -> optuna.samplers.BaseSampler:
 
 
 def pruner_of(sweep: Sweep) -> optuna.pruners.BasePruner:
-    """What stops trials early."""
+    """The pruner, which stops trials early."""
     pruners: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
         "none": optuna.pruners.NopPruner,
         "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5),
@@ -45,9 +45,9 @@ def pruner_of(sweep: Sweep) -> optuna.pruners.BasePruner:
 
 
 def open_study(sweep: Sweep, results: Path, worker: int = 0) -> optuna.Study:
-    """The sweep's study, new or as it was left."""
+    """The study of a sweep: a new one, or the existing one."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # What is experimental there is covered by tests here.
+    # Optuna warns of experimental features; our tests cover those that are used here.
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
     return optuna.create_study(
@@ -61,31 +61,31 @@ def open_study(sweep: Sweep, results: Path, worker: int = 0) -> optuna.Study:
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial has used some of the budget: it came to an end, good or bad, and was not cut off."""
+    """Whether a trial counts towards the budget: it finished, was pruned or failed, but was not interrupted."""
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or FAILURE in trial.user_attrs
 
 
 def is_dead(trial: FrozenTrial) -> bool:
-    """Whether a running trial's process was on this machine and is gone; of other machines the heartbeat tells."""
+    """Whether the process of a running trial was on this machine and has ended; other machines send heartbeats."""
     if trial.state != TrialState.RUNNING or HOLDER not in trial.user_attrs:
         return False
     return has_ended(Holder(**trial.user_attrs[HOLDER]))
 
 
 def retry_dead_trials(study: optuna.Study) -> None:
-    """Give trials whose process was killed to the next worker; what their runs had done is on disk."""
+    """Queue trials whose process was killed for the next worker; the progress of their runs is on disk."""
     optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False):
         if is_dead(trial):
             try:
                 study.tell(trial.number, state=TrialState.FAIL)
-            except ValueError:  # somebody else was faster
+            except ValueError:  # another process was faster
                 continue
             study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
 
 
 def prepare(study: optuna.Study, sweep: Sweep) -> None:
-    """Put into the queue of a new study the points of its grid, or the recipe that is to be bettered."""
+    """Queue the points of the grid in a new study, or the recipe as its first trial."""
     if study.get_trials(deepcopy=False):
         return
     if sweep.sampler == "grid":
@@ -96,7 +96,7 @@ def prepare(study: optuna.Study, sweep: Sweep) -> None:
 
 
 def next_trial(study: optuna.Study, sweep: Sweep) -> optuna.Trial | None:
-    """The next trial, which is this process's from now on; None if all of the budget is used or with others."""
+    """Take the next trial for this process; None if the budget is used up or other workers have the rest."""
     trials = study.get_trials(deepcopy=False)
     if sum(counts(trial) or trial.state == TrialState.RUNNING for trial in trials) >= sweep.num_trials:
         return None
@@ -106,7 +106,7 @@ def next_trial(study: optuna.Study, sweep: Sweep) -> optuna.Trial | None:
 
 
 def judge(study: optuna.Study, trial: optuna.Trial, objective: Objective) -> None:
-    """Judge a trial, and tell how it ended."""
+    """Judge a trial, and report how it ended."""
     with heartbeat(study, trial):
         try:
             values = objective(trial)
@@ -119,17 +119,17 @@ def judge(study: optuna.Study, trial: optuna.Trial, objective: Objective) -> Non
 
 
 class Worker(threading.Thread):
-    """Judges trials one after the other until the budget is used. Its runs are processes; itself it only waits.
+    """Judges trials one by one until the budget is used. Its runs are processes; the thread itself only waits.
 
     Args:
         sweep: the search.
         results: the results folder.
-        number: its number.
-        slot: where its runs are executed; None with an executor beyond this machine.
-        stop: set to make it stop.
+        number: of the worker.
+        slot: where its runs are executed; None for an executor beyond this machine.
+        stop: set to stop it.
 
     Attributes:
-        error: why it ended early, or None.
+        error: the exception that ended it, or None.
     """
 
     def __init__(self, sweep: Sweep, results: Path, number: int, slot: Slot | None, stop: threading.Event) -> None:
@@ -143,7 +143,7 @@ class Worker(threading.Thread):
         self.deadline = None if sweep.time_budget is None else time.monotonic() + sweep.time_budget
 
     def run(self) -> None:
-        """Work."""
+        """Judge trials; called by the thread."""
         try:
             self._work()
         except StoppedError:
@@ -162,18 +162,18 @@ class Worker(threading.Thread):
                 continue
             if sum(map(counts, study.get_trials(deepcopy=False))) >= self.sweep.num_trials:
                 return
-            # The last ones are with other workers, who may yet die.
+            # Other workers have the last trials, and may still be killed.
             self.stop.wait(POLL)
             retry_dead_trials(study)
 
 
 def execute(sweep: Sweep, results: Path, on_trials: OnTrials) -> optuna.Study:
-    """Bring a sweep to its end; what an earlier start has done is kept.
+    """Execute a sweep to its end, continuing what earlier starts have done.
 
     Args:
         sweep: the search.
         results: the results folder.
-        on_trials: takes all trials, about once a second.
+        on_trials: called with all trials, about once a second.
 
     Raises:
         UserError: the sweep cannot be executed as asked.
@@ -212,7 +212,7 @@ def execute(sweep: Sweep, results: Path, on_trials: OnTrials) -> optuna.Study:
 
 
 def first_point(sweep: Sweep) -> dict[str, Any]:
-    """Some point of the space, to find mistakes before anything is started."""
+    """A point of the space, to find mistakes before anything is started."""
     trial = optuna.trial.FixedTrial(
         {
             key: parameter.choice[0] if parameter.choice else (parameter.integers or parameter.numbers or (0,))[0]

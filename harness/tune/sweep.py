@@ -1,4 +1,4 @@
-"""What a sweep is: a search space over the settings of runs, objectives, and how long to look."""
+"""The description of a sweep: a search space over the settings of runs, objectives, and a budget."""
 
 import hashlib
 import itertools
@@ -20,7 +20,7 @@ from harness.experiment.registry import check_method
 from harness.experiment.settings import Section, Settings, merge, nest, read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.machine.units import parse_seconds
-from harness.results.metrics import find_metric
+from harness.results.metrics import METRICS, find_metric
 
 SWEEPS = EXPERIMENTS / "sweeps"
 BLOCKS = "blocks"
@@ -33,10 +33,10 @@ class Parameter(Section):
     Attributes:
         integers: `int` in YAML: whole numbers from the first to the second; `blocks` is the number of blocks.
         numbers: `float` in YAML: numbers from the first to the second.
-        step: distance of values; null: 1 for whole numbers, none for others.
+        step: distance between values; null: 1 for whole numbers, none for others.
         log: draw on a logarithmic scale.
-        choice: one of these.
-        when: only where another setting of the space has one of these values, such as {skip.class_ratio: [0.5]}.
+        choice: the values to choose from.
+        when: search only if another setting of the space has one of these values, such as {skip.class_ratio: [0.5]}.
     """
 
     integers: tuple[int, int] | None = Field(None, alias="int")
@@ -68,11 +68,11 @@ class Parameter(Section):
         return trial.suggest_float(key, *self.numbers, step=self.step, log=self.log)
 
     def is_needed(self, chosen: "Mapping[str, Value]") -> bool:
-        """Whether the settings chosen so far call for this one."""
+        """Whether the condition `when` holds for the settings chosen so far."""
         return all(chosen.get(other) in values for other, values in self.when.items())
 
     def holds(self, value: Value) -> bool:
-        """Whether a value can be drawn."""
+        """Whether a value is in the space."""
         if self.choice is not None:
             return value in self.choice
         bounds = self.integers or self.numbers
@@ -85,7 +85,7 @@ class Parameter(Section):
         """All values, for a grid.
 
         Raises:
-            ValueError: there is no end to them.
+            ValueError: they are infinitely many.
         """
         if self.choice is not None:
             return list(self.choice)
@@ -109,8 +109,7 @@ class Sweep(Section):
     seeds: tuple[int, ...] = Field((1, 2), min_length=1, description="every trial runs with all of them")
     protocol: str = Field(
         "base_to_new_validation",
-        description="how a trial is judged: base_to_new_validation, base_to_new_held_out, few_shot_validation, "
-        "few_shot_held_out; never on test pictures",
+        description=f"how a trial is judged: {', '.join(validation_protocols())}; never on test images",
     )
     folds: int | None = Field(None, ge=2, description="parts for cross-validation, with the held_out protocols")
     recipe: str | None = Field(None, description="what the space changes; null: the backbone's recipe, else official")
@@ -119,18 +118,18 @@ class Sweep(Section):
     objectives: tuple[str, ...] = Field(
         ("H", "train_memory"),
         min_length=1,
-        description="H, accuracy, accuracy.NAME, train_memory and peak_memory (MiB), train_seconds, "
-        "train_flops; with several the result is a Pareto front",
+        description=f"metrics: {', '.join(METRICS)}; of one evaluation: accuracy.NAME; with several objectives the "
+        "result is a Pareto front",
     )
     limits: dict[str, float] = Field({}, description="what a trial may cost at most, such as {peak_memory: 900} MiB")
     sampler: Literal["tpe", "nsga2", "random", "grid"] = "tpe"
     pruner: Literal["none", "median", "halving", "hyperband"] = Field(
         "none", description="stops trials early by their accuracy after each epoch; with one objective only"
     )
-    trials: int = Field(40, ge=1, description="how many to look at; a grid looks at all its points")
-    time_budget: float | None = Field(None, gt=0, description="no trial is begun after so long: seconds, or 30m, 2h")
+    trials: int = Field(40, ge=1, description="number of trials; a grid has all its points")
+    time_budget: float | None = Field(None, gt=0, description="no trial starts after this time: seconds, or 30m, 2h")
     seed: int = Field(0, ge=0, description="of the sampler")
-    workers: int | None = Field(None, ge=1, description="trials at a time; null: one a slot of this machine")
+    workers: int | None = Field(None, ge=1, description="trials at a time; null: one per slot of this machine")
     storage: str | None = Field(
         None, description="of the study: null: SQLite in RESULTS/sweeps/; postgresql://..., mysql://..., journal:/path"
     )
@@ -151,14 +150,14 @@ class Sweep(Section):
         if self.pruner != "none" and len(self.objectives) > 1:
             raise ValueError("pruner: several objectives cannot be pruned; use one, and limits for the others")
         if self.pruner != "none" and not find_metric(self.objectives[0]).higher_is_better:
-            raise ValueError("pruner: it goes by accuracy after each epoch; make H or accuracy the objective")
+            raise ValueError("pruner: it compares accuracies after each epoch; make H or accuracy the objective")
         protocol = PROTOCOLS.get(self.protocol)
         if protocol and (self.folds is None) == protocol.needs_folds:
             raise ValueError(f"folds={self.folds} and protocol={self.protocol}: held-out shots need folds, others none")
         for key, parameter in self.space.items():
             for other in parameter.when:
                 if other not in self.space or list(self.space).index(other) > list(self.space).index(key):
-                    raise ValueError(f"space: '{key}' depends on '{other}', which must stand before it")
+                    raise ValueError(f"space: '{key}' depends on '{other}', which must come before it")
             if self.sampler == "grid":
                 if parameter.when:
                     raise ValueError(f"space: '{key}' has `when`, which a grid cannot have")
@@ -170,14 +169,14 @@ class Sweep(Section):
 
     @property
     def study_name(self) -> str:
-        """Name of the study: that of the sweep, and a hash of what its trials have in common."""
+        """Name of the study: the name of the sweep, and a hash of everything that its trials share."""
         apart = {"name", "trials", "time_budget", "workers", "storage", "schedule", "sampler", "pruner", "seed"}
         dump = json.dumps(self.model_dump(mode="json", exclude=apart), sort_keys=True)
         return f"{self.name}-{self.dataset.replace('/', '_')}-{hashlib.sha256(dump.encode()).hexdigest()[:8]}"
 
     @property
     def num_trials(self) -> int:
-        """How many trials are looked at."""
+        """Number of trials."""
         return len(self.grid()) if self.sampler == "grid" else self.trials
 
     def grid(self) -> list[dict[str, Value]]:
@@ -186,7 +185,7 @@ class Sweep(Section):
         return [dict(zip(self.space, point, strict=True)) for point in itertools.product(*lists)]
 
     def recipe_point(self) -> dict[str, Value] | None:
-        """The settings that the recipe itself has, if they lie in the space."""
+        """The settings of the recipe itself; None if they are not in the space."""
         settings = self.specs({})[0].settings()
         point: dict[str, Value] = {}
         for key, parameter in self.space.items():
@@ -201,7 +200,7 @@ class Sweep(Section):
         return point
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
-        """Let a trial choose its settings; those whose condition does not hold are left out."""
+        """Let a trial choose its settings; settings whose condition does not hold are left out."""
         chosen: dict[str, Value] = {}
         for key, parameter in self.space.items():
             if parameter.is_needed(chosen):
@@ -226,7 +225,7 @@ class Sweep(Section):
         """The runs of a trial.
 
         Raises:
-            UserError: settings that no run can take, or an evaluation on test pictures.
+            UserError: settings that no run can take, or an evaluation on test images.
         """
         always = {"train": {"validate_every": 1}} if self.pruner != "none" else {}
         folds: list[Settings] = [{"data": {"held_out": f"{n}/{self.folds}"}} for n in range(1, (self.folds or 0) + 1)]
@@ -237,13 +236,13 @@ class Sweep(Section):
             tested = [item.name for item in spec.evaluate if "test" in item.splits]
             if tested:
                 raise UserError(
-                    f"a sweep must not look at test pictures, as evaluation '{tested[0]}' of '{self.protocol}' does: "
+                    f"a sweep must not look at test images, as evaluation '{tested[0]}' of '{self.protocol}' does: "
                     f"use {', '.join(validation_protocols())}"
                 )
         return specs
 
     def judged_on(self) -> str:
-        """The pictures that trials are judged on, in words."""
+        """The images that trials are judged on, in words."""
         folds = f", {self.folds} folds" if self.folds else ""
         return f"{self.protocol} of {self.dataset}, {self.shots} shots{folds}"
 
@@ -265,7 +264,7 @@ def count_blocks(settings: Settings) -> Settings:
 
 
 def split_changes(settings: Settings) -> Settings:
-    """KEY=VALUE settings as changes of a sweep: its own keys, and under `settings` those of its runs."""
+    """KEY=VALUE settings as changes of a sweep: keys of the sweep itself, and settings of its runs under `settings`."""
     own = set(Sweep.model_fields) - {"method", "settings", "space", "name", "schedule"}
     changes = {key: value for key, value in settings.items() if key in own}
     of_runs = {key: value for key, value in settings.items() if key not in own}
@@ -283,7 +282,7 @@ def load_sweep(name: str, changes: Settings, schedule: Settings | None = None) -
     if name not in known and path.suffix not in (".yaml", ".yml"):
         raise UserError(f"no sweep '{name}' in experiments/sweeps/.{nearest(name, known)} Or give a YAML file")
     settings = merge({"name": path.stem}, read_yaml(path), {"schedule": schedule or {}})
-    # What a space, objectives or limits are replaced by, they are replaced by as a whole.
+    # A new space, new objectives or new limits replace the old ones as a whole.
     settings = {**settings, **changes, "settings": merge(settings.get("settings") or {}, changes.get("settings", {}))}
     sweep: Sweep = validate(Sweep, count_blocks(settings), "")
     check_method(sweep.method)

@@ -105,12 +105,12 @@ def test_words_of_the_command_line_change_the_sweep_or_its_runs() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"protocol": "base_to_new"}, "must not look at test pictures"),
-        ({"settings": {"evaluate": [{"name": "x", "splits": ["val", "test"]}]}}, "must not look at test pictures"),
+        ({"protocol": "base_to_new"}, "must not look at test images"),
+        ({"settings": {"evaluate": [{"name": "x", "splits": ["val", "test"]}]}}, "must not look at test images"),
         ({"objectives": ["F1"]}, "unknown metric 'F1'"),
         ({"limits": {"peak_memmory": 3}}, "Did you mean 'peak_memory'"),
         ({"pruner": "median"}, "several objectives cannot be pruned"),
-        ({"pruner": "median", "objectives": ["train_seconds"]}, "goes by accuracy"),
+        ({"pruner": "median", "objectives": ["train_seconds"]}, "it compares accuracies after each epoch"),
         ({"folds": 3}, "held-out shots need folds"),
         ({"protocol": "few_shot_held_out"}, "held-out shots need folds"),
         ({"space": {"clip_adapter.reduction": {"int": [4, 1]}}}, "must not be above"),

@@ -57,7 +57,7 @@ def test_validation_pictures_of_imagenet_that_were_not_sorted_into_folders(tree_
         file.rename(place / "val" / file.name)
     for wordnet_id in ("n01440764", "n01443537", "n01484850", "n01491361"):
         (place / "val" / wordnet_id).rmdir()
-    assert "lie in no class folders: sort them into one for each WordNet id" in one_line_error("imagenet", tmp_path)
+    assert "are not in class folders: sort them into one per WordNet id" in one_line_error("imagenet", tmp_path)
 
 
 def test_files_that_are_no_pictures_are_left_out(tree_of: TreeOf, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The `skipbench` command. Thin: every command reads its words, calls one module and prints.
 
-Modules that need torch are imported inside the commands, so that help and mistyped names answer at once.
+A command's module is imported when the command is used. What takes long to import, such as torch, pandas and Optuna, is
+imported inside the commands, so that their help and mistyped names are answered at once.
 """
 
 import os
@@ -12,27 +13,42 @@ from typing import Any
 import click
 
 import harness
-from harness.cli.check import check
-from harness.cli.compare import compare
 from harness.cli.console import errors
-from harness.cli.data import data
-from harness.cli.estimate import estimate
-from harness.cli.figures import figures
-from harness.cli.names import keys, list_names
-from harness.cli.parity import parity
-from harness.cli.report import report
-from harness.cli.run import bench, plan, run
-from harness.cli.runs import export, rerun, runs, show
-from harness.cli.speed import speed
-from harness.cli.sweep import sweep
-from harness.cli.table import table
-from harness.cli.wandb_sync import wandb_sync
+from harness.cli.lazy import LazyGroup
 from harness.errors import UserError
 
 MISTAKE, INTERRUPTED = 2, 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+COMMANDS = {
+    "bench": ("harness.cli.run:bench", "Train and evaluate methods and print their table."),
+    "run": ("harness.cli.run:run", "Execute an experiment file, or one run."),
+    "sweep": ("harness.cli.sweep:sweep", "Search for settings with Optuna."),
+    "estimate": ("harness.cli.estimate:estimate", "Estimate memory, operations and bytes of runs without a GPU."),
+    "plan": ("harness.cli.run:plan", "List the runs of an experiment and their states."),
+    "runs": ("harness.cli.runs:runs", "List the runs of the results folder."),
+    "show": ("harness.cli.runs:show", "Explain one run."),
+    "rerun": ("harness.cli.runs:rerun", "Compute runs again."),
+    "export": ("harness.cli.runs:export", "Write all finished runs as one table."),
+    "wandb-sync": ("harness.cli.wandb_sync:wandb_sync", "Upload finished runs to W&B and show which are uploaded."),
+    "table": ("harness.cli.table:table", "Tables of an experiment."),
+    "figures": ("harness.cli.figures:figures", "Figures of an experiment."),
+    "report": ("harness.cli.report:report", "One HTML page about an experiment."),
+    "compare": ("harness.cli.compare:compare", "Show what differs between two runs or experiments."),
+    "speed": ("harness.cli.speed:speed", "Measure methods with the speed-ups and without."),
+    "data": ("harness.cli.data:data", "Show which data sets are there, complete or not."),
+    "list": ("harness.cli.names:list_names", "List methods, data sets, backbones, protocols and recipes."),
+    "keys": ("harness.cli.names:keys", "List the settings that KEY=VALUE can change."),
+    "check": ("harness.cli.check:check", "Check the contract of a method, one line per property."),
+    "parity": ("harness.cli.parity:parity", "Compare the methods with the official implementations."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    commands=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(harness.__version__, prog_name="skipbench")
 @click.option("--debug", is_flag=True, envvar="SKIPBENCH_DEBUG", help="Show tracebacks of errors.")
 def cli(debug: bool) -> None:
@@ -44,6 +60,7 @@ def cli(debug: bool) -> None:
       skipbench bench skip                  Skip Tuning on the embedded benchmark, three seeds
       skipbench bench zeroshot,finetune,skip --seeds 1
       skipbench bench skip skip.depth=4 train.epochs=10
+      skipbench bench skip skip.depth=2,4,6 train.precision=fp32,bf16
 
     \b
     On real data (CoOp layout under $DATA) and one GPU:
@@ -55,37 +72,16 @@ def cli(debug: bool) -> None:
       skipbench run experiments/paper/base_to_new.yaml --executor slurm schedule.slurm.partition=gpu
       skipbench runs --failed; skipbench show ID; skipbench rerun ID; skipbench export --out all.csv
 
-    Every run lies in results/runs/<id>/: spec.yaml, metrics.jsonl, checkpoint.safetensors, sample.json, log.txt and,
-    when it is complete, result.json; failure.json says why one failed. A run that is complete is never computed again;
-    an interrupted one goes on from its last finished epoch; several processes and machines may share a results folder.
-    Settings are KEY=VALUE; `skipbench keys [METHOD]` lists them.
+    Every run has a folder results/runs/<id>/ with spec.yaml, metrics.jsonl, checkpoint.safetensors, sample.json,
+    log.txt and, when it is complete, result.json; failure.json says why a run failed. A complete run is never computed
+    again; an interrupted one continues from its last finished epoch; several processes and machines may share a results
+    folder.
+    Settings are KEY=VALUE; `skipbench keys [METHOD]` lists them. A setting with several values is an axis, and all
+    combinations of axes are run: 0..12 or 0..12..2 (both ends included), 2,4,6, fp32,bf16 or a YAML list such as
+    [0.1, 0.2]. The same holds in experiment files, sweeps, and the options for data sets, backbones, shots, seeds and
+    recipes.
     """
     os.environ["SKIPBENCH_DEBUG"] = "1" if debug else ""
-
-
-for command in (
-    bench,
-    run,
-    sweep,
-    estimate,
-    plan,
-    runs,
-    show,
-    rerun,
-    export,
-    wandb_sync,
-    table,
-    figures,
-    report,
-    compare,
-    speed,
-    data,
-    list_names,
-    keys,
-    check,
-    parity,
-):
-    cli.add_command(command)
 
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)

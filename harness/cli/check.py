@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.console import OVERRIDES, console, counting_bars, separated
-from harness.cli.grid import check_names
+from harness.cli.console import console, counting_bars, separated
+from harness.cli.grid import METHODS_AND_SETTINGS, Words
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ STYLES = {"FAILED": "bold red", "skipped": "dim", "remark": "yellow"}
 
 
 @click.command()
-@click.argument("methods", metavar="METHOD")
-@OVERRIDES
+@METHODS_AND_SETTINGS
 @click.option("--backbone", default="clip-emoji", show_default=True, help="Any backbone; the embedded one is fast.")
 @click.option(
     "--vectors",
@@ -29,10 +28,10 @@ STYLES = {"FAILED": "bold red", "skipped": "dim", "remark": "yellow"}
     metavar="DIR",
     help="Reference vectors of official implementations, such as tests/golden.",
 )
-def check(methods: str, overrides: tuple[str, ...], backbone: str, vectors: Path | None) -> None:
-    """Check that METHOD keeps the contract of a method: one line per property, exit code 1 if any does not hold.
+def check(words: Words, backbone: str, vectors: Path | None) -> None:
+    """Check that METHODS keep the contract of a method: one line per property, exit code 1 if any does not hold.
 
-    METHOD is a file in methods/ or in the folder that SKIPBENCH_METHODS names; several are separated by commas, all
+    A method is a file in methods/ or in the folder that SKIPBENCH_METHODS names; several are separated by commas, all
     checks every one. Options of the method and learning rates follow as KEY=VALUE. Trains for two epochs on a few
     embedded images on the CPU, in seconds; nothing is downloaded or written.
 
@@ -41,17 +40,20 @@ def check(methods: str, overrides: tuple[str, ...], backbone: str, vectors: Path
       SKIPBENCH_METHODS=my_methods skipbench check text_shift text_shift.strength=0.5 train.lr=0.1
     """
     from harness.experiment.grid import EVERY_METHOD
-    from harness.experiment.registry import method_names
+    from harness.experiment.registry import check_method, method_names
 
-    check_names(methods, None)
-    names = method_names() if methods == EVERY_METHOD else separated(methods)
-    if overrides and len(names) > 1:
+    if words.first is None:
+        raise UserError("name a method to check, several separated by commas, or all")
+    names = method_names() if words.first == EVERY_METHOD else separated(words.first)
+    for name in names:
+        check_method(name)
+    if words.settings and len(names) > 1:
         raise UserError("options belong to one method: check it alone")
     if vectors and not vectors.is_dir():
         raise UserError(f"'{vectors}' is not a folder of reference vectors: give one such as tests/golden")
     from harness.reference.contract.candidate import Candidate
 
-    candidates = [Candidate(name, backbone, overrides, vectors) for name in names]
+    candidates = [Candidate(name, backbone, words.settings, vectors) for name in names]
     outcomes = [outcome for candidate in candidates for outcome in check_one(candidate)]
     if any(outcome.state == "FAILED" for outcome in outcomes):
         sys.exit(1)

@@ -1,14 +1,18 @@
 """`skipbench compare`: two runs or experiments side by side, or ours beside published numbers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.console import RESULTS, console, end_with_damage, print_frame
-from harness.cli.grid import read_file_grid, takes_grid
+from harness.cli.grid import GridOptions, Words, read_file_grid, takes_grid
 from harness.cli.table import none_complete
 from harness.errors import UserError
+from harness.experiment.files import is_experiment_name
+from harness.experiment.grid import Experiment, ablation_axes
+from harness.experiment.spec import RunSpec
+from harness.results.folder import DONE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +24,7 @@ PUBLISHED = "published"
 @click.argument("words", nargs=-1, metavar="[A [B]] [KEY=VALUE]...")
 @takes_grid
 @RESULTS
-def compare(words: tuple[str, ...], results: Path, **grid: Any) -> None:
+def compare(words: tuple[str, ...], grid: GridOptions, results: Path) -> None:
     """Show what differs between A and B: configuration, accuracy, costs.
 
     A and B are experiment files, or finished runs by the beginning of their ids. Without B, or with the word
@@ -39,10 +43,10 @@ def compare(words: tuple[str, ...], results: Path, **grid: Any) -> None:
     if len(sides) == 2 and sides[1] != PUBLISHED:
         compare_two(sides, overrides, results, grid)
     else:
-        compare_published(Path(sides[0]) if sides else None, overrides, results, grid)
+        compare_published(Words(sides[0] if sides else None, overrides), results, grid)
 
 
-def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, grid: dict[str, Any]) -> None:
+def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, grid: GridOptions) -> None:
     """Print what differs."""
     from harness.report.compare import configuration_differences, number_differences
     from harness.report.runs import damage_in
@@ -60,14 +64,13 @@ def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, gri
     end_with_damage([*damage_in(a), *damage_in(b)])
 
 
-def find_side(side: str, overrides: tuple[str, ...], results: Path, grid: dict[str, Any]) -> "pd.DataFrame":
+def find_side(side: str, overrides: tuple[str, ...], results: Path, grid: GridOptions) -> "pd.DataFrame":
     """The runs of an experiment file, or the finished run whose id begins with the word."""
-    from harness.experiment.files import is_experiment_name
     from harness.report.compare import find_finished_run
     from harness.report.runs import experiment_runs
 
     if is_experiment_name(side):
-        _, specs = read_file_grid(Path(side), overrides, grid)
+        _, specs = read_one_setting(Words(side, overrides), grid)
         return experiment_runs(specs, results)
     return find_finished_run(results, side)
 
@@ -76,16 +79,24 @@ def describe(runs: "pd.DataFrame") -> str:
     """How many runs a side has, or the name of its only run."""
     if len(runs) == 1:
         return str(runs["name"].iloc[0])
-    from harness.results.folder import DONE
-
     return f"{(runs['state'] == DONE).sum()} of {len(runs)} runs"
 
 
-def compare_published(
-    experiment_file: Path | None, overrides: tuple[str, ...], results: Path, grid: dict[str, Any]
-) -> None:
+def read_one_setting(words: Words, grid: GridOptions) -> tuple[Experiment, list[RunSpec]]:
+    """An experiment and its runs.
+
+    Raises:
+        UserError: runs of one method differ in more than data set, shots and seed, so that means would mix them.
+    """
+    experiment, specs = read_file_grid(words, grid)
+    if axes := ablation_axes(experiment):
+        raise UserError(f"compare takes means over seeds, and this experiment varies {axes[0]} too: give it one value")
+    return experiment, specs
+
+
+def compare_published(words: Words, results: Path, grid: GridOptions) -> None:
     """Print our numbers beside published ones."""
-    experiment, specs = read_file_grid(experiment_file, overrides, grid)
+    experiment, specs = read_one_setting(words, grid)
     from harness.report import published
     from harness.report.method_table import footnote
     from harness.report.runs import damage_in, experiment_runs

@@ -10,8 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from harness.errors import UserError
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -32,20 +30,9 @@ RESULTS: Callable[..., Any] = click.option(
 )
 
 
-OVERRIDES: Callable[..., Any] = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-
-
 def separated(text: str) -> list[str]:
     """The words of a list separated by commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def numbers(text: str) -> list[int]:
-    """The whole numbers of a list separated by commas."""
-    try:
-        return [int(word) for word in separated(text)]
-    except ValueError:
-        raise UserError(f"'{text}' is no list of whole numbers, such as 1,2,3") from None
 
 
 def print_frame(cells: "pd.DataFrame", title: str, left: int = 0) -> None:

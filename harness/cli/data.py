@@ -4,9 +4,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from harness.cli.console import console, separated
+from harness.cli.console import console, counting_bars, separated
 
 if TYPE_CHECKING:
     from harness.data.status import Status
@@ -65,9 +64,8 @@ def print_broken(name: str, data_root: str | None) -> int:
 
     splits = read_dataset(name, data_root)
     pictures = [*splits.train, *splits.val, *splits.test]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"opening {name}", total=len(pictures))
+    with counting_bars() as progress:
+        task = progress.add_task(f"opening {name}", total=len(pictures), news="")
         broken = broken_pictures(
             splits.folder, pictures, lambda done, total: progress.update(task, completed=done, total=total)
         )

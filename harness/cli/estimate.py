@@ -1,70 +1,93 @@
-"""The command that tells what runs will cost."""
+"""`skipbench estimate`: what runs will cost."""
 
+import json
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+import yaml
 
-from harness.cli.console import OVERRIDES, RESULTS, console, errors, print_frame
-from harness.cli.grid import check_names, read_grid, takes_grid
+from harness.cli.console import RESULTS, console, counting_bars, errors, print_frame
+from harness.cli.grid import METHODS_AND_SETTINGS, GridOptions, Words, read_experiment, takes_grid
 from harness.errors import UserError
+from harness.experiment.axes import NO_VALUE, Kind, values_of
+from harness.experiment.grid import all_runs, axes_of, values_at
+from harness.experiment.spec import RunSpec
+from harness.machine.units import parse_size
+from harness.results.files import check_writable
 
 if TYPE_CHECKING:
-    from harness.experiment.spec import RunSpec
     from harness.report.estimate_table import Row
 
-    Run = tuple[RunSpec, dict[str, str], int | None]
-    """Spec, value of each knob, number of classes if it is not the data set's."""
-
-# Words that stand for settings, and options that take several values by comma.
+# Short words for settings.
 SETTINGS = {"batch": "train.batch_size", "precision": "train.precision"}
-AXES = ("backbone", "shots")
 CLASSES = "classes"
+# Axes that need no column of their own: every row shows them.
+SHOWN_ANYWAY = ("method", "data.dataset")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run to estimate.
+
+    Attributes:
+        spec: the run.
+        axes: setting -> value of what is varied, a dash where the method has no such setting.
+        classes: number of classes to train and evaluate on; None for the data set's.
+    """
+
+    spec: RunSpec
+    axes: dict[str, str]
+    classes: int | None
+
+    @property
+    def title(self) -> str:
+        """The method and the values of its axes."""
+        values = (f"{key}={value}" for key, value in self.axes.items() if value != NO_VALUE)
+        return " ".join([self.spec.method, *values])
 
 
 @click.command()
-@click.argument("methods", required=False)
-@OVERRIDES
+@METHODS_AND_SETTINGS
 @takes_grid
-@click.option("--classes", help="Train and evaluate on so many classes instead of the data set's; by comma or a..b.")
-@click.option("--batch", help="Pictures a training step, instead of the recipe's; by comma or a..b.")
-@click.option("--precision", help="fp32, bf16, fp16 or half; by comma.")
+@click.option("--classes", help="Numbers of classes to train and evaluate on, instead of the data set's own.")
+@click.option("--batch", help="Images per training step, instead of the recipe's.")
+@click.option("--precision", help="fp32, bf16, fp16 or half.")
 @click.option("--device", default="cuda", show_default=True, help="Whose memory: cuda, or cpu as result.json has it.")
 @click.option("--fits", metavar="SIZE", help="Say what fits into a memory, such as 24GiB, and the largest batch.")
 @click.option("--check", is_flag=True, help="Also measure the same steps for real on the device, with random weights.")
 @RESULTS
 def estimate(
-    methods: str | None,
-    overrides: tuple[str, ...],
-    results: Path,
+    words: Words,
+    grid: GridOptions,
+    classes: str | None,
+    batch: str | None,
+    precision: str | None,
     device: str,
     fits: str | None,
     check: bool,
-    **grid: Any,
+    results: Path,
 ) -> None:
-    """Tell the memory, operations and bytes that runs of METHODS will take, without weights, data or a GPU.
+    """Estimate the memory, operations and bytes of runs of METHODS, without weights, data or a GPU.
 
-    Settings follow as KEY=VALUE; one that stands for several makes a row of the table for each:
-    skip.depth=0..12, classes=10,100,1000, batch=4,8, backbone=ViT-B-16,ViT-L-14. Writes table and figure to
-    RESULTS/estimates/.
+    Settings follow as KEY=VALUE. A setting with several values is an axis, and so are options with several values:
+    every combination has a row. classes, batch and precision may be given as KEY=VALUE too. Writes table and figure
+    to RESULTS/estimates/.
 
     \b
       skipbench estimate skip --dataset imagenet --backbone ViT-B-16
-      skipbench estimate all --backbone ViT-L-14 --dataset imagenet --protocol few_shot --fits 24GiB
-      skipbench estimate skip skip.depth=0..12 --backbone ViT-B-16 --dataset dtd
+      skipbench estimate all --backbone ViT-B-16,ViT-L-14 --dataset imagenet --protocol few_shot --fits 24GiB
+      skipbench estimate skip skip.depth=0..12 classes=10,100,1000 --backbone ViT-B-16 --dataset dtd
     """
-    if methods and "=" in methods:
-        overrides, methods = (methods, *overrides), None
-    check_names(methods, grid["dataset"])
-    runs = choose_runs(methods, overrides, grid)
-    from harness.machine.units import parse_size
+    short = {"classes": classes, "batch": batch, "precision": precision}
+    given = tuple(f"{key}={value}" for key, value in short.items() if value)
+    cases = choose_cases(replace(words, settings=(*words.settings, *given)), grid)
     from harness.report.estimate_table import check_table, memory_table, note, save, title_of, work_table
-    from harness.results.files import check_writable
 
     limit = parse_size(fits) if fits else None
     check_writable(results)
-    rows = estimate_all(runs, device_type(device, check), limit, check)
+    rows = estimate_all(cases, device_type(device, check), limit, check)
     print_frame(memory_table(rows, limit), title=f"{title_of(rows)}: memory{f', limit {fits}' if fits else ''}")
     print_frame(work_table(rows), title=f"{title_of(rows)}: work and storage")
     if check:
@@ -86,38 +109,39 @@ def device_type(device: str, check: bool) -> str:
     return device
 
 
-def choose_runs(methods: str | None, overrides: tuple[str, ...], grid: dict[str, Any]) -> "list[Run]":
-    """The runs to estimate, each once."""
-    from harness.experiment.axes import combinations, split_knobs
-
-    short = {key: grid.pop(key) for key in (CLASSES, *SETTINGS)} | {key: grid[key] for key in AXES}
-    words = [*(f"{key}={value}" for key, value in short.items() if value), *overrides]
-    plain, knobs = split_knobs(words)
-    runs: dict[tuple[str, int | None], Run] = {}
-    for chosen in combinations(knobs):
-        settings = dict(word.partition("=")[::2] for word in [*plain, *(f"{key}={chosen[key]}" for key in chosen)])
-        axes = {key: settings.pop(key) for key in AXES if key in settings}
-        classes = whole_number(settings.pop(CLASSES, None))
-        pairs = tuple(f"{SETTINGS.get(key, key)}={value}" for key, value in settings.items())
-        _, specs = read_grid(methods, pairs, {**grid, "seeds": grid["seeds"] or "1", **axes})
-        for spec in specs:
-            runs.setdefault((spec.id, classes), (spec, chosen, classes))
-    found = list(runs.values())
-    methods_in_order = list(dict.fromkeys(spec.method for spec, _, _ in found))
-    return sorted(found, key=lambda run: methods_in_order.index(run[0].method))
-
-
-def whole_number(text: str | None) -> int | None:
-    """A number of classes."""
-    if text is None:
-        return None
-    if not text.isdigit() or int(text) < 1:
-        raise UserError(f"classes={text}: give a whole number, at least 1")
-    return int(text)
+def choose_cases(words: Words, grid: GridOptions) -> list[Case]:
+    """The runs to estimate, each once, method by method."""
+    pairs = [(SETTINGS.get(key, key), value) for key, _, value in (word.partition("=") for word in words.settings)]
+    settings = tuple(f"{key}={value}" if value else key for key, value in pairs if key != CLASSES)
+    class_counts = read_class_counts([value for key, value in pairs if key == CLASSES])
+    if not any(key == "seeds" for key, _ in pairs):
+        grid = replace(grid, seeds=grid.seeds or "1")
+    experiment = read_experiment(words.first, settings, grid)
+    axes = [key for key in axes_of(experiment) if key not in SHOWN_ANYWAY]
+    cases: dict[tuple[str, int | None], Case] = {}
+    for spec in all_runs(experiment):
+        for classes in class_counts:
+            varied = {CLASSES: str(classes)} if len(class_counts) > 1 else {}
+            # Not the id: settings of `runtime` change no result, but costs.
+            key = json.dumps(spec.settings() | {"wandb": None}), classes
+            cases.setdefault(key, Case(spec, {**values_at(spec, axes), **varied}, classes))
+    methods = list(dict.fromkeys(case.spec.method for case in cases.values()))
+    return sorted(cases.values(), key=lambda case: methods.index(case.spec.method))
 
 
-def estimate_all(runs: "list[Run]", device: str, limit: int | None, check: bool) -> "list[Row]":
-    """Rows of all runs that can be estimated; the others are named with their reason."""
+def read_class_counts(texts: list[str]) -> tuple[int | None, ...]:
+    """Numbers of classes; None for that of the data set, if none is given."""
+    if not texts:
+        return (None,)
+    found = values_of(CLASSES, yaml.safe_load(texts[-1]), Kind.NUMBER)
+    for value in found:
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"classes={texts[-1]}: give whole numbers from 1 on, such as 10,100,1000")
+    return found
+
+
+def estimate_all(cases: list[Case], device: str, limit: int | None, check: bool) -> "list[Row]":
+    """Rows of all runs that can be estimated; of the others the reason is printed."""
     import torch
 
     from harness.estimate.estimator import measure
@@ -125,23 +149,22 @@ def estimate_all(runs: "list[Run]", device: str, limit: int | None, check: bool)
     from harness.report.estimate_table import Row
 
     rows: list[Row] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("estimating", total=len(runs))
-        for spec, knobs, classes in runs:
-            what = " ".join([spec.method, *(f"{key}={value}" for key, value in knobs.items())])
-            progress.update(task, description=f"estimating {what}")
+    with counting_bars() as progress:
+        task = progress.add_task("estimating", total=len(cases), news="")
+        for case in cases:
+            spec, classes = case.spec, case.classes
+            progress.update(task, description=f"estimating {case.title}")
             try:
                 found = shared_estimator().estimate(spec, classes, device)
                 capacity = Capacity(shared_estimator(), device, classes)
                 largest = None if limit is None else capacity.largest_batch(spec, found, limit)
-                progress.update(task, description=f"{'measuring' if check else 'estimating'} {what}")
+                progress.update(task, description=f"{'measuring' if check else 'estimating'} {case.title}")
                 measured = measure(spec, classes, torch.device(device)) if check else {}
-                rows.append(Row(spec, knobs, found, largest, measured))
+                rows.append(Row(spec, case.axes, found, largest, measured))
             except UserError as error:
-                if len(runs) == 1:
+                if len(cases) == 1:
                     raise
-                errors.print(f"note: {what} is left out: {error}", markup=False)
+                errors.print(f"note: {case.title} is left out: {error}", markup=False)
             progress.advance(task)
     if not rows:
         raise UserError("none of these runs could be estimated")

@@ -1,36 +1,35 @@
 """`skipbench figures`: the figures of a paper."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from harness.cli.console import OVERRIDES, RESULTS, console, end_with_damage, separated
-from harness.cli.grid import read_file_grid, takes_grid
+from harness.cli.console import RESULTS, console, end_with_damage, separated
+from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, read_file_grid, takes_grid
 from harness.cli.table import file_stem, find_runs
 from harness.errors import UserError, nearest
+from harness.experiment.grid import ablation_axes
+from harness.results.files import write_atomically
 
 FORMATS = ("svg", "pdf", "png")
 
 
 @click.command()
-@click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
-@OVERRIDES
+@FILE_AND_SETTINGS
 @takes_grid
 @click.option("--methods", help="Methods, separated by commas, or `all`.")
 @click.option("--format", "formats", default="svg", show_default=True, help="svg, pdf, png, separated by commas.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/figures.")
-@click.option("--over", "axis", metavar="KEY", help="Ablation curves over the values of this setting.")
+@click.option("--over", metavar="KEY", help="Ablation curves over the values of this setting.")
 @RESULTS
 def figures(
-    experiment_file: Path | None,
-    overrides: tuple[str, ...],
+    words: Words,
+    grid: GridOptions,
     methods: str | None,
     formats: str,
     out: Path | None,
-    axis: str | None,
+    over: str | None,
     results: Path,
-    **grid: Any,
 ) -> None:
     """Figures of the experiment in FILE; without FILE and options, of all finished runs in RESULTS.
 
@@ -45,15 +44,17 @@ def figures(
     from harness.report.paper_tables import paper_tables
     from harness.report.plots import draw
     from harness.report.runs import axis_runs, damage_of, in_order
-    from harness.results.files import write_atomically
 
-    if axis:
-        _, specs = read_file_grid(experiment_file, overrides, grid, methods)
-        stem, found = file_stem(experiment_file), [ablation_curves(axis_runs(specs, results, axis), axis)]
-        names: list[str] = []
+    names: list[str] = []
+    if over:
+        experiment, specs = read_file_grid(words, grid, methods)
+        others = [key for key in ablation_axes(experiment) if key != over]
+        if others:
+            raise UserError(f"a figure shows one axis, and the experiment varies {others[0]} too: give it one value")
+        stem, found = file_stem(words, grid), [ablation_curves(axis_runs(specs, results, [over]), over)]
         damage = damage_of(results)
     else:
-        chosen = find_runs(experiment_file, overrides, methods, results, grid)
+        chosen = find_runs(words, methods, grid, results)
         stem, damage = chosen.stem, chosen.damage
         found, names = paper_figures(paper_tables(chosen.runs), results), in_order(chosen.runs["label"])
     folder = out or results / "figures"

@@ -1,107 +1,166 @@
-"""Options that say which runs: the grid of an experiment, changed by words of the command line."""
+"""Words and options that say which runs: the grid of an experiment, changed by the command line."""
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from harness.cli.console import numbers, separated
+from harness.experiment.grid import Experiment, expand, load_experiment
+from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.settings import Settings, merge, parse_overrides
+from harness.experiment.spec import RunSpec, check_shape
 
-if TYPE_CHECKING:
-    from harness.experiment.grid import Experiment
-    from harness.experiment.settings import Settings
-    from harness.experiment.spec import RunSpec
+Command = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a command line that are no options.
+
+    Attributes:
+        first: methods, or a file; None if it is left out.
+        settings: words of the form KEY=VALUE.
+    """
+
+    first: str | None
+    settings: tuple[str, ...]
+
+    @property
+    def file(self) -> Path | None:
+        """The first word as the path of a file."""
+        return Path(self.first) if self.first else None
+
+
+def split_words(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> Words:
+    """The words with the first apart; it may be left out, since only settings have an equals sign."""
+    if words and "=" not in words[0]:
+        return Words(words[0], words[1:])
+    return Words(None, words)
+
+
+METHODS_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[METHODS] [KEY=VALUE]...", callback=split_words)
+FILE_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[FILE] [KEY=VALUE]...", callback=split_words)
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """Options that change an experiment, as they are written; None where one is not given."""
+
+    experiment: Path | None = None
+    dataset: str | None = None
+    backbone: str | None = None
+    shots: str | None = None
+    seeds: str | None = None
+    protocol: str | None = None
+    recipe: str | None = None
+
+    def given(self) -> list[str]:
+        """Names of the options that are given."""
+        return [item.name for item in fields(self) if getattr(self, item.name)]
+
+    def changes(self, methods: str | None) -> Settings:
+        """What these options and a list of methods change in an experiment."""
+        names = {"dataset": "datasets"}
+        changes = {names.get(name, name): getattr(self, name) for name in self.given() if name != "experiment"}
+        return {**changes, **({"methods": methods} if methods else {})}
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """Options that say where runs are executed; None where one is not given."""
+
+    executor: str | None = None
+    devices: str | None = None
+
+    def settings(self) -> Settings:
+        """As settings of the section `schedule`."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if getattr(self, item.name)}
 
 
 GRID_OPTIONS = (
-    click.option(
-        "--experiment", type=click.Path(path_type=Path), help="Experiment file; default experiments/bench.yaml."
-    ),
-    click.option("--dataset", help="Training data sets, by comma."),
+    click.option("--experiment", type=click.Path(path_type=Path), help="Experiment file; default: bench."),
+    click.option("--dataset", help="Training data sets."),
     click.option("--backbone", help="clip-emoji, an open_clip name, NAME:TAG, NAME:/path, NAME:random or /path."),
-    click.option("--shots", help="Pictures a class, by comma."),
-    click.option("--seeds", help="By comma."),
+    click.option("--shots", help="Training images per class."),
+    click.option("--seeds", help="Such as 1..3."),
     click.option("--protocol", help="base_to_new, few_shot, cross_dataset, domain_generalization, ...: see `list`."),
-    click.option("--recipe", help="Recipe variant of the methods, or a YAML file."),
+    click.option("--recipe", help="Recipe variants of the methods, or YAML files; null: each backbone's own."),
 )
-
-
-def takes_grid(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that change the grid of an experiment."""
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(GRID_OPTIONS), command)
-
 
 SCHEDULE_OPTIONS = (
     click.option(
         "--executor", type=click.Choice(["local", "ray", "slurm"]), help="Where runs are executed; default local."
     ),
-    click.option("--devices", help="GPUs by number, by comma, or cpu; default all GPUs, else the CPU."),
+    click.option("--devices", help="Numbers of GPUs, such as 0,1, or cpu; default: all GPUs, else the CPU."),
 )
 
 
-def takes_schedule(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say where runs are executed."""
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(SCHEDULE_OPTIONS), command)
+def takes_grid(command: Command) -> Command:
+    """Give a command the options that change the grid of an experiment; it gets them as `grid`."""
+    return collected(command, "grid", GridOptions, GRID_OPTIONS)
 
 
-def split_schedule(
-    overrides: tuple[str, ...], executor: str | None = None, devices: str | None = None
-) -> "tuple[Settings, Settings]":
-    """KEY=VALUE words as settings of runs, and those of `schedule` with the options beside them."""
-    from harness.experiment.settings import merge, parse_overrides
-    from harness.experiment.spec import check_shape
+def takes_schedule(command: Command) -> Command:
+    """Give a command the options that say where runs are executed; it gets them as `schedule`."""
+    return collected(command, "schedule", ScheduleOptions, SCHEDULE_OPTIONS)
 
-    settings = parse_overrides(overrides)
+
+def collected(
+    command: Command,
+    name: str,
+    kind: type[GridOptions] | type[ScheduleOptions],
+    options: tuple[Callable[[Command], Command], ...],
+) -> Command:
+    """A command with some options, which it gets as one argument."""
+
+    @functools.wraps(command)
+    def collecting(**values: Any) -> None:
+        own = {item.name: values.pop(item.name) for item in fields(kind)}
+        command(**values, **{name: kind(**own)})
+
+    wrapped: Command = collecting
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def split_schedule(words: tuple[str, ...], options: ScheduleOptions | None = None) -> tuple[Settings, Settings]:
+    """KEY=VALUE words as settings of runs, and those of `schedule` with the options on top of them."""
+    settings = parse_overrides(words)
     check_shape(settings)
-    options = {"executor": executor, "devices": devices}
-    given = {key: value for key, value in options.items() if value}
-    return settings, merge(settings.pop("schedule", {}), given)
+    return settings, merge(settings.pop("schedule", {}), options.settings() if options else {})
+
+
+def read_experiment(
+    methods: str | None, words: tuple[str, ...], grid: GridOptions, schedule: ScheduleOptions | None = None
+) -> Experiment:
+    """The experiment that a command line asks for.
+
+    KEY=VALUE may be a key of an experiment file, such as backbone=A,B, or a setting of its runs.
+    """
+    settings, scheduled = split_schedule(words, schedule)
+    own = {info.alias or name for name, info in Experiment.model_fields.items()} - {"settings", "schedule"}
+    changes = {key: settings.pop(key) for key in own & settings.keys()}
+    changes = {**changes, **grid.changes(methods), **({"schedule": scheduled} if scheduled else {})}
+    return load_experiment(grid.experiment or EXPERIMENTS / "bench.yaml", changes).with_settings(settings)
 
 
 def read_grid(
-    methods: str | None, overrides: tuple[str, ...], grid: dict[str, Any]
-) -> "tuple[Experiment, list[RunSpec]]":
-    """The experiment that the words of a command line ask for, and its runs."""
-    if methods and "=" in methods:
-        overrides, methods = (methods, *overrides), None
-    check_names(methods, grid["dataset"])
-    from harness.experiment.grid import expand, load_experiment
-    from harness.experiment.recipes import EXPERIMENTS
-
-    settings, schedule = split_schedule(overrides, grid.get("executor"), grid.get("devices"))
-    changes = {
-        "methods": separated(methods) if methods else None,
-        "datasets": separated(grid["dataset"]) if grid["dataset"] else None,
-        "shots": numbers(grid["shots"]) if grid["shots"] else None,
-        "seeds": numbers(grid["seeds"]) if grid["seeds"] else None,
-        **{key: grid[key] for key in ("backbone", "protocol", "recipe")},
-        "schedule": schedule,
-    }
-    experiment = load_experiment(
-        grid["experiment"] or EXPERIMENTS / "bench.yaml", {key: value for key, value in changes.items() if value}
-    )
-    return experiment, expand(experiment, settings)
+    words: Words, grid: GridOptions, schedule: ScheduleOptions | None = None
+) -> tuple[Experiment, list[RunSpec]]:
+    """The experiment that the words METHODS KEY=VALUE and the options ask for, and its runs."""
+    experiment = read_experiment(words.first, words.settings, grid, schedule)
+    return experiment, expand(experiment)
 
 
 def read_file_grid(
-    experiment_file: Path | None, overrides: tuple[str, ...], grid: dict[str, Any], methods: str | None = None
-) -> "tuple[Experiment, list[RunSpec]]":
-    """The same where the file stands first and may be left out."""
-    if experiment_file and "=" in str(experiment_file):
-        overrides, experiment_file = (str(experiment_file), *overrides), None
-    return read_grid(methods, overrides, {**grid, "experiment": experiment_file or grid["experiment"]})
-
-
-def check_names(methods: str | None, datasets: str | None) -> None:
-    """Answer mistyped names before anything slow is imported."""
-    from harness.data.datasets import find_dataset
-    from harness.experiment.grid import EVERY_METHOD
-    from harness.experiment.registry import check_method
-
-    for name in separated(methods or ""):
-        if name != EVERY_METHOD:
-            check_method(name)
-    for name in separated(datasets or ""):
-        find_dataset(name)
+    words: Words, grid: GridOptions, methods: str | None = None, schedule: ScheduleOptions | None = None
+) -> tuple[Experiment, list[RunSpec]]:
+    """The experiment that the words FILE KEY=VALUE and the options ask for, and its runs."""
+    experiment = read_experiment(
+        methods, words.settings, replace(grid, experiment=words.file or grid.experiment), schedule
+    )
+    return experiment, expand(experiment)

@@ -1,30 +1,22 @@
 """`skipbench report`: the HTML page of an experiment."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from harness.cli.console import OVERRIDES, RESULTS, console, end_with_damage
-from harness.cli.grid import takes_grid
+from harness.cli.console import RESULTS, console, end_with_damage
+from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, takes_grid
 from harness.cli.table import find_runs
+from harness.results.files import write_atomically
 
 
 @click.command()
-@click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
-@OVERRIDES
+@FILE_AND_SETTINGS
 @takes_grid
 @click.option("--methods", help="Methods, separated by commas, or `all`.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the page; default RESULTS/reports.")
 @RESULTS
-def report(
-    experiment_file: Path | None,
-    overrides: tuple[str, ...],
-    methods: str | None,
-    out: Path | None,
-    results: Path,
-    **grid: Any,
-) -> None:
+def report(words: Words, grid: GridOptions, methods: str | None, out: Path | None, results: Path) -> None:
     """One HTML page about the experiment in FILE; without FILE and options, about all of RESULTS.
 
     Tables, figures and every run with its spec, costs, training curve, accuracy of classes and a few predictions.
@@ -33,9 +25,8 @@ def report(
     from harness.report.page import page
     from harness.report.paper_tables import paper_tables
     from harness.report.published import with_published
-    from harness.results.files import write_atomically
 
-    chosen = find_runs(experiment_file, overrides, methods, results, grid)
+    chosen = find_runs(words, methods, grid, results)
     folder = out or results / "reports"
     folder.mkdir(parents=True, exist_ok=True)
     tables = [with_published(found) for found in paper_tables(chosen.runs)]

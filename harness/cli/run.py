@@ -1,104 +1,129 @@
-"""Commands that compute runs."""
+"""`skipbench bench`, `run` and `plan`: compute the runs of an experiment, or list them."""
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.console import OVERRIDES, RESULTS, console, end_with_damage, print_frame
-from harness.cli.grid import read_file_grid, read_grid, split_schedule, takes_grid, takes_schedule
+from harness.cli.console import RESULTS, console, end_with_damage, print_frame
+from harness.cli.grid import (
+    FILE_AND_SETTINGS,
+    METHODS_AND_SETTINGS,
+    GridOptions,
+    ScheduleOptions,
+    Words,
+    read_file_grid,
+    read_grid,
+    split_schedule,
+    takes_grid,
+    takes_schedule,
+)
+from harness.cli.table import print_paper_table
 from harness.cli.watch import Watcher, print_failures
+from harness.data.datasets import find_dataset, find_folder
 from harness.errors import UserError
+from harness.experiment.axes import NO_VALUE
+from harness.experiment.files import find_experiment_file
+from harness.experiment.grid import ablation_axes, describe_grid, differing_settings, values_at, vary
+from harness.experiment.settings import read_yaml, validate
+from harness.experiment.spec import RunSpec, ScheduleSpec
+from harness.results.files import check_writable
+from harness.results.folder import DONE, INTERRUPTED, MISSING, STATES, RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from harness.experiment.spec import RunSpec, ScheduleSpec
-
 
 @click.command()
-@click.argument("methods", required=False)
-@OVERRIDES
+@METHODS_AND_SETTINGS
 @takes_grid
 @takes_schedule
 @RESULTS
-def bench(methods: str | None, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
-    """Train and evaluate METHODS (one, several by comma, or `all`) and print their table.
+def bench(words: Words, grid: GridOptions, schedule: ScheduleOptions, results: Path) -> None:
+    """Train and evaluate METHODS (one, several separated by commas, or `all`) and print their table.
 
     Settings of all runs follow as KEY=VALUE; those under a method's name, such as skip.depth=4, go to that method;
     those of `schedule`, such as schedule.time_limit=30m, say how runs are executed.
+
+    A setting with several values is an axis: every combination of values is run, and the table is an ablation with one
+    row per combination. Options such as --seeds take several values in the same way.
+
+    \b
+      skipbench bench skip skip.depth=0..6
+      skipbench bench skip,finetune skip.depth=2,4 train.precision=fp32,bf16 --seeds 1..3
     """
-    experiment, specs = read_grid(methods, overrides, grid)
-    execute(specs, results, experiment.schedule)
+    experiment, specs = read_grid(words, grid, schedule)
+    axes = ablation_axes(experiment)
+    if axes:
+        console.print(describe_grid(experiment, len(specs)), markup=False, soft_wrap=True)
+    execute(specs, results, experiment.schedule, axes)
 
 
 @click.command()
-@click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
-@OVERRIDES
+@FILE_AND_SETTINGS
 @takes_grid
 @RESULTS
-def plan(experiment_file: Path | None, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
-    """List the runs of the experiment in FILE and how each stands. Computes nothing.
+def plan(words: Words, grid: GridOptions, results: Path) -> None:
+    """List the runs of the experiment in FILE and their states. Computes nothing.
 
     done; running, by any process on any machine; failed; interrupted: continues from its last saved epoch; missing.
     """
-    from harness.experiment.grid import describe_grid
-    from harness.results.folder import DONE, INTERRUPTED, MISSING, STATES, RunFolder
-
-    experiment, specs = read_file_grid(experiment_file, overrides, grid)
+    experiment, specs = read_file_grid(words, grid)
+    axes = [key for key in ablation_axes(experiment) if key != "backbone"]
     ids = [spec.id for spec in specs]
     states = [RunFolder(results, spec_id).state for spec_id in ids]
-    lines = [
-        f"{state:11s} {spec_id} {spec.protocol} {spec.name} {spec.backbone}"
-        for spec, spec_id, state in zip(specs, ids, states, strict=True)
-    ]
-    click.echo("\n".join(lines))
+    for state, spec_id, spec in zip(states, ids, specs, strict=True):
+        varied = {key: value for key, value in values_at(spec, axes).items() if value != NO_VALUE}
+        about = [spec.protocol, spec.name, spec.backbone, *(f"{key}={value}" for key, value in varied.items())]
+        click.echo(f"{state:11s} {spec_id} {' '.join(about)}")
     click.echo(describe_grid(experiment, len(specs)))
     told = [state for state in STATES if state in states or state in (DONE, INTERRUPTED, MISSING)]
     console.print(", ".join(f"{states.count(state)} {state}" for state in told))
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
-@OVERRIDES
+@FILE_AND_SETTINGS
 @takes_grid
 @takes_schedule
 @RESULTS
-def run(file: Path, overrides: tuple[str, ...], results: Path, **grid: Any) -> None:
+def run(words: Words, grid: GridOptions, schedule: ScheduleOptions, results: Path) -> None:
     """Execute what FILE describes: an experiment, or one run such as the spec.yaml of an earlier one.
 
-    Runs that are complete are left alone, those that are begun go on. Ctrl-C stops cleanly; the same command goes on
-    from the last finished epoch of each run. Exit code 1 if a run failed.
+    Complete runs are left alone, interrupted ones continue. Ctrl-C stops cleanly; the same command continues from the
+    last finished epoch of each run. Exit code 1 if a run failed.
     """
-    from harness.experiment.files import find_experiment_file
-    from harness.experiment.grid import check_fits
-    from harness.experiment.settings import merge, read_yaml, validate
-    from harness.experiment.spec import ScheduleSpec, parse_run_spec
-
-    file = find_experiment_file(file)
-    if "method" not in read_yaml(file):
-        experiment, specs = read_file_grid(file, overrides, grid)
-        execute(specs, results, experiment.schedule)
+    if words.file is None:
+        raise UserError("name a FILE: an experiment, or the spec.yaml of a run")
+    file = find_experiment_file(words.file)
+    content = read_yaml(file)
+    if "method" not in content:
+        experiment, specs = read_file_grid(replace(words, first=str(file)), grid, schedule=schedule)
+        execute(specs, results, experiment.schedule, ablation_axes(experiment))
         return
-    asked = [f"--{key}" for key in grid if grid[key] and key not in ("executor", "devices")]
-    if asked:
-        raise UserError(f"{asked[0]} changes an experiment, '{file}' describes one run: change it with KEY=VALUE")
-    settings, schedule = split_schedule(overrides, grid["executor"], grid["devices"])
-    spec = parse_run_spec(merge(read_yaml(file), settings))
-    check_fits(spec)
-    execute([spec], results, validate(ScheduleSpec, schedule, "schedule."))
+    if given := grid.given():
+        raise UserError(f"--{given[0]} changes an experiment, '{file}' describes one run: change it with KEY=VALUE")
+    settings, scheduled = split_schedule(words.settings, schedule)
+    execute(vary(content, settings), results, validate(ScheduleSpec, scheduled, "schedule."))
 
 
-def execute(specs: "list[RunSpec]", results: Path, schedule: "ScheduleSpec") -> None:
-    """Run what is not complete, then print the table, the failures and where everything lies."""
+def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: Sequence[str] | None = None) -> None:
+    """Run what is not complete, then print the tables, the failures and where everything is stored.
+
+    Args:
+        specs: the runs.
+        results: the results folder.
+        schedule: how they are executed.
+        axes: settings in which runs of the same method differ, None to find them; with any, the tables are ablations.
+    """
     from harness.report.runs import damage_in, experiment_runs
-    from harness.results.files import check_writable
-    from harness.results.folder import DONE
     from harness.schedule import run_all, unfinished
 
+    axes = differing_settings(specs) if axes is None else axes
     check_writable(results)
     todo = unfinished(specs, results)
     if todo:
@@ -114,7 +139,10 @@ def execute(specs: "list[RunSpec]", results: Path, schedule: "ScheduleSpec") -> 
     planned = experiment_runs(specs, results)
     runs = planned[planned["state"] == DONE]
     if not runs.empty:
-        print_table(runs)
+        if axes:
+            print_ablations(specs, results, axes)
+        else:
+            print_table(runs)
         print_places(list(runs["id"]), results)
     print_failures(failures)
     end_with_damage(damage_in(planned))
@@ -122,10 +150,8 @@ def execute(specs: "list[RunSpec]", results: Path, schedule: "ScheduleSpec") -> 
         sys.exit(1)
 
 
-def check_data(specs: "list[RunSpec]") -> None:
+def check_data(specs: list[RunSpec]) -> None:
     """Find out before the first run whether all data sets are there."""
-    from harness.data.datasets import find_dataset, find_folder
-
     needed = {
         (name, spec.runtime.find_data_root())
         for spec in specs
@@ -135,8 +161,8 @@ def check_data(specs: "list[RunSpec]") -> None:
         find_folder(find_dataset(name), data_root)
 
 
-def fetch_backbones(specs: "list[RunSpec]") -> None:
-    """Have all weights on this machine before the first run, so that a missing network is told once and at once."""
+def fetch_backbones(specs: list[RunSpec]) -> None:
+    """Have all weights on this machine before the first run, so that a missing network is reported once and at once."""
     from harness.clip.load import fetch_weights
 
     for backbone in {spec.backbone for spec in specs}:
@@ -144,8 +170,17 @@ def fetch_backbones(specs: "list[RunSpec]") -> None:
             fetch_weights(backbone)
 
 
+def print_ablations(specs: list[RunSpec], results: Path, axes: Sequence[str]) -> None:
+    """Print the ablation tables of some runs."""
+    from harness.report.paper_tables import ablations
+    from harness.report.runs import grid_runs
+
+    for table in ablations(grid_runs(specs, results, axes), axes):
+        print_paper_table(table, transpose=False)
+
+
 def print_table(runs: "pd.DataFrame") -> None:
-    """The table of some runs, a caption and a footnote."""
+    """Print the table of some runs, a caption and a footnote."""
     from harness.report.method_table import caption, footnote, method_table
 
     print_frame(method_table(runs), title=caption(runs))
@@ -153,7 +188,7 @@ def print_table(runs: "pd.DataFrame") -> None:
 
 
 def print_places(run_ids: list[str], results: Path) -> None:
-    """Where results and W&B files lie."""
+    """Print where results and W&B files are stored."""
     folders = [f"{results}/runs/{run_id}/wandb" for run_id in run_ids]
     names = [name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)]
     offline = sum(name.startswith("offline-run-") for name in names)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.console import RESULTS, console, end_with_damage
-from harness.cli.grid import split_schedule, takes_schedule
+from harness.cli.grid import ScheduleOptions, split_schedule, takes_schedule
 from harness.errors import UserError
 from harness.machine.units import MIB
 
@@ -126,9 +126,7 @@ def show_result(result: "Result") -> None:
 @click.option("--anew", is_flag=True, help="Start anew even if epochs are saved.")
 @takes_schedule
 @RESULTS
-def rerun(
-    run_ids: tuple[str, ...], failed: bool, anew: bool, executor: str | None, devices: str | None, results: Path
-) -> None:
+def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: ScheduleOptions, results: Path) -> None:
     """Compute runs again: a failed or interrupted one continues from its last saved epoch, a complete one starts anew.
 
     The earlier folder of a run that starts anew is kept in RESULTS/replaced/. schedule.KEY=VALUE among the ids changes
@@ -140,7 +138,7 @@ def rerun(
     from harness.results.index import find_run, stored_runs
 
     words = tuple(word for word in run_ids if "=" in word)
-    settings, schedule = split_schedule(words, executor, devices)
+    settings, scheduled = split_schedule(words, schedule)
     if settings:
         raise UserError(f"'{words[0]}' would make another run: use `skipbench run FILE KEY=VALUE`")
     items = [find_run(results, word) for word in run_ids if "=" not in word]
@@ -161,7 +159,7 @@ def rerun(
     for item in items:
         if anew or item.state == "done":
             say(f"{item.name}: {item.outcome or item.state}; kept in {item.folder.set_aside(results)}")
-    execute(specs, results, validate(ScheduleSpec, schedule, "schedule."))
+    execute(specs, results, validate(ScheduleSpec, scheduled, "schedule."))
 
 
 @click.command()

@@ -1,53 +1,74 @@
-"""The command that measures the speed-ups."""
+"""`skipbench speed`: what the speed-ups bring."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harness.cli.console import OVERRIDES, RESULTS, console, errors, print_frame, separated
-from harness.cli.grid import check_names
+from harness.cli.console import RESULTS, console, counting_bars, errors, print_frame, separated
+from harness.cli.grid import METHODS_AND_SETTINGS, Words
 from harness.errors import UserError
+from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.registry import check_method
+from harness.experiment.settings import parse_overrides, read_yaml
+from harness.results.files import check_writable
+
+if TYPE_CHECKING:
+    from harness.reference.speed.spec import SpeedSpec
+
+EVERY_METHOD = "all"
+# Settings of runs, and short words, that are keys of what is measured.
+KEYS = {"batch": "batch_size", "train.batch_size": "batch_size", "train.precision": "precision"}
 
 
 @click.command()
-@click.argument("methods", required=False)
-@OVERRIDES
+@METHODS_AND_SETTINGS
 @click.option("--backbone", help="open_clip name (with random weights), clip-emoji, or NAME:TAG; default ViT-B-16.")
-@click.option("--classes", type=int, help="Default 50.")
-@click.option("--batch", "batch_size", type=int, help="Pictures a training step; default 4. CoCoOp keeps its 1.")
+@click.option("--classes", help="Default 50.")
+@click.option("--batch", "batch_size", help="Images per training step; default 4. CoCoOp keeps its 1.")
 @click.option("--precision", help="fp32, bf16, fp16 or half; default fp32.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--each/--brief", default=None, help="Also without each speed-up alone, or only all on against all off.")
 @RESULTS
-def speed(methods: str | None, overrides: tuple[str, ...], device: str, results: Path, **changes: Any) -> None:
+def speed(words: Words, device: str, results: Path, **options: Any) -> None:
     """Measure METHODS with our speed-ups and without: training step, caching pass, inference, exact peak memory.
 
     Sizes come from experiments/speed.yaml, weights are random, nothing is downloaded. Options of the methods follow as
-    KEY=VALUE, such as coop.n_ctx=8. Prints a table with ratios and writes RESULTS/speed/<backbone>-<...>.json.
+    KEY=VALUE, such as coop.n_ctx=8, and with several values each has its rows: skip.depth=0..12..4. Options of this
+    command with several values, such as --precision fp32,bf16, make a table for each. Prints tables with ratios and
+    writes RESULTS/speed/<backbone>-<...>.json.
     """
-    if methods and "=" in methods:
-        overrides, methods = (methods, *overrides), None
-    check_names(methods, None)
-    from harness.experiment.recipes import EXPERIMENTS
-    from harness.experiment.settings import parse_overrides, read_yaml, validate
+    methods = [] if words.first in (None, EVERY_METHOD) else separated(words.first or "")
+    for name in methods:
+        check_method(name)
+    from harness.reference.speed.spec import SpeedSpec, choose_rows, vary
+
+    pairs = [(KEYS.get(key, key), value) for key, _, value in (word.partition("=") for word in words.settings)]
+    settings = parse_overrides([f"{key}={value}" if value else key for key, value in pairs])
+    changes = {key: settings.pop(key) for key in SpeedSpec.model_fields.keys() & settings.keys()}
+    changes |= {key: value for key, value in options.items() if value is not None}
+    specs = [choose_rows(spec, methods, settings) for spec in vary(read_yaml(EXPERIMENTS / "speed.yaml"), changes)]
+    check_writable(results)
+    several_batches = len({spec.batch_size for spec in specs}) > 1
+    for spec in specs:
+        batch = f"batch size {spec.batch_size}, " if several_batches else ""
+        measure(spec, f"{spec.backbone}, {spec.classes} classes, {batch}{spec.precision}", device, results)
+
+
+def measure(spec: "SpeedSpec", title: str, device: str, results: Path) -> None:
+    """Measure what a spec says, write it and print its table.
+
+    Raises:
+        UserError: nothing could be measured.
+    """
     from harness.machine.device import choose_device
     from harness.reference.speed.benchmark import Benchmark
     from harness.reference.speed.measurement import save
-    from harness.reference.speed.spec import SpeedSpec, choose_rows
     from harness.report.speed_table import NOTE, speed_table
-    from harness.results.files import check_writable
 
-    given = {key: value for key, value in changes.items() if value is not None}
-    spec: SpeedSpec = validate(SpeedSpec, {**read_yaml(EXPERIMENTS / "speed.yaml"), **given}, "")
-    named = [] if methods in (None, "all") else separated(methods or "")
-    spec = choose_rows(spec, named, parse_overrides(overrides))
-    check_writable(results)
     measured = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"loading {spec.backbone}", total=None)
+    with counting_bars() as progress:
+        task = progress.add_task(f"loading {spec.backbone}", total=None, news="")
         benchmark = Benchmark(spec, choose_device(device))
         progress.update(task, total=benchmark.num_settings)
         for item in benchmark.measure(lambda title: progress.update(task, description=title, advance=1)):
@@ -59,6 +80,6 @@ def speed(methods: str | None, overrides: tuple[str, ...], device: str, results:
         errors.print(f"note: {line}", markup=False)
     if not measured:
         raise UserError("nothing could be measured")
-    print_frame(speed_table(measured), title=f"{spec.backbone}, {spec.classes} classes, {spec.precision}")
+    print_frame(speed_table(measured), title=title)
     console.print(NOTE, markup=False, soft_wrap=not console.is_terminal)
     console.print(f"JSON: {path}", markup=False, soft_wrap=True)

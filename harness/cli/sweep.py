@@ -1,4 +1,4 @@
-"""The command that searches for settings."""
+"""`skipbench sweep`: search for settings."""
 
 import time
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.console import OVERRIDES, RESULTS, console, counting_bars, numbers, print_frame
-from harness.cli.grid import split_schedule, takes_schedule
+from harness.cli.console import RESULTS, console, counting_bars, print_frame
+from harness.cli.grid import ScheduleOptions, split_schedule, takes_schedule
+from harness.cli.run import check_data, fetch_backbones
+from harness.results.files import check_writable
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -17,43 +19,39 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", metavar="NAME")
-@OVERRIDES
+@click.argument("settings", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--sampler", type=click.Choice(["tpe", "nsga2", "random", "grid"]), help="grid: all points of the space.")
 @click.option("--trials", type=int, help="How many trials to look at, those of earlier starts among them.")
 @click.option("--time", "time_budget", help="Begin no trial after so long, such as 10m or 2h.")
-@click.option("--workers", type=int, help="Trials at a time; default one a slot.")
+@click.option("--workers", type=int, help="Trials at a time; default: one per slot.")
 @click.option("--dataset", help="Training data set.")
 @click.option("--backbone", help="As for bench.")
-@click.option("--shots", type=int, help="Pictures a class.")
-@click.option("--seeds", help="Of every trial, by comma.")
+@click.option("--shots", type=int, help="Training images per class.")
+@click.option("--seeds", help="Of every trial, such as 1..3.")
 @click.option("--protocol", help="What trials are judged on: base_to_new_validation, few_shot_validation, ...")
 @click.option("--recipe", help="What the space changes: a recipe variant, or a YAML file.")
 @click.option("--storage", envvar="OPTUNA_STORAGE", help="postgresql://, mysql:// or journal:/path; default SQLite.")
 @takes_schedule
 @RESULTS
-def sweep(
-    name: str, overrides: tuple[str, ...], executor: str | None, devices: str | None, results: Path, **changes: Any
-) -> None:
+def sweep(name: str, settings: tuple[str, ...], schedule: ScheduleOptions, results: Path, **options: Any) -> None:
     """Search for settings with Optuna: NAME is a file, or one of experiments/sweeps/ such as `skip`.
 
-    A trial is an ordinary run (one a seed), judged on validation pictures; test pictures and their labels are never
-    read. The study is kept: the same command goes on, and joins it from other machines if they share the storage.
+    A trial is an ordinary run (one per seed), judged on validation images; test images and their labels are never
+    read. The study is kept: the same command continues it, and joins it from other machines if they share the storage.
 
-    KEY=VALUE changes the sweep (pruner=median 'objectives=[H]' 'limits={peak_memory: 25}') or settings of all its runs
-    (train.epochs=3). Prints the best trials and writes RESULTS/sweeps/<study>/: best.yaml, a recipe for
-    `bench RECIPE=`, one for each further trial of the Pareto front, trials.csv, and figures.
+    KEY=VALUE changes the sweep (pruner=median objectives=H 'limits={peak_memory: 25}') or its runs: a setting with one
+    value (train.epochs=3) has it in all runs, one with several (skip.depth=0..blocks, skip.class_ratio=0.1,0.5) is
+    searched over. Prints the best trials and writes RESULTS/sweeps/<study>/: best.yaml, a recipe for `bench RECIPE=`,
+    one for each further trial of the Pareto front, trials.csv, and figures.
     """
-    from harness.cli.run import check_data, fetch_backbones
-    from harness.results.files import check_writable
     from harness.tune.objective import METRICS
     from harness.tune.report import best_trials, importances, in_grid_order, text_table, write_outcome
     from harness.tune.study import counts, execute
     from harness.tune.sweep import load_sweep, split_changes
 
-    settings, schedule = split_schedule(overrides, executor, devices)
-    given = {key: value for key, value in changes.items() if value is not None}
-    if "seeds" in given:
-        given["seeds"] = numbers(given["seeds"])
-    asked = load_sweep(name, {**split_changes(settings), **given}, schedule)
+    changes, scheduled = split_schedule(settings, schedule)
+    given = {key: value for key, value in options.items() if value is not None}
+    asked = load_sweep(name, {**split_changes(changes), **given}, scheduled)
     specs = asked.specs({})
     check_writable(results)
     check_data(specs)

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
-from harness.cli.console import OVERRIDES, RESULTS, console, end_with_damage, print_frame, separated
-from harness.cli.grid import read_file_grid, takes_grid
+from harness.cli.console import RESULTS, console, end_with_damage, print_frame, separated
+from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, read_file_grid, takes_grid
 from harness.errors import UserError, nearest
+from harness.experiment.grid import ablation_axes
+from harness.results.files import write_atomically
+from harness.results.folder import DONE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,13 +23,12 @@ FORMATS = ("md", "latex", "csv", "html")
 
 
 @click.command()
-@click.argument("experiment_file", type=click.Path(path_type=Path), metavar="FILE", required=False)
-@OVERRIDES
+@FILE_AND_SETTINGS
 @takes_grid
 @click.option("--methods", "methods", help="Methods, separated by commas, or `all`.")
 @click.option("--format", "formats", default="", help="Files to write: md, latex, csv, html, separated by commas.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/tables.")
-@click.option("--over", "axis", metavar="KEY", help="An ablation: the values of this setting, such as skip.depth.")
+@click.option("--over", metavar="KEY", help="An ablation over a setting, such as skip.depth, or several.")
 @click.option("--published", type=click.Choice(["none", "ours", "all"]), default="ours", show_default=True,
               help="Papers' columns: none, those of methods that are in the table, all.")  # fmt: skip
 @click.option("--transpose", is_flag=True, help="Methods as rows.")
@@ -35,19 +37,18 @@ FORMATS = ("md", "latex", "csv", "html")
 @click.option("--label", help="LaTeX: label; default tab:<name>.")
 @RESULTS
 def table(
-    experiment_file: Path | None,
-    overrides: tuple[str, ...],
+    words: Words,
+    grid: GridOptions,
     methods: str | None,
     formats: str,
     out: Path | None,
-    axis: str | None,
+    over: str | None,
     published: str,
     transpose: bool,
     standalone: bool,
     caption: str | None,
     label: str | None,
     results: Path,
-    **grid: Any,
 ) -> None:
     """Tables of the experiment in FILE, with its missing and failed runs; without FILE and options, of all of RESULTS.
 
@@ -59,9 +60,17 @@ def table(
         if name not in FORMATS:
             raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
     from harness.report.render import SUFFIXES, latex_document, to_csv, to_html, to_latex, to_markdown
-    from harness.results.files import write_atomically
 
-    stem, tables, damage = find_tables(experiment_file, overrides, methods, axis, published, results, grid)
+    if over:
+        tables, damage = ablation_tables(words, methods, grid, separated(over), results), []
+        stem = file_stem(words, grid)
+    else:
+        from harness.report.paper_tables import paper_tables
+        from harness.report.published import with_published
+
+        chosen = find_runs(words, methods, grid, results)
+        stem, damage = chosen.stem, chosen.damage
+        tables = [with_published(found, published) for found in paper_tables(chosen.runs)]
     for found in tables:
         print_paper_table(found, transpose)
     folder = out or results / "tables"
@@ -99,25 +108,21 @@ class ChosenRuns:
     damage: list[str]
 
 
-def find_runs(
-    experiment_file: Path | None, overrides: tuple[str, ...], methods: str | None, results: Path, grid: dict[str, Any]
-) -> ChosenRuns:
+def find_runs(words: Words, methods: str | None, grid: GridOptions, results: Path) -> ChosenRuns:
     """The runs that a command line asks for: those of an experiment, or all of the results folder.
 
     Raises:
         UserError: none is complete.
     """
     from harness.report.runs import damage_in, experiment_runs, folder_runs
-    from harness.results.folder import DONE
 
-    if experiment_file or overrides or methods or any(grid.values()):
-        experiment_file = experiment_file or grid["experiment"]
-        _, specs = read_file_grid(experiment_file, overrides, grid, methods)
+    if words.first or words.settings or methods or grid.given():
+        _, specs = read_file_grid(words, grid, methods)
         runs = experiment_runs(specs, results)
         damage = damage_in(runs)
         if not (runs["state"] == DONE).any():
             raise UserError(none_complete(len(specs), results, damage))
-        return ChosenRuns(file_stem(experiment_file), runs, damage)
+        return ChosenRuns(file_stem(words, grid), runs, damage)
     runs, damage = folder_runs(results)
     if runs.empty or not (runs["state"] == DONE).any():
         first = f" Damaged: {damage[0]}" if damage else ""
@@ -131,31 +136,22 @@ def none_complete(num_runs: int, results: Path, damage: list[str]) -> str:
     return f"none of the {num_runs} runs is complete in '{results}': see `skipbench plan`, then `bench`{first}"
 
 
-def file_stem(experiment_file: Path | None) -> str:
-    """How the files of an experiment's tables and figures begin."""
-    return experiment_file.stem if experiment_file and "=" not in str(experiment_file) else "bench"
+def file_stem(words: Words, grid: GridOptions) -> str:
+    """How the names of files about an experiment begin."""
+    file = words.file or grid.experiment
+    return file.stem if file else "bench"
 
 
-def find_tables(
-    experiment_file: Path | None,
-    overrides: tuple[str, ...],
-    methods: str | None,
-    axis: str | None,
-    published: str,
-    results: Path,
-    grid: dict[str, Any],
-) -> "tuple[str, list[Table], list[str]]":
-    """The tables that a command line asks for, how the names of their files begin, and why some runs are damaged."""
-    from harness.report.paper_tables import ablation, paper_tables
-    from harness.report.published import with_published
+def ablation_tables(
+    words: Words, methods: str | None, grid: GridOptions, over: list[str], results: Path
+) -> "list[Table]":
+    """Ablations over some settings, and over the others that the experiment varies."""
+    from harness.report.paper_tables import ablations
+    from harness.report.runs import axis_runs
 
-    if axis:
-        from harness.report.runs import axis_runs, damage_of
-
-        _, specs = read_file_grid(experiment_file, overrides, grid, methods)
-        return file_stem(experiment_file), [ablation(axis_runs(specs, results, axis), axis)], damage_of(results)
-    chosen = find_runs(experiment_file, overrides, methods, results, grid)
-    return chosen.stem, [with_published(found, published) for found in paper_tables(chosen.runs)], chosen.damage
+    experiment, specs = read_file_grid(words, grid, methods)
+    axes = list(dict.fromkeys([*over, *ablation_axes(experiment)]))
+    return ablations(axis_runs(specs, results, axes), axes)
 
 
 def print_paper_table(found: "Table", transpose: bool) -> None:

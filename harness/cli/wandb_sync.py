@@ -5,9 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from harness.cli.console import RESULTS, console
+from harness.cli.console import RESULTS, console, counting_bars
 
 
 @click.command(name="wandb-sync")
@@ -37,10 +36,9 @@ def wandb_sync(ids: tuple[str, ...], again: bool, results: Path) -> None:
     for run in runs:
         if run.state != "left":
             tell(run)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task("uploading", total=left)
+        with counting_bars() as progress:
+            task = progress.add_task("uploading", total=left, news="")
             for run in upload_all(runs):
                 tell(run)
                 progress.advance(task)

@@ -75,12 +75,18 @@ def parse_overrides(pairs: Iterable[str]) -> Settings:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise UserError(f"'{pair}' is not of the form key=value, such as train.epochs=10")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UserError(f"'{pair}': the value is not valid YAML") from None
-        settings = merge(settings, nest({key: value}))
+        settings = merge(settings, nest({key: parse_value(pair, text)}))
     return settings
+
+
+def parse_value(pair: str, text: str) -> Any:
+    """A value as YAML, or as a YAML list without its brackets where only that is valid, such as `[1, 2], [3, 4]`."""
+    for form in (text, f"[{text}]") if "," in text else (text,):
+        try:
+            return yaml.safe_load(form)
+        except yaml.YAMLError:
+            continue
+    raise UserError(f"'{pair}': the value is not valid YAML")
 
 
 def nest(flat: Mapping[str, Any]) -> Settings:
@@ -90,6 +96,39 @@ def nest(flat: Mapping[str, Any]) -> Settings:
         for part in reversed(key.split(".")):
             value = {part: value}
         settings = merge(settings, value)
+    return settings
+
+
+def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> Settings:
+    """Nested settings by dotted keys: {"train": {"epochs": 3}} -> {"train.epochs": 3}."""
+    found: Settings = {}
+    for key, value in settings.items():
+        found.update(
+            flat_settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        )
+    return found
+
+
+def by_sections(settings: Any) -> Any:
+    """Settings of a YAML file, whose keys may be dotted, as nested settings; anything but a mapping as it is.
+
+    Raises:
+        UserError: a key that is no text.
+    """
+    return nest(check_keys(settings)) if isinstance(settings, Mapping) else settings
+
+
+def check_keys(settings: Mapping[Any, Any]) -> Mapping[str, Any]:
+    """The settings, if all keys are texts.
+
+    Raises:
+        UserError: a key is none, as commas between braces make it: {depth: 2, 4} has the keys `depth` and 4.
+    """
+    for key, value in settings.items():
+        if not isinstance(key, str):
+            raise UserError(f"{key!r} is no key: between braces, several values need brackets: {{depth: [2, 4]}}")
+        if isinstance(value, Mapping):
+            check_keys(value)
     return settings
 
 

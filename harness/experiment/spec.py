@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from harness.errors import UserError, nearest
+from harness.experiment.axes import Word
 from harness.experiment.settings import Section, Settings, validate
 from harness.machine.units import parse_seconds
 
@@ -26,13 +27,13 @@ class DataSpec(Section):
     """What a run trains on."""
 
     dataset: str = Field("emoji", description="data set to train on; see `skipbench list`")
-    classes: str = Field("base", description="classes to train on: all, base, new, or halves of halves (base.new)")
+    classes: Word = Field("base", description="classes to train on: all, base, new, or halves of halves (base.new)")
     shots: int = Field(16, ge=1, description="training pictures a class")
     index: str | None = Field(
         None, description="k-shot sample to use instead of drawing one: a sample.json or .jsonl; null: by seed"
     )
     skip_broken: bool = Field(False, description="leave out pictures that cannot be read, and count them")
-    held_out: str | None = Field(
+    held_out: Word | None = Field(
         None, description="cross-validation: 1/4 holds the first of 4 parts of every class's shots out of training"
     )
     templates: str = Field(
@@ -149,7 +150,7 @@ class WandbSpec(Section):
 class RuntimeSpec(Section):
     """Where and how a run is executed. Changes no result, so it is no part of the run's id."""
 
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:1")
+    device: Word = Field("auto", description="auto, cpu, cuda or cuda:1")
     threads: int | None = Field(None, ge=1, description="CPU threads; null: one a core")
     workers: int | None = Field(
         None, ge=0, description="processes that decode pictures; null: 0 beside a CPU, 8 beside a GPU"
@@ -214,7 +215,7 @@ class RunSpec(Section):
 
     method: str
     options: Settings = Field(default_factory=dict)
-    backbone: str = "clip-emoji"
+    backbone: Word = "clip-emoji"
     seed: int = Field(1, ge=0)
     protocol: str = "base_to_new"
     recipe: str = "official"

@@ -1,15 +1,15 @@
 """Units of measurement."""
 
-import re
 from typing import Any
+
+from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from harness.errors import UserError
 
 MIB = 2**20
 """Bytes in a MiB."""
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B|B)?", re.IGNORECASE)
-POWERS = "bkmgt"
+SIZES = TypeAdapter(ByteSize)
 
 
 def parse_seconds(value: Any) -> Any:
@@ -32,9 +32,7 @@ def parse_size(text: str) -> int:
     Raises:
         UserError: it is no size.
     """
-    match = SIZE.fullmatch(text.strip())
-    if not match:
-        raise UserError(f"'{text}' is no amount of memory: write it as 24GiB, 512MiB or 40GB")
-    number, unit = match.groups()
-    unit = (unit or "B").lower()
-    return int(float(number) * (1024 if "i" in unit else 1000) ** POWERS.index(unit[0]))
+    try:
+        return int(SIZES.validate_python(text.strip()))
+    except ValidationError:
+        raise UserError(f"'{text}' is no amount of memory: write it as 24GiB, 512MiB or 40GB") from None

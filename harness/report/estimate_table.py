@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.estimate.estimator import Estimate, MeasuredPeak
 from harness.estimate.memory_breakdown import KINDS
+from harness.experiment.axes import NO_VALUE
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.units import MIB
@@ -31,14 +32,14 @@ class Row:
 
     Attributes:
         spec: the run.
-        knobs: key -> value of what was varied.
+        axes: setting -> value of what was varied, a dash where the method has no such setting.
         estimate: of the run.
         largest_batch: most pictures a step with which it fits, if that was asked for and something trains.
         measured: phase -> what was measured, if that was asked for.
     """
 
     spec: RunSpec
-    knobs: dict[str, str]
+    axes: dict[str, str]
     estimate: Estimate
     largest_batch: int | None = None
     measured: dict[str, MeasuredPeak] = field(default_factory=dict)
@@ -47,8 +48,8 @@ class Row:
     def title(self) -> dict[str, str]:
         """Columns that tell rows apart."""
         spec = self.spec
-        shown_anyway = ("classes", "batch", "precision")
-        varied = {key: value for key, value in self.knobs.items() if key not in shown_anyway}
+        shown_anyway = ("classes", "train.batch_size", "train.precision")
+        varied = {key: value for key, value in self.axes.items() if key not in shown_anyway}
         about = {"method": spec.method, "dataset": spec.data.dataset, **varied}
         sizes = {"classes": str(self.estimate.classes), "batch": str(spec.train.batch_size)}
         return {**about, "precision": spec.train.precision, **sizes}
@@ -147,7 +148,7 @@ def plain(row: Row) -> dict[str, Any]:
     estimate = {key: value for key, value in asdict(row.estimate).items() if key != "phases"}
     phases = {phase: asdict(peak) for phase, peak in row.estimate.phases.items()}
     measured = {phase: asdict(value) for phase, value in row.measured.items()}
-    about = {"spec": row.spec.settings(), "knobs": row.knobs, **estimate, "peak_bytes": row.estimate.peak_bytes}
+    about = {"spec": row.spec.settings(), "axes": row.axes, **estimate, "peak_bytes": row.estimate.peak_bytes}
     return {**about, "phases": phases, "largest_batch": row.largest_batch, "measured": measured}
 
 
@@ -195,29 +196,35 @@ def name_of(rows: Sequence[Row]) -> str:
         "_".join(dict.fromkeys(row.spec.method for row in rows)),
         "_".join(dict.fromkeys(row.spec.backbone for row in rows)),
         "_".join(dict.fromkeys(row.spec.data.dataset for row in rows)),
-        *dict.fromkeys(key for row in rows for key in row.knobs),
+        *dict.fromkeys(key for row in rows for key in row.axes),
     ]
     return re.sub(r"[^A-Za-z0-9.-]+", "_", "-".join(parts))[:120]
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Draw peaks: over a knob that is a number a line for each method, otherwise a bar a row, stacked by kind."""
+    """Plot peak memory: with one numeric axis one line per method, otherwise one bar per row, stacked by kind.
+
+    A method that the axis does not vary is a horizontal line.
+    """
     # Not at the top: matplotlib takes a second.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    knobs = list(dict.fromkeys(key for row in rows for key in row.knobs))
-    if len(knobs) == 1 and all(is_number(row.knobs.get(knobs[0], "")) for row in rows):
+    varied = list(dict.fromkeys(key for row in rows for key in row.axes))
+    values = {row.axes[varied[0]] for row in rows} if len(varied) == 1 else set()
+    if values - {NO_VALUE} and all(map(is_number, values - {NO_VALUE})):
         for method in dict.fromkeys(row.spec.method for row in rows):
-            points = sorted(
-                (float(row.knobs[knobs[0]]), row.estimate.peak_bytes / MIB) for row in rows if row.spec.method == method
-            )
-            axes.plot(*zip(*points, strict=True), marker="o", label=method)
-        axes.set_xlabel(knobs[0])
+            own = [(row.axes[varied[0]], row.estimate.peak_bytes / MIB) for row in rows if row.spec.method == method]
+            points = sorted((float(value), peak) for value, peak in own if value != NO_VALUE)
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="o", label=method)
+            else:
+                axes.axhline(own[0][1], linestyle="--", color="gray", label=method)
+        axes.set_xlabel(varied[0])
         axes.set_ylim(bottom=0)
     else:
-        labels = [" ".join(dict.fromkeys([row.spec.method, *row.knobs.values()])) for row in rows]
+        labels = [" ".join(dict.fromkeys([row.spec.method, *row.axes.values()])) for row in rows]
         base = [0.0] * len(rows)
         for kind in KINDS:
             sizes = [row.estimate.phases[row.estimate.highest_phase].by_kind[kind] / MIB for row in rows]

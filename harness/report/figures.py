@@ -264,7 +264,7 @@ def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
         runs: as `axis_runs` gives them.
         axis: the setting.
     """
-    table = ablation(runs, axis)
+    table = ablation(runs, [axis])
     metrics = [name for name in table.columns if name not in table.costs]
     panels = []
     for method in dict.fromkeys(cell.block for cell in table.cells):

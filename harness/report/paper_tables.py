@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from harness.experiment.protocols import Layout, Protocol
+from harness.experiment.protocols import Layout, Protocol, find_protocol
 from harness.report.cells import (
     NO_SEEDS,
     Values,
@@ -166,27 +166,48 @@ def by_targets(runs: pd.DataFrame) -> Table:
     return table_of(runs, ("", "data set"), [*cells, *cost_cells(runs)], pairs)
 
 
-def ablation(runs: pd.DataFrame, axis: str) -> Table:
-    """The values of one setting as rows, one block per method, with accuracies and costs as columns.
+def ablations(runs: pd.DataFrame, axes: Sequence[str]) -> list[Table]:
+    """Ablations of some runs: one for every protocol, and number of shots or source data set.
 
     Args:
-        runs: as `axis_runs` gives them: of one protocol.
-        axis: the setting, such as skip.depth.
+        runs: as `grid_runs` or `axis_runs` give them.
+        axes: the settings that were varied.
     """
-    cells: list[Cell] = []
+    parts = [
+        (ablation(part, axes), words)
+        for protocol, group in groups(runs, "protocol")
+        for words, part in parts_of(find_protocol(str(protocol)).layout, group)
+    ]
+    # Several tables need several names.
+    return [replace(table, name=file_name((table.name, *words))) if len(parts) > 1 else table for table, words in parts]
+
+
+def ablation(runs: pd.DataFrame, axes: Sequence[str]) -> Table:
+    """The values of some settings as rows, one block per method, with accuracies and costs as columns.
+
+    Args:
+        runs: as `grid_runs` or `axis_runs` give them: of one protocol.
+        axes: the settings, such as skip.depth; with several, every combination of values has a row.
+    """
+    rows: dict[tuple[str, str], dict[str, Cell]] = {}
     costs: set[str] = set()
     for (method, value), group in groups(runs, "method", "axis"):
+        row = rows.setdefault((str(method), str(value)), {})
         table = whole_table(group)
         wanted = summary_rows(table)
         for part in table.cells:
             if (part.block, part.row) in wanted:
                 costs |= {part.row} if part.block == COSTS else set()
-                cells.append(replace(part, block=str(method), row=str(value), column=part.row, rank=0, worse=False))
+                row[part.row] = replace(part, block=str(method), row=str(value), column=part.row, rank=0, worse=False)
+    # A method that does not train lacks the columns of training.
+    columns = list(dict.fromkeys(column for row in sorted(rows.values(), key=len, reverse=True) for column in row))
+    cells = [row.get(column, Cell(*names, column, None)) for names, row in rows.items() for column in columns]
     protocol, shots = str(runs["protocol"].iloc[0]), in_order(runs["shots"])
+    header = ", ".join(axes)
     return Table(
-        name=file_name(("ablation", axis, protocol)),
-        title=f"{axis}, {protocol}, {', '.join(in_order(runs['dataset']))}, {', '.join(shots)} shots",
-        headers=("method", axis),
+        name=file_name(("ablation", *axes, protocol)),
+        title=f"{header}, {protocol}, {', '.join(in_order(runs['dataset']))}, {', '.join(shots)} shots",
+        headers=("method", header),
         cells=ranked(cells, by_column=True, unranked=costs),
         runs=runs,
         tests={},

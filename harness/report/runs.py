@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import UserError
+from harness.experiment.axes import NO_VALUE
+from harness.experiment.grid import values_at
 from harness.experiment.protocols import Protocol, find_protocol
-from harness.experiment.settings import Settings
+from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
 from harness.results.folder import DAMAGED
 from harness.results.frame import result_row, spec_row
@@ -79,35 +81,67 @@ def run_row(run: StoredRun) -> dict[str, Any]:
     return row
 
 
-def axis_runs(specs: Sequence[RunSpec], results: Path, axis: str) -> pd.DataFrame:
-    """Finished runs that differ from those of an experiment in one setting at most, its values in the column `axis`.
+def axis_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> pd.DataFrame:
+    """Finished runs that differ from those of an experiment in some settings at most, in the order of their values.
 
     Args:
         specs: of the experiment.
         results: the results folder.
-        axis: a setting, such as skip.depth.
+        axes: the settings, such as skip.depth.
+
+    Returns:
+        The columns of `experiment_runs`, and `axis`: the values of the settings as text.
 
     Raises:
-        UserError: no finished run has that setting.
+        UserError: no finished run has these settings.
     """
-    wanted = {without_axis(spec.settings(), axis) for spec in specs}
-    found = []
+    wanted = {without_axes(spec.settings(), axes) for spec in specs}
+    found, keys = [], []
     for run in runs_if_any(results):
         if run.result is not None:
             settings = run.result.spec.settings()
             values = flat_settings(settings)
-            if axis in values and without_axis(settings, axis) in wanted:
-                found.append({**run_row(run), "axis": values[axis]})
+            if set(axes) <= values.keys() and without_axes(settings, axes) in wanted:
+                found.append({**run_row(run), "axis": row_name(values_at(run.result.spec, axes))})
+                keys.append([values[axis] for axis in axes])
     if not found:
+        example = " ".join(f"{axis}=A,B" for axis in axes)
         raise UserError(
-            f"no finished run of the experiment has the setting '{axis}' in '{results}': run it with several values, "
-            f"such as `skipbench bench ... {axis}=...`"
+            f"no finished run of the experiment has the setting '{', '.join(axes)}' in '{results}': run it with "
+            f"several values, such as `skipbench bench METHODS {example}`"
         )
-    runs = pd.DataFrame(found)
-    runs["label"] = runs["method"]
-    numbers = pd.to_numeric(runs["axis"], errors="coerce")
-    keys = numbers if numbers.notna().all() else runs["axis"].astype(str)
-    return runs.iloc[keys.argsort(kind="stable")].reset_index(drop=True)
+    order = sorted(range(len(found)), key=lambda number: [sort_key(value) for value in keys[number]])
+    runs = pd.DataFrame([found[number] for number in order])
+    return runs.assign(label=runs["method"])
+
+
+def grid_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> pd.DataFrame:
+    """The runs of a grid, whether or not they are in the results folder, in the form of `axis_runs`.
+
+    A method that a setting does not vary has a dash as its value.
+    """
+    values = [values_at(spec, axes) for spec in specs]
+    kinds: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for spec, own in zip(specs, values, strict=True):
+        for axis, value in own.items():
+            kinds[spec.method, axis].add(value)
+    names = [
+        row_name({axis: value if len(kinds[spec.method, axis]) > 1 else NO_VALUE for axis, value in own.items()})
+        for spec, own in zip(specs, values, strict=True)
+    ]
+    runs = experiment_runs(specs, results)
+    return runs.assign(axis=names, label=runs["method"])
+
+
+def row_name(values: Mapping[str, str]) -> str:
+    """The values of some settings as the name of a row."""
+    return ", ".join(values.values())
+
+
+def sort_key(value: Any) -> tuple[bool, float, str]:
+    """Numbers by size, before everything else by its text."""
+    is_number = isinstance(value, int | float)
+    return not is_number, float(value) if is_number else 0.0, str(value)
 
 
 def protocol_of(runs: pd.DataFrame) -> Protocol:
@@ -132,23 +166,14 @@ def in_order(column: Iterable[object]) -> list[str]:
     return list(dict.fromkeys(map(str, column)))
 
 
-def without_axis(settings: Settings, axis: str) -> str:
-    """Everything that decides the result of a run, except for one setting."""
+def without_axes(settings: Settings, axes: Sequence[str]) -> str:
+    """Everything that decides the result of a run, except for some settings."""
     kept = {
         key: value
         for key, value in flat_settings(settings).items()
-        if key != axis and value is not None and key.split(".")[0] not in NO_RESULT
+        if key not in axes and value is not None and key.split(".")[0] not in NO_RESULT
     }
     return json.dumps(kept, sort_keys=True)
-
-
-def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> Settings:
-    """Nested settings as `section.key: value`."""
-    found: Settings = {}
-    for key, value in settings.items():
-        nested = isinstance(value, Mapping)
-        found.update(flat_settings(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
-    return found
 
 
 def variant_settings(settings: Settings) -> Settings:

@@ -1,101 +1,37 @@
 """The description of a sweep: a search space over the settings of runs, objectives, and a budget."""
 
 import hashlib
-import itertools
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from harness.clip.backbones import blocks_of, parse_backbone
 from harness.errors import UserError, nearest
-from harness.experiment.grid import Experiment, expand, load_experiment
+from harness.experiment.axes import Kind, points, read_axes, values_of
+from harness.experiment.grid import Experiment, expand, load_experiment, setting_kind
 from harness.experiment.protocols import PROTOCOLS, find_protocol, validation_protocols
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import check_method
-from harness.experiment.settings import Section, Settings, merge, nest, read_yaml, validate
+from harness.experiment.settings import (
+    Section,
+    Settings,
+    by_sections,
+    flat_settings,
+    merge,
+    nest,
+    read_yaml,
+    validate,
+)
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.machine.units import parse_seconds
 from harness.results.metrics import METRICS, find_metric
+from harness.tune.space import Parameter, Value, read_space
 
 SWEEPS = EXPERIMENTS / "sweeps"
-BLOCKS = "blocks"
-Value = bool | int | float | str | None
-
-
-class Parameter(Section):
-    """One setting that is searched over.
-
-    Attributes:
-        integers: `int` in YAML: whole numbers from the first to the second; `blocks` is the number of blocks.
-        numbers: `float` in YAML: numbers from the first to the second.
-        step: distance between values; null: 1 for whole numbers, none for others.
-        log: draw on a logarithmic scale.
-        choice: the values to choose from.
-        when: search only if another setting of the space has one of these values, such as {skip.class_ratio: [0.5]}.
-    """
-
-    integers: tuple[int, int] | None = Field(None, alias="int")
-    numbers: tuple[float, float] | None = Field(None, alias="float")
-    choice: tuple[Value, ...] | None = None
-    step: float | None = None
-    log: bool = False
-    when: dict[str, tuple[Value, ...]] = Field({})
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> "Parameter":
-        if sum(kind is not None for kind in (self.integers, self.numbers, self.choice)) != 1:
-            raise ValueError("give one of int: [from, to], float: [from, to] and choice: [...]")
-        bounds = self.integers or self.numbers
-        if bounds and bounds[0] > bounds[1]:
-            raise ValueError("the first bound must not be above the second")
-        if self.log and bounds and (self.step is not None or bounds[0] <= 0):
-            raise ValueError("a logarithmic scale has no step and begins above 0")
-        return self
-
-    def suggest(self, trial: optuna.Trial, key: str) -> Value:
-        """Let a trial choose a value."""
-        if self.choice is not None:
-            chosen: Value = trial.suggest_categorical(key, self.choice)
-            return chosen
-        if self.integers is not None:
-            return trial.suggest_int(key, *self.integers, step=1 if self.step is None else int(self.step), log=self.log)
-        assert self.numbers is not None
-        return trial.suggest_float(key, *self.numbers, step=self.step, log=self.log)
-
-    def is_needed(self, chosen: "Mapping[str, Value]") -> bool:
-        """Whether the condition `when` holds for the settings chosen so far."""
-        return all(chosen.get(other) in values for other, values in self.when.items())
-
-    def holds(self, value: Value) -> bool:
-        """Whether a value is in the space."""
-        if self.choice is not None:
-            return value in self.choice
-        bounds = self.integers or self.numbers
-        if bounds is None or not isinstance(value, int | float) or not bounds[0] <= value <= bounds[1]:
-            return False
-        steps = (value - bounds[0]) / self.step if self.step else 0.0
-        return abs(steps - round(steps)) < 1e-9
-
-    def values(self) -> list[Value]:
-        """All values, for a grid.
-
-        Raises:
-            ValueError: they are infinitely many.
-        """
-        if self.choice is not None:
-            return list(self.choice)
-        low, high = self.integers or self.numbers or (0, 0)
-        step = self.step or (1 if self.integers else None)
-        if step is None:
-            raise ValueError("a grid needs a step, or a choice")
-        count = math.floor((high - low) / step + 1e-9) + 1
-        steps = [low + index * step for index in range(count)]
-        return [int(value) if self.integers else round(value, 12) for value in steps]
 
 
 class Sweep(Section):
@@ -134,6 +70,17 @@ class Sweep(Section):
         None, description="of the study: null: SQLite in RESULTS/sweeps/; postgresql://..., mysql://..., journal:/path"
     )
     schedule: ScheduleSpec = ScheduleSpec()
+
+    @field_validator("seeds", "objectives", mode="before")
+    @classmethod
+    def _several_values(cls, value: Any, info: ValidationInfo) -> Any:
+        name = str(info.field_name)
+        return values_of(name, value, Kind.NUMBER if name == "seeds" else Kind.WORD)
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _nested(cls, value: Any) -> Any:
+        return by_sections(value)
 
     @field_validator("time_budget", mode="before")
     @classmethod
@@ -181,8 +128,7 @@ class Sweep(Section):
 
     def grid(self) -> list[dict[str, Value]]:
         """All points of the grid."""
-        lists = [parameter.values() for parameter in self.space.values()]
-        return [dict(zip(self.space, point, strict=True)) for point in itertools.product(*lists)]
+        return list(points({key: parameter.values() for key, parameter in self.space.items()}))
 
     def recipe_point(self) -> dict[str, Value] | None:
         """The settings of the recipe itself; None if they are not in the space."""
@@ -247,22 +193,6 @@ class Sweep(Section):
         return f"{self.protocol} of {self.dataset}, {self.shots} shots{folds}"
 
 
-def count_blocks(settings: Settings) -> Settings:
-    """The same with the backbone's number of blocks where a space has the word `blocks` as a bound."""
-    backbone = str(settings.get("backbone", Sweep.model_fields["backbone"].default))
-    num_blocks = blocks_of(parse_backbone(backbone))
-    space = settings.get("space")
-    if not isinstance(space, Mapping) or num_blocks is None:
-        return settings
-    counted = {
-        key: {**about, "int": [num_blocks if bound == BLOCKS else bound for bound in about["int"]]}
-        if isinstance(about, Mapping) and isinstance(about.get("int"), list)
-        else about
-        for key, about in space.items()
-    }
-    return {**settings, "space": counted}
-
-
 def split_changes(settings: Settings) -> Settings:
     """KEY=VALUE settings as changes of a sweep: keys of the sweep itself, and settings of its runs under `settings`."""
     own = set(Sweep.model_fields) - {"method", "settings", "space", "name", "schedule"}
@@ -282,9 +212,36 @@ def load_sweep(name: str, changes: Settings, schedule: Settings | None = None) -
     if name not in known and path.suffix not in (".yaml", ".yml"):
         raise UserError(f"no sweep '{name}' in experiments/sweeps/.{nearest(name, known)} Or give a YAML file")
     settings = merge({"name": path.stem}, read_yaml(path), {"schedule": schedule or {}})
+    of_runs = by_sections(changes.get("settings", {}))
     # A new space, new objectives or new limits replace the old ones as a whole.
-    settings = {**settings, **changes, "settings": merge(settings.get("settings") or {}, changes.get("settings", {}))}
-    sweep: Sweep = validate(Sweep, count_blocks(settings), "")
-    check_method(sweep.method)
+    settings = {**settings, **changes, "settings": merge(by_sections(settings.get("settings") or {}), of_runs)}
+    method = check_method(str(settings["method"])) if "method" in settings else ""
+    if method and isinstance(settings.get("space"), Mapping):
+        settings = search_over(settings, of_runs, method)
+    sweep: Sweep = validate(Sweep, settings, "")
     find_protocol(sweep.protocol)
     return sweep
+
+
+def search_over(settings: Settings, changes: Settings, method: str) -> Settings:
+    """A sweep whose space is read and follows changes of its runs' settings.
+
+    A setting that is changed to several values is searched over; one that is changed to a single value no longer is.
+
+    Raises:
+        UserError: the file gives several values to a setting outside its space.
+    """
+    backbone = str(settings.get("backbone", Sweep.model_fields["backbone"].default))
+    space, fixed = dict(settings["space"]), flat_settings(settings["settings"])
+    axes = read_axes(
+        settings["settings"], lambda key: setting_kind(method, key), lambda: blocks_of(parse_backbone(backbone))
+    )
+    changed = flat_settings(changes)
+    for key, values in axes.items():
+        if len(values) > 1 and key not in changed:
+            raise UserError(f"settings: '{key}' has several values: a sweep searches over what is in its `space`")
+        if len(values) > 1:
+            space[key] = fixed.pop(key)
+        elif key in changed:
+            space.pop(key, None)
+    return {**settings, "settings": nest(fixed), "space": read_space(space, method, backbone)}

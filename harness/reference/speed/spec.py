@@ -1,15 +1,18 @@
 """What the benchmark of the speed-ups measures: which methods, of which sizes, computed in which ways."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pydantic import Field, model_validator
 
+from harness.clip.backbones import blocks_of, parse_backbone
 from harness.clip.speedups import Speedups
 from harness.errors import UserError
+from harness.experiment.axes import Kind, Word, kind_at, points, read_axes
+from harness.experiment.grid import setting_kind
 from harness.experiment.registry import check_method, method_class, method_names
-from harness.experiment.settings import Section, Settings, validate
+from harness.experiment.settings import Section, Settings, nest, validate
 from harness.experiment.spec import Precision
 
 OFF, ON = "off", "on"
@@ -45,7 +48,7 @@ class Row(Section):
 class SpeedSpec(Section):
     """What to measure: `experiments/speed.yaml`."""
 
-    backbone: str = "ViT-B-16"
+    backbone: Word = "ViT-B-16"
     classes: int = Field(50, ge=2)
     batch_size: int = Field(4, ge=1)
     eval_batch_size: int = Field(8, ge=1)
@@ -62,7 +65,7 @@ def choose_rows(spec: SpeedSpec, methods: list[str], overrides: Settings) -> Spe
     Args:
         spec: brings the rows; a method that has none gets one with its default options.
         methods: their names; all methods of the spec if it is empty.
-        overrides: options by method, such as {"coop": {"n_ctx": 8}}.
+        overrides: options by method, such as {"coop": {"n_ctx": 8}}; each combination of their values makes a row.
 
     Raises:
         UserError: an unknown method or option.
@@ -79,11 +82,35 @@ def choose_rows(spec: SpeedSpec, methods: list[str], overrides: Settings) -> Spe
         raise UserError(f"unknown key '{strange[0]}': only options of the methods can be changed, such as skip.depth=4")
     rows = [row for row in spec.rows if not methods or row.method in methods]
     rows += [Row(method=name) for name in methods if name not in {row.method for row in rows}]
-    changed = [row.model_copy(update={"options": {**row.options, **overrides.get(row.method, {})}}) for row in rows]
+    changed = [
+        row.model_copy(update={"options": {**row.options, **options}})
+        for row in rows
+        for options in option_points(row.method, overrides, spec.backbone)
+    ]
     for row in changed:
         validate(method_class(row.method).Config, row.options, f"{row.method}.")
     distinct = {row.title: row for row in changed}
     return spec.model_copy(update={"rows": tuple(distinct.values())})
+
+
+def option_points(method: str, overrides: Settings, backbone: str) -> Iterator[Settings]:
+    """Every combination of the values of one method's options."""
+    axes = read_axes(
+        {method: overrides.get(method, {})},
+        lambda key: setting_kind(method, key) or Kind.WHOLE,
+        lambda: blocks_of(parse_backbone(backbone)),
+    )
+    return (nest(point).get(method, {}) for point in points(axes))
+
+
+def vary(settings: Settings, changes: Settings) -> list[SpeedSpec]:
+    """What to measure, with changes; each combination of their values makes a spec.
+
+    Raises:
+        UserError: an unknown key, or a value that it cannot have.
+    """
+    axes = read_axes(changes, lambda key: kind_at(SpeedSpec, key.split(".")))
+    return [validate(SpeedSpec, {**settings, **changes, **point}, "") for point in points(axes)]
 
 
 @dataclass(frozen=True)

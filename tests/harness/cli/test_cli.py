@@ -78,7 +78,7 @@ def test_run_repeats_the_run_of_a_spec_file(benched: tuple[Path, Finished], tmp_
         (["bench", "skip", "finetune.depth=1"], "settings for method 'finetune' are given, but it is not run"),
         (["bench", "skip", "seed=3"], "set it with SEEDS"),
         (["bench", "skip", "train.epochs"], "unexpected"),
-        (["bench", "skip", "--seeds", "one"], "no list of whole numbers"),
+        (["bench", "skip", "--seeds", "one"], "seeds.0='one': input should be a valid integer"),
         (["bench", "skip", "--protocol", "base2new"], "unknown protocol 'base2new'. Did you mean 'base_to_new'?"),
         (["bench", "skip", "--backbone", "ViT-B-16"], "Use 'ViT-B-16-quickgelu'"),
         (["bench", "skip", "--recipe", "oficial"], "Did you mean 'official'?"),

@@ -19,7 +19,7 @@ def estimate(*words: str, results: Path) -> str:
     return done.output
 
 
-def test_a_sweep_is_a_table_files_and_a_figure(tmp_path: Path) -> None:
+def test_an_axis_is_a_table_files_and_a_figure(tmp_path: Path) -> None:
     words = ["clip_adapter,zeroshot", "clip_adapter.reduction=2,4", *SMALL, "runtime.eval_batch_size=1"]
     output = estimate(*words, "--fits", "1GiB", results=tmp_path)
     assert "clip-emoji: memory, limit 1GiB" in output
@@ -35,10 +35,27 @@ def test_a_sweep_is_a_table_files_and_a_figure(tmp_path: Path) -> None:
     assert list(rows["largest_batch"])[:2] == [3, 3]
     (data,) = tmp_path.glob("estimates/*.json")
     written = json.loads(data.read_text())["estimates"]
-    assert [item["knobs"] for item in written[:2]] == [{"clip_adapter.reduction": "2"}, {"clip_adapter.reduction": "4"}]
+    assert [item["axes"] for item in written] == [{"clip_adapter.reduction": value} for value in ("2", "4", "–")]
     assert written[0]["phases"]["train"]["num_bytes"] == rows["train_bytes"][0]
     (figure,) = tmp_path.glob("estimates/*.png")
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_options_and_words_are_axes_alike(tmp_path: Path) -> None:
+    options = ["--classes", "3,4", "--batch", "1..2", "--shots", "1", "--recipe", "official"]
+    words = ["classes=3,4", "train.batch_size=1..2", "shots=1", "recipe=official"]
+    first = estimate("clip_adapter", *options, results=tmp_path / "a")
+    assert first.replace("/a/", "/b/") == estimate("clip_adapter", *words, results=tmp_path / "b")
+    (data,) = tmp_path.glob("a/estimates/*.json")
+    axes = [item["axes"] for item in json.loads(data.read_text())["estimates"]]
+    assert axes == [{"train.batch_size": batch, "classes": classes} for batch in ("1", "2") for classes in ("3", "4")]
+
+
+def test_a_setting_that_changes_no_result_may_change_costs(tmp_path: Path) -> None:
+    estimate("zeroshot", "runtime.eval_batch_size=1,2", "--classes", "3", "--shots", "1", results=tmp_path)
+    (table,) = tmp_path.glob("estimates/*.csv")
+    one, two = pd.read_csv(table)["evaluate_bytes"]
+    assert one < two
 
 
 def test_check_measures_the_same_on_a_cpu(tmp_path: Path) -> None:
@@ -51,7 +68,7 @@ def test_check_measures_the_same_on_a_cpu(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["skip", "skip.depth=3..1"], "a range goes up"),
+        (["skip", "skip.depth=3..1"], "the range is empty"),
         (["skip", "--classes", "none"], "whole number"),
         (["skip", "--fits", "huge"], "no amount of memory"),
         (["skip", "--device", "tpu"], "use cuda or cpu"),

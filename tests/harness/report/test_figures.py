@@ -101,7 +101,7 @@ def test_ablation_curves_are_over_the_values(tmp_path: Path, plan_runs: Plan, fi
     specs = plan_runs("base_to_new", methods=["skip"])
     found = fill(tmp_path, specs)
     fill(tmp_path, plan_runs("base_to_new", "skip.depth=4", methods=["skip"]))
-    figure = ablation_curves(axis_runs(specs, tmp_path, "skip.depth"), "skip.depth")
+    figure = ablation_curves(axis_runs(specs, tmp_path, ["skip.depth"]), "skip.depth")
     series = {one.name: one for one in figure.panels[0].series}
     assert set(series) == {"base", "new", "H"}
     assert series["base"].x == (3.0, 4.0)

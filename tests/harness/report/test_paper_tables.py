@@ -121,7 +121,7 @@ def test_an_ablation_against_pandas(tmp_path: Path, plan_runs: Plan, fill: Fill)
         wanted[depth] = fill(tmp_path, specs, seed=depth)
     plan = plan_runs("base_to_new", methods=["skip"])
     fill(tmp_path, plan_runs("base_to_new", "skip.depth=2", "train.epochs=1", methods=["skip"]))
-    table = ablation(axis_runs(plan, tmp_path, "skip.depth"), "skip.depth")
+    table = ablation(axis_runs(plan, tmp_path, ["skip.depth"]), ["skip.depth"])
     assert table.rows == [("skip", "2"), ("skip", "4"), ("skip", "10")]
     assert table.columns[:3] == ["base", "new", "H"]
     for depth, found in wanted.items():
@@ -132,7 +132,7 @@ def test_an_ablation_against_pandas(tmp_path: Path, plan_runs: Plan, fill: Fill)
     best = max(wanted, key=lambda depth: pd.DataFrame(wanted[depth].values())["base"].mean())
     assert find(table, "skip", str(best), "base").rank == 1
     with pytest.raises(UserError, match=r"has the setting 'skip.dept'"):
-        axis_runs(plan, tmp_path, "skip.dept")
+        axis_runs(plan, tmp_path, ["skip.dept"])
 
 
 def test_missing_and_failed_runs_are_dashes_with_a_word(

@@ -122,7 +122,7 @@ def test_latex_of_every_layout_compiles_and_holds_the_numbers(
     if layout == "ablation":
         specs = plan_runs("base_to_new", methods=["skip"])
         fill(tmp_path, [*specs, *plan_runs("base_to_new", "skip.depth=4", methods=["skip"])])
-        found = ablation(axis_runs(specs, tmp_path, "skip.depth"), "skip.depth")
+        found = ablation(axis_runs(specs, tmp_path, ["skip.depth"]), ["skip.depth"])
     else:
         paper = {"methods": ["all"], "datasets": ["imagenet"], "backbone": "ViT-B-16-quickgelu"}
         paper |= {"datasets": ["imagenet", "dtd", "sun397"]} if layout in ("base_to_new", "few_shot") else {}

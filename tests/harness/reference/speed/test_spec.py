@@ -9,7 +9,7 @@ from harness.errors import UserError
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import method_names
 from harness.experiment.settings import parse_overrides, read_yaml, validate
-from harness.reference.speed.spec import Row, Setting, SpeedSpec, choose_rows, settings_of
+from harness.reference.speed.spec import Row, Setting, SpeedSpec, choose_rows, settings_of, vary
 from tests.harness.reference.speed.specs import spec_of
 
 
@@ -58,6 +58,12 @@ def test_options_are_changed_in_all_rows_of_their_method_only() -> None:
         "coop n_ctx=8 class_specific=True",
         "skip depth=2",
     ]
+    # Several values make several rows.
+    assert titles(choose_rows(spec_of(*ASKED), ["skip"], parse_overrides(["skip.depth=0..12..6"]))) == [
+        "skip depth=0",
+        "skip",
+        "skip depth=12",
+    ]
     # Rows that have become the same are one.
     assert titles(choose_rows(spec_of(*ASKED), [], parse_overrides(["coop.n_ctx=2"]))) == ["coop n_ctx=2", "skip"]
 
@@ -77,6 +83,19 @@ def test_what_cannot_be_chosen_is_refused_in_one_line(methods: list[str], overri
         choose_rows(spec_of(*ASKED), methods, parse_overrides([override]))
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_several_values_of_a_size_make_several_specs() -> None:
+    content = read_yaml(EXPERIMENTS / "speed.yaml")
+    specs = vary(content, {"precision": "fp32,bf16", "classes": "8..10..2", "backbone": "ViT-B-16,ViT-B-32"})
+    assert [(spec.precision, spec.classes, spec.backbone) for spec in specs] == [
+        (precision, classes, backbone)
+        for precision in ("fp32", "bf16")
+        for classes in (8, 10)
+        for backbone in ("ViT-B-16", "ViT-B-32")
+    ]
+    with pytest.raises(UserError, match="precision='fp8'"):
+        vary(content, {"precision": "fp32,fp8"})
 
 
 @pytest.mark.parametrize("override", ["skip=5", "skip="])

@@ -1,0 +1,38 @@
+"""A group of commands whose modules are imported when a command is used."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+
+class LazyGroup(click.Group):
+    """Commands by name, imported when they are used, so that help and each command import only what they need.
+
+    Args:
+        commands: name -> module and name of the command in it, such as `harness.cli.run:bench`, and one line of help,
+            which the list of commands shows.
+        options: of click's group.
+    """
+
+    def __init__(self, commands: Mapping[str, tuple[str, str]], **options: Any) -> None:
+        super().__init__(**options)
+        self.lazy = commands
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the commands, in the order in which help lists them."""
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import a command."""
+        if name not in self.lazy:
+            return None
+        module, _, attribute = self.lazy[name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in self.lazy.items()])

@@ -1,0 +1,115 @@
+"""Grids on the command line: the same from words, options and files, and the ablation that a benchmark ends with."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli import COMMANDS, cli
+from harness.experiment.spec import RunSpec
+from tests.commands import error_line, run_process, skipbench
+
+SMALL = ["--shots", "2", "--recipe", "official", "train.epochs=1"]
+Plan = Callable[..., list[RunSpec]]
+Fill = Callable[..., dict[str, dict[str, float]]]
+
+
+def planned(*words: str, **environment: str) -> str:
+    done = skipbench("plan", *words, RESULTS="nowhere", **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_words_options_and_files_plan_the_same_runs(tmp_path: Path) -> None:
+    path = tmp_path / "bench.yaml"
+    path.write_text(
+        "methods: skip,coop\nbackbone: clip-emoji, ViT-B-16:random\nshots: 1..2\nseeds: [1, 2]\n"
+        "recipe: official\nsettings:\n  skip.depth: 2..6..4\n  train: {lr: [1e-3, 2e-3]}\n"
+    )
+    words = ["methods=skip,coop", "backbone=clip-emoji,ViT-B-16:random", "shots=1,2", "seeds=1..2", "recipe=official"]
+    options = ["--backbone", "clip-emoji,ViT-B-16:random", "--shots", "1..2", "--seeds", "1,2", "--recipe", "official"]
+    settings = ["skip.depth=2,6", "train.lr=1e-3,0.002"]
+    asked = planned(*words, *settings)
+    assert asked == planned(*options, "methods=[skip, coop]", *settings)
+    assert asked == planned(str(path))
+    assert "2 backbones x 2 shots x 2 methods x 2 values of skip.depth x 2 values of train.lr x 2 seeds" in asked
+    assert "skip-emoji-1shot-seed1 clip-emoji skip.depth=2 train.lr=0.001" in asked
+    assert "coop-emoji-1shot-seed1 clip-emoji train.lr=0.001" in asked
+
+
+def test_bench_of_a_grid_ends_with_an_ablation(tmp_path: Path) -> None:
+    words = ["bench", "zeroshot,skip", "skip.depth=3,5", "--seeds", "1", "--results", str(tmp_path), *SMALL]
+    done = skipbench(*words)
+    assert done.returncode == 0, done.stderr
+    first, *lines = done.stdout.splitlines()
+    assert first.startswith("2 methods x 2 values of skip.depth = 4 runs, 3 of them different")
+    header = next(line.split() for line in lines if line.split()[:2] == ["method", "skip.depth"])
+    assert header[2:5] == ["base", "new", "H"]
+    rows = [line.split()[:2] for line in lines if line.startswith((" zeroshot ", " skip ", "         "))]
+    assert rows[:2] == [["zeroshot", "–"], ["skip", "3"]]
+    assert rows[2][0] == "5"
+    assert len(list(tmp_path.glob("runs/*/result.json"))) == 3
+    spec = next(path for path in tmp_path.glob("runs/*/spec.yaml") if "method: skip" in path.read_text())
+    again = skipbench("run", str(spec), "skip.depth=3,5", "--results", str(tmp_path))
+    assert "2 of 2 runs are complete already." in again.stdout
+    table = again.stdout[again.stdout.index("skip.depth, base_to_new, emoji, 2 shots") :]
+    assert [line.split()[:2] for line in table.splitlines()[2:4]] == [["skip", "3"], ["5", rows[2][1]]]
+
+
+def test_tables_over_an_axis_name_the_others(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    axes = ["skip.depth=2,4", "train.lr=1e-3,2e-3"]
+    fill(tmp_path, plan_runs("base_to_new", *axes, methods=["skip"]))
+    done = skipbench("table", "--over", "skip.depth", *axes, RESULTS=str(tmp_path))
+    rows = [line for line in done.stdout.splitlines() if "0.00" in line]
+    assert [row.removeprefix(" skip").split()[:2] for row in rows] == [
+        ["2,", "0.001"],
+        ["2,", "0.002"],
+        ["4,", "0.001"],
+        ["4,", "0.002"],
+    ]
+    refused = error_line("figures", "--over", "skip.depth", *axes, RESULTS=str(tmp_path))
+    assert refused == "error: a figure shows one axis, and the experiment varies train.lr too: give it one value"
+    compared = error_line("compare", "bench", *axes, RESULTS=str(tmp_path))
+    assert compared.startswith("error: compare takes means over seeds, and this experiment varies skip.depth too")
+    nothing = error_line("table", "--over", "skip.dept", RESULTS=str(tmp_path))
+    assert "skipbench bench METHODS skip.dept=A,B" in nothing
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["bench", "skip", "skip.depth=3..1"], "skip.depth=3..1: the range is empty"),
+        (["bench", "skip", "method=skip,coop"], "'method' is an axis of the experiment: set it with METHOD="),
+        (["plan", "train.precision=fp32,bf17"], "train.precision='bf17': input should be 'fp32', 'bf16'"),
+        (["plan", "shots=1..3..x"], "shots=1..3..x: a range is FIRST..LAST or FIRST..LAST..STEP"),
+        (["run"], "name a FILE"),
+        (["speed", "coop", "coop.n_ctx=4..2"], "coop.n_ctx=4..2: the range is empty"),
+        (["speed", "coop", "precision=fp32,fp8"], "precision='fp8': input should be"),
+        (["estimate", "skip", "classes=3..1"], "classes=3..1: the range is empty"),
+        (["sweep", "skip", "skip.depth=3..1"], "skip.depth=3..1: the range is empty"),
+    ],
+)
+def test_mistakes_in_axes_are_one_line(words: list[str], message: str, tmp_path: Path) -> None:
+    assert error_line(*words, RESULTS=str(tmp_path)).startswith(f"error: {message}")
+
+
+# The table of commands.
+
+
+def test_every_command_of_the_table_is_there_under_its_name() -> None:
+    for name in COMMANDS:
+        done = CliRunner().invoke(cli, [name, "--help"])
+        assert done.exit_code == 0, done.output
+        assert done.output.startswith(f"Usage: cli {name} ")
+
+
+def test_help_lists_all_commands_and_imports_none() -> None:
+    done = run_process("--help", options=("-X", "importtime"))
+    listed = done.stdout[done.stdout.index("Commands:") :]
+    assert [line.split()[0] for line in listed.splitlines()[1:]] == list(COMMANDS)
+    for module in ("harness.cli.run", "pydantic", "torch", "pandas"):
+        assert f" {module}\n" not in done.stderr
+    unknown = skipbench("bnech")
+    assert unknown.returncode == 2
+    assert "No such command 'bnech'" in unknown.stderr

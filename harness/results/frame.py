@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.experiment.spec import RunSpec
 from harness.results.folder import RunFolder
+from harness.results.index import runs_if_any
 from harness.results.metrics import metric_values
 from harness.results.record import Result, read_result
 
@@ -28,7 +29,7 @@ def results_frame(root: Path, run_ids: list[str] | None = None) -> "pd.DataFrame
     import pandas as pd
 
     if run_ids is None:
-        run_ids = sorted(path.parent.name for path in root.glob("runs/*/result.json"))
+        run_ids = [run.id for run in runs_if_any(root)]
     folders = [RunFolder(root, run_id) for run_id in run_ids]
     return pd.DataFrame([result_row(read_result(folder.result_file)) for folder in folders if folder.is_complete])
 

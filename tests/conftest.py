@@ -1,14 +1,17 @@
 """Shared by all tests: the embedded backbone and a tiny one, and nothing that leaves this machine."""
 
+import importlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import harness  # before torch: it sets how torch's threads wait
+import methods
 from harness.clip.backbones import bundled
 from harness.clip.load import build, load_backbone
 from harness.clip.towers import CLIP
@@ -66,3 +69,20 @@ def make_spec() -> Callable[..., RunSpec]:
         return expand(experiment, parse_overrides([*depth, *overrides]))[0]
 
     return make
+
+
+@pytest.fixture
+def add_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Add a method file in a folder of its own, for the time of a test: add_method("mine", code)."""
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    added: list[str] = []
+
+    def add(name: str, code: str) -> None:
+        (tmp_path / f"{name}.py").write_text(code)
+        importlib.invalidate_caches()
+        added.append(name)
+
+    yield add
+    for name in added:
+        sys.modules.pop(f"methods.{name}", None)
+        vars(methods).pop(name, None)

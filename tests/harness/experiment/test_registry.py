@@ -1,13 +1,9 @@
 """A method is a file in `methods/`: adding one needs nothing else."""
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-import methods
 from harness.errors import UserError
 from harness.experiment.grid import Experiment, expand
 from harness.experiment.registry import check_method, method_class, method_names
@@ -24,23 +20,6 @@ class Mine(Method):
 """
 NONE = "from methods.base import Method\nfrom methods.zeroshot import ZeroShot\n"
 TWO = ONE + "\nclass Other(Mine):\n    pass\n"
-
-
-@pytest.fixture
-def add_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Add a method file in a folder of its own, for the time of a test."""
-    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
-    added: list[str] = []
-
-    def add(name: str, code: str) -> None:
-        (tmp_path / f"{name}.py").write_text(code)
-        importlib.invalidate_caches()
-        added.append(name)
-
-    yield add
-    for name in added:
-        sys.modules.pop(f"methods.{name}", None)
-        vars(methods).pop(name, None)
 
 
 def test_every_method_is_found_with_its_class() -> None:

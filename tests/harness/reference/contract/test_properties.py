@@ -1,0 +1,128 @@
+"""The contract of a method: the shipped methods keep it, and a faulty one fails exactly the property that it breaks."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.experiment.registry import method_class, method_names
+from harness.reference.contract.candidate import Candidate
+from harness.reference.contract.equalities import equals_the_official_implementation
+from harness.reference.contract.properties import FAILED, OK, PROPERTIES, REMARK, SKIPPED, check_contract, find_out
+from tests.harness.reference.contract.faulty_methods import FAULTS, GOOD, NAME, Fault, body
+
+Add = Callable[..., Candidate]
+Outcomes = dict[str, tuple[str, str]]
+"""Title -> state and words of every property."""
+
+
+@pytest.fixture
+def add(add_method: Callable[[str, str], None], tiny: Path) -> Add:
+    """Add a method, to be checked on the tiny backbone: add(code)."""
+
+    def put(code: str, name: str = NAME) -> Candidate:
+        add_method(name, code)
+        return Candidate(name, str(tiny))
+
+    return put
+
+
+def outcomes(candidate: Candidate) -> Outcomes:
+    return {outcome.title: (outcome.state, outcome.words) for outcome in check_contract(candidate)}
+
+
+def titles(found: Outcomes, state: str) -> list[str]:
+    return [title for title, (is_state, _) in found.items() if is_state == state]
+
+
+def test_a_method_that_keeps_the_contract_passes(add: Add) -> None:
+    found = outcomes(add(GOOD))
+    assert list(found) == [item.title for item in PROPERTIES]
+    assert titles(found, FAILED) == titles(found, REMARK) == []
+    assert titles(found, SKIPPED) == ["equals the official code"]
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_faulty_method_fails_exactly_the_property_that_it_breaks(fault: Fault, add: Add) -> None:
+    found = outcomes(add(fault.code))
+    assert {title: words for title, (state, words) in found.items() if state == FAILED}.keys() == {fault.title}
+    assert fault.words in found[fault.title][1]
+    assert "\n" not in found[fault.title][1]
+
+
+def test_what_needs_a_broken_property_is_skipped_and_names_it(add: Add) -> None:
+    found = outcomes(add(FAULTS["import error"].code))
+    assert titles(found, OK) == ["has a usable name"]
+    assert {words for state, words in found.values() if state == SKIPPED} == {"it needs 'can be imported'"}
+
+
+@pytest.mark.parametrize("name", ["Shift", "data"])
+def test_a_name_that_settings_cannot_have_is_refused(name: str, add: Add) -> None:
+    first = next(check_contract(add(GOOD, name)))
+    assert (first.title, first.state) == ("has a usable name", FAILED)
+
+
+def test_a_file_with_the_name_of_another_method_is_never_read(add: Add, tmp_path: Path) -> None:
+    first = next(check_contract(add(GOOD, "zeroshot")))
+    assert first.state == FAILED
+    assert first.words.startswith(f"{tmp_path}/zeroshot.py is never read")
+
+
+def test_a_long_file_is_a_remark(add: Add) -> None:
+    found = outcomes(add(GOOD + "\n" * 120))
+    assert titles(found, REMARK) == ["is short"]
+    assert titles(found, FAILED) == []
+
+
+def test_helpers_and_the_standard_library_may_be_imported(add: Add, tmp_path: Path) -> None:
+    (tmp_path / "_helper.py").write_text("VALUE = 1.0\n")
+    code = GOOD.replace("from methods.base", "import math\nfrom methods._helper import VALUE\nfrom methods.base")
+    found = outcomes(add(code))
+    assert titles(found, FAILED) == []
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_shipped_methods_keep_the_contract_on_a_tiny_backbone(name: str, tiny: Path) -> None:
+    words = [f"{name}.depth=1"] if "depth" in method_class(name).Config.model_fields else []
+    found = outcomes(Candidate(name, str(tiny), words))
+    assert titles(found, FAILED) == titles(found, REMARK) == []
+    # Nothing but vectors, of which none are given.
+    assert method_class(name).trains == (titles(found, SKIPPED) == ["equals the official code"])
+
+
+def test_vectors_of_the_official_code_are_replayed(golden: Path) -> None:
+    state, words = find_out(equals_the_official_implementation, Candidate("clip_adapter", vectors=golden))
+    assert state == OK
+    assert words.endswith("comparisons, clip_adapter, clip_adapter_origin")
+
+
+def test_a_method_that_differs_from_the_official_code_fails(add: Add, golden: Path) -> None:
+    candidate = add(
+        "from methods.base import Method, Official\n\nclass Hot(Method):"
+        + body("""
+            trains = False
+            official = Official(trainers=("ZeroShotCLIP",))
+
+            def logits(self, x, text):
+                return 1.01 * super().logits(x, text)
+        """)
+    )
+    candidate.vectors = golden
+    state, words = find_out(equals_the_official_implementation, candidate)
+    assert state == FAILED
+    assert words.startswith("eval_logits")
+    assert " of zeroshot is off by " in words
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", method_names())
+def test_shipped_methods_keep_the_contract(name: str, golden: Path) -> None:
+    found = outcomes(Candidate(name, vectors=golden))
+    assert titles(found, FAILED) == titles(found, REMARK) == []
+
+
+def test_a_class_specific_context_refuses_other_classes_before_training(tiny: Path) -> None:
+    candidate = Candidate("coop", str(tiny), ["coop.class_specific=true", "coop.n_ctx=4"])
+    found = outcomes(candidate)
+    assert titles(found, FAILED) == []
+    assert found["takes other classes"][1].startswith("refuses before training: class_specific=true learns")

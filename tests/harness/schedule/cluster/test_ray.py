@@ -1,4 +1,4 @@
-"""The Ray executor as far as it needs no cluster; the rest is in tests/long/test_ray.py."""
+"""The Ray executor as far as it needs no cluster; the rest is in tests/long/test_ray_cluster.py."""
 
 import socket
 import sys

@@ -1,4 +1,4 @@
-"""The Slurm executor as far as it needs no cluster; the rest is in tests/long/test_slurm.py."""
+"""The Slurm executor as far as it needs no cluster; the rest is in tests/long/test_slurm_cluster.py."""
 
 import pickle
 import sys

@@ -1,6 +1,6 @@
 """Killed at random moments, an experiment ends with the results of an undisturbed one, and leaves nothing behind.
 
-Here a few runs and kills; tests/long/test_chaos.py has twenty runs and thirty kills.
+Here a few runs and kills; tests/long/test_many_kills.py has twenty runs and thirty kills.
 """
 
 from pathlib import Path

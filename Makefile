@@ -37,7 +37,8 @@ WHICH = $(EXPERIMENT) $(call option,METHOD,--methods) $(call option,DATASET,--da
   $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
   $(call option,RECIPE,--recipe) --results "$(RESULTS)"
 
-.PHONY: help setup bench sweep ablations table figures report compare speed estimate check data list test test-long lint clean
+.PHONY: help setup bench sweep ablations table figures report compare speed estimate check data list lint test test-fast test-long \
+  coverage clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
@@ -56,7 +57,9 @@ help: ## list the targets
 	@echo "make check METHOD=my_method the contract of a method, one line per property; BACKBONE= ARGS=\"my_method.option=1\""
 	@echo "make data                   which data sets are under \$$DATA, complete or not; DATASET= ARGS=--verify"
 	@echo "make test                   lint, type check and tests"
-	@echo "make test-long              the tests that take minutes: chaos, Ray, Slurm, ..."
+	@echo "make test-fast              the tests that take about a minute together"
+	@echo "make test-long              the tests that take minutes: kills, Ray, Slurm, ..."
+	@echo "make coverage               all tests but the long ones, and which lines and branches they reach"
 	@echo "make list                   methods, data sets, backbones, protocols, recipes"
 	@echo "make setup                  only install, into $(VENV), the versions of constraints.txt; LATEST=1: the newest"
 	@echo "make clean                  remove $(VENV) and caches, not results"
@@ -125,14 +128,23 @@ list: $(VENV)/installed ## what can be named
 lint: $(VENV)/installed-dev ## ruff and mypy
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
+# One thread per process: the tests compute little, and their processes share the cores.
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: lint ## lint, type check and all tests but the long ones
-	@OMP_NUM_THREADS=1 $(VENV)/bin/pytest -m "not long" --numprocesses auto --maxprocesses 4 --dist worksteal
+	@$(PYTEST) -m "not long"
+
+test-fast: $(VENV)/installed-dev ## the tests that take about a minute together
+	@$(PYTEST) -m "not long and not slow"
+
+coverage: $(VENV)/installed-dev ## all tests but the long ones, and which lines and branches they reach
+	@$(PYTEST) -m "not long" --cov --cov-report=term --cov-report=html:.coverage-html
 
 $(VENV)/installed-long: pyproject.toml constraints.txt | $(VENV)/installed-dev
 	@$(PIP_INSTALL) --editable '.[dev,ray,slurm,postgresql]' && touch $@
 
-test-long: $(VENV)/installed-long ## the tests that take minutes: chaos, Ray, Slurm, ...
+test-long: $(VENV)/installed-long ## the tests that take minutes: kills, Ray, Slurm, ...
 	@$(VENV)/bin/pytest -m long
 
 clean: ## remove what `make` installed
-	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage* *.egg-info

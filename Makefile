@@ -37,7 +37,8 @@ WHICH = $(EXPERIMENT) $(call option,METHOD,--methods) $(call option,DATASET,--da
   $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
   $(call option,RECIPE,--recipe) --results "$(RESULTS)"
 
-.PHONY: help setup bench sweep ablations table figures report compare speed estimate check data list test test-fast test-long coverage lint clean
+.PHONY: help setup bench sweep ablations table figures report compare speed estimate check data list lint test test-fast test-long \
+  coverage clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"

@@ -1,1 +1,1 @@
-"""What a run will cost, without running it."""
+"""Estimates what a run will cost, without running it."""

@@ -1,6 +1,6 @@
-"""The phases of a run on blank pictures: its own setup, caching pass, training step and evaluation, a batch of each.
+"""The phases of a run with blank images: its own setup, caching pass, training step and evaluation, one batch of each.
 
-Under fake tensors this is an estimate, with real ones it is what the estimate is checked against.
+With fake tensors this is an estimate. With real tensors it is the measurement with which an estimate is checked.
 """
 
 from collections import Counter
@@ -47,10 +47,10 @@ def blank_pictures(labels: Sequence[int], size: int, on_batch: Callable[[Tensor]
 
 @dataclass(frozen=True)
 class PlaceInMemory(Place):
-    """Says where features would lie, and allocates them in memory that nothing is written to: fake, or not yet used.
+    """Chooses a place for features as usual, but allocates memory that stays unused, or fake memory, and never a file.
 
     Attributes:
-        memory: the device for those that lie on the GPU.
+        memory: the device on which to allocate features that are kept on the GPU.
     """
 
     memory: torch.device = CPU
@@ -62,18 +62,20 @@ class PlaceInMemory(Place):
 
 
 class DryRun:
-    """A run whose phases are tried, one after the other.
+    """A run of whose phases only the first batch is computed.
 
     Args:
         spec: the run.
-        clip: its backbone as its precision stores it, frozen.
-        classes: train and evaluate on so many classes instead of those of the data set.
-        device: whose memory is looked at; says where cached features lie.
+        clip: its frozen backbone, with weights as its precision stores them.
+        classes: train and evaluate on this number of classes instead of those of the data set.
+        device: whose memory is of interest; it decides where cached features are kept.
 
     Attributes:
-        train_classes: classes and pictures of the training.
-        method: built for them.
-        trainer: once `train` was called.
+        train_classes: the training classes and their numbers of images.
+        labels: of all training images.
+        method: built for the training classes.
+        trainer: None until the training phase is reached.
+        stand_ins: names of data sets that are not on this machine, as keys.
 
     Raises:
         UserError: the options do not fit the backbone, or the method cannot be used for the classes of an evaluation.
@@ -95,16 +97,19 @@ class DryRun:
 
     @property
     def trains(self) -> bool:
-        """Whether the run has a training."""
+        """Whether anything is trained."""
         return bool(self.spec.train.epochs and trained_parameters(self.method))
 
     def probe(self, meter: BreakdownMeter, phases: Collection[str] = PHASES, flops: bool = True) -> None:
         """Measure peaks of live bytes, and count the operations of training step and caching pass.
 
         Args:
-            meter: takes the peaks.
-            phases: which; train and cache go together.
+            meter: receives the peaks.
+            phases: to measure; train and cache are always measured together.
             flops: False counts no operations.
+
+        Raises:
+            UserError: there are too few images for a batch.
         """
         meter.method = self.method
         probe_setup(self.method, self.spec.train.precision, meter)
@@ -119,7 +124,7 @@ class DryRun:
                 self._classifier(item, meter.label_inputs).probe(meter)
 
     def run(self, meter: Meter) -> None:
-        """Go through the phases under a meter that watches the device, as a run does; two steps make the training."""
+        """Execute the phases under a meter of the device, as a run does; the training consists of two steps."""
         with meter.phase("setup"):
             set_classes(self.method, self.method.prompts, self.spec.train.precision)
         if self.trains:
@@ -155,7 +160,7 @@ class DryRun:
         return Trainer(self.method, images, spec, meter)
 
     def _classifier(self, item: EvalSpec, on_inputs: Callable[[Tensor], None] | None = None) -> Classifier:
-        """Classifies the first batch of an evaluation."""
+        """The classifier of the first batch of an evaluation."""
         spec, side, size = self.spec, self.method.clip.image_size, self.spec.runtime.eval_batch_size
         seen = self._expected(item.dataset, item.classes)
         texts = prompt_texts(spec, item.dataset, seen.class_names)
@@ -169,30 +174,30 @@ class DryRun:
 
 
 def largest_batch(spec: RunSpec, labels: Sequence[int]) -> int:
-    """How large a training batch of pictures with these labels can be."""
+    """The largest possible training batch of images with these labels."""
     return len(candidates(spec, labels))
 
 
 def first_batch(spec: RunSpec, labels: Sequence[int]) -> list[int]:
-    """Positions of a training batch: of one class where the recipe asks for that, else of as many as possible.
+    """Positions of a training batch: of one class if the recipe asks for that, otherwise of as many as possible.
 
     Raises:
-        UserError: there are too few pictures for a batch.
+        UserError: there are too few images for a batch.
     """
     size, order = spec.train.batch_size, candidates(spec, labels)
     if len(order) < size:
         of_what = f"of one class ({len(order)})" if is_same_class(spec) else f"({len(order)})"
-        raise UserError(f"train.batch_size={size} is more than the training pictures {of_what}: lower it")
+        raise UserError(f"train.batch_size={size} is more than the training images {of_what}: lower it")
     return order[:size]
 
 
 def is_same_class(spec: RunSpec) -> bool:
-    """Whether every batch holds pictures of one class."""
+    """Whether every batch consists of images of one class."""
     return spec.train.batch_kind(spec.data.shots) == "same_class"
 
 
 def candidates(spec: RunSpec, labels: Sequence[int]) -> list[int]:
-    """Positions of pictures that can be in one batch, in the order in which they are taken."""
+    """Positions of the images that can be in one batch, in the order in which they are taken."""
     rank, seen = [], Counter[int]()
     for label in labels:
         rank.append(seen[label])

@@ -1,8 +1,8 @@
-"""What a run will cost, without running it: memory, operations and bytes, from shapes alone.
+"""Estimates what a run will cost, without running it: memory, operations and bytes, from shapes alone.
 
-The method's own training step, caching pass and evaluation run under fake tensors, watched by the meter that measures
-real runs. So nothing is computed, no weight, picture or GPU is needed, and what is estimated is what runs: on a CPU the
-peaks are those that `result.json` would hold, to the byte, unless pictures decide what is computed (`is_bound`).
+The method's own training step, caching pass and evaluation run with fake tensors, under the meter that measures real
+runs. So nothing is computed, and no weights, images or GPU are needed. On a CPU the estimated peaks are those that
+`result.json` would contain, to the byte, unless images decide what is computed (`is_bound`).
 """
 
 from collections.abc import Collection
@@ -32,23 +32,23 @@ class Estimate:
     """What a run costs.
 
     Attributes:
-        classes: that it trains on.
-        train_images: pictures that it trains on.
-        batch_size: pictures a step.
-        most_in_a_batch: how many a step can have.
-        device: `cpu` or `cuda`: whose memory the peaks are of. They differ in where cached features lie.
-        phases: phase -> peak, for those that the run has.
-        total_parameters: of the whole method.
-        trainable_parameters: those that train.
-        train_flops_per_image: operations of a training step, by picture; None if nothing trains.
-        cache_flops_per_image: operations of the caching pass, by picture; None if nothing trains.
-        cache_location: `gpu`, `host` or `file`: where the cached features of the pictures lie; None if there are none.
-        cache_bytes: their size.
-        text_cache_bytes: size of the cached features of the training prompts, which lie on the device.
-        checkpoint_bytes: size of the file.
-        is_bound: pictures decide what is computed (which classes a batch trains on), so the peaks and operations are
+        classes: number of training classes.
+        train_images: number of training images.
+        batch_size: images per step.
+        most_in_a_batch: the largest possible number of images per step.
+        device: `cpu` or `cuda`: the device whose memory the peaks refer to; it decides where cached features are kept.
+        phases: phase -> peak, of the phases that the run has.
+        total_parameters: number of parameters of the whole method.
+        trainable_parameters: number of parameters that train.
+        train_flops_per_image: operations of a training step, per image; None if nothing trains.
+        cache_flops_per_image: operations of the caching pass, per image; None if nothing trains.
+        cache_location: where the cached features of images are kept: `gpu`, `host` or `file`; None if there are none.
+        cache_bytes: size of the cached features of images.
+        text_cache_bytes: size of the cached features of the training prompts, which are kept on the device.
+        checkpoint_bytes: size of the checkpoint's file.
+        is_bound: images decide what is computed (which classes a batch trains on), so the peaks and operations are
             those of the most expensive case, the longest prompts.
-        stand_ins: names of data sets that are not on this machine, whose class names are replaced by stand-ins.
+        stand_ins: names of data sets that are not on this machine, so that stand-ins replace their class names.
     """
 
     classes: int
@@ -70,12 +70,12 @@ class Estimate:
 
     @property
     def highest_phase(self) -> str:
-        """The phase that needs the most memory."""
+        """The phase with the highest peak."""
         return max(self.phases, key=lambda phase: self.phases[phase].num_bytes)
 
     @property
     def peak_bytes(self) -> int:
-        """Peak of the whole run."""
+        """Peak of the whole run, in bytes."""
         return self.phases[self.highest_phase].num_bytes
 
     @property
@@ -85,18 +85,18 @@ class Estimate:
 
     @property
     def host_cache_bytes(self) -> int:
-        """Cached features of pictures in host memory."""
+        """Size of the cached features of images in host memory."""
         return self.cache_bytes if self.cache_location == HOST else 0
 
     @property
     def device_cache_bytes(self) -> int:
-        """Cached features on the device that computes, those of texts included."""
+        """Size of the cached features of images and texts on the device that computes."""
         on_device = self.cache_location == GPU or (self.device == "cpu" and self.cache_location == HOST)
         return self.text_cache_bytes + (self.cache_bytes if on_device else 0)
 
 
 class Estimator:
-    """Estimates runs; builds the model of a backbone once."""
+    """Estimates runs; the model of each backbone is built only once."""
 
     def __init__(self) -> None:
         self._mode = FakeMode()
@@ -110,21 +110,22 @@ class Estimator:
         phases: Collection[str] = PHASES,
         flops: bool = True,
     ) -> Estimate:
-        """Costs of a run.
+        """Estimate the costs of a run.
 
         Args:
-            spec: the run; the device it names is not needed.
-            classes: train and evaluate on so many classes instead of those of the data set.
-            device: `cpu`, or `cuda` for what a run with a GPU needs there.
-            phases: which to look at; fewer take less time.
-            flops: False counts no operations, which takes half the time.
+            spec: the run; its device need not exist.
+            classes: train and evaluate on this number of classes instead of those of the data set.
+            device: `cpu`, or `cuda` for the memory of a GPU.
+            phases: to estimate; fewer take less time.
+            flops: False counts no operations, which halves the time.
 
         Raises:
-            UserError: options, backbone or data set do not fit, or the batch is larger than the training set.
+            UserError: options, backbone or data set do not fit, the batch is larger than the training set, or the
+                method reads values that only real weights and images determine.
         """
         with fake_tensors(self._mode) as known:
             clip, tokenizer = self._clip(spec)
-            # Operator by operator, a loop over the texts would take longer than all that follows.
+            # With fake tensors, the tokenizer's loop over the texts would take longer than everything that follows.
             clip.tokenizer = known.for_real(tokenizer)
             dry_run = DryRun(spec, clip, classes, torch.device(device))
             text = dry_run.method.frozen_text
@@ -155,7 +156,7 @@ class Estimator:
         )
 
     def _clip(self, spec: RunSpec) -> tuple[CLIP, Tokenizer]:
-        """The backbone as the precision stores it, nothing of it trainable, and its tokenizer."""
+        """The frozen backbone with weights as the precision stores them, and its tokenizer."""
         key = (spec.backbone, spec.train.precision == "half")
         if key not in self._clips:
             clip = store_clip(build_without_weights(spec.backbone), spec.train.precision)
@@ -166,11 +167,11 @@ class Estimator:
 
 @dataclass(frozen=True)
 class MeasuredPeak:
-    """What a phase took for real.
+    """Measured peak memory of a phase.
 
     Attributes:
-        num_bytes: peak of live tensor bytes (CPU), or of what the allocator gave out (GPU).
-        reserved_bytes: GPU only: peak of what the allocator held.
+        num_bytes: peak of live tensor bytes (CPU), or of the memory that the allocator gave out (GPU).
+        reserved_bytes: GPU only: peak of the memory that the allocator reserved.
     """
 
     num_bytes: int
@@ -178,12 +179,15 @@ class MeasuredPeak:
 
 
 def measure(spec: RunSpec, classes: int | None, device: torch.device) -> dict[str, MeasuredPeak]:
-    """Peaks by phase of the same work for real: with random weights and blank pictures, a batch of each phase.
+    """Measure the peaks of the same work with real tensors: random weights and blank images, one batch of each phase.
 
     Args:
         spec: the run.
         classes: as in `Estimator.estimate`.
         device: where to compute.
+
+    Returns:
+        Phase -> peak, of the phases that the run has.
 
     Raises:
         UserError: as `Estimator.estimate`.

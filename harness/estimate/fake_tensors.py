@@ -1,9 +1,9 @@
-"""Tensors without memory that still know their small numbers.
+"""Fake tensors, without memory, of which small ones still have values.
 
-Under torch's `FakeTensorMode` every operator runs on shapes alone. But some shapes follow from values: how many tokens
-stand before end of text, which ranks of classes are kept. Those values come from token ids, labels and seeds, not from
-weights or pictures; so they are computed beside the shapes, for real. What pictures decide (which classes are nearest
-to a batch) nobody knows; there the case that takes the most memory is assumed.
+Under torch's `FakeTensorMode` every operator computes only shapes. But some shapes depend on values: the number of
+tokens up to end-of-text, or which ranks of classes are kept. These values follow from token ids, labels and seeds, not
+from weights or images, so they are computed for real, together with the shapes. Values that images decide, such as
+which classes are nearest to a batch, are unknown; there the case that takes the most memory is assumed.
 """
 
 import warnings
@@ -34,15 +34,15 @@ from harness.machine.torch_internals import (
     written_tensors,
 )
 
-# Ids, labels, positions and masks of all classes are below the first limit; random draws and tables of ranks below the
-# second. Everything larger is weights or pictures.
+# Largest number of elements whose values are computed: ids, labels, positions and masks of all classes are below the
+# first limit, random draws and tables of ranks below the second. Larger tensors are weights or images.
 KNOWN_INTEGERS = 2**21
 KNOWN_FLOATS = 2**13
 INTEGERS = (torch.int64, torch.int32, torch.bool)
 
 
 class FakeMode(FakeTensorMode):
-    """A `FakeTensorMode` whose tensors can be copied deeply: each holds its mode, of which there must be only one."""
+    """A `FakeTensorMode` whose tensors can be deep-copied: each refers to its mode, which must not be copied."""
 
     def __init__(self) -> None:
         super().__init__(allow_non_fake_inputs=True)
@@ -53,21 +53,21 @@ class FakeMode(FakeTensorMode):
 
 @contextmanager
 def fake_tensors(mode: FakeMode) -> Iterator["KnownValues"]:
-    """Inside, every new tensor is fake, and small ones whose values follow from no weight and no picture know them."""
+    """Inside, every new tensor is fake; small ones have values if these do not depend on weights or images."""
     with warnings.catch_warnings(), mode, KnownValues(mode) as known:
-        # Copying a tensor deeply asks for its address, and takes the answer that there is none.
+        # A deep copy asks a tensor for its address, and accepts that there is none.
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")
         yield known
 
 
 class KnownValues(TorchDispatchMode):
-    """Computes the values of small tensors beside their fakes, as long as nothing unknown enters them.
+    """Computes the values of small fake tensors, as long as they depend only on known values.
 
     Args:
-        mode: makes the fakes; it is active below this one.
+        mode: creates the fake tensors; it is active below this mode.
 
     Attributes:
-        assumed: whether a shape that only data can tell was met; then the largest possible one was taken.
+        assumed: whether a shape depended on unknown values, so that the largest possible one was assumed.
     """
 
     def __init__(self, mode: FakeMode) -> None:
@@ -77,7 +77,7 @@ class KnownValues(TorchDispatchMode):
         self._values: Any = WeakIdKeyDictionary()
 
     def for_real(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """A function of plain data, computed for real in one go; its outcome is a fake whose value is known."""
+        """A function of plain data whose result is computed for real, and returned as a fake tensor of known value."""
 
         def run(*args: Any, **kwargs: Any) -> Tensor:
             with no_dispatch():
@@ -89,7 +89,7 @@ class KnownValues(TorchDispatchMode):
         return run
 
     def value(self, tensor: Tensor) -> Tensor | None:
-        """The real value of a tensor, None if it is not known."""
+        """The real value of a tensor; None if it is unknown."""
         known: Tensor | None = self._values.get(tensor) if isinstance(tensor, FakeTensor) else tensor
         return known
 
@@ -117,13 +117,13 @@ class KnownValues(TorchDispatchMode):
         return result
 
     def _decide(self, func: Any, args: Any, kwargs: Any, is_known: bool) -> Any:
-        """Result of an operator whose result, or its shape, is decided by values."""
+        """The result of an operator whose result, or its shape, depends on values."""
         if is_known:
             result = self._compute(func, args, kwargs)
         elif func is READ_NUMBER:
             raise UserError(
-                "this method's step reads a number that only real weights and pictures can tell (such as .item() of a "
-                "loss), so it cannot be estimated: measure it, with `skipbench speed` or a run"
+                "this method's step reads a number that depends on weights and images (such as .item() of a loss), so "
+                "it cannot be estimated: measure it, with `skipbench speed` or a run"
             )
         else:
             self.assumed = True
@@ -134,7 +134,7 @@ class KnownValues(TorchDispatchMode):
         return fakes
 
     def _value_or_largest(self, tensor: Tensor) -> Tensor:
-        """The value of a tensor, or one that leads to the largest shapes: all true, all different."""
+        """The value of a tensor; if it is unknown, one that leads to the largest shapes: all true, all different."""
         value = self.value(tensor)
         if value is not None:
             return value
@@ -144,9 +144,14 @@ class KnownValues(TorchDispatchMode):
             return torch.arange(1, tensor.numel() + 1).view(tensor.shape).to(tensor.dtype)
 
     def _assume_selection(self, result: Tensor, table: Tensor, places: Any) -> None:
-        """A choice that only data can tell, from a list of known numbers, is taken to be that of the largest ones.
+        """If an unknown selection is taken from a list of known numbers, assume that it takes the largest ones.
 
         The numbers are end-of-text positions, and the longest prompts take the most memory.
+
+        Args:
+            result: of the selection.
+            table: from which it selects.
+            places: the selected ones.
         """
         value = self.value(table)
         if value is None or value.dim() != 1 or value.dtype != torch.int64 or not isinstance(result, FakeTensor):
@@ -157,7 +162,10 @@ class KnownValues(TorchDispatchMode):
             self._values[result] = largest[torch.arange(result.numel()).clamp(max=len(largest) - 1)].view(result.shape)
 
     def _with_statistics_of_weights(self, result: Any, x: Tensor, shape: Any, weight: Tensor | None, *_: Any) -> Any:
-        """A LayerNorm keeps mean and deviation in the type of its weights; torch's fake one in the input's."""
+        """Correct the result of a fake LayerNorm.
+
+        A real one keeps mean and deviation in the type of its weights, torch's fake one in that of its input.
+        """
         output, *statistics = result
         dtype = x.dtype if weight is None else weight.dtype
         return output, *(value.to(dtype) for value in statistics)
@@ -173,7 +181,7 @@ class KnownValues(TorchDispatchMode):
                 self._values[fake] = value
 
     def _forget_written(self, func: Any, args: Any, kwargs: Any) -> None:
-        """What an operator writes something unknown into, and all that shares its memory, is no longer known."""
+        """Forget the values of tensors into which an operator writes unknown values, and of all that share memory."""
         values = [self.value(leaf) for leaf in written_tensors(func, args, kwargs) if isinstance(leaf, FakeTensor)]
         lost = {storage_id(value) for value in values if value is not None}
         if lost:
@@ -182,7 +190,7 @@ class KnownValues(TorchDispatchMode):
 
 
 def may_be_known(tensor: Tensor) -> bool:
-    """Whether a tensor is small enough, and of such a type, that its values are worth computing."""
+    """Whether a tensor is small enough, and of a suitable type, to compute its values."""
     if tensor.is_floating_point():
         return tensor.numel() <= KNOWN_FLOATS
     return tensor.dtype in INTEGERS and tensor.numel() <= KNOWN_INTEGERS

@@ -1,4 +1,4 @@
-"""Whether a run fits into some memory, and which setting would."""
+"""Whether a run fits into some memory, and with which batch sizes it would."""
 
 from collections.abc import Callable
 from functools import cache
@@ -8,7 +8,7 @@ from harness.experiment.spec import RunSpec
 from harness.machine.device import choose_device
 from harness.machine.units import MIB
 
-# Which setting makes a phase smaller.
+# Phase -> the setting that makes it need less memory.
 BATCH_SETTINGS = {
     "train": ("train", "batch_size"),
     "cache": ("train", "cache_batch_size"),
@@ -17,15 +17,15 @@ BATCH_SETTINGS = {
 
 
 def largest_that_fits(peak_at: Callable[[int], int], limit: int, start: int, most: int) -> int:
-    """Largest n of 1..most whose peak is within a limit; 0 if not even 1 is.
+    """The largest n of 1..most whose peak is within a limit; 0 if there is none.
 
-    Peaks grow with n, nearly along a line; so a line through two of them says where to look.
+    Peaks grow nearly linearly with n, so a line through two of them predicts where to look.
 
     Args:
-        peak_at: n -> bytes.
-        limit: bytes.
+        peak_at: n -> peak in bytes.
+        limit: in bytes.
         start: the first n to try.
-        most: the largest n.
+        most: the largest possible n.
     """
     peaks: dict[int, int] = {}
     fits, too_much, guess = 0, most + 1, min(max(1, start), most)
@@ -40,7 +40,14 @@ def largest_that_fits(peak_at: Callable[[int], int], limit: int, start: int, mos
 
 
 def next_guess(peaks: dict[int, int], limit: int, fits: int, too_much: int) -> int:
-    """Where to look next for the largest n: on the line through the last two peaks, at times in the middle."""
+    """The next n to try: usually on the line through the last two peaks, sometimes in the middle.
+
+    Args:
+        peaks: n -> peak in bytes, of those that were tried.
+        limit: in bytes.
+        fits: the largest n that is known to fit.
+        too_much: the smallest n that is known not to fit.
+    """
     middle = (fits + too_much) // 2
     if len(peaks) == 1:
         return 2 * fits if fits else middle
@@ -51,11 +58,11 @@ def next_guess(peaks: dict[int, int], limit: int, fits: int, too_much: int) -> i
 
 
 class Capacity:
-    """Answers what fits.
+    """Finds the batch sizes that fit into some memory.
 
     Args:
-        estimator: makes the estimates.
-        device: `cpu` or `cuda`: whose memory it is.
+        estimator: provides the estimates.
+        device: `cpu` or `cuda`: the device whose memory it is.
         classes: as in `Estimator.estimate`.
     """
 
@@ -65,12 +72,15 @@ class Capacity:
         self.classes = classes
 
     def largest_batch(self, spec: RunSpec, estimate: Estimate, limit: int) -> int | None:
-        """Most pictures a training step with which the whole run fits; 0 if no number does, None if nothing trains.
+        """The largest number of images per training step with which the whole run fits.
 
         Args:
             spec: the run.
             estimate: its estimate.
-            limit: bytes.
+            limit: in bytes.
+
+        Returns:
+            0 if no number fits, None if nothing trains.
         """
         if "train" not in estimate.phases:
             return None
@@ -80,7 +90,17 @@ class Capacity:
         return self.largest(spec, "train", limit, estimate.most_in_a_batch)
 
     def largest(self, spec: RunSpec, phase: str, limit: int, most: int) -> int:
-        """Most pictures a batch of a phase, up to `most`, with which the phase fits; 0 if no number does."""
+        """The largest number of images per batch with which a phase fits.
+
+        Args:
+            spec: the run.
+            phase: one of BATCH_SETTINGS.
+            limit: in bytes.
+            most: the largest possible number.
+
+        Returns:
+            0 if no number fits.
+        """
         section, key = BATCH_SETTINGS[phase]
 
         def peak_at(number: int) -> int:
@@ -95,7 +115,13 @@ class Capacity:
         return largest_that_fits(peak_at, limit, getattr(getattr(spec, section), key), most)
 
     def nearest_that_fits(self, spec: RunSpec, estimate: Estimate, limit: int) -> str | None:
-        """The settings, as key=value, that make a run fit at the least change of batch sizes; None if none does."""
+        """The settings, as key=value, that make a run fit with the smallest change of batch sizes; None if none do.
+
+        Args:
+            spec: the run.
+            estimate: its estimate.
+            limit: in bytes.
+        """
         if estimate.phases["setup"].num_bytes > limit:
             return None
         changes = []
@@ -109,26 +135,30 @@ class Capacity:
 
 
 def with_setting(spec: RunSpec, section: str, key: str, value: int) -> RunSpec:
-    """A spec with one setting changed."""
+    """The same spec with one setting changed."""
     changed = getattr(spec, section).model_copy(update={key: value})
     return spec.model_copy(update={section: changed})
 
 
 @cache
 def shared_estimator() -> Estimator:
-    """One estimator for all questions of a process: it keeps the models that it has built."""
+    """One estimator for the whole process, because it keeps the models that it has built."""
     return Estimator()
 
 
 def device_of(spec: RunSpec) -> str:
-    """`cpu` or `cuda`: on which of them the run would compute here."""
+    """The type of device on which a run would compute on this machine: `cpu` or `cuda`.
+
+    Raises:
+        UserError: this machine has no such device.
+    """
     return choose_device(spec.runtime.device).type
 
 
 def estimated_peak(spec: RunSpec) -> int:
-    """Most bytes that a run needs at once on the device that it would compute on here.
+    """Peak memory, in bytes, of a run on the device on which it would compute on this machine.
 
-    Without what a GPU's allocator, libraries and context take besides.
+    The additional memory of a GPU's allocator, libraries and context is not included.
 
     Raises:
         UserError: as `Estimator.estimate`.
@@ -137,7 +167,7 @@ def estimated_peak(spec: RunSpec) -> int:
 
 
 def fits(spec: RunSpec, free_bytes: int) -> str | None:
-    """None if a run fits into so much memory of its device; otherwise one line with the numbers and what would fit.
+    """None if a run fits into `free_bytes` of its device; otherwise one line that says why not and what would fit.
 
     Raises:
         UserError: as `Estimator.estimate`.

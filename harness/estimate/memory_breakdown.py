@@ -1,4 +1,4 @@
-"""What the bytes at a peak are: weights, gradients, optimizer state, activations, cache, inputs."""
+"""The composition of peak memory: weights, gradients, optimizer state, activations, cache, inputs."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ KINDS = (WEIGHTS, GRADIENTS, OPTIMIZER, UNLABELLED, CACHE, INPUTS)
 
 @dataclass(frozen=True)
 class MemoryPeak:
-    """Most bytes that are alive at once in a phase.
+    """Peak memory of a phase: the most bytes that are alive at once.
 
     Attributes:
         num_bytes: all of them.
-        by_kind: how many of them are of each of KINDS. Activations are all that is none of the others, such as scratch
-            memory, and gradients that are not yet handed to their weights.
+        by_kind: kind (of KINDS) -> bytes of it. Activations are everything that is of no other kind, such as scratch
+            memory and gradients that are not yet assigned to their weights.
     """
 
     num_bytes: int
@@ -33,11 +33,11 @@ class MemoryPeak:
 
 
 class BreakdownMeter(Meter):
-    """A meter of a CPU's phases that knows what is in memory. Fake tensors are as good as real ones.
+    """A meter of phases on a CPU that knows what is in memory; it works with fake tensors and with real ones.
 
     Attributes:
-        method: whose parameters and buffers are the weights; to be set before the first probe.
-        images: whose features are the cache; None while there are none.
+        method: its parameters and buffers are the weights; must be set before the first probe.
+        images: their features are the cache; None as long as there are none.
         peaks: phase -> highest peak of all its probes.
     """
 
@@ -49,7 +49,7 @@ class BreakdownMeter(Meter):
         self._watch: LiveBytes | None = None
 
     def label_inputs(self, tensor: Tensor) -> None:
-        """Take a tensor for pictures, tokens or labels of a batch."""
+        """Count a tensor as an input: pixels, tokens or labels of a batch."""
         if self._watch:
             self._watch.label([tensor], INPUTS)
 
@@ -57,11 +57,11 @@ class BreakdownMeter(Meter):
         method, tensors = self.method, list(resident)
         assert method
         watch = self._watch = LiveBytes(tensors)
-        # Whatever else is there when a phase begins is what a step left behind.
+        # Everything else that exists when a phase begins remains from a training step.
         watch.label(tensors, OPTIMIZER)
         watch.label([*method.parameters(), *method.buffers()], WEIGHTS)
         watch.label([] if method.frozen_text is None else [method.frozen_text], CACHE)
-        # Behind the cache: where the text tower starts from words, what is kept of the texts are the ids themselves.
+        # After the cache: if the text tower starts from words, the cached texts are the ids themselves.
         watch.label([method.prompts.ids, method.prompts.eot], INPUTS)
         watch.label(self.images.resident() if self.images else [], CACHE)
         with labelling_training(method, watch), watch:
@@ -73,7 +73,7 @@ class BreakdownMeter(Meter):
 
 @contextmanager
 def labelling_training(method: Method, watch: LiveBytes) -> Iterator[None]:
-    """Inside, gradients are labelled when they are handed to their weights, optimizer state when a step has made it."""
+    """Inside, gradients are labelled when they are assigned to weights, optimizer state when a step creates it."""
 
     def on_gradient(parameter: Tensor) -> None:
         assert parameter.grad is not None

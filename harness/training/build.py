@@ -1,4 +1,4 @@
-"""A backbone, and a method on it, as a precision stores them: one way for runs, measurements and tests."""
+"""Builds backbones and methods, with weights in the precision of a run: for runs, measurements and tests."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -24,6 +24,11 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 def build_clip(backbone: str, precision: str, device: torch.device) -> CLIP:
     """A frozen CLIP on a device, its weights as the precision stores them.
 
+    Args:
+        backbone: in the notation of `clip.backbones`.
+        precision: fp32, bf16, fp16 or half.
+        device: where its weights will be.
+
     Raises:
         UserError: the backbone cannot be loaded.
     """
@@ -39,16 +44,16 @@ def build_method(
     seed: int,
     cache_text: bool = True,
 ) -> Method:
-    """A method for the classes that it trains on, on the device of its CLIP.
+    """A method for its training classes, on the device of its CLIP.
 
     Args:
-        clip: as `build_clip` stores it for this precision.
+        clip: as `build_clip` returns it for this precision.
         name: of the method.
         options: the method's own.
-        texts: C prompts, one a class.
+        texts: C prompts, one per class.
         precision: fp32, bf16, fp16 or half.
-        seed: of what the method draws.
-        cache_text: False runs the frozen text stages again at every use.
+        seed: of the random numbers that the method draws.
+        cache_text: False computes the frozen text stages again at every use.
 
     Raises:
         UserError: the options do not fit the backbone.
@@ -60,7 +65,7 @@ def build_method(
     except ValueError as error:
         raise UserError(f"{name}.{error} (backbone {clip.name})") from None
     prompts = clip.tokenize(list(texts))
-    # Every source of chance has its own seed: what the method draws does not depend on how the backbone was made.
+    # Each source of randomness has its own seed: what the method draws does not depend on how the backbone was built.
     torch.manual_seed(seed)
     with autocast(precision, clip.device):
         method = cls(clip, config, prompts, cache_text=cache_text)
@@ -68,7 +73,7 @@ def build_method(
 
 
 def prompt_template(spec: RunSpec, dataset: str) -> str:
-    """The prompt template of a data set in a run, `{}` for the class name."""
+    """The prompt template of a data set in a run; `{}` is the class name."""
     cls = method_class(spec.method)
     template = find_dataset(dataset).template_of(spec.data.templates)
     return cls.prompt_template(cls.Config(**spec.options), template)
@@ -87,6 +92,6 @@ def probe_setup(method: Method, precision: str, meter: Meter) -> None:
 
 
 def move(module: AnyModule, device: torch.device) -> AnyModule:
-    """A module on a device; `Module.to` would touch every tensor, which fake ones refuse, even where all is there."""
+    """A module on a device. `Module.to` would touch every tensor, even one in place, which fake tensors refuse."""
     tensors = [*module.parameters(), *module.buffers()]
     return module if all(tensor.device == device for tensor in tensors) else module.to(device)

@@ -1,4 +1,4 @@
-"""How good a method is on a split of a data set: accuracy, per class, and how honest its confidence is."""
+"""Evaluation of a method on a split of a data set: accuracy, accuracy per class, calibration."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -37,16 +37,16 @@ class Scores:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A method that classifies some pictures among some classes.
+    """A method that classifies some images among some classes.
 
     Attributes:
         method: trained; its classes are set to these.
-        pictures: which.
+        pictures: the images.
         template_texts: C prompts.
         transform: of testing.
         precision: as in training.
-        batch_size: pictures a batch.
-        workers: processes that decode pictures.
+        batch_size: images per batch.
+        workers: number of processes that decode images.
     """
 
     method: Method
@@ -59,7 +59,11 @@ class Classifier:
 
     @torch.no_grad()
     def logits(self) -> Tensor:
-        """Logits (N, C) of all pictures, on the CPU; texts are encoded once."""
+        """Logits (N, C) of all images, on the CPU; texts are encoded once.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
         text = self._encode_texts()
         indices = self.pictures.in_order(self.batch_size)
         pin = self.method.clip.device.type == "cuda"
@@ -68,7 +72,7 @@ class Classifier:
 
     @torch.no_grad()
     def probe(self, meter: Meter) -> None:
-        """Measure the memory of the first batch."""
+        """Measure the peak memory of the first batch."""
         meter.probe("evaluate", self._first_batch, [*self.method.parameters(), *self.method.buffers()])
 
     def _first_batch(self) -> None:
@@ -98,24 +102,24 @@ def evaluate(
     batch_size: int = 100,
     workers: int = 0,
 ) -> tuple[Scores, list[Prediction]]:
-    """Classify all pictures among exactly the given classes; texts are encoded once.
+    """Classify images among exactly the given classes; texts are encoded once.
 
     Args:
         method: trained; its classes are set to these.
-        pictures: with labels that index `class_names`.
+        pictures: the images, with labels that index `class_names`.
         class_names: C names.
         template_texts: C prompts.
         transform: of testing.
-        meter: takes the costs of the phase `evaluate`.
+        meter: receives the costs of the phase `evaluate`.
         precision: as in training.
-        batch_size: pictures a batch.
-        workers: processes that decode pictures.
+        batch_size: images per batch.
+        workers: number of processes that decode images.
 
     Returns:
         The scores, and predictions for a few of the images, the same ones for every method and seed.
 
     Raises:
-        UserError: the logits are no numbers, or a picture is broken.
+        UserError: the logits are not finite, or an image cannot be read.
     """
     classifier = Classifier(method, pictures, template_texts, transform, precision, batch_size, workers)
     with meter.phase("evaluate", images=len(pictures)):
@@ -123,7 +127,7 @@ def evaluate(
 
     if not logits.isfinite().all():
         raise UserError(
-            f"{method.__class__.__name__} gives logits that are no numbers: training diverged, lower train.lr"
+            f"{method.__class__.__name__} gives logits that are not finite: training diverged, lower train.lr"
             + ("" if precision == "fp32" else f" or use another train.precision than {precision}")
         )
 
@@ -132,7 +136,13 @@ def evaluate(
 
 
 def predictions(logits: Tensor, pictures: PictureSet, class_names: Sequence[str]) -> list[Prediction]:
-    """Predictions for a few pictures, evenly spaced among all of them: logits (N, C), pictures in the same order."""
+    """Predictions for a few evenly spaced images.
+
+    Args:
+        logits: (N, C).
+        pictures: the N images, in the same order.
+        class_names: C names.
+    """
     names = distinct(class_names)
     found = []
     for position in sorted({round(step * (len(logits) - 1) / (EXAMPLES - 1)) for step in range(EXAMPLES)}):
@@ -168,17 +178,20 @@ def score(logits: Tensor, labels: Tensor, class_names: Sequence[str]) -> Scores:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """Names with the label added to those that several classes share."""
+    """Names of classes; the label is added to names that several classes have."""
     counts = Counter(names)
     return [name if counts[name] == 1 else f"{name} (label {label})" for label, name in enumerate(names)]
 
 
 def expected_calibration_error(confidence: Tensor, right: Tensor, bins: int = CALIBRATION_BINS) -> float:
-    """Mean distance, over pictures, between confidence and accuracy of the picture's confidence bin.
+    """Expected calibration error (Guo et al., ICML 2017), from 0 to 1.
+
+    It is the mean over all images of the distance between mean confidence and accuracy of the image's confidence bin.
+    It is computed here because none of our dependencies has it.
 
     Args:
         confidence: probability (N,) of the predicted class.
-        right: 1 where the prediction is right, else 0 (N,).
+        right: (N,), 1 if the prediction is right, otherwise 0.
         bins: number of equal bins of (0, 1].
     """
     which = (confidence * bins).ceil().long().clamp(1, bins) - 1

@@ -1,8 +1,8 @@
-"""Training images at the stage where a method's training begins, computed as seldom as the cache mode allows.
+"""Training images at the stage from which a method trains, computed as rarely as the cache mode allows.
 
-none    every step runs its pictures through the frozen stages
-fresh   every epoch's augmented pictures go through them once, in large batches: same numbers as `none`
-once    the first epoch's pictures serve all epochs
+none    every step computes the frozen stages of its images
+fresh   the frozen stages are computed once per epoch, in large batches; the numbers are the same as with `none`
+once    the frozen stages are computed once, for the augmented images of the first epoch; all epochs use these
 """
 
 import sys
@@ -21,7 +21,7 @@ from harness.training.inference import run_frozen
 
 
 def is_worth_caching(stage: Stage) -> bool:
-    """Whether images at a stage are worth keeping; stage 0, the patch embedding, takes more to keep than to compute."""
+    """Whether to keep images at a stage. Stage 0, the patch embedding, costs more to keep than to compute."""
     return stage > 0
 
 
@@ -29,17 +29,22 @@ class TrainingImages:
     """The training images of a run, batch by batch.
 
     Args:
-        clip: whose image tower they go through.
+        clip: provides the image tower.
         pictures: the few-shot sample.
         transform: the augmentation.
         stage: the image stage from which the method trains.
-        spec: cache mode, its batch size, precision.
+        spec: cache mode, batch size of the cache, precision.
         seed: of the augmentation.
-        meter: takes the costs of the phase `cache`.
-        workers: processes that decode pictures.
+        meter: receives the costs of the phase `cache`.
+        workers: number of processes that decode images.
         place: where the features may be kept; None: host memory.
-        on_inputs: called with the pixels, the images at the method's stage and the labels of every batch, before
-            they are used.
+        on_inputs: called with the pixels, the images at the method's stage and the labels of every batch, before they
+            are used.
+
+    Attributes:
+        is_cached: whether features are kept.
+        features: images at the stage, (N, ...); None until the cache is filled.
+        location: `gpu`, `host` or `file`, once there are features.
     """
 
     def __init__(
@@ -71,7 +76,12 @@ class TrainingImages:
         self.is_cached = spec.caches and is_worth_caching(stage)
 
     def pixels(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """Augmented, normalised batches (B, 3, H, W) of an epoch, on the device."""
+        """Augmented and normalised batches (B, 3, H, W) of an epoch, on the device.
+
+        Args:
+            epoch: 0, 1, ...
+            indices: positions of the images of every batch.
+        """
         pin = self.clip.device.type == "cuda"
         for batch in self.pictures.batches(self.transform, indices, f"{self.seed}/{epoch}", self.workers, pin):
             pixels = normalise(batch, self.clip.mean, self.clip.std, self.clip.device)
@@ -106,7 +116,11 @@ class TrainingImages:
         self.features[positions.start : positions.stop] = tokens
 
     def batches(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of an epoch that `prepare` was called for.
+        """Batches of an epoch for which `prepare` was called.
+
+        Args:
+            epoch: 0, 1, ...
+            indices: positions of the images of every batch.
 
         Yields:
             Images at the method's stage and their labels (B,), on the device.
@@ -123,7 +137,7 @@ class TrainingImages:
             yield x, labels
 
     def resident(self) -> list[Tensor]:
-        """The features, if they take memory of the device that computes."""
+        """The features, if they are in the memory of the device that computes."""
         return [self.features] if self.features is not None and self.place.is_on_device(self.location) else []
 
     def facts(self) -> CacheFacts:

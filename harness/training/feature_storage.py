@@ -1,4 +1,4 @@
-"""Where cached features lie: on the GPU, in host memory, or in a file that is mapped into memory, as they fit."""
+"""Where cached features are kept: on the GPU, in host memory, or in a file that is mapped into memory."""
 
 import errno
 import os
@@ -17,13 +17,13 @@ GPU, HOST, FILE = "gpu", "host", "file"
 
 @dataclass(frozen=True)
 class Place:
-    """How much features may take, and where to go with more.
+    """Limits on the size of features, which decide where they are kept.
 
     Attributes:
         device: where the run computes.
-        gpu_mib: on a GPU, features of up to so many MiB stay there.
-        host_mib: features of up to so many MiB stay in host memory.
-        folder: for the file of larger ones.
+        gpu_mib: features of up to this many MiB are kept on the GPU, if the run computes on one.
+        host_mib: features of up to this many MiB are kept in host memory.
+        folder: the folder of the file of larger ones.
     """
 
     device: torch.device
@@ -32,20 +32,20 @@ class Place:
     folder: Path
 
     def choose(self, num_bytes: int) -> str:
-        """`gpu`, `host` or `file`."""
+        """The place of features of this size: `gpu`, `host` or `file`."""
         if self.device.type == "cuda" and num_bytes <= self.gpu_mib * MIB:
             return GPU
         return HOST if num_bytes <= self.host_mib * MIB else FILE
 
     def is_on_device(self, where: str | None) -> bool:
-        """Whether features that are kept there take memory of the device that computes; a mapped file takes none."""
+        """Whether `where` is in the memory of the device that computes; a mapped file is in none."""
         return where == (GPU if self.device.type == "cuda" else HOST)
 
     def allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, str]:
-        """An uninitialised tensor, and where it lies.
+        """An uninitialised tensor, and its place (`gpu`, `host` or `file`).
 
         Raises:
-            UserError: the file does not fit on its disk.
+            UserError: the file does not fit on the disk.
         """
         num_bytes = prod(shape) * dtype.itemsize
         where = self.choose(num_bytes)
@@ -59,7 +59,7 @@ class Place:
         path = self.folder / "features.tmp"
         try:
             with path.open("wb") as file:
-                # Written to a full disk, a sparse file would kill the process; so its space is taken now.
+                # Reserve the space now: a write to a sparse file on a full disk would kill the process.
                 os.posix_fallocate(file.fileno(), 0, num_bytes)
             return torch.from_file(str(path), shared=True, size=prod(shape), dtype=dtype).view(shape)
         except OSError as error:
@@ -70,5 +70,5 @@ class Place:
                 "space, allow more memory (runtime.cache_host_mib) or use train.cache=none"
             ) from error
         finally:
-            # The mapping keeps the data; nothing is left behind, however the process ends.
+            # The mapping keeps the data, and no file remains, however the process ends.
             path.unlink(missing_ok=True)

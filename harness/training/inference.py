@@ -1,6 +1,6 @@
-"""What a method computes for classes and images that it is not trained on at this moment, as a precision computes it.
+"""The steps of a method outside of a training step, in the arithmetic of a precision.
 
-Evaluation, the caching pass, the benchmark of the speed-ups and the estimate all take these steps from here.
+Evaluation, the caching pass, the benchmark of the speed-ups and the estimate all use these.
 """
 
 import torch

@@ -1,10 +1,10 @@
-"""What a precision means, for weights, computations and gradients.
+"""What a precision means for weights, computations and gradients.
 
 fp32    everything in float32
 bf16    weights in float32, autocast to bfloat16
 fp16    weights in float32, autocast to float16, with a loss scale
-half    weights in float16 and plain SGD on them, as the reference code of this field trains: matrices, convolutions and
-        what methods add; LayerNorms compute in float32, they and the embedding tables stay float32
+half    as the reference code trains: matrices, convolutions and what methods add have weights in float16, updated by
+        plain SGD; LayerNorms compute in float32, and they and the embedding tables have weights in float32
 """
 
 from collections.abc import Iterable
@@ -21,12 +21,12 @@ HALF_MODULES = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context in which everything is computed."""
+    """The context in which everything is computed; it does nothing for fp32 and half."""
     return torch.autocast(device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST)
 
 
 def gradient_scaler(precision: str, device: torch.device, init_scale: float = 2.0**16) -> torch.amp.GradScaler:
-    """Dynamic loss scale for fp16, which skips steps whose gradients overflow; for all others it does nothing."""
+    """Dynamic loss scale for fp16, which skips steps whose gradients overflow; it does nothing for other precisions."""
     return torch.amp.GradScaler(device.type, init_scale, enabled=precision == "fp16")
 
 
@@ -43,7 +43,7 @@ def set_loss_scale(scaler: torch.amp.GradScaler, saved: Tensor) -> None:
 
 
 def store_clip(clip: CLIP, precision: str) -> CLIP:
-    """A CLIP with its weights as the precision stores them, changed in place."""
+    """Convert the weights of a CLIP to those of a precision, in place."""
     if precision == "half":
         compute_norms_in_float32(clip)
         for module in clip.modules():
@@ -54,7 +54,7 @@ def store_clip(clip: CLIP, precision: str) -> CLIP:
 
 
 def compute_norms_in_float32(module: nn.Module) -> None:
-    """Replace every LayerNorm below by one that takes float16, computes in float32 and gives float16."""
+    """Replace every LayerNorm in a module by one that takes and returns float16 but computes in float32."""
     for name, child in module.named_children():
         if isinstance(child, nn.LayerNorm):
             norm = LayerNormFp32(child.normalized_shape, eps=child.eps)
@@ -65,7 +65,7 @@ def compute_norms_in_float32(module: nn.Module) -> None:
 
 
 def store_method(method: Method, precision: str) -> Method:
-    """A method with what it added to CLIP as the precision stores it, changed in place."""
+    """Convert what a method added to CLIP to the weights of a precision, in place."""
     if precision == "half":
         for name, parameter in method.named_parameters():
             if not name.startswith(("clip.", *method.stays_fp32)):
@@ -74,6 +74,6 @@ def store_method(method: Method, precision: str) -> Method:
 
 
 def halve(parameters: Iterable[nn.Parameter]) -> None:
-    """Store parameters in float16."""
+    """Convert parameters to float16."""
     for parameter in parameters:
         parameter.data = parameter.data.half()

@@ -1,6 +1,5 @@
-"""One training: epochs of a method's loss, by the recipe, resumable after every epoch."""
+"""The training of a method, resumable after every epoch."""
 
-import logging
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator
@@ -19,30 +18,31 @@ from harness.training.feature_cache import TrainingImages
 from harness.training.precision import autocast, gradient_scaler, loss_scale, set_loss_scale
 from methods.base import Method
 
-log = logging.getLogger("skipbench")
-
+# Names in the saved state: momentum of a parameter, and the loss scale.
 MOMENTUM = "momentum."
 LOSS_SCALE = "loss_scale"
+# Size of the gradients that a step within a backward pass waits for.
 PART_BYTES = 16 * MIB
+# The parameter group of the image tower's own weights.
 IMAGE_GROUP = "image"
 
 
 def trained_parameters(method: Method) -> dict[str, nn.Parameter]:
-    """Name -> parameter of everything that trains."""
+    """Name -> parameter, of all parameters that train."""
     return {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
 
 
 def trained_state(method: Method) -> dict[str, Tensor]:
-    """What a checkpoint holds: trained parameters and the method's own buffers."""
+    """The content of a checkpoint: trained parameters and the method's own buffers."""
     buffers = {name: value for name, value in method.named_buffers() if not name.startswith("clip.")}
     return {**trained_parameters(method), **buffers}
 
 
 def load_trained_state(method: Method, state: dict[str, Tensor]) -> None:
-    """Put a checkpoint's tensors into a method.
+    """Load the tensors of a checkpoint into a method.
 
     Raises:
-        UserError: the checkpoint is of another method, option or class count.
+        UserError: the checkpoint is from another method, other options or another number of classes.
     """
     own = trained_state(method)
     if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
@@ -60,23 +60,23 @@ def build_optimizer(
     weight_decay: float = 5e-4,
     precision: str = "fp32",
 ) -> torch.optim.SGD:
-    """SGD over what trains, the image tower's own weights in a group of their own.
+    """SGD for the parameters that train, with the image tower's own weights in a group of their own.
 
     Args:
-        method: its parameters with gradients are trained, all with weight decay, as the authors of this field do.
+        method: all its parameters that train have weight decay, as in the authors' code.
         lr: learning rate.
-        lr_image: learning rate of the image tower's own weights; None: lr.
+        lr_image: learning rate of the image tower's own weights; None: `lr`.
         momentum: of SGD.
-        weight_decay: on every tensor.
-        precision: of training.
+        weight_decay: of every tensor.
+        precision: of the training.
     """
     in_image_tower = {id(parameter) for parameter in method.clip.image.parameters()}
     groups: dict[str, list[nn.Parameter]] = {IMAGE_GROUP: [], "other": []}
     for parameter in trained_parameters(method).values():
         groups[IMAGE_GROUP if id(parameter) in in_image_tower else "other"].append(parameter)
     rates = {IMAGE_GROUP: lr if lr_image is None else lr_image, "other": lr}
-    # Fused is faster and needs no scratch memory. But on half weights the reference rounds after every term, and when a
-    # loss scale lets it skip its first step, torch's fused SGD goes on from a momentum that nobody has set.
+    # Fused SGD is faster and needs no scratch memory. But with half-precision weights the reference code rounds after
+    # every term; and if a loss scale skips the first step, torch's fused SGD continues from a momentum that is not set.
     fused = precision in ("fp32", "bf16")
     return torch.optim.SGD(
         [{"params": params, "lr": rates[name], "name": name} for name, params in groups.items() if params],
@@ -94,7 +94,16 @@ def training_step(
     labels: Tensor,
     precision: str,
 ) -> Tensor:
-    """One step on a batch of images at the method's stage with labels (B,); the loss, a scalar."""
+    """One training step; returns the loss, a scalar.
+
+    Args:
+        method: with the training classes set.
+        optimizer: of its parameters.
+        scaler: loss scale; enabled for fp16 only.
+        x: images at the method's `image_start`.
+        labels: (B,).
+        precision: of the computation.
+    """
     with autocast(precision, x.device):
         loss = method.loss(x, labels)
     # A loss scale must see all gradients before the first weight changes.
@@ -103,7 +112,7 @@ def training_step(
         scaler.scale(loss).backward()
     scaler.step(optimizer)
     scaler.update()
-    # Gradients have no place beside the next step's activations.
+    # Free the gradients now, so that they do not add to the peak memory of the next forward pass.
     optimizer.zero_grad(set_to_none=True)
     return loss.detach()
 
@@ -121,10 +130,10 @@ def on_gradients(parameters: Iterable[Tensor], take: Callable[[Tensor], None]) -
 
 @contextmanager
 def stepping_in_parts(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """In a backward pass inside, update weights whenever gradients of PART_BYTES have gathered, and free these.
+    """Inside, a backward pass updates weights whenever gradients of PART_BYTES are complete, and frees these gradients.
 
-    A weight's gradient is handed over when nothing in the pass needs the weight any more, and SGD treats each weight by
-    itself; so the outcome is that of one step behind the pass. What is left over takes that step.
+    A gradient is complete when nothing in the pass needs its weight any more, and SGD treats each weight separately. So
+    the result is that of one step after the pass. The remaining gradients are left for that step.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if sum(parameter.nbytes for parameter in parameters) <= PART_BYTES:
@@ -149,9 +158,12 @@ class Trainer:
 
     Args:
         method: built for the training classes.
-        images: the training pictures at the method's stage.
+        images: the training images at the method's stage.
         spec: the run.
-        meter: takes the costs of the phase `train`.
+        meter: receives the costs of the phase `train`.
+
+    Attributes:
+        flops: phase -> operations per image, of phases train and cache; empty until they are measured.
     """
 
     def __init__(self, method: Method, images: TrainingImages, spec: RunSpec, meter: Meter) -> None:
@@ -173,7 +185,7 @@ class Trainer:
         return gradient_scaler(self.spec.train.precision, self.method.clip.device, **options)
 
     def state(self) -> dict[str, Tensor]:
-        """Trained tensors, momentum and, for fp16, the loss scale and how many steps it has lasted."""
+        """Everything that training needs to continue: trained tensors, momentum and, for fp16, the loss scale."""
         names = {id(parameter): name for name, parameter in trained_parameters(self.method).items()}
         momentum = {
             MOMENTUM + names[id(parameter)]: values["momentum_buffer"]
@@ -184,7 +196,11 @@ class Trainer:
         return {**trained_state(self.method), **momentum, **scale}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from what `state` returned.
+
+        Raises:
+            UserError: it is the state of another training.
+        """
         weights = {name: value for name, value in state.items() if not name.startswith((MOMENTUM, LOSS_SCALE))}
         load_trained_state(self.method, weights)
         for name, parameter in trained_parameters(self.method).items():
@@ -195,25 +211,25 @@ class Trainer:
             set_loss_scale(self.scaler, state[LOSS_SCALE])
 
     def draw_batches(self, epoch: int) -> list[list[int]]:
-        """Which pictures form the batches of an epoch: decided by seed and epoch alone.
+        """Positions of the images in the batches of an epoch; they depend only on seed and epoch.
 
         Raises:
-            UserError: there are fewer training pictures than a batch holds.
+            UserError: there are fewer training images than a batch needs.
         """
         recipe, labels = self.spec.train, self.images.pictures.labels.tolist()
         kind = recipe.batch_kind(self.spec.data.shots)
         batches = BATCHES[kind](labels, recipe.batch_size, random.Random(f"batches/{self.spec.seed}/{epoch}"))
         if not batches:
             raise UserError(
-                f"train.batch_size={recipe.batch_size} is more than the {len(labels)} training pictures: lower it"
+                f"train.batch_size={recipe.batch_size} is more than the {len(labels)} training images: lower it"
             )
         return batches
 
     def train(self, first_epoch: int, on_epoch: Callable[[EpochRecord], None]) -> None:
-        """Run the epochs from `first_epoch` on, calling `on_epoch` behind each.
+        """Train from `first_epoch` on, calling `on_epoch` after every epoch.
 
         Raises:
-            DivergedError: the loss is no longer a number.
+            DivergedError: the loss or a weight is no longer finite.
         """
         for epoch in range(first_epoch, self.spec.train.epochs):
             on_epoch(self._run_epoch(epoch))
@@ -236,7 +252,7 @@ class Trainer:
                 f"the loss became {loss} in epoch {epoch} of {self.spec.train.epochs} (lr {lr:g}, image {lr_image:g}): "
                 "lower train.lr"
             )
-        # The last step's weights are in no loss.
+        # No loss depends on the weights after the last step.
         diverged = [name for name, value in trained_parameters(self.method).items() if not value.isfinite().all()]
         if diverged:
             raise DivergedError(
@@ -255,7 +271,12 @@ class Trainer:
         )
 
     def run_steps(self, epoch: int, batches: list[list[int]]) -> Tensor:
-        """Take a training step on each batch of an epoch for which the images are prepared; the sum of their losses."""
+        """Take one training step on each batch; returns the sum of the losses, a scalar.
+
+        Args:
+            epoch: the images are prepared for it.
+            batches: positions of the images of every batch.
+        """
         total = torch.zeros((), device=self.method.clip.device)
         for x, labels in self.images.batches(epoch, batches):
             total += self._step(self.optimizer, self.scaler, x, labels)
@@ -277,17 +298,17 @@ class Trainer:
         return training_step(self.method, optimizer, scaler, x, labels, self.spec.train.precision)
 
     def probe(self, epoch: int, batch: list[int], flops: bool = True) -> None:
-        """Measure memory and operations in steps of their own, then put everything back.
+        """Measure peak memory and operations in separate steps that leave no trace in the weights.
 
-        Two steps: from the second on the momentum is there, as in all that follow.
+        Two steps are taken, because momentum exists only from the second step on.
 
         Args:
-            epoch: whose pictures are taken.
-            batch: positions of the pictures.
+            epoch: the images are prepared for it.
+            batch: positions of the images.
             flops: False counts no operations.
         """
         saved = {name: value.detach().clone() for name, value in trained_state(self.method).items()}
-        # A scale that cannot overflow: a step that is skipped has no momentum to measure.
+        # A scale that cannot overflow: a skipped step would create no momentum to measure.
         optimizer, scaler = self._new_optimizer(), self._new_scaler(init_scale=1.0)
 
         def steps() -> None:
@@ -305,7 +326,13 @@ class Trainer:
         self.flops = {"train": train_flops, "cache": cache_flops} if flops else {}
 
     def _probe_cache(self, epoch: int, momentum: list[Tensor], flops: bool) -> float:
-        """The momentum stays in memory while the cache is filled for the second epoch and later ones."""
+        """Measure the caching pass; returns its operations per image.
+
+        Args:
+            epoch: whose augmented images are used.
+            momentum: is in memory while the cache is filled for the second and later epochs.
+            flops: False counts no operations.
+        """
         if not self.images.is_cached:
             return 0.0
         indices = self.images.pictures.in_order(self.spec.train.cache_batch_size)[:1]
@@ -318,7 +345,7 @@ class Trainer:
         return count_flops(fill) / len(indices[0]) if flops else 0.0
 
     def resident(self) -> list[Tensor]:
-        """All tensors that are in memory whatever the phase: weights, buffers, texts, cached images."""
+        """All tensors that are in memory in every phase: weights, buffers, texts, cached images."""
         method = self.method
         texts = [method.prompts.ids, method.prompts.eot, *([] if method.frozen_text is None else [method.frozen_text])]
         return [*method.parameters(), *method.buffers(), *texts, *self.images.resident()]

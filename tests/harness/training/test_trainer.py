@@ -242,7 +242,7 @@ def count_calls(step: Callable[..., Any], calls: list[int]) -> Callable[..., Any
 
 
 def test_batches_larger_than_the_sample_are_refused(make_spec: Make) -> None:
-    with pytest.raises(UserError, match=r"train\.batch_size=100 is more than the 12 training pictures"):
+    with pytest.raises(UserError, match=r"train\.batch_size=100 is more than the 12 training images"):
         train(make_spec("finetune", *SMALL, "train.batch_size=100", shots=1))
 
 

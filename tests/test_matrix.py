@@ -23,9 +23,11 @@ from harness.experiment.registry import method_class, method_names
 from harness.experiment.settings import parse_overrides
 from harness.experiment.spec import RunSpec, TrainSpec
 from harness.machine.meter import Meter
+from harness.results.record import EpochRecord
 from harness.training.precision import autocast
 from harness.training.run import Run
-from harness.training.trainer import EpochRecord, Trainer, trained_state
+from harness.training.state import trained_state
+from harness.training.trainer import Trainer
 from methods.base import Method
 from tests.commands import error_line, skipbench
 from tests.pairwise import pairwise_cover

@@ -27,7 +27,8 @@ from harness.training.evaluate import Classifier
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import GPU, Place
 from harness.training.inference import set_classes
-from harness.training.trainer import Trainer, trained_parameters
+from harness.training.state import trained_parameters
+from harness.training.trainer import Trainer
 from methods.base import Method, OtherClassesError
 
 CPU = torch.device("cpu")

@@ -24,7 +24,7 @@ from harness.results.record import CacheFacts
 from harness.training.build import move
 from harness.training.feature_storage import GPU, HOST
 from harness.training.precision import store_clip
-from harness.training.trainer import trained_parameters, trained_state
+from harness.training.state import trained_parameters, trained_state
 
 
 @dataclass(frozen=True)

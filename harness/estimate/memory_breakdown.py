@@ -11,7 +11,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from harness.machine.meter import UNLABELLED, LiveBytes, Meter
 from harness.training.feature_cache import TrainingImages
-from harness.training.trainer import on_gradients, trained_parameters
+from harness.training.state import trained_parameters
+from harness.training.step import on_gradients
 from methods.base import Method
 
 WEIGHTS, GRADIENTS, OPTIMIZER, CACHE, INPUTS = "weights", "gradients", "optimizer state", "cache", "inputs"

@@ -1,1 +1,1 @@
-"""Our code beside the official implementations."""
+"""Our code compared with the official implementations."""

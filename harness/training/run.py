@@ -38,7 +38,8 @@ from harness.training.events import Notice, PhaseStarted, TrackingOffline
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
 from harness.training.run_data import FewShotData, RunData
-from harness.training.trainer import Trainer, trained_parameters, trained_state
+from harness.training.state import trained_parameters, trained_state
+from harness.training.trainer import Trainer
 from harness.training.training import Report, Session, Training
 from methods.base import Method, OtherClassesError
 

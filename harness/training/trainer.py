@@ -2,155 +2,25 @@
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.data.sampler import BATCHES
 from harness.errors import DivergedError, UserError
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter, count_flops
-from harness.machine.units import MIB
 from harness.results.record import EpochRecord
 from harness.training.feature_cache import TrainingImages
-from harness.training.precision import autocast, gradient_scaler, loss_scale, set_loss_scale
+from harness.training.precision import gradient_scaler, loss_scale, set_loss_scale
+from harness.training.state import load_trained_state, trained_parameters, trained_state
+from harness.training.step import IMAGE_GROUP, build_optimizer, training_step
 from methods.base import Method
 
 # Names in the saved state: momentum of a parameter, and the loss scale.
 MOMENTUM = "momentum."
 LOSS_SCALE = "loss_scale"
-# Size of the gradients that a step within a backward pass waits for.
-PART_BYTES = 16 * MIB
-# The parameter group of the image tower's own weights.
-IMAGE_GROUP = "image"
-
-
-def trained_parameters(method: Method) -> dict[str, nn.Parameter]:
-    """Name -> parameter, of all parameters that train."""
-    return {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
-
-
-def trained_state(method: Method) -> dict[str, Tensor]:
-    """The content of a checkpoint: trained parameters and the method's own buffers."""
-    buffers = {name: value for name, value in method.named_buffers() if not name.startswith("clip.")}
-    return {**trained_parameters(method), **buffers}
-
-
-def load_trained_state(method: Method, state: dict[str, Tensor]) -> None:
-    """Load the tensors of a checkpoint into a method.
-
-    Raises:
-        UserError: the checkpoint is from another method, other options or another number of classes.
-    """
-    own = trained_state(method)
-    if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
-        raise UserError("the checkpoint does not fit this method and its options: it was made by another run")
-    with torch.no_grad():
-        for name, value in state.items():
-            own[name].copy_(value)
-
-
-def build_optimizer(
-    method: Method,
-    lr: float,
-    lr_image: float | None = None,
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-    precision: str = "fp32",
-) -> torch.optim.SGD:
-    """SGD for the parameters that train, with the image tower's own weights in a group of their own.
-
-    Args:
-        method: all its parameters that train have weight decay, as in the authors' code.
-        lr: learning rate.
-        lr_image: learning rate of the image tower's own weights; None: `lr`.
-        momentum: of SGD.
-        weight_decay: of every tensor.
-        precision: of the training.
-    """
-    in_image_tower = {id(parameter) for parameter in method.clip.image.parameters()}
-    groups: dict[str, list[nn.Parameter]] = {IMAGE_GROUP: [], "other": []}
-    for parameter in trained_parameters(method).values():
-        groups[IMAGE_GROUP if id(parameter) in in_image_tower else "other"].append(parameter)
-    rates = {IMAGE_GROUP: lr if lr_image is None else lr_image, "other": lr}
-    # Fused SGD is faster and needs no scratch memory. But with half-precision weights the reference code rounds after
-    # every term; and if a loss scale skips the first step, torch's fused SGD continues from a momentum that is not set.
-    fused = precision in ("fp32", "bf16")
-    return torch.optim.SGD(
-        [{"params": params, "lr": rates[name], "name": name} for name, params in groups.items() if params],
-        momentum=momentum,
-        weight_decay=weight_decay,
-        fused=fused,
-    )
-
-
-def training_step(
-    method: Method,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    x: Tensor,
-    labels: Tensor,
-    precision: str,
-) -> Tensor:
-    """One training step; returns the loss, a scalar.
-
-    Args:
-        method: with the training classes set.
-        optimizer: of its parameters.
-        scaler: loss scale; enabled for fp16 only.
-        x: images at the method's `image_start`.
-        labels: (B,).
-        precision: of the computation.
-    """
-    with autocast(precision, x.device):
-        loss = method.loss(x, labels)
-    # A loss scale must see all gradients before the first weight changes.
-    in_parts = method.clip.speedups.step_in_backward and not scaler.is_enabled()
-    with stepping_in_parts(optimizer) if in_parts else nullcontext():
-        scaler.scale(loss).backward()
-    scaler.step(optimizer)
-    scaler.update()
-    # Free the gradients now, so that they do not add to the peak memory of the next forward pass.
-    optimizer.zero_grad(set_to_none=True)
-    return loss.detach()
-
-
-@contextmanager
-def on_gradients(parameters: Iterable[Tensor], take: Callable[[Tensor], None]) -> Iterator[None]:
-    """Inside, call `take` with a parameter as soon as a backward pass has computed its gradient."""
-    hooks = [parameter.register_post_accumulate_grad_hook(take) for parameter in parameters]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-@contextmanager
-def stepping_in_parts(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Inside, a backward pass updates weights whenever gradients of PART_BYTES are complete, and frees these gradients.
-
-    A gradient is complete when nothing in the pass needs its weight any more, and SGD treats each weight separately. So
-    the result is that of one step after the pass. The remaining gradients are left for that step.
-    """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if sum(parameter.nbytes for parameter in parameters) <= PART_BYTES:
-        yield
-        return
-    gathered = 0
-
-    def on_gradient(parameter: Tensor) -> None:
-        nonlocal gathered
-        gathered += parameter.nbytes
-        if gathered >= PART_BYTES:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            gathered = 0
-
-    with on_gradients(parameters, on_gradient):
-        yield
 
 
 class Trainer:

@@ -19,7 +19,7 @@ from harness.training.trainer import Trainer
 from methods.base import Method
 
 Report = Callable[[Event], None]
-"""Takes the events of a run for whoever watches it."""
+"""Receives the events of a run."""
 Evaluate = Callable[[Method, EvalSpec, Meter], tuple[Evaluation, list[Prediction]]]
 """Evaluates a method; its classes are set to those of the evaluation."""
 

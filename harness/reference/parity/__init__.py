@@ -1,1 +1,1 @@
-"""Our methods beside the authors' code: replays vectors that the official implementations produced."""
+"""Our methods compared with the authors' code: replays vectors that the official implementations produced."""

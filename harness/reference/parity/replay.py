@@ -29,7 +29,7 @@ from harness.reference.parity.vectors import (
 )
 from harness.training.inference import classify, encode_texts, run_frozen, set_classes
 from harness.training.precision import gradient_scaler
-from harness.training.trainer import build_optimizer, on_gradients, training_step
+from harness.training.step import build_optimizer, on_gradients, training_step
 from methods.base import Method
 
 PRECISION = "fp32"

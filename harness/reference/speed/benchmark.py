@@ -29,7 +29,8 @@ from harness.training.build import build_clip, build_method
 from harness.training.feature_cache import is_worth_caching
 from harness.training.inference import classify, encode_texts, run_frozen, set_classes
 from harness.training.precision import gradient_scaler
-from harness.training.trainer import build_optimizer, on_gradients, trained_parameters, training_step
+from harness.training.state import trained_parameters
+from harness.training.step import build_optimizer, on_gradients, training_step
 from methods.base import Method
 
 TEMPLATE = "a photo of a {}."

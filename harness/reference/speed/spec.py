@@ -63,7 +63,7 @@ def choose_rows(spec: SpeedSpec, methods: list[str], overrides: Settings) -> Spe
     """The rows of some methods, with changed options.
 
     Args:
-        spec: brings the rows; a method that has none gets one with its default options.
+        spec: contains the rows; a method without a row gets one with its default options.
         methods: their names; all methods of the spec if it is empty.
         overrides: options by method, such as {"coop": {"n_ctx": 8}}; each combination of their values makes a row.
 

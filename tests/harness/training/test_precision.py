@@ -17,7 +17,9 @@ from harness.machine.meter import Meter
 from harness.results.record import EpochRecord
 from harness.training.precision import autocast, gradient_scaler, store_clip
 from harness.training.run import Run
-from harness.training.trainer import Trainer, trained_parameters, training_step
+from harness.training.state import trained_parameters
+from harness.training.step import training_step
+from harness.training.trainer import Trainer
 from methods.zeroshot import ZeroShot
 
 Make = Callable[..., RunSpec]

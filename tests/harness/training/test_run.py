@@ -26,7 +26,7 @@ from harness.results.files import load_tensors
 from harness.training.evaluate import evaluate
 from harness.training.events import Event, PhaseStarted, TrainingProgress
 from harness.training.run import Run
-from harness.training.trainer import load_trained_state
+from harness.training.state import load_trained_state
 from tests.commands import ROOT
 
 Make = Callable[..., RunSpec]

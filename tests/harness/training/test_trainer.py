@@ -16,9 +16,12 @@ from harness.errors import UserError
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter
+from harness.results.record import EpochRecord
 from harness.training.build import build_clip, build_method
 from harness.training.feature_cache import TrainingImages
-from harness.training.trainer import EpochRecord, Trainer, build_optimizer, load_trained_state, trained_state
+from harness.training.state import load_trained_state, trained_state
+from harness.training.step import build_optimizer
+from harness.training.trainer import Trainer
 
 Make = Callable[..., RunSpec]
 SMALL = ("train.epochs=3", "train.lr=0.01", "train.warmup_epochs=0", "data.classes=base.base")
@@ -226,7 +229,7 @@ def test_steps_in_the_backward_pass_end_with_the_same_weights(
     spec = make_spec(method, *SMALL, *depth, shots=4)
     whole, _ = train(spec)
     steps: list[int] = []
-    monkeypatch.setattr("harness.training.trainer.PART_BYTES", 20_000)
+    monkeypatch.setattr("harness.training.step.PART_BYTES", 20_000)
     monkeypatch.setattr("torch.optim.SGD.step", count_calls(torch.optim.SGD.step, steps))
     in_parts, _ = train(spec)
     assert len(steps) > 3 * 12

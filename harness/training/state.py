@@ -1,0 +1,32 @@
+"""The trained state of a method: the content of a checkpoint."""
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import UserError
+from methods.base import Method
+
+
+def trained_parameters(method: Method) -> dict[str, nn.Parameter]:
+    """Name -> parameter, of all parameters that train."""
+    return {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
+
+
+def trained_state(method: Method) -> dict[str, Tensor]:
+    """The content of a checkpoint: trained parameters and the method's own buffers."""
+    buffers = {name: value for name, value in method.named_buffers() if not name.startswith("clip.")}
+    return {**trained_parameters(method), **buffers}
+
+
+def load_trained_state(method: Method, state: dict[str, Tensor]) -> None:
+    """Load the tensors of a checkpoint into a method.
+
+    Raises:
+        UserError: the checkpoint is from another method, other options or another number of classes.
+    """
+    own = trained_state(method)
+    if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
+        raise UserError("the checkpoint does not fit this method and its options: it was made by another run")
+    with torch.no_grad():
+        for name, value in state.items():
+            own[name].copy_(value)

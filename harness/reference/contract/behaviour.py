@@ -10,7 +10,8 @@ from harness.experiment.spec import Precision
 from harness.reference.contract.candidate import BATCH, PLAIN, Candidate, Way, all_tensors
 from harness.reference.contract.verdicts import Broken, NothingToCheck, explain
 from harness.training.inference import run_frozen
-from harness.training.trainer import MOMENTUM, trained_parameters
+from harness.training.state import trained_parameters
+from harness.training.trainer import MOMENTUM
 from methods.base import Method, OtherClassesError
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)

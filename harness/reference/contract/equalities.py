@@ -18,7 +18,7 @@ from harness.reference.parity.vectors import Vectors
 from harness.results.files import load_tensors, save_tensors
 from harness.results.record import EpochRecord
 from harness.training.build import probe_setup
-from harness.training.trainer import load_trained_state, trained_parameters, trained_state
+from harness.training.state import load_trained_state, trained_parameters, trained_state
 from methods.base import Method
 
 # How far two trainings may be apart by rounding: a share of how far a parameter moved, and a share of its size, which

@@ -8,6 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import cli
+from harness.cli.estimate import choose_cases
+from harness.cli.grid import GridOptions, Words
 from harness.errors import UserError
 
 SMALL = ("--classes", "3", "--shots", "1", "--recipe", "official", "--batch", "2")
@@ -41,14 +43,15 @@ def test_an_axis_is_a_table_files_and_a_figure(tmp_path: Path) -> None:
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
-def test_options_and_words_are_axes_alike(tmp_path: Path) -> None:
-    options = ["--classes", "3,4", "--batch", "1..2", "--shots", "1", "--recipe", "official"]
-    words = ["classes=3,4", "train.batch_size=1..2", "shots=1", "recipe=official"]
-    first = estimate("clip_adapter", *options, results=tmp_path / "a")
-    assert first.replace("/a/", "/b/") == estimate("clip_adapter", *words, results=tmp_path / "b")
-    (data,) = tmp_path.glob("a/estimates/*.json")
-    axes = [item["axes"] for item in json.loads(data.read_text())["estimates"]]
-    assert axes == [{"train.batch_size": batch, "classes": classes} for batch in ("1", "2") for classes in ("3", "4")]
+def test_words_options_and_short_names_are_axes_alike() -> None:
+    words = ("classes=3,4", "train.batch_size=1..2", "shots=1,2", "train.precision=fp32,half", "backbone=clip-emoji")
+    short = ("classes=3..4", "batch=1,2", "precision=fp32,half", "backbone=clip-emoji")
+    cases = choose_cases(Words("coop,zeroshot", words), GridOptions(recipe="official"))
+    assert cases == choose_cases(Words("coop,zeroshot", short), GridOptions(recipe="official", shots="1..2"))
+    assert [case.spec.method for case in cases] == ["coop"] * 16 + ["zeroshot"] * 8
+    assert {case.spec.seed for case in cases} == {1}
+    assert cases[0].axes == {"data.shots": "1", "train.batch_size": "1", "train.precision": "fp32", "classes": "3"}
+    assert cases[1].title == "coop data.shots=1 train.batch_size=1 train.precision=fp32 classes=4"
 
 
 def test_a_setting_that_changes_no_result_may_change_costs(tmp_path: Path) -> None:

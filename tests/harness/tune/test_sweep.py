@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UserError
+from harness.experiment.settings import parse_overrides
 from harness.experiment.spec import RunSpec
-from harness.tune.sweep import SWEEPS, Parameter, Sweep, load_sweep, split_changes
+from harness.tune.space import Parameter
+from harness.tune.sweep import SWEEPS, Sweep, load_sweep, split_changes
 
 SMALL = {"method": "clip_adapter", "space": {"clip_adapter.residual_ratio": {"float": [0.0, 1.0], "step": 0.5}}}
 
@@ -60,6 +62,51 @@ def test_a_grid_is_all_its_points() -> None:
     assert sweep.num_trials == len(grid) == 9
     assert [point["skip.depth"] for point in grid[::3]] == [0, 2, 4]
     assert [point["skip.class_ratio"] for point in grid[:3]] == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("key", "short", "long"),
+    [
+        ("skip.depth", "0..6", {"int": [0, 6]}),
+        ("skip.depth", "0..blocks", {"int": [0, 6]}),
+        ("skip.depth", "1..blocks..2", {"int": [1, 5], "step": 2}),
+        ("skip.depth", "2,4,6", {"choice": [2, 4, 6]}),
+        ("skip.depth", [2, 4, 6], {"choice": [2, 4, 6]}),
+        ("skip.depth", "0..2,6", {"choice": [0, 1, 2, 6]}),
+        ("skip.depth", 4, {"choice": [4]}),
+        ("skip.class_ratio", "0.1..0.5..0.2", {"float": [0.1, 0.5], "step": 0.2}),
+        ("train.lr", "1e-3,2e-3", {"choice": [0.001, 0.002]}),
+        ("train.lr", {"choice": ["1e-3", "2e-3"]}, {"choice": [0.001, 0.002]}),
+    ],
+)
+def test_a_space_in_the_notation_of_axes_is_the_same_study(
+    key: str, short: Any, long: dict[str, Any], tmp_path: Path
+) -> None:
+    one, other = (
+        load_sweep(write(tmp_path, method="skip", space={key: form}, sampler="grid"), {}) for form in (short, long)
+    )
+    assert one.grid() == other.grid()
+    assert one.study_name == other.study_name
+
+
+def test_texts_with_commas_are_choices_of_their_own(tmp_path: Path) -> None:
+    space = {"coop.class_token_position": "end,front", "coop.ctx_init": ["a photo, of", "a drawing"]}
+    sweep = load_sweep(write(tmp_path, method="coop", space=space, sampler="grid", seeds="1..3", objectives="H"), {})
+    assert [tuple(point.values()) for point in sweep.grid()] == [
+        (place, words) for place in ("end", "front") for words in ("a photo, of", "a drawing")
+    ]
+    assert (sweep.seeds, sweep.objectives) == ((1, 2, 3), ("H",))
+
+
+def test_the_command_line_adds_to_the_space_and_takes_from_it(tmp_path: Path) -> None:
+    path = write(tmp_path, method="skip", space={"skip.depth": "0..4", "skip.lambda": [0.1, 0.3]})
+    words = ["skip.depth=2..3", "train.lr=1e-3,2e-3", "skip.lambda=0.5", "sampler=grid", "seeds=1..2"]
+    sweep = load_sweep(path, split_changes(parse_overrides(words)))
+    assert sweep.grid() == [{"skip.depth": depth, "train.lr": lr} for depth in (2, 3) for lr in (0.001, 0.002)]
+    assert sweep.settings == {"skip": {"lambda": 0.5}}
+    assert {spec.options["lambda"] for spec in sweep.specs(sweep.grid()[0])} == {0.5}
+    with pytest.raises(UserError, match="a sweep searches over what is in its `space`"):
+        load_sweep(write(tmp_path, settings={"train": {"lr": [0.1, 0.2]}}), {})
 
 
 @given(st.integers(-20, 20), st.integers(0, 40), st.integers(1, 7))
@@ -121,6 +168,10 @@ def test_words_of_the_command_line_change_the_sweep_or_its_runs() -> None:
         ({"sampler": "bayes"}, "sampler='bayes'"),
         ({"trails": 3}, "unknown key 'trails'. Did you mean 'trials'"),
         ({"method": "skipp"}, "unknown method 'skipp'"),
+        ({"space": {"clip_adapter.reduction": "4..1"}}, "the range is empty"),
+        ({"space": {"train.lr": "0.1..1"}}, "a range of fractions needs a step"),
+        ({"space": {"clip_adapter.reduction": 2, 4: None}}, "4 is no key: between braces"),
+        ({"space": {"clip_adapter.reductoin": "1..4"}}, "Did you mean 'reduction'"),
         ({"space": {"clip_adapter.reductoin": {"int": [1, 4]}}}, "Did you mean 'reduction'"),
     ],
 )

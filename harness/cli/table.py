@@ -62,8 +62,10 @@ def table(
     from harness.report.render import SUFFIXES, latex_document, to_csv, to_html, to_latex, to_markdown
 
     if over:
-        tables, damage = ablation_tables(words, methods, grid, separated(over), results), []
-        stem = file_stem(words, grid)
+        from harness.report.runs import damage_of
+
+        tables = ablation_tables(words, methods, grid, separated(over), results)
+        stem, damage = file_stem(words, grid), damage_of(results)
     else:
         from harness.report.paper_tables import paper_tables
         from harness.report.published import with_published

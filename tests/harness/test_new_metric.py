@@ -148,7 +148,7 @@ def test_in_the_papers_table(study: Study) -> None:
 
 
 def test_in_an_ablation(study: Study) -> None:
-    table = ablation(axis_runs(study.specs, study.folder, "skip.depth"), "skip.depth")
+    table = ablation(axis_runs(study.specs, study.folder, ["skip.depth"]), ["skip.depth"])
     assert {"energy kJ", "worst class base", "gap", "H"} <= set(table.columns)
     assert {"energy kJ", "worst class base"} <= table.costs
 

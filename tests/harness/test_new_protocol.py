@@ -192,7 +192,7 @@ def test_a_table_and_curves_over_shots(tmp_path: Path, plan_runs: Plan, fill: Fi
 def test_an_ablation_of_parts(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
     specs = plan_runs("seen_to_unseen", methods=["skip"])
     fill(tmp_path, [*specs, *plan_runs("seen_to_unseen", "skip.depth=4", methods=["skip"])])
-    table = ablation(axis_runs(specs, tmp_path, "skip.depth"), "skip.depth")
+    table = ablation(axis_runs(specs, tmp_path, ["skip.depth"]), ["skip.depth"])
     assert table.rows == [("skip", "3"), ("skip", "4")]
     assert table.columns[:3] == ["seen", "unseen", "worst"]
 

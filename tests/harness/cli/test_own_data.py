@@ -49,9 +49,9 @@ def test_from_a_folder_of_pictures_to_a_table_in_one_command(pictures: Path, tmp
     done = skipbench(*words, "--results", str(tmp_path))
     assert f"base_to_new, folder:{pictures}, 4 shots" in done.stdout
     results = [read_result(path) for path in tmp_path.glob("runs/*/result.json")]
-    assert {result["spec"]["method"] for result in results} == {"zeroshot", "skip"}
-    assert all(result["layout"] == ["split 50/20/30 by hash"] for result in results)
-    assert [item["template"] for item in results[0]["evaluations"]] == ["a photo of a {}."] * 2
+    assert {result.spec.method for result in results} == {"zeroshot", "skip"}
+    assert all(result.layout == ("split 50/20/30 by hash",) for result in results)
+    assert [item.template for item in results[0].evaluations] == ["a photo of a {}."] * 2
 
 
 def test_a_given_index_is_the_sample_whatever_the_seed(make_spec: Make, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_given_index_is_the_sample_whatever_the_seed(make_spec: Make, tmp_path
     index = next(tmp_path.glob("first/runs/*/sample.json"))
     given = execute(make_spec("skip", *small, f"data.index={index}", shots=2, seed=7), tmp_path / "given")
     drawn = execute(make_spec("skip", *small, shots=2, seed=7), tmp_path / "drawn")
-    assert given["sample"]["hash"] == first["sample"]["hash"] != drawn["sample"]["hash"]
+    assert given.sample.hash == first.sample.hash != drawn.sample.hash
 
 
 def test_a_run_is_known_by_what_stands_in_its_index(make_spec: Make, tmp_path: Path) -> None:
@@ -95,13 +95,13 @@ def test_broken_pictures_are_left_out_and_counted_when_asked(make_spec: Make, pi
     spec = on_folder(make_spec, folder, "data.skip_broken=true", "train.batches=random")
     whole = execute(on_folder(make_spec, pictures), tmp_path / "whole")
     result = execute(spec, tmp_path / "skipped")
-    sample = result["sample"]
-    intact = whole["sample"]["train_images"] + whole["sample"]["val_images"]
-    assert sample["train_images"] + sample["val_images"] == intact - len(sample["broken_images"])
-    assert 0 < len(sample["broken_images"]) <= broken
-    for ours, theirs in zip(result["evaluations"], whole["evaluations"], strict=True):
-        assert ours["images"] + ours["broken_images"] == theirs["images"]
-    assert sum(item["broken_images"] for item in result["evaluations"]) > 0
+    sample = result.sample
+    intact = whole.sample.train_images + whole.sample.val_images
+    assert sample.train_images + sample.val_images == intact - len(sample.broken_images)
+    assert 0 < len(sample.broken_images) <= broken
+    for ours, theirs in zip(result.evaluations, whole.evaluations, strict=True):
+        assert ours.images + ours.broken_images == theirs.images
+    assert sum(item.broken_images for item in result.evaluations) > 0
 
 
 def test_missing_test_pictures_are_told_before_training(make_spec: Make, pictures: Path, tmp_path: Path) -> None:

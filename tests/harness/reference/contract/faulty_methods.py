@@ -294,7 +294,7 @@ FAULTS = {
     ),
     "reads its loss": Fault(
         "estimate = measurement",
-        "reads a number that only real weights and pictures can tell (such as .item() of a loss)",
+        "reads a number that depends on weights and images (such as .item() of a loss)",
         GOOD
         + body("""
             def loss(self, x: Tensor, labels: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from harness.experiment.protocols import PROTOCOLS
+from harness.reference.contract.source import MAY_IMPORT
 from harness.results.metrics import METRICS
 from tests.commands import ROOT
 
@@ -33,7 +34,7 @@ FLOORS = (
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # What a method's file may import.
-METHODS_IMPORT = {"torch", "pydantic", "methods.base", "harness.clip", *sys.stdlib_module_names}
+METHODS_IMPORT = {*MAY_IMPORT, *sys.stdlib_module_names}
 MOST_LOOSE_MODULES = 5
 MOST_LINES = 350
 # Files that are longer, and why.

@@ -36,6 +36,16 @@ def test_a_method_is_one_new_file(tmp_path: Path) -> None:
     assert any(line.split()[:1] == ["text_shift"] for line in done.stdout.splitlines())
 
 
+def test_the_method_in_a_folder_of_its_own_keeps_the_contract(tmp_path: Path) -> None:
+    (tmp_path / "text_shift.py").write_text(METHOD_FILE)
+    done = run_process(
+        "check", "text_shift", "text_shift.strength=0.5", "train.lr=0.1", SKIPBENCH_METHODS=str(tmp_path)
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"ok       can be imported                  {tmp_path}/text_shift.py" in done.stdout
+    assert "text_shift on clip-emoji: 21 ok, 1 skipped" in done.stdout
+
+
 @pytest.mark.parametrize("command", [["list"], ["bench", "skip"]])
 def test_a_missing_folder_of_methods_is_one_line(command: list[str], tmp_path: Path) -> None:
     done = run_process(*command, SKIPBENCH_METHODS=str(tmp_path / "nowhere"))

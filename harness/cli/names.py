@@ -17,8 +17,8 @@ def list_names() -> None:
     from harness.experiment.registry import method_class, method_names
 
     for name in method_names():
-        about = (sys.modules[method_class(name).__module__].__doc__ or "").strip().splitlines()[0]
-        console.print(f"method    {name:22s} {about}", markup=False, soft_wrap=True)
+        about = (sys.modules[method_class(name).__module__].__doc__ or "").strip().partition("\n")[0]
+        console.print(f"method    {name:22s} {about}".rstrip(), markup=False, soft_wrap=True)
     for dataset in DATASETS.values():
         console.print(f"data set  {dataset.name:22s} {dataset.about}", markup=False, soft_wrap=True)
     own = "your own: a folder of class folders, or of train/ and test/ with class folders in each"

@@ -19,11 +19,20 @@ TEMPORARY = ".tmp"
 Json = dict[str, Any]
 
 
+# Names of types in a file, in the order in which safetensors writes tensors.
 SAFETENSORS_TYPES = {
-    "torch.float32": "F32",
-    "torch.float16": "F16",
-    "torch.bfloat16": "BF16",
+    "torch.uint64": "U64",
     "torch.int64": "I64",
+    "torch.float64": "F64",
+    "torch.float32": "F32",
+    "torch.uint32": "U32",
+    "torch.int32": "I32",
+    "torch.bfloat16": "BF16",
+    "torch.float16": "F16",
+    "torch.uint16": "U16",
+    "torch.int16": "I16",
+    "torch.int8": "I8",
+    "torch.uint8": "U8",
     "torch.bool": "BOOL",
 }
 
@@ -73,8 +82,8 @@ def saved_bytes(tensors: "dict[str, Tensor]", about: Json) -> int:
     """Size of the file that `save_tensors` would write, from shapes alone."""
     header: Json = {"__metadata__": {"about": json.dumps(about)}}
     end = 0
-    # The order of safetensors: larger types first, then by name.
-    for name in sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name)):
+    types = list(SAFETENSORS_TYPES)
+    for name in sorted(tensors, key=lambda name: (types.index(str(tensors[name].dtype)), name)):
         shape, begin = list(tensors[name].shape), end
         end += tensors[name].numel() * tensors[name].dtype.itemsize
         dtype = SAFETENSORS_TYPES[str(tensors[name].dtype)]

@@ -8,6 +8,7 @@ from harness.errors import UserError
 from harness.experiment.grid import Experiment, expand
 from harness.experiment.registry import check_method, method_class, method_names
 from methods.base import Method
+from tests.commands import skipbench
 
 ONE = """
 from pydantic import Field
@@ -75,3 +76,28 @@ def test_an_unknown_method_is_refused(name: str) -> None:
 def test_an_unknown_method_is_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"Did you mean 'zeroshot'\?"):
         check_method("zero-shot")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "import torch\nimport nowhere\n",
+            r"mine_\.py cannot be imported: line 2: ModuleNotFoundError: No module named",
+        ),
+        (ONE + "\nVALUE = 1 / 0\n", r"mine_\.py cannot be imported: line 10: ZeroDivisionError"),
+        ("class Mine(:\n", r"mine_\.py is not valid Python: line 1: "),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_one_line(
+    code: str, message: str, add_method: Callable[[str, str], None]
+) -> None:
+    add_method("mine_", code)
+    with pytest.raises(UserError, match=message) as error:
+        method_class("mine_")
+    assert "\n" not in str(error.value)
+
+
+def test_a_method_without_a_docstring_is_listed(add_method: Callable[[str, str], None]) -> None:
+    add_method("mine_", ONE)
+    assert "method    mine_" in skipbench("list").stdout.splitlines()

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from harness.errors import UserError
-from harness.results.files import check_writable, save_tensors, saved_bytes, to_json, write_atomically
+from harness.results.files import (
+    SAFETENSORS_TYPES,
+    check_writable,
+    save_tensors,
+    saved_bytes,
+    to_json,
+    write_atomically,
+)
 
 FilesUpTo = Callable[[int], AbstractContextManager[None]]
 
@@ -73,6 +80,9 @@ def test_the_size_of_a_file_is_known_before_it_is_written(about: dict[str, Any],
         "mask": torch.ones(9, dtype=torch.bool),
         "a.weight": torch.randn(1000),
     }
+    # A method may have buffers of any type; sizes differ, so that a wrong order would change the length of the header.
+    for number, dtype in enumerate(SAFETENSORS_TYPES):
+        tensors[f"{number}"] = torch.zeros(7**number % 10007, dtype=getattr(torch, dtype.removeprefix("torch.")))
     for names in (list(tensors), ["mask"], []):
         some = {name: tensors[name] for name in names}
         assert saved_bytes(some, about) == save_tensors(tmp_path / "some.safetensors", some, about)

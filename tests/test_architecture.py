@@ -38,7 +38,7 @@ METHODS_IMPORT = {*MAY_IMPORT, *sys.stdlib_module_names}
 MOST_LOOSE_MODULES = 5
 MOST_LINES = 350
 # Files that are longer, and why.
-LONG_FILES = {}
+LONG_FILES: dict[str, str] = {}
 # Files beside experiment/protocols.py that name a protocol, and why.
 PROTOCOL_NAMES = {
     "harness/experiment/grid.py": "the default",

@@ -97,18 +97,19 @@ class TrainingImages:
 
         Args:
             epoch: 0, 1, ...
-            batches: fill only this many batches of it, for a measurement; None: all.
+            batches: for a measurement, compute only this many batches, which do not count as filling it; None: all.
         """
         if not self.is_cached:
             return
         source = 0 if self.spec.cache == "once" else epoch
         if self._filled_for == source:
             return
-        with self.meter.phase("cache", images=len(self.pictures)):
-            indices = self.pictures.in_order(self.spec.cache_batch_size)[:batches]
+        indices = self.pictures.in_order(self.spec.cache_batch_size)[:batches]
+        with self.meter.phase("cache", images=sum(map(len, indices))):
             for positions, pixels in zip(indices, self.pixels(source, indices), strict=True):
                 self._store(positions, self.run_frozen(pixels))
-        self._filled_for = source
+        if batches is None:
+            self._filled_for = source
 
     def _store(self, positions: range, tokens: Tensor) -> None:
         if self.features is None:

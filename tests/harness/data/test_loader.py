@@ -161,3 +161,18 @@ def test_normalise_equals_torchvision() -> None:
     assert result.dtype == torch.float32
     assert torch.equal(result, functional.normalize(pixels.float() / 255, mean, std))
     assert torch.equal(pixels, before)
+
+
+def test_pictures_may_come_from_elsewhere_and_a_hook_sees_their_batches() -> None:
+    asked: list[str] = []
+    seen: list[Tensor] = []
+
+    def read(folder: Path, path: str) -> Image.Image:
+        asked.append(f"{folder}/{path}")
+        return Image.new("RGB", (16, 16), (0, 0, int(path)))
+
+    pictures = PictureSet(Path("nowhere"), [Picture(str(number), 0) for number in range(3)], read, seen.append)
+    batches = list(pictures.batches(TestTransform(16), [[2, 0], [1]]))
+    assert asked == ["nowhere/2", "nowhere/0", "nowhere/1"]
+    assert [batch[:, 2, 0, 0].tolist() for batch in batches] == [[2, 0], [1]]
+    assert all(batch is known for batch, known in zip(batches, seen, strict=True))

@@ -282,3 +282,13 @@ def test_yaml_files(tmp_path: Any) -> None:
         read_yaml(path)
     with pytest.raises(UserError, match="does not exist"):
         read_yaml(tmp_path / "none.yaml")
+
+
+def test_batches_of_one_class_need_four_shots() -> None:
+    same = TrainSpec(batches="same_class")
+    assert [same.batch_kind(shots) for shots in (1, 2, 3, 4, 16)] == ["random"] * 3 + ["same_class"] * 2
+    assert {TrainSpec(batches="random").batch_kind(shots) for shots in (1, 4, 16)} == {"random"}
+
+
+def test_which_cache_modes_keep_anything() -> None:
+    assert [TrainSpec(cache=mode).caches for mode in ("none", "fresh", "once")] == [False, True, True]  # type: ignore[arg-type]

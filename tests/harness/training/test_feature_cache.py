@@ -53,6 +53,28 @@ def test_the_patch_embedding_alone_is_not_worth_a_cache(clip: CLIP) -> None:
     assert images.meter.phases["cache"].seconds == 0
 
 
+def test_a_measurement_computes_a_part_of_the_cache_and_leaves_it_unfilled(clip: CLIP) -> None:
+    images = make_images(clip, 3, cache_batch_size=4)
+    images.prepare(0, batches=1)
+    assert images.meter.phases["cache"].images == 4
+    images.prepare(0)
+    assert images.meter.phases["cache"].images == 4 + 7
+
+
+@pytest.mark.parametrize("cache", ["none", "fresh"])
+def test_a_hook_sees_all_inputs_of_a_batch_before_they_are_used(clip: CLIP, cache: str) -> None:
+    images = make_images(clip, 3, cache=cache, cache_batch_size=4)
+    seen: list[torch.Tensor] = []
+    images.on_inputs = seen.append
+    images.prepare(0)
+    filled = [4, 3] if cache == "fresh" else []
+    assert [tensor.shape for tensor in seen] == [(number, 3, 48, 48) for number in filled]
+    seen.clear()
+    ((x, labels),) = images.batches(0, [[4, 0, 2]])
+    assert [tensor is known for tensor, known in zip(seen[-2:], (x, labels), strict=True)] == [True, True]
+    assert [tensor.shape for tensor in seen[:-2]] == ([(3, 3, 48, 48)] if cache == "none" else [])
+
+
 def test_views_depend_on_seed_epoch_and_picture_only(clip: CLIP) -> None:
     images = make_images(clip, 0)
     (one,), (other,) = images.pixels(0, [[0, 1, 2]]), images.pixels(0, [[2, 0]])

@@ -29,6 +29,12 @@ def test_features_go_to_the_fastest_place_that_holds_them(num_bytes: int, gpu_mi
     assert on_gpu in (GPU, on_cpu)
 
 
+def test_only_the_memory_of_the_device_that_computes_counts() -> None:
+    on_gpu, on_cpu = (Place(torch.device(device), 0, 0, Path()) for device in ("cuda", "cpu"))
+    assert [on_gpu.is_on_device(where) for where in (GPU, HOST, FILE, None)] == [True, False, False, False]
+    assert [on_cpu.is_on_device(where) for where in (GPU, HOST, FILE, None)] == [False, True, False, False]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_a_mapped_file_holds_what_is_written_and_leaves_nothing(dtype: torch.dtype, tmp_path: Path) -> None:
     features, where = Place(CPU, 0, 0, tmp_path).allocate((3, 5, 7), dtype)

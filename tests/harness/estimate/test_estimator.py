@@ -10,13 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
+from harness.clip.towers import CLIP
 from harness.errors import UserError
+from harness.estimate.dry_run import DryRun
 from harness.estimate.estimator import Estimate, Estimator, measure
 from harness.estimate.memory_breakdown import CACHE, GRADIENTS, INPUTS, KINDS, OPTIMIZER, WEIGHTS
 from harness.experiment.registry import method_class, method_names
 from harness.experiment.spec import RunSpec
-from harness.machine.meter import UNLABELLED
+from harness.machine.meter import UNLABELLED, Meter
+from harness.training.precision import store_clip
 from harness.training.run import Run
+from harness.training.state import trained_parameters
 
 Make = Callable[..., RunSpec]
 CPU = torch.device("cpu")
@@ -192,6 +196,25 @@ def test_a_data_set_that_is_not_here_has_its_known_size(make_spec: Make, estimat
     data = spec.data.model_copy(update={"dataset": "dtd"})
     found = estimator.estimate(spec.model_copy(update={"data": data}), phases=("train",), flops=False)
     assert (found.classes, found.train_images, found.stand_ins) == (24, 96, ("dtd",))
+
+
+@pytest.mark.parametrize(("method", "cached"), [("skip", True), ("coop", True), ("finetune", False)])
+def test_a_measurement_on_a_device_goes_through_the_phases_of_a_run(
+    method: str, cached: bool, make_spec: Make, clip: CLIP
+) -> None:
+    overrides = ["finetune.depth=0"] if method == "finetune" else []
+    spec, meter = small_spec(make_spec, method, *overrides), Meter(CPU)
+    # As `measure` does on a GPU, where no test can look.
+    dry_run = DryRun(spec, store_clip(clip, spec.train.precision), None, CPU)
+    before = {name: value.detach().clone() for name, value in trained_parameters(dry_run.method).items()}
+    dry_run.run(meter)
+    assert {name for name, phase in meter.phases.items() if phase.seconds} == {
+        "setup", "train", "evaluate", *(["cache"] if cached else []),
+    }  # fmt: skip
+    assert dry_run.trainer
+    assert dry_run.trainer.images.is_cached == cached
+    after = trained_parameters(dry_run.method)
+    assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_batch_that_is_larger_than_the_training_set_is_refused(make_spec: Make, estimator: Estimator) -> None:

@@ -71,11 +71,6 @@ class Packing:
     own: Tensor | None = None
 
     @property
-    def is_everything(self) -> bool:
-        """Whether all tokens of all rows are computed, so that packing only changes the shape."""
-        return not self.shared and self.own is None
-
-    @property
     def num_shared(self) -> int:
         """Number of packed tokens that are shared: G x P."""
         return self.groups * self.shared

@@ -138,7 +138,7 @@ def test_put_and_take_are_each_others_gradient() -> None:
 def test_packing_of_everything_is_a_reshape() -> None:
     x = torch.randn(2, 3, 4)
     packing = Packing(2, 3)
-    assert packing.is_everything
+    assert (packing.shared, packing.own) == (0, None)
     assert torch.equal(packing.pack(x), x.flatten(0, 1))
 
 

@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from harness.data.datasets import read_dataset
 from harness.data.pictures import read_picture
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
-from harness.results.record import read_result
+from harness.results.record import Result, read_result
 from harness.training.run import Run
 from tests.commands import skipbench
 
@@ -32,7 +31,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def execute(spec: RunSpec, results: Path) -> dict[str, Any]:
+def execute(spec: RunSpec, results: Path) -> Result:
     run = Run(spec, results)
     run.execute()
     return read_result(run.folder.result_file)

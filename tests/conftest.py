@@ -20,6 +20,38 @@ from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.settings import parse_overrides
 from harness.experiment.spec import RunSpec
 
+# Files that take the longest, as `pytest --durations=0` shows: `make test-fast` leaves them out. Every room keeps some
+# files, among them vectors of every method and real runs in processes.
+SLOW = (
+    "harness/cli/test_check.py",
+    "harness/cli/test_cli.py",
+    "harness/cli/test_damage.py",
+    "harness/cli/test_estimate.py",
+    "harness/cli/test_grid.py",
+    "harness/cli/test_own_data.py",
+    "harness/clip/test_load.py",
+    "harness/clip/test_speedups.py",
+    "harness/clip/test_towers.py",
+    "harness/estimate/test_estimator.py",
+    "harness/estimate/test_fit.py",
+    "harness/experiment/test_protocols.py",
+    "harness/reference/contract/test_properties.py",
+    "harness/reference/speed/test_benchmark.py",
+    "harness/schedule/test_admission.py",
+    "harness/schedule/test_failures.py",
+    "harness/schedule/test_kills.py",
+    "harness/tracking/test_upload.py",
+    "harness/tracking/test_wandb_run.py",
+    "harness/training/test_feature_storage.py",
+    "harness/training/test_precision.py",
+    "harness/training/test_run.py",
+    "harness/training/test_trainer.py",
+    "harness/tune/test_study.py",
+    "test_examples.py",
+    "test_matrix.py",
+    "test_readme.py",
+    "test_wheel.py",
+)
 GOLDEN = Path(__file__).parent / "golden"
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["TERM"] = "dumb"  # no colours and 80 columns, wherever the tests run
@@ -86,3 +118,12 @@ def add_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     for name in added:
         sys.modules.pop(f"methods.{name}", None)
         vars(methods).pop(name, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow files."""
+    slow = {Path(__file__).parent / name for name in SLOW}
+    assert all(path.is_file() for path in slow), "SLOW names files that exist"
+    for item in items:
+        if item.path in slow:
+            item.add_marker(pytest.mark.slow)

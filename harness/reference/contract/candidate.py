@@ -169,8 +169,10 @@ class Candidate:
         grid = {"methods": [self.name], "datasets": [DATASET], "shots": [SHOTS], "seeds": [1]}
         experiment = load_experiment(EXPERIMENTS / "bench.yaml", {**grid, "backbone": self.backbone})
         epochs = [] if self.cls.trains else ["train.epochs=0"]
-        (spec,) = expand(experiment, parse_overrides([*SETTINGS, *epochs, *self.words]))
-        return spec.model_copy(update={"evaluate": (SEEN, OTHER)})
+        specs = expand(experiment, parse_overrides([*SETTINGS, *epochs, *self.words]))
+        if len(specs) > 1:
+            raise UserError(f"{' '.join(self.words)}: a check takes one value of each setting")
+        return specs[0].model_copy(update={"evaluate": (SEEN, OTHER)})
 
     def run(self, way: Way = PLAIN) -> Run:
         """The run of a way to train; it is not executed, and nothing is written."""

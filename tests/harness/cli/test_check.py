@@ -38,6 +38,7 @@ def test_several_methods_that_keep_the_contract(tiny: Path) -> None:
         ("zeroshott", "unknown method 'zeroshott'. Did you mean 'zeroshot'?"),
         ("skip skip.dept=3", "unknown key 'skip.dept'. Did you mean 'depth'?"),
         ("skip skip.depth=9", "skip.depth=9 is beyond a backbone of 6 blocks"),
+        ("skip skip.depth=2,4", "skip.depth=2,4: a check takes one value of each setting"),
         ("skip train.precision=half", "'train.precision' is set by the check"),
         ("skip,coop skip.depth=3", "options belong to one method: check it alone"),
         ("skip --backbone emoji", "unknown backbone 'emoji'"),

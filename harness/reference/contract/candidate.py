@@ -39,11 +39,13 @@ SEEN, OTHER = (
 )
 SHOTS, BATCH = 4, 4
 TEST_IMAGES = 5
-# Two epochs, so that a training can be interrupted between them; no warm-up, so that both of them train. The caching
-# pass takes batches of the same size as a training step, so that both round alike.
+# Two epochs, so that a training can be interrupted between them; no warm-up, so that both train; momentum, which shows
+# which parameters got a gradient. The caching pass takes batches of the size of a training step, so that both round
+# alike.
 SETTINGS = (
     "train.epochs=2",
     "train.warmup_epochs=0",
+    "train.momentum=0.9",
     f"train.batch_size={BATCH}",
     f"train.cache_batch_size={BATCH}",
     f"data.classes={SEEN.classes}",

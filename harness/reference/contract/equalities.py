@@ -54,9 +54,9 @@ def trains_the_same_with_and_without_cache(candidate: Candidate) -> str:
 def trains_the_same_with_and_without_speedups(candidate: Candidate) -> str:
     """Speed-ups change training and logits by no more than rounding."""
     reason = (
-        "where its text is not that of the prompts, tell Tower.run() by eot= and shared= where it ends and what is "
+        "a method that changes the words of prompts tells Tower.run() by eot= where each text ends, and by shared= how "
+        "many first tokens are the same for all classes"
     )
-    reason += "the same for all classes"
     fast, plain = candidate.build(), candidate.build(Way(speedups=False))
     if candidate.cls.trains:
         without = candidate.train(Way(speedups=False))
@@ -119,7 +119,7 @@ def loads_from_its_checkpoint(candidate: Candidate) -> str:
                 "all that is drawn or learned in parameters that train or in buffers, and compute nothing from them "
                 "ahead in build()"
             )
-    return f"{len(saved)} tensors, {size:,} bytes"
+    return f"{size:,} bytes"
 
 
 def is_estimated_as_measured(candidate: Candidate) -> str:
@@ -177,8 +177,13 @@ def first_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> str 
 
 
 def same_bits(ours: Tensor, theirs: Tensor) -> bool:
-    """Whether two tensors are equal, numbers that are none included."""
-    return ours.shape == theirs.shape and torch.equal(ours.nan_to_num(), theirs.nan_to_num())
+    """Whether two tensors have the same bytes, also where they are not finite."""
+    return ours.shape == theirs.shape and torch.equal(bits(ours), bits(theirs))
+
+
+def bits(value: Tensor) -> Tensor:
+    """The bytes of a tensor."""
+    return value.detach().contiguous().flatten().view(torch.uint8)
 
 
 def far_apart(ours: Trained, theirs: Trained) -> str | None:

@@ -113,7 +113,10 @@ def check_contract(candidate: Candidate, starts: Callable[[str], None] = lambda 
         starts(item.title)
         begin = time.perf_counter()
         needed = next((obstacles[check] for check in item.needs if check in obstacles), None)
-        state, words = find_out(item.check, candidate) if needed is None else (SKIPPED, f"it needs '{needed}'")
+        if needed:
+            state, words = SKIPPED, f"depends on '{needed}', which failed"
+        else:
+            state, words = find_out(item.check, candidate)
         if needed or state == FAILED:
             obstacles[item.check] = needed or item.title
         yield Outcome(item.title, state, words, time.perf_counter() - begin)

@@ -145,12 +145,9 @@ def devices_in(call: ast.Call) -> list[str]:
     """Devices that a call names: `.cuda()`, `.to("cuda:1")`, `device="cpu"`."""
     values = [*call.args, *(keyword.value for keyword in call.keywords)]
     texts = [value.value for value in values if isinstance(value, ast.Constant) and isinstance(value.value, str)]
-    methods = (
-        [f".{call.func.attr}()"]
-        if isinstance(call.func, ast.Attribute) and DEVICE_NAME.fullmatch(call.func.attr)
-        else []
-    )
-    return [*methods, *(f"'{text}'" for text in texts if DEVICE_NAME.fullmatch(text))]
+    called = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    moves = [f".{called}()"] if DEVICE_NAME.fullmatch(called) else []
+    return [*moves, *(f"'{text}'" for text in texts if DEVICE_NAME.fullmatch(text))]
 
 
 def prefixes(name: str) -> list[str]:

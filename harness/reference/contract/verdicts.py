@@ -22,6 +22,11 @@ def explain(error: Exception, file: Path) -> str:
     """What an exception says to the author of a file: its message, and the last line of the file that led to it."""
     if isinstance(error, (Broken, UserError)):
         return str(error)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
-    where = f"line {frames[-1].lineno}: " if frames else ""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if is_same(frame.filename, file)]
+    where = f"line {lines[-1]}: " if lines else ""
     return f"{where}{type(error).__name__}: {first_line(error)}"
+
+
+def is_same(filename: str, file: Path) -> bool:
+    """Whether a traceback's name of a file means a file."""
+    return Path(filename).resolve() == file.resolve()

@@ -9,6 +9,7 @@ from harness.experiment.registry import method_class, method_names
 from harness.reference.contract.candidate import Candidate
 from harness.reference.contract.equalities import equals_the_official_implementation
 from harness.reference.contract.properties import FAILED, OK, PROPERTIES, REMARK, SKIPPED, check_contract, find_out
+from tests.commands import ROOT
 from tests.harness.reference.contract.faulty_methods import FAULTS, GOOD, NAME, Fault, body
 
 Add = Callable[..., Candidate]
@@ -53,7 +54,9 @@ def test_a_faulty_method_fails_exactly_the_property_that_it_breaks(fault: Fault,
 def test_what_needs_a_broken_property_is_skipped_and_names_it(add: Add) -> None:
     found = outcomes(add(FAULTS["import error"].code))
     assert titles(found, OK) == ["has a usable name"]
-    assert {words for state, words in found.values() if state == SKIPPED} == {"it needs 'can be imported'"}
+    assert {words for state, words in found.values() if state == SKIPPED} == {
+        "depends on 'can be imported', which failed"
+    }
 
 
 @pytest.mark.parametrize("name", ["Shift", "data"])
@@ -126,3 +129,10 @@ def test_a_class_specific_context_refuses_other_classes_before_training(tiny: Pa
     found = outcomes(candidate)
     assert titles(found, FAILED) == []
     assert found["takes other classes"][1].startswith("refuses before training: class_specific=true learns")
+
+
+def test_the_documentation_lists_the_properties() -> None:
+    documentation = (ROOT / "docs" / "methods.md").read_text()
+    table = documentation.partition("| property | holds if |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    assert rows == [item.title for item in PROPERTIES]

@@ -46,6 +46,7 @@ class Evaluation(Record):
         ece: expected calibration error, percent.
         per_class: class name -> accuracy, percent.
         images: number of images.
+        same_prompts: groups of classes whose prompts are the same tokens, so that no method can tell them apart.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Evaluation(Record):
     ece: float | None = None
     per_class: dict[str, float] = Field(default_factory=dict)
     images: int = 0
+    same_prompts: tuple[tuple[str, ...], ...] = ()
 
 
 class Costs(Record):
@@ -121,12 +123,14 @@ class SampleFacts(Record):
         hash: of its images' paths and labels.
         train_images, val_images: numbers of images.
         broken_images: paths of images that could not be read and were left out.
+        shots: fewest and most training images of a class that is trained on; None if unknown.
     """
 
     hash: str
     train_images: int
     val_images: int
     broken_images: tuple[str, ...] = ()
+    shots: tuple[int, int] | None = None
 
 
 class Header(Record):

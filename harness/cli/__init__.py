@@ -4,10 +4,12 @@ A command's module is imported when the command is used. What takes long to impo
 imported inside the commands, so that their help and mistyped names are answered at once.
 """
 
+import io
 import os
 import signal
 import sys
 import traceback
+from types import TracebackType
 from typing import Any
 
 import click
@@ -16,6 +18,7 @@ import harness
 from harness.cli.console import errors
 from harness.cli.lazy import LazyGroup
 from harness.errors import UserError
+from harness.machine.masking import masked
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -100,10 +103,13 @@ def main() -> None:
         # nohup has the second one ignored.
         if signal.getsignal(ending) is signal.SIG_DFL:
             signal.signal(ending, stop)
+    sys.excepthook = print_traceback
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        sys.stderr.write(masked(text.getvalue()))
         sys.exit(MISTAKE)
     except UserError as error:
         fail(str(error), error, MISTAKE)
@@ -115,9 +121,14 @@ def main() -> None:
         fail(f"{error.strerror or error}: {error.filename or ''}", error, 1)
 
 
+def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback without the secrets in it."""
+    sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))
+
+
 def fail(message: str, error: BaseException, code: int) -> None:
     """Print one line, the traceback only if it was asked for, and leave."""
     if os.environ.get("SKIPBENCH_DEBUG"):
-        traceback.print_exception(error)
+        print_traceback(type(error), error, error.__traceback__)
     errors.print(f"error: {message}", markup=False)
     sys.exit(code)

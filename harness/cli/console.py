@@ -10,14 +10,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from harness.machine.masking import masked
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
-console = Console(highlight=False)
+class MaskingConsole(Console):
+    """A terminal that prints lines without the secrets in them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; as rich does."""
+        super().print(*(masked(item) if isinstance(item, str) else item for item in objects), **options)
 
 
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = MaskingConsole(highlight=False)
+
+
+errors = MaskingConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
 RESULTS: Callable[..., Any] = click.option(

@@ -1,5 +1,6 @@
 """`skipbench sweep`: search for settings."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,9 +45,11 @@ def sweep(name: str, settings: tuple[str, ...], schedule: ScheduleOptions, resul
     searched over. Prints the best trials and writes RESULTS/sweeps/<study>/: best.yaml, a recipe for `bench RECIPE=`,
     one for each further trial of the Pareto front, trials.csv, and figures.
     """
+    from harness.tune.importance import importances
     from harness.tune.objective import METRICS
-    from harness.tune.report import best_trials, importances, in_grid_order, text_table, write_outcome
-    from harness.tune.study import counts, execute
+    from harness.tune.pending import counts
+    from harness.tune.report import best_trials, grid_title, in_grid_order, text_table, write_outcome
+    from harness.tune.study import execute
     from harness.tune.sweep import load_sweep, split_changes
 
     changes, scheduled = split_schedule(settings, schedule)
@@ -62,23 +65,24 @@ def sweep(name: str, settings: tuple[str, ...], schedule: ScheduleOptions, resul
         study = execute(asked, results, watcher.on_trials)
     trials = study.get_trials(deepcopy=False)
     if asked.sampler == "grid":
-        ended = [trial for trial in trials if METRICS in trial.user_attrs]
-        print_frame(text_table(in_grid_order(ended, asked), asked), title="All points of the grid")
+        judged = in_grid_order([trial for trial in trials if METRICS in trial.user_attrs and counts(trial)], asked)
+        print_frame(text_table(judged, asked), title=grid_title(judged, asked))
     front = best_trials(study, asked)
     done = sum(map(counts, trials))
     what = "Pareto front" if len(asked.objectives) > 1 else "best trial"
     title = f"{what} of {done} trials ({', '.join(asked.objectives)}), {time.monotonic() - begin:.0f} s"
     print_frame(text_table(front, asked), title=title)
-    for metric, shares in importances(study, asked).items():
-        told = ", ".join(f"{key} {share:.2f}" for key, share in shares.items())
-        console.print(f"Importance for {metric}: {told}", markup=False, soft_wrap=True)
+    found = importances(study, asked)
+    for metric, importance in found.items():
+        console.print(importance.told(metric), markup=False, soft_wrap=True)
     folder = results / "sweeps" / asked.study_name
-    recipes = write_outcome(study, asked, folder)
+    recipes = write_outcome(study, asked, found, folder)
     note = "accuracy on validation pictures, mean ± sample std over runs; MiB: highest peak of memory"
     console.print(f"({note})", markup=False, soft_wrap=True)
     for path, trial in zip(recipes, front, strict=True):
         console.print(f"Recipe of trial {trial.number}: {path}", markup=False, soft_wrap=True)
-    console.print(f"Test it: make bench METHOD={asked.method} RECIPE={recipes[0]}", markup=False, soft_wrap=True)
+    command = f"make bench METHOD={asked.method} RECIPE={shlex.quote(str(recipes[0]))}"
+    console.print(f"Test it: {command}", markup=False, soft_wrap=True)
 
 
 class TrialWatcher:
@@ -102,7 +106,7 @@ class TrialWatcher:
         from optuna.trial import TrialState
 
         from harness.tune.objective import FAILURE
-        from harness.tune.study import counts
+        from harness.tune.pending import counts
 
         for trial in trials:
             if counts(trial) and trial.number not in self.told:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from harness.errors import DivergedError, NoSpaceError, UserError, first_line
+from harness.machine.masking import Masked
 from harness.results.claim import ClaimedError
 
 MISTAKE = "mistake"
@@ -54,7 +55,7 @@ class FailedAttempt(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: str
-    reason: str
+    reason: Masked
     started: float
     seconds: float
     host: str | None = None
@@ -73,7 +74,7 @@ class RunFailure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: str = ERROR
-    reason: str = "no reason is recorded"
+    reason: Masked = "no reason is recorded"
     attempts: tuple[FailedAttempt, ...] = ()
 
 

@@ -149,7 +149,9 @@ class RunFolder:
             UserError: it cannot be moved.
         """
         with self.claimed() as claim:
-            number = 1 + len(list(root.glob(f"replaced/{self.path.name}-*")))
+            taken = [path.name.rpartition("-")[2] for path in root.glob(f"replaced/{self.path.name}-*")]
+            # Not the number of folders: a user may have removed some.
+            number = 1 + max((int(word) for word in taken if word.isdecimal()), default=0)
             target = root / "replaced" / f"{self.path.name}-{number}"
             try:
                 target.parent.mkdir(exist_ok=True)

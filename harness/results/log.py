@@ -8,10 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.machine.masking import masked
 
 log = logging.getLogger("skipbench")
 
 LINE = re.compile(r"^\d{4}-\d\d-\d\dT[\d:]+Z ([A-Z]+) (.*)$")
+
+
+class MaskingFormatter(logging.Formatter):
+    """Formats records, tracebacks included, without the secrets in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        return masked(super().format(record))
+
+
 UNEXPECTED = "failed"
 """Message of an unexpected error, whose traceback follows it."""
 
@@ -21,7 +32,7 @@ def logging_to(path: Path) -> Iterator[None]:
     """Append the log of a run to a file; an exception that passes is logged there."""
     logging.raiseExceptions = False  # a full disk must not hide the error that says so
     handler = logging.FileHandler(path)
-    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter = MaskingFormatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     log.addHandler(handler)

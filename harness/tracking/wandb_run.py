@@ -3,8 +3,10 @@
 import logging
 import os
 import shutil
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,6 +75,17 @@ def write_delivery(folder: Path, delivery: Delivery) -> None:
     write_atomically(folder / DELIVERY_FILE, to_json(delivery.model_dump()))
 
 
+@contextmanager
+def hidden_command_line() -> Iterator[None]:
+    """Show W&B no words of the command line, which it would store: the URL of a database holds a password."""
+    words = sys.argv
+    sys.argv = words[:1]
+    try:
+        yield
+    finally:
+        sys.argv = words
+
+
 class WandbRun:
     """One run at W&B, or in offline files, that receives our records; its methods raise what W&B raises.
 
@@ -88,6 +101,7 @@ class WandbRun:
         delivery: what is known before the run is finished.
     """
 
+    @hidden_command_line()
     def __init__(
         self, spec: RunSpec, run_id: str, mode: Literal["offline", "online"], folder: Path, environment: Environment
     ) -> None:

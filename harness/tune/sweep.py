@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from harness.clip.backbones import blocks_of, parse_backbone
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Kind, points, read_axes, values_of
-from harness.experiment.grid import Experiment, expand, load_experiment, setting_kind
+from harness.experiment.grid import MOST_RUNS, Experiment, expand, load_experiment, setting_kind
 from harness.experiment.protocols import PROTOCOLS, find_protocol, validation_protocols
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import check_method
@@ -27,11 +28,15 @@ from harness.experiment.settings import (
     validate,
 )
 from harness.experiment.spec import RunSpec, ScheduleSpec
+from harness.machine.masking import HIDDEN
 from harness.machine.units import parse_seconds
 from harness.results.metrics import METRICS, find_metric
+from harness.tune.address import check_address, remember_password
 from harness.tune.space import Parameter, Value, read_space
 
 SWEEPS = EXPERIMENTS / "sweeps"
+# In bytes. W&B takes groups of up to 128 characters, file systems names of up to 255 bytes.
+LONGEST_NAME, LONGEST_STUDY, SHORTEST_DATASET = 64, 128, 16
 
 
 class Sweep(Section):
@@ -77,6 +82,24 @@ class Sweep(Section):
         name = str(info.field_name)
         return values_of(name, value, Kind.NUMBER if name == "seeds" else Kind.WORD)
 
+    @field_validator("name")
+    @classmethod
+    def _folder_name(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not value.strip() or value.startswith(".") or not value.isprintable() or set(value) & {"/", "\\"}:
+            raise ValueError("it names a folder: no / and \\, no control characters, no dot in front, not empty")
+        if len(value.encode()) > LONGEST_NAME:
+            raise ValueError(f"it names a folder and is too long: at most {LONGEST_NAME} bytes")
+        return value
+
+    @field_validator("storage")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_address(value)
+        return value
+
     @field_validator("settings", mode="before")
     @classmethod
     def _nested(cls, value: Any) -> Any:
@@ -112,6 +135,10 @@ class Sweep(Section):
                     parameter.values()
                 except ValueError as error:
                     raise ValueError(f"space: '{key}': {error}") from None
+        if self.sampler == "grid":
+            number = math.prod(len(parameter.values()) for parameter in self.space.values())
+            if number > MOST_RUNS:
+                raise ValueError(f"space: the grid has {number:,} points, at most {MOST_RUNS:,} are possible")
         return self
 
     @property
@@ -119,7 +146,14 @@ class Sweep(Section):
         """Name of the study: the name of the sweep, and a hash of everything that its trials share."""
         apart = {"name", "trials", "time_budget", "workers", "storage", "schedule", "sampler", "pruner", "seed"}
         dump = json.dumps(self.model_dump(mode="json", exclude=apart), sort_keys=True)
-        return f"{self.name}-{self.dataset.replace('/', '_')}-{hashlib.sha256(dump.encode()).hexdigest()[:8]}"
+        digest = hashlib.sha256(dump.encode()).hexdigest()[:8]
+        room = LONGEST_STUDY - len(f"{self.name}--{digest}".encode())
+        return f"{self.name}-{short_dataset(self.dataset, room)}-{digest}"
+
+    @property
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
+        """Whether more or less is better, of every objective."""
+        return ["maximize" if find_metric(metric).higher_is_better else "minimize" for metric in self.objectives]
 
     @property
     def num_trials(self) -> int:
@@ -129,6 +163,13 @@ class Sweep(Section):
     def grid(self) -> list[dict[str, Value]]:
         """All points of the grid."""
         return list(points({key: parameter.values() for key, parameter in self.space.items()}))
+
+    def outermost_points(self) -> Iterator[tuple[str, dict[str, Value]]]:
+        """A point of the space for every bound and choice of every setting, to find those that no run can take."""
+        first = {key: parameter.extremes()[0] for key, parameter in self.space.items()}
+        for key, parameter in self.space.items():
+            for value in parameter.extremes():
+                yield key, {**first, key: value}
 
     def recipe_point(self) -> dict[str, Value] | None:
         """The settings of the recipe itself; None if they are not in the space."""
@@ -144,6 +185,14 @@ class Sweep(Section):
                 return None
             point[key] = value
         return point
+
+    def needed(self, point: Mapping[str, Value]) -> dict[str, Value]:
+        """A point without the settings whose condition does not hold in it."""
+        chosen: dict[str, Value] = {}
+        for key, parameter in self.space.items():
+            if parameter.is_needed(chosen):
+                chosen[key] = point[key]
+        return chosen
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
         """Let a trial choose its settings; settings whose condition does not hold are left out."""
@@ -201,26 +250,74 @@ def split_changes(settings: Settings) -> Settings:
     return {**changes, **({"settings": of_runs} if of_runs else {})}
 
 
+def short_dataset(dataset: str, room: int) -> str:
+    """The name of a data set as part of a folder's name: of a long path its end, which says most.
+
+    Args:
+        dataset: its name; that of an own folder holds a path.
+        room: bytes that it may take. Names that are cut are told apart by the hash that stands behind them.
+    """
+    name = "".join(letter if letter.isprintable() else "_" for letter in dataset.replace("/", "_"))
+    data = name.encode(errors="replace")
+    return name if len(data) <= room else data[-room:].decode(errors="ignore")
+
+
 def load_sweep(name: str, changes: Settings, schedule: Settings | None = None) -> Sweep:
     """A sweep by its name in experiments/sweeps/ or by the path of its file, with changes on top.
 
     Raises:
-        UserError: no such sweep, or something in it that is wrong.
+        UserError: no such sweep, or something in it that is wrong, with the name of its file.
     """
     known = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
     path = SWEEPS / f"{name}.yaml" if name in known else Path(name)
     if name not in known and path.suffix not in (".yaml", ".yml"):
         raise UserError(f"no sweep '{name}' in experiments/sweeps/.{nearest(name, known)} Or give a YAML file")
-    settings = merge({"name": path.stem}, read_yaml(path), {"schedule": schedule or {}})
+    content = read_yaml(path)
+    for storage in (content.get("storage"), changes.get("storage")):
+        remember_password(str(storage))
+    try:
+        return read_sweep({**content, "name": content.get("name") or path.stem}, changes, schedule or {})
+    except UserError as error:
+        raise UserError(f"sweep '{path}': {error}") from None
+
+
+def read_sweep(content: Settings, changes: Settings, schedule: Settings) -> Sweep:
+    """A sweep from what its file holds, with changes and settings of its schedule on top.
+
+    Raises:
+        UserError: something in it that is wrong.
+    """
+    for key in ("settings", "schedule"):
+        if not isinstance(content.get(key) or {}, Mapping):
+            raise UserError(f"{key}={content[key]!r}: it is a section, such as {{train: {{epochs: 3}}}}")
+    scheduled = merge(content.get("schedule") or {}, schedule)
+    for key, value in flat_settings(scheduled).items():
+        if HIDDEN in str(value):
+            raise UserError(f"schedule.{key}: its value is masked, since it is secret: give it anew")
     of_runs = by_sections(changes.get("settings", {}))
     # A new space, new objectives or new limits replace the old ones as a whole.
-    settings = {**settings, **changes, "settings": merge(by_sections(settings.get("settings") or {}), of_runs)}
+    settings = {**content, **changes, "settings": merge(by_sections(content.get("settings") or {}), of_runs)}
+    settings["schedule"] = scheduled
     method = check_method(str(settings["method"])) if "method" in settings else ""
     if method and isinstance(settings.get("space"), Mapping):
         settings = search_over(settings, of_runs, method)
     sweep: Sweep = validate(Sweep, settings, "")
     find_protocol(sweep.protocol)
+    check_points(sweep)
     return sweep
+
+
+def check_points(sweep: Sweep) -> None:
+    """Raise a UserError if there is a bound or a choice in the space that no run can take, naming its key."""
+    sweep.specs({})
+    for key in sweep.space:
+        if key.startswith(("runtime.", "wandb.")):
+            raise UserError(f"space: '{key}' changes no result: set it for all runs, under `settings`")
+    for key, point in sweep.outermost_points():
+        try:
+            sweep.specs(sweep.needed(point))
+        except UserError as error:
+            raise UserError(f"space: '{key}': {error}") from None
 
 
 def search_over(settings: Settings, changes: Settings, method: str) -> Settings:

@@ -21,7 +21,7 @@ from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE
 from harness.experiment.settings import Settings
 from harness.experiment.spec import RunSpec, parse_run_spec
-from harness.results.claim import start_of
+from harness.machine.processes import start_of
 from harness.results.failure import TIME_LIMIT, Failure, explain_exception, explain_exit
 from harness.training.events import Event
 

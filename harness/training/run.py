@@ -20,12 +20,12 @@ from harness.machine import environment
 from harness.machine.device import DeviceUse, choose_device, device_use
 from harness.machine.digests import file_digest
 from harness.machine.meter import Meter
-from harness.results.claim import Claim
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
 from harness.results.record import (
     SCHEMA_VERSION,
     Costs,
+    DamagedError,
     Evaluation,
     Prediction,
     Progress,
@@ -40,7 +40,7 @@ from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
 from harness.training.inputs import changed_files, datasets_of, input_files
 from harness.training.run_data import FewShotData, RunData
-from harness.training.state import trained_parameters, trained_state
+from harness.training.state import misfit, trained_parameters, trained_state
 from harness.training.trainer import Trainer
 from harness.training.training import Report, Session, Training
 from methods.base import Method, OtherClassesError
@@ -106,12 +106,12 @@ class Run:
             UserError: anything that the user can correct.
         """
         self.folder.create()
-        with self.folder.claimed() as claim:
+        with self.folder.claimed():
             if not self.folder.is_complete:
                 with logging_to(self.folder.log_file), device_use(self.device) as use:
                     self.folder.prepare(self.spec)
                     try:
-                        self._execute(claim, use)
+                        self._execute(use)
                     except OtherClassesError as error:
                         raise UserError(f"{self.spec.method}: {error}") from None
         self.folder.tidy()
@@ -194,7 +194,7 @@ class Run:
         """The transform of evaluations."""
         return TestTransform(clip.image_size)
 
-    def _execute(self, claim: Claim, use: DeviceUse) -> None:
+    def _execute(self, use: DeviceUse) -> None:
         spec = self.spec
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
@@ -207,6 +207,10 @@ class Run:
         with meter.phase("setup"):
             setup = self.set_up()
         method = setup.method
+        if tensors and (reason := misfit(method, tensors, spec.train.momentum > 0)):
+            self._say_anew(f"'{self.folder.path}' has the progress of another training ({reason})")
+            tensors, progress = {}, Progress(starts=1)
+            meter = Meter(self.device, {"setup": meter.phases["setup"]})
         probe_setup(method, spec.train.precision, meter)
         self._write_sample(setup.data)
         inputs = input_files(spec, {name: self.data.read(name) for name in datasets_of(spec)})
@@ -216,7 +220,7 @@ class Run:
         if tracker.fell_back:
             self.report(TrackingOffline())
         if trained_parameters(method):
-            session = Session(claim, use, tracker, self.report)
+            session = Session(use, tracker, self.report)
             training = Training(self.make_trainer(setup, meter), self.folder, progress, session, self.evaluate)
             progress = training.run(tensors)
         evaluated = [self.evaluate(method, item, meter) for item in spec.evaluate]
@@ -246,7 +250,6 @@ class Run:
             interruptions=progress.starts - 1,
             environment=machine,
         )
-        claim.check()
         self.folder.finish(result)
         log.info("complete: %s", {name: round(accuracy, 2) for name, accuracy in result.accuracies.items()})
         # Last: a server may keep us waiting, and what it does not get now it gets later from the result.
@@ -254,13 +257,21 @@ class Run:
 
     def _load_progress(self) -> tuple[dict[str, Tensor], Progress]:
         """Tensors and facts of an interrupted run, or those of a new one."""
-        tensors, progress = self.folder.load_progress() or ({}, Progress())
+        try:
+            tensors, progress = self.folder.load_progress(self.spec.train.epochs) or ({}, Progress())
+        except DamagedError as error:
+            self._say_anew(str(error))
+            tensors, progress = {}, Progress()
         if changes := list(changed_files(self.spec, progress.inputs)):
             self.report(Notice(f"{'; '.join(changes)} has changed since the run was interrupted: it starts anew"))
             tensors, progress = {}, Progress(starts=progress.starts)
         # This start sets up anew; what the earlier one spent on it belongs to no result.
         phases = {name: costs for name, costs in progress.phases.items() if name != "setup"}
         return tensors, progress.model_copy(update={"phases": phases, "starts": progress.starts + 1})
+
+    def _say_anew(self, reason: str) -> None:
+        log.warning("%s: the run starts anew", reason)
+        self.report(Notice(f"{reason}: the run starts anew"))
 
     def _costs(self, method: Method, meter: Meter, progress: Progress, alone: bool) -> Costs:
         """Costs of the whole run; saves the checkpoint to know its size."""

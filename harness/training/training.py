@@ -8,7 +8,6 @@ from torch import Tensor
 from harness.experiment.spec import EvalSpec
 from harness.machine.device import DeviceUse
 from harness.machine.meter import Meter
-from harness.results.claim import Claim
 from harness.results.folder import RunFolder
 from harness.results.log import log
 from harness.results.record import EpochRecord, Evaluation, Prediction, Progress
@@ -29,13 +28,11 @@ class Session:
     """What accompanies a run while one process computes it.
 
     Attributes:
-        claim: on the run.
         use: of the device.
         tracker: at W&B.
         report: takes the events.
     """
 
-    claim: Claim
     use: DeviceUse
     tracker: Tracker
     report: Report
@@ -84,7 +81,7 @@ class Training:
         return self.progress
 
     def _on_epoch(self, record: EpochRecord) -> None:
-        self.session.claim.check()
+        self.folder.check_claim()
         self.session.use.check()
         epoch = record.epoch + 1
         record = record.model_copy(update={"accuracies": self._validate(epoch)})

@@ -112,7 +112,8 @@ def show_result(result: "Result") -> None:
         ece = "" if item.ece is None else f"  calibration error {item.ece:.2f}"
         say(f"  {item.name:20s} {item.accuracy:6.2f} %{ece}  ({item.dataset})")
     costs = result.costs
-    say(f"\nCosts{' (not measured alone)' if costs.alone is False else ''}")
+    alone = {True: "", False: " (not measured alone)", None: " (not known to be measured alone)"}[costs.alone]
+    say(f"\nCosts{alone}")
     for name, phase in costs.phases.items():
         say(f"  {name:10s} {phase.seconds:8.2f} s  {(phase.peak_bytes or 0) / MIB:9.1f} MiB peak")
     say(f"  {costs.trainable_parameters} of {costs.total_parameters} parameters trained")

@@ -269,7 +269,7 @@ class Progress(Record):
         phases: costs so far.
         flops: floating point operations per image of the phases train and cache.
         starts: how often the run was started.
-        alone: whether it had its device to itself so far.
+        alone: whether it had its device to itself so far; None if that is not known.
         cache: of the training images.
         inputs: files that decide the result and that the spec does not name.
     """
@@ -278,7 +278,7 @@ class Progress(Record):
     phases: dict[str, PhaseCosts] = Field(default_factory=dict)
     flops: dict[str, float] = Field(default_factory=dict)
     starts: int = 0
-    alone: bool = True
+    alone: bool | None = True
     cache: CacheFacts = CacheFacts()
     inputs: tuple[InputFile, ...] = ()
 

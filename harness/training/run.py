@@ -17,7 +17,7 @@ from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE, look_anew
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine import environment
-from harness.machine.device import DeviceUse, choose_device, device_use
+from harness.machine.device import DeviceUse, both_alone, choose_device, device_use
 from harness.machine.digests import file_digest
 from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
@@ -217,6 +217,9 @@ class Run:
         progress = progress.model_copy(update={"inputs": inputs})
         machine = environment.describe(self.device)
         tracker = Tracker(spec, self.folder.path, machine, lambda line: self.report(Notice(line)))
+        if use.problem:
+            log.warning("%s", use.problem)
+            self.report(Notice(use.problem))
         if tracker.fell_back:
             self.report(TrackingOffline())
         if trained_parameters(method):
@@ -228,7 +231,7 @@ class Run:
         self.check_unchanged()
         # In a file of its own, so that the result stays small: tables read it for thousands of runs.
         self.folder.write_predictions({item.name: predictions for item, predictions in evaluated})
-        alone = progress.alone and use.alone and not spec.runtime.device_shared
+        alone = both_alone(both_alone(progress.alone, use.alone), not spec.runtime.device_shared)
         result = Result(
             schema_version=SCHEMA_VERSION,
             id=self.id,
@@ -273,7 +276,7 @@ class Run:
         log.warning("%s: the run starts anew", reason)
         self.report(Notice(f"{reason}: the run starts anew"))
 
-    def _costs(self, method: Method, meter: Meter, progress: Progress, alone: bool) -> Costs:
+    def _costs(self, method: Method, meter: Meter, progress: Progress, alone: bool | None) -> Costs:
         """Costs of the whole run; saves the checkpoint to know its size."""
         return Costs(
             phases=meter.phases,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from harness.experiment.spec import EvalSpec
-from harness.machine.device import DeviceUse
+from harness.machine.device import DeviceUse, both_alone
 from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log
@@ -92,7 +92,7 @@ class Training:
             phases=self.trainer.meter.phases,
             flops=self.trainer.flops,
             starts=self.progress.starts,
-            alone=self.progress.alone and self.session.use.alone,
+            alone=both_alone(self.progress.alone, self.session.use.alone),
             cache=self.trainer.images.facts(),
             inputs=self.progress.inputs,
         )

@@ -1,7 +1,7 @@
 """Plants mistakes one at a time and runs the tests that should notice: `make test-mutants`.
 
-The mistakes stand in `planted_mistakes.yaml`: a file, a piece of its text, what it is replaced by, and the tests that must
-fail then. The work is done in a copy, so that nothing is left behind. The exit code is 1 if a mistake survives.
+The mistakes stand in `planted_mistakes.yaml`: a file, a piece of its text, what it is replaced by, and the tests that
+must fail then. The work is done in a copy, so that nothing is left behind. The exit code is 1 if a mistake survives.
 
     python tests/planted_mistakes.py              all of them
     python tests/planted_mistakes.py trainer tune those whose file or text contains one of the words

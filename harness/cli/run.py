@@ -33,7 +33,8 @@ from harness.experiment.grid import ablation_axes, describe_grid, differing_sett
 from harness.experiment.settings import read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.files import check_writable
-from harness.results.folder import DONE, INTERRUPTED, MISSING, STATES, RunFolder
+from harness.results.folder import DAMAGED, DONE, INTERRUPTED, MISSING, STATES
+from harness.results.index import planned_runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +77,8 @@ def plan(words: Words, grid: GridOptions, results: Path) -> None:
     experiment, specs = read_file_grid(words, grid)
     axes = [key for key in ablation_axes(experiment) if key != "backbone"]
     ids = [spec.id for spec in specs]
-    states = [RunFolder(results, spec_id).state for spec_id in ids]
+    stored = planned_runs(specs, results)
+    states = [item.state for item in stored]
     for state, spec_id, spec in zip(states, ids, specs, strict=True):
         varied = {key: value for key, value in values_at(spec, axes).items() if value != NO_VALUE}
         about = [spec.protocol, spec.name, spec.backbone, *(f"{key}={value}" for key, value in varied.items())]
@@ -84,6 +86,7 @@ def plan(words: Words, grid: GridOptions, results: Path) -> None:
     click.echo(describe_grid(experiment, len(specs)))
     told = [state for state in STATES if state in states or state in (DONE, INTERRUPTED, MISSING)]
     console.print(", ".join(f"{states.count(state)} {state}" for state in told))
+    end_with_damage([item.reason for item in stored if item.state == DAMAGED])
 
 
 @click.command()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from harness.errors import UserError
+from harness.errors import UserError, one_line
 from harness.machine.processes import start_of, this_machine
 from harness.results.files import file_system_time
 
@@ -77,7 +77,7 @@ class Holder:
     started: str
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return one_line(f"process {self.pid} on {self.host}")
 
 
 HOLDER = TypeAdapter(Holder)

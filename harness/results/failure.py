@@ -74,7 +74,7 @@ class RunFailure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: str = ERROR
-    reason: str = "no reason is recorded"
+    reason: str
     attempts: tuple[FailedAttempt, ...] = ()
 
 

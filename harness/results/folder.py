@@ -27,8 +27,8 @@ from harness.results.files import (
     write_atomically,
 )
 from harness.results.log import last_error
-from harness.results.progress import load_progress, save_progress
-from harness.results.record import DamagedError, EpochRecord, Prediction, Progress, Result, read_result
+from harness.results.progress import Progress, load_progress, save_progress
+from harness.results.record import DamagedError, EpochRecord, Prediction, Result, read_result
 
 if TYPE_CHECKING:  # torch and pandas take a second each, and listing runs needs neither
     from torch import Tensor
@@ -192,8 +192,10 @@ class RunFolder:
         """The state by the names of the run's files; none is read, so a damaged run may be `done`."""
         try:
             names = set(os.listdir(self.path))
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return MISSING
+        except OSError:
+            return DAMAGED
         if self.result_file.name in names:
             return DONE
         if any(map(is_claim, names)) and holder_of(self.path):

@@ -6,14 +6,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import UserError
+from harness.machine.costs import PhaseCosts
 from harness.results.files import load_tensors, save_tensors
-from harness.results.record import DamagedError, Progress
+from harness.results.record import CacheFacts, DamagedError, InputFile, Record
 
 if TYPE_CHECKING:  # torch takes a second to import, and listing runs does not need it
     from torch import Tensor
+
+
+class Progress(Record):
+    """What an interrupted run knows besides its tensors.
+
+    Attributes:
+        epoch: the next epoch to train.
+        phases: costs so far.
+        flops: floating point operations per image of the phases train and cache.
+        starts: how often the run was started.
+        alone: whether it had its device to itself so far; None if that is not known.
+        cache: of the training images.
+        inputs: files that decide the result and that the spec does not name.
+    """
+
+    epoch: int = 0
+    phases: dict[str, PhaseCosts] = Field(default_factory=dict)
+    flops: dict[str, float] = Field(default_factory=dict)
+    starts: int = 0
+    alone: bool | None = True
+    cache: CacheFacts = CacheFacts()
+    inputs: tuple[InputFile, ...] = ()
 
 
 class Facts(BaseModel):

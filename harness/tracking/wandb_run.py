@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import wandb
-from pydantic import BaseModel, ConfigDict
 from wandb.errors import Error as WandbError
 
 from harness.errors import first_line
 from harness.experiment.spec import RunSpec
 from harness.machine.environment import Environment
-from harness.results.files import to_json, write_atomically
+from harness.results.claim import TakenOverError
+from harness.results.files import nothing
 from harness.results.metrics import evaluation_metrics, metric_values, run_metrics, summary_metrics
 from harness.results.record import EpochRecord, Result
+from harness.tracking.delivery import Delivery, write_delivery
 
 log = logging.getLogger("skipbench")
 
@@ -25,7 +26,6 @@ log = logging.getLogger("skipbench")
 INIT_TIMEOUT, FINISH_TIMEOUT, ANSWER_TIMEOUT = 30.0, 60.0, 10
 # Seconds before each request whether everything has arrived.
 CONFIRM_PAUSES = (0.0, 1.0, 2.0, 4.0)
-DELIVERY_FILE = "wandb.json"
 LATER = "upload it later with `skipbench wandb-sync`"
 DEFAULT_MODE = "offline"
 # Values of WANDB_MODE besides the modes of a spec.
@@ -36,41 +36,6 @@ def tracking_mode(spec: RunSpec) -> str:
     """online, offline or disabled: the spec's, else WANDB_MODE, else offline."""
     mode = spec.wandb.mode or os.environ.get("WANDB_MODE") or DEFAULT_MODE
     return MODE_ALIASES.get(mode, mode)
-
-
-class Delivery(BaseModel):
-    """What W&B has of a run: `wandb.json` in the run's folder.
-
-    Attributes:
-        mode: how the run was tracked.
-        project: W&B project.
-        entity: W&B team or user; None offline.
-        url: page of the run; None offline.
-        epochs: how many W&B has confirmed.
-        complete: whether W&B has confirmed all of it; only then the run counts as uploaded.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    mode: Literal["offline", "online"]
-    project: str
-    entity: str | None = None
-    url: str | None = None
-    epochs: int = 0
-    complete: bool = False
-
-
-def read_delivery(folder: Path) -> Delivery | None:
-    """What W&B has of the run in a folder; None without a legible note."""
-    try:
-        return Delivery.model_validate_json((folder / DELIVERY_FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def write_delivery(folder: Path, delivery: Delivery) -> None:
-    """Write down what W&B has of the run in a folder."""
-    write_atomically(folder / DELIVERY_FILE, to_json(delivery.model_dump()))
 
 
 class WandbRun:
@@ -172,13 +137,22 @@ class Tracker:
         folder: the run's folder; W&B's files go to `wandb/` in it.
         environment: the machine.
         notify: takes a line for the user if the run cannot be tracked as asked.
+        check: raises if the run is no longer this process's.
 
     Attributes:
         fell_back: whether the run should be online and had to continue offline.
     """
 
-    def __init__(self, spec: RunSpec, folder: Path, environment: Environment, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        folder: Path,
+        environment: Environment,
+        notify: Callable[[str], None],
+        check: Callable[[], None] = nothing,
+    ) -> None:
         self.spec = spec
+        self.check = check
         self.folder = folder
         self.environment = environment
         self.notify = notify
@@ -196,7 +170,7 @@ class Tracker:
 
     def _start(self, mode: Literal["offline", "online"]) -> None:
         self.run = WandbRun(self.spec, self.spec.id, mode, self.folder, self.environment)
-        write_delivery(self.folder, self.run.delivery)
+        write_delivery(self.folder, self.run.delivery, self.check)
 
     def _start_online(self) -> None:
         """Start an online run, or report in one line why that failed."""
@@ -211,6 +185,8 @@ class Tracker:
         """Run a call to W&B; a failure is reported and ends tracking, not the run."""
         try:
             call()
+        except TakenOverError:
+            raise
         except Exception as error:
             self.run = None
             log.exception("W&B failed")
@@ -231,7 +207,7 @@ class Tracker:
         """Write the summary, close the W&B run and note what W&B has."""
         run = self.run
         if run is not None:
-            self._guarded(lambda: write_delivery(self.folder, run.finish(result)))
+            self._guarded(lambda: write_delivery(self.folder, run.finish(result), self.check))
 
 
 def summary_of(result: Result) -> dict[str, Any]:

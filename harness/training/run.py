@@ -22,16 +22,8 @@ from harness.machine.digests import file_digest
 from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
-from harness.results.record import (
-    SCHEMA_VERSION,
-    Costs,
-    DamagedError,
-    Evaluation,
-    Prediction,
-    Progress,
-    Result,
-    SampleFacts,
-)
+from harness.results.progress import Progress
+from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result, SampleFacts
 from harness.tracking.wandb_run import Tracker
 from harness.training.build import build_clip, build_method, probe_setup, prompt_template
 from harness.training.evaluate import evaluate
@@ -216,7 +208,9 @@ class Run:
         inputs = input_files(spec, {name: self.data.read(name) for name in datasets_of(spec)})
         progress = progress.model_copy(update={"inputs": inputs})
         machine = environment.describe(self.device)
-        tracker = Tracker(spec, self.folder.path, machine, lambda line: self.report(Notice(line)))
+        tracker = Tracker(
+            spec, self.folder.path, machine, lambda line: self.report(Notice(line)), self.folder.check_claim
+        )
         if use.problem:
             log.warning("%s", use.problem)
             self.report(Notice(use.problem))

@@ -10,7 +10,8 @@ from harness.machine.device import DeviceUse, both_alone
 from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log
-from harness.results.record import EpochRecord, Evaluation, Prediction, Progress
+from harness.results.progress import Progress
+from harness.results.record import EpochRecord, Evaluation, Prediction
 from harness.tracking.wandb_run import Tracker
 from harness.training.events import Event, TrainingProgress
 from harness.training.inference import set_classes

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from harness.errors import UserError
 from harness.results.files import nothing
-from harness.results.progress import digest_of, load_progress, save_progress
-from harness.results.record import DamagedError, Progress
+from harness.results.progress import Progress, digest_of, load_progress, save_progress
+from harness.results.record import DamagedError
 
 TENSORS = {
     "w": torch.arange(6.0).reshape(2, 3),

@@ -13,7 +13,8 @@ from wandb.proto import wandb_internal_pb2
 from harness.experiment.spec import RunSpec
 from harness.machine.environment import Environment
 from harness.results.record import Costs, EpochRecord, Result
-from harness.tracking.wandb_run import Delivery, Tracker, read_delivery, remove_undelivered, tracking_mode
+from harness.tracking.delivery import Delivery, read_delivery
+from harness.tracking.wandb_run import Tracker, remove_undelivered, tracking_mode
 from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
 

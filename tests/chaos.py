@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from harness.results.claim import ClaimedError, claimed
+from harness.results.claim import ClaimedError, claimed, read_claim
 from harness.results.files import TEMPORARY
 from tests.commands import descendants, parents, results_of, skipbench, start, wait_for
 
@@ -111,7 +111,7 @@ class Crowd:
         self.lease = lease
         self.chance = random.Random(seed)
         self.mains: dict[int, subprocess.Popen[str] | None] = dict.fromkeys(range(schedulers))
-        self.stopped: set[int] = set()
+        self.stopped: dict[int, float] = {}
         self.done: Counter[str] = Counter()
         self.seen: set[int] = set()
         self.printed: list[str] = []
@@ -122,7 +122,7 @@ class Crowd:
             for number, main in self.mains.items():
                 if main is None or main.poll() is not None:
                     self._start(number)
-            time.sleep(self.chance.uniform(0.1, self.lease / 2))
+            time.sleep(self.chance.uniform(0.02, 0.5))
             self._disturb(self.chance.choice(list(self.mains)))
             if len(list(self.results.glob("runs/*/result.json"))) >= self.chance.randint(6, 8):
                 self._forget()
@@ -135,7 +135,7 @@ class Crowd:
     def _start(self, number: int) -> None:
         if main := self.mains[number]:
             self._take(main)
-        self.stopped.discard(number)
+        self.stopped.pop(number, None)
         environment = {"SKIPBENCH_MACHINE": f"machine {number}", "SKIPBENCH_LEASE": str(self.lease)}
         self.mains[number] = start(*self.words, **environment)
         self.done["start"] += 1
@@ -153,15 +153,18 @@ class Crowd:
         family = descendants(main.pid)
         self.seen.update(family)
         if number in self.stopped:
-            if self.chance.random() < 0.5:
+            # Some wake up in time, most do not.
+            if time.monotonic() > self.stopped[number]:
                 self._signal(number, signal.SIGCONT)
-                self.stopped.discard(number)
+                del self.stopped[number]
                 self.done["continue"] += 1
             return
-        kind = self.chance.choice(["kill worker", "kill worker", "kill all", "stop", "stop"])
+        if not self._holds(number) and self.chance.random() < 0.95:
+            return  # still starting, or nothing to do: only now and then is that worth a disturbance
+        kind = self.chance.choice(["kill worker", "kill worker", "kill all", "stop", "stop", "stop"])
         if kind == "stop":
             self._signal(number, signal.SIGSTOP)
-            self.stopped.add(number)
+            self.stopped[number] = time.monotonic() + self.lease * self.chance.uniform(0.5, 6)
         elif kind == "kill all":
             self._signal(number, signal.SIGKILL)
         elif len(family) > 1:
@@ -170,6 +173,11 @@ class Crowd:
         else:
             return
         self.done[kind] += 1
+
+    def _holds(self, number: int) -> bool:
+        """Whether a worker of a scheduler holds a run."""
+        holders = map(read_claim, self.results.glob("runs/*/claim-*"))
+        return any(holder and holder.machine == f"machine {number}" for holder in holders)
 
     def _signal(self, number: int, ending: signal.Signals) -> None:
         main = self.mains[number]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,25 @@ def process_context() -> Any:
     return context
 
 
+def start_unheard(process: Any) -> None:
+    """Start a process that never hears Ctrl-C, from its first moment on: its parent ends it.
+
+    A server that imports torch would print a traceback. This process goes on hearing it while it waits for the server.
+    """
+    # It would make this thread hear Ctrl-C again if it were started inside.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        if process_context().get_start_method() == "forkserver":
+            forkserver.ensure_running()
+        else:
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if process.pid is None:
+        process.start()
+
+
 class Attempt:
     """A process that computes a run.
 
@@ -60,7 +80,7 @@ class Attempt:
         self.process = process_context().Process(
             target=compute, args=(dict(os.environ), spec.settings(), spec.id, results, sender)
         )
-        self.process.start()
+        start_unheard(self.process)
         sender.close()
         self._born = start_of(self.process.pid)
 

@@ -1,6 +1,7 @@
 """`skipbench bench`, `run` and `plan`: compute the runs of an experiment, or list them."""
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.console import RESULTS, console, end_with_damage, print_frame
+from harness.cli.console import RESULTS, console, end_with_damage, errors, print_frame
 from harness.cli.grid import (
     FILE_AND_SETTINGS,
     METHODS_AND_SETTINGS,
@@ -26,7 +27,7 @@ from harness.cli.grid import (
 from harness.cli.table import print_paper_table
 from harness.cli.watch import Watcher, print_failures
 from harness.data.datasets import find_dataset, find_folder
-from harness.errors import UserError
+from harness.errors import UserError, one_line
 from harness.experiment.axes import NO_VALUE
 from harness.experiment.files import find_experiment_file
 from harness.experiment.grid import ablation_axes, describe_grid, differing_settings, values_at, vary
@@ -35,6 +36,7 @@ from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.files import check_writable
 from harness.results.folder import DAMAGED, DONE, INTERRUPTED, MISSING, STATES
 from harness.results.index import planned_runs
+from harness.tracking.settings import check_tracking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +132,7 @@ def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: S
     check_writable(results)
     todo = unfinished(specs, results)
     if todo:
+        tell_tracking(todo)
         check_data(todo)
         fetch_backbones(todo)
     if schedule.executor == "local":
@@ -151,6 +154,12 @@ def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: S
     end_with_damage(damage_in(planned))
     if failures:
         sys.exit(1)
+
+
+def tell_tracking(specs: list[RunSpec]) -> None:
+    """Find out before the first run whether W&B takes what it is asked for, and say what is ignored."""
+    for note in check_tracking(specs):
+        errors.print(f"note: {note}", markup=False)
 
 
 def check_data(specs: list[RunSpec]) -> None:
@@ -195,7 +204,8 @@ def print_places(run_ids: list[str], results: Path) -> None:
     folders = [f"{results}/runs/{run_id}/wandb" for run_id in run_ids]
     names = [name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)]
     offline = sum(name.startswith("offline-run-") for name in names)
-    console.print(f"Results: {results}/runs/<id>/result.json", markup=False)
+    console.print(one_line(f"Results: {results}/runs/<id>/result.json"), markup=False, soft_wrap=True)
     if offline:
-        command = f"skipbench wandb-sync --results {results}"
-        console.print(f"W&B: {offline} offline runs, upload with `{command}`", markup=False, soft_wrap=True)
+        command = one_line(f"skipbench wandb-sync --results {shlex.quote(str(results))}")
+        told = "1 offline run" if offline == 1 else f"{offline} offline runs"
+        console.print(f"W&B: {told}, upload with `{command}`", markup=False, soft_wrap=True)

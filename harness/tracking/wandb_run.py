@@ -1,7 +1,7 @@
 """Weights & Biases: it only receives what is already on disk, and never stops a run."""
 
 import logging
-import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import wandb
+from wandb.errors import AuthenticationError, CommError, UsageError
 from wandb.errors import Error as WandbError
 
 from harness.errors import first_line
@@ -19,6 +20,7 @@ from harness.results.files import nothing
 from harness.results.metrics import evaluation_metrics, metric_values, run_metrics, summary_metrics
 from harness.results.record import EpochRecord, Result
 from harness.tracking.delivery import Delivery, write_delivery
+from harness.tracking.settings import tracking_mode, tracking_of
 
 log = logging.getLogger("skipbench")
 
@@ -26,16 +28,22 @@ log = logging.getLogger("skipbench")
 INIT_TIMEOUT, FINISH_TIMEOUT, ANSWER_TIMEOUT = 30.0, 60.0, 10
 # Seconds before each request whether everything has arrived.
 CONFIRM_PAUSES = (0.0, 1.0, 2.0, 4.0)
-LATER = "upload it later with `skipbench wandb-sync`"
-DEFAULT_MODE = "offline"
-# Values of WANDB_MODE besides the modes of a spec.
-MODE_ALIASES = {"dryrun": "offline", "run": "online", "shared": "online"}
 
 
-def tracking_mode(spec: RunSpec) -> str:
-    """online, offline or disabled: the spec's, else WANDB_MODE, else offline."""
-    mode = spec.wandb.mode or os.environ.get("WANDB_MODE") or DEFAULT_MODE
-    return MODE_ALIASES.get(mode, mode)
+def upload_command(folder: Path) -> str:
+    """The command that uploads the run in a folder."""
+    return f"skipbench wandb-sync --results {shlex.quote(str(folder.parents[1]))} {folder.name}"
+
+
+def why_offline(error: WandbError, folder: Path) -> str:
+    """Why a run could not be opened at W&B and what to do, in one line."""
+    later = f"the run continues offline; upload it later with `{upload_command(folder)}`"
+    told = first_line(error)
+    if "no api key" in str(error).lower():
+        return f"no W&B key: run `wandb login` or set WANDB_API_KEY; {later}"
+    if isinstance(error, AuthenticationError | UsageError):
+        return f"W&B refuses the key ({told}): run `wandb login` or set WANDB_API_KEY; {later}"
+    return f"W&B is not reachable ({told}); {later}"
 
 
 class WandbRun:
@@ -56,17 +64,18 @@ class WandbRun:
     def __init__(
         self, spec: RunSpec, run_id: str, mode: Literal["offline", "online"], folder: Path, environment: Environment
     ) -> None:
+        asked = tracking_of(spec)
         try:
             self._run = wandb.init(
                 mode=mode,
                 id=run_id,
                 resume="allow",
-                name=spec.name,
-                project=spec.wandb.project,
-                entity=spec.wandb.entity,
-                group=spec.wandb.group,
+                name=asked.name,
+                project=asked.project,
+                entity=asked.entity,
+                group=asked.group,
                 job_type="train" if spec.train.epochs else "eval",
-                tags=[spec.method, spec.data.dataset[:64], spec.protocol, spec.backbone[:64], *spec.wandb.tags],
+                tags=list(asked.tags),
                 config={**spec.identity(), "environment": environment.model_dump()},
                 dir=str(folder),
                 settings=wandb.Settings(
@@ -179,7 +188,7 @@ class Tracker:
         except WandbError as error:
             for leftover in (self.folder / "wandb").glob(f"run-*-{self.spec.id}"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            self.notify(f"W&B is not reachable ({first_line(error)}); the run continues offline, {LATER}")
+            self.notify(why_offline(error, self.folder))
 
     def _guarded(self, call: Callable[[], None]) -> None:
         """Run a call to W&B; a failure is reported and ends tracking, not the run."""
@@ -190,8 +199,12 @@ class Tracker:
         except Exception as error:
             self.run = None
             log.exception("W&B failed")
-            record = f"its record is {self.folder}/metrics.jsonl"
-            self.notify(f"W&B failed ({first_line(error)}); the run continues without it, {record}, {LATER}")
+            told = f"W&B failed ({first_line(error)}); the run continues without it"
+            if isinstance(error, CommError | TimeoutError):
+                told += f"; upload it later with `{upload_command(self.folder)}`"
+            else:
+                told += f", its record is {self.folder}/metrics.jsonl"
+            self.notify(told)
 
     def log_epochs(self, records: Sequence[EpochRecord]) -> None:
         """Log the epochs that W&B does not have yet.

@@ -29,6 +29,8 @@ from harness.training.events import Event
 PREFERRED_START = ("forkserver", "spawn")
 # Seconds in which a process may release its claim and its files before it is killed.
 GRACE = 10.0
+# How often a process is started whose server dies meanwhile.
+START_ATTEMPTS = 5
 
 
 @cache
@@ -56,8 +58,16 @@ def start_unheard(process: Any) -> None:
             process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if process.pid is None:
-        process.start()
+    for attempts_left in reversed(range(START_ATTEMPTS)):
+        try:
+            if process.pid is None:
+                process.start()
+        except (EOFError, OSError):
+            # The server was killed just now; the next call starts another one.
+            if not attempts_left:
+                raise
+        else:
+            return
 
 
 class Attempt:

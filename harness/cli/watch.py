@@ -46,8 +46,8 @@ class Pace:
     told: float | None = None
 
     def seconds_left(self, epoch: int, epochs: int) -> float:
-        """Time that the rest of the epochs will take if they are as fast as those so far."""
-        return (time.monotonic() - self.begin) / max(1, epoch - self.first) * (epochs - epoch)
+        """Time that the rest of the epochs will take if they are as fast as those so far, of which there is one."""
+        return (time.monotonic() - self.begin) / (epoch - self.first) * (epochs - epoch)
 
 
 class Watcher:
@@ -123,8 +123,8 @@ class Watcher:
         parts = [f"epoch {event.epoch} of {event.epochs}"]
         parts += [f"{name} {accuracy:.2f}" for name, accuracy in accuracies.items()]
         # Evaluations follow, which are not counted.
-        left = pace.seconds_left(event.epoch, event.epochs)
-        parts += [f"about {in_words(left)} of training left"] if event.epoch < event.epochs else []
+        if pace.first < event.epoch < event.epochs:
+            parts.append(f"about {in_words(pace.seconds_left(event.epoch, event.epochs))} of training left")
         self._say(f"{spec.name}: {', '.join(parts)} ({spec.id})")
 
     def _hide(self, spec: "RunSpec") -> None:

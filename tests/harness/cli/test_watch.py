@@ -82,6 +82,19 @@ def test_time_left_of_a_continued_run_counts_its_own_epochs(
     assert last == f"skip-emoji-16shot-seed1: epoch 50 of 50 ({spec.id})"
 
 
+def test_of_a_run_on_a_cluster_the_first_thing_known_is_an_epoch(
+    make_spec: Make, clock: Clock, printed: io.StringIO
+) -> None:
+    spec = make_spec("skip")
+    watcher = Watcher(1)
+    watcher.on_event(spec, epoch(3, 50))
+    clock.now += 20.0
+    watcher.on_event(spec, epoch(5, 50))
+    first, second = printed.getvalue().splitlines()
+    assert first == f"skip-emoji-16shot-seed1: epoch 3 of 50 ({spec.id})"
+    assert "epoch 5 of 50, about 8 min of training left" in second
+
+
 def test_no_name_breaks_a_line(make_spec: Make, printed: io.StringIO) -> None:
     spec = make_spec("skip")
     watcher = Watcher(2)

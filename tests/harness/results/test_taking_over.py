@@ -166,3 +166,11 @@ def test_a_machine_can_be_given_another_name(monkeypatch: pytest.MonkeyPatch) ->
     own = processes.this_machine.__wrapped__()
     monkeypatch.setenv("SKIPBENCH_MACHINE", "b")
     assert processes.this_machine.__wrapped__() == "b" != own
+
+
+def test_whose_folder_was_set_aside_has_lost_the_run(folder: RunFolder, tmp_path: Path) -> None:
+    with folder.claimed():
+        folder.path.rename(tmp_path / "aside")
+        with pytest.raises(TakenOverError):
+            folder.write_json("sample.json", {})
+    assert not folder.path.exists()

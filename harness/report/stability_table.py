@@ -9,8 +9,8 @@ NOTE = (
     "then each in a direction drawn at random. std: over seeds, of the runs that are not moved. moves: number of these "
     "trainings, and the largest distance between one of them and the run of the same seed, in points. weights: largest "
     "distance between their trained values, as a share of how far training moved them. stable: the metric moves by "
-    "less than its std; chaotic: it does not, so that rounding (another torch, processor or number of threads) decides "
-    "as much as the seed."
+    "less than its std; sensitive: it does, but weights end more than 0.01 apart; chaotic: it moves by its std or "
+    "more, so that rounding (another torch, processor or number of threads) decides as much as the seed."
 )
 
 

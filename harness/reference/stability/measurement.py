@@ -20,7 +20,10 @@ from harness.results.files import to_json, write_atomically
 MOST_LETTERS = 120
 # What runs of one method may differ in although their settings are called the same.
 CELLS = ("backbone", "data.dataset", "data.shots")
-STABLE, CHAOTIC, EXACT, UNKNOWN = "stable", "chaotic", "nothing trains", "one seed: no spread"
+STABLE, SENSITIVE, CHAOTIC = "stable", "sensitive", "chaotic"
+EXACT, UNKNOWN = "nothing trains", "one seed: no spread"
+# Beyond this share of their movement, trainings end in different places; a large spread over seeds may hide it.
+SAME_PLACE = 0.01
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,15 @@ class Stability:
 
     @property
     def verdict(self) -> str:
-        """Stable, if the metric moves by less than its standard deviation over the seeds."""
+        """Chaotic, if the metric moves by its standard deviation over the seeds or more; sensitive, if it does not, but
+        the weights end in different places; otherwise stable."""
         if not self.moves:
             return EXACT
         if self.spread is None:
             return UNKNOWN
-        return STABLE if self.score_moves < self.spread or self.score_moves == 0 else CHAOTIC
+        if self.score_moves >= self.spread and self.score_moves > 0:
+            return CHAOTIC
+        return SENSITIVE if self.weights_apart > SAME_PLACE else STABLE
 
 
 def summarise(specs: Sequence[RunSpec], label: str, endings: Sequence[Sequence[Ending]]) -> Stability:

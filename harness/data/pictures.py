@@ -200,9 +200,9 @@ def missing_pictures(folder: Path, pictures: Sequence[Picture]) -> list[str]:
         archive, member = in_archive(folder, path)
         place, name = (archive, member) if archive else (path.rpartition("/")[0], path.rpartition("/")[2])
         if place not in listings:
-            outside = is_outside(f"{place}/")
+            outside = is_outside(place)
             listings[place] = frozenset() if outside else names_at(folder / place, bool(archive))
         # Some file systems accept several spellings of a name but list only one.
-        if name not in listings[place] and (archive or not listings[place] or not (folder / path).exists()):
+        if name not in listings[place] and (archive or not listings[place] or not os.path.exists(folder / path)):
             missing.append(path)
     return missing

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -173,7 +174,7 @@ class Run:
         evaluation = Evaluation(
             **item.model_dump(),
             template=prompt_template(self.spec, item.dataset),
-            layout=tuple(splits.layout),
+            layout=splits.facts,
             broken_images=len(broken),
             pictures_hash=pictures_hash(pictures, class_names),
             **vars(scores),
@@ -239,7 +240,7 @@ class Run:
                 val_images=len(setup.data.sample.val),
                 broken_images=tuple(broken.path for broken in setup.data.broken),
             ),
-            layout=tuple(setup.data.splits.layout),
+            layout=setup.data.splits.facts,
             transform_hash=self._transform_hash(setup.clip),
             weights_sha256=self._weights_hash(),
             inputs=inputs,
@@ -276,9 +277,10 @@ class Run:
         )
 
     def _write_sample(self, data: FewShotData) -> None:
-        """Export the k-shot sample (before it is cut to the training classes), so that others can use the very same."""
-        about = {"dataset": self.spec.data.dataset, "shots": self.spec.data.shots, "seed": self.spec.seed}
-        self.folder.write_json("sample.json", sample_index(data.sample, data.splits.class_names, **about))
+        """Export the k-shot sample, before some of it is held out or cut, so that others can use the very same."""
+        about: dict[str, Any] = {"dataset": self.spec.data.dataset, "shots": self.spec.data.shots}
+        about |= {"seed": self.spec.seed, "broken_images": [broken.path for broken in data.broken]}
+        self.folder.write_json("sample.json", sample_index(data.drawn, data.splits.class_names, **about))
 
     def _save_checkpoint(self, method: Method) -> int:
         if not trained_parameters(method):

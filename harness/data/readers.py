@@ -11,6 +11,7 @@ from typing import NamedTuple
 from harness.data.picture_files import read_member
 from harness.data.split_checks import refuse_links_outside, refuse_two_labels, repetitions
 from harness.data.text_files import (
+    check_class_name,
     check_name,
     check_path,
     check_paths,
@@ -202,11 +203,8 @@ def read_aircraft(folder: Path, images: Sequence[str], splits: Sequence[str] = S
     advice = f"it comes with the data set's archive, see {INSTRUCTIONS}"
     variants = read_lines(folder / "variants.txt", advice)
     labels = {variant: label for label, variant in enumerate(variants)}
-    try:
-        for variant in variants:
-            check_name(variant)
-    except ValueError as error:
-        raise UserError(f"'{folder / 'variants.txt'}': {error}") from None
+    for variant in variants:
+        check_class_name(folder / "variants.txt", variant)
     if len(labels) < len(variants) or not variants:
         raise UserError(f"'{folder / 'variants.txt'}' must name every class once: it has {len(variants)} lines")
     pictures: dict[str, tuple[Picture, ...]] = dict.fromkeys(SPLITS, ())

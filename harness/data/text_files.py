@@ -136,3 +136,11 @@ def check_name(name: str) -> None:
         raise ValueError(
             f"the class name {short(name)} has {len(name):,} characters, at most {MOST_NAME:,} are possible"
         )
+
+
+def check_class_name(source: Path, name: str) -> None:
+    """Raise a UserError that names the file if a class cannot be called so in a prompt."""
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise UserError(f"'{source}': {error}") from None

@@ -19,6 +19,7 @@ from harness.data.text_files import (
     parse_row,
     read_lines,
     read_text,
+    short,
     why_unreadable,
 )
 from harness.errors import UserError, first_line, nearest
@@ -152,7 +153,9 @@ def parse_splits(
             if names.get(label) != name:
                 check_name(name)
                 if label in names:
-                    raise ValueError(f"{file}: class {label} is called both '{names[label]}' and '{name}'")
+                    raise ValueError(
+                        f"{short(file)}: class {label} is called both {short(names[label])} and {short(name)}"
+                    )
                 names[label] = name
             listed.append(Picture(file, label))
         check_paths([picture.path for picture in listed])

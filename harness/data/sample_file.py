@@ -182,16 +182,16 @@ def find_rows(path: Path, rows: Sequence[Row], split: str, splits: Splits) -> li
     for row in rows:
         picture = find_picture(row.path, known)
         if picture is None:
-            raise UserError(f"index '{path}': {split} image '{row.path}' {why_unknown(row.path, split, splits)}")
+            raise UserError(f"index '{path}': {split} image {short(row.path)} {why_unknown(row.path, split, splits)}")
         name = splits.class_names[picture.label]
         if row.label != picture.label or plain(row.class_name) != plain(name):
             raise UserError(
-                f"index '{path}' calls '{row.path}' class {row.label} '{row.class_name}', "
+                f"index '{path}' calls {short(row.path)} class {row.label} {short(row.class_name)}, "
                 f"and the data set {picture.label} '{name}'"
             )
         times[picture] -= 1
         if times[picture] < 0:
-            raise UserError(f"index '{path}' has {split} image '{row.path}' twice")
+            raise UserError(f"index '{path}' has {split} image {short(row.path)} twice")
         found.append(picture)
     return sorted(found, key=lambda picture: picture.label)
 

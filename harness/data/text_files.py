@@ -14,6 +14,8 @@ MOST_TEXT = 1 << 30
 """Bytes of the largest text file that is read."""
 MOST_NAME = 1000
 """Characters of the longest class name or template."""
+MOST_SHOWN = 300
+"""Characters that a message shows of a value."""
 UNREADABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 """Control characters and half characters (surrogates): no name or path has them on purpose."""
 OTHER_SYSTEM = re.compile(r"\\|[A-Za-z]:")
@@ -59,7 +61,10 @@ def read_lines(path: Path, advice: str) -> list[str]:
         raise UserError(f"'{path}' does not exist: {advice}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"'{path}' cannot be read as text ({why_unreadable(error)}): save it as UTF-8") from None
-    return [line.strip() for line in text.split("\n") if line.strip()]
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if any(len(line) > 2 * MOST_NAME for line in lines):
+        raise UserError(f"'{path}' has a line of more than {2 * MOST_NAME:,} characters: it is no list of names")
+    return lines
 
 
 def parse_json(text: str) -> Any:
@@ -115,7 +120,7 @@ def short(value: Any) -> str:
         text = repr(value)
     except (RecursionError, ValueError):  # nested deeply, or a number of thousands of digits
         return "what stands there"
-    return text if len(text) <= 100 else f"{text[:100]}..."
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def check_path(path: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator
 
 from harness.clip.backbones import blocks_of, parse_backbone
-from harness.data.datasets import find_dataset
+from harness.data.datasets import OWN, find_dataset, split_names
 from harness.data.fewshot import class_subset
 from harness.errors import UserError
 from harness.experiment.axes import NO_VALUE, Kind, kind_at, points, read_axes, text_of, values_of
@@ -63,6 +63,8 @@ class Experiment(Section):
         name = str(info.field_name)
         if name == "targets" and value is None:
             return value
+        if name in ("datasets", "targets") and isinstance(value, str) and OWN in value:
+            return split_names(value)
         kind = Kind.NUMBER if name in ("shots", "seeds") else Kind.WORD
         return values_of(cls.model_fields[name].alias or name, value, kind)
 

@@ -1,14 +1,17 @@
 """One run from start to finish: spec -> results/runs/<id>/."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.clip.backbones import parse_backbone
 from harness.clip.towers import CLIP
+from harness.data.datasets import OWN
 from harness.data.fewshot import pictures_hash, sample_hash
 from harness.data.loader import PictureSet
 from harness.data.sample_file import sample_index
@@ -31,7 +34,9 @@ from harness.training.events import Notice, PhaseStarted, TrackingOffline
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
 from harness.training.inputs import changed_files, datasets_of, input_files
+from harness.training.notices import data_notices, prompt_notice, training_shots
 from harness.training.run_data import FewShotData, RunData
+from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
 from harness.training.state import misfit, trained_parameters, trained_state
 from harness.training.trainer import Trainer
 from harness.training.training import Report, Session, Training
@@ -88,6 +93,7 @@ class Run:
         self.folder = RunFolder(results, self.id)
         self.report = report
         self.data = RunData(spec)
+        self._same_prompts: dict[tuple[str, str], Groups] = {}
         self.device = choose_device(spec.runtime.device)
         self.workers = choose_workers(spec, self.device)
 
@@ -119,6 +125,8 @@ class Run:
         clip = build_clip(spec.backbone, precision, self.device)
         data = self.data.few_shot()
         texts = self.data.texts(spec.data.dataset, spec.data.classes)
+        for dataset in filter(lambda name: name.startswith(OWN), datasets_of(spec)):
+            refuse_same_prompts(dataset, self.same_prompts(clip, dataset, "all"))
         method = build_method(clip, spec.method, spec.options, texts, precision, spec.seed, spec.train.caches)
         for item in spec.evaluate:
             method.check_classes(tuple(self.data.texts(item.dataset, item.classes)))
@@ -165,12 +173,27 @@ class Run:
         evaluation = Evaluation(
             **item.model_dump(),
             template=prompt_template(self.spec, item.dataset),
-            layout=tuple(splits.layout),
+            layout=splits.facts,
             broken_images=len(broken),
+            same_prompts=self.same_prompts(method.clip, item.dataset, item.classes),
             pictures_hash=pictures_hash(pictures, class_names),
             **vars(scores),
         )
         return evaluation, predictions
+
+    def same_prompts(self, clip: CLIP, dataset: str, classes: str) -> Groups:
+        """Groups of classes that the text tower cannot tell apart; looked for once a run."""
+        if (dataset, classes) not in self._same_prompts:
+            prompts = clip.tokenize(self.data.texts(dataset, classes))
+            found = same_prompts(prompts, self.data.class_names(dataset, classes))
+            self._same_prompts[dataset, classes] = found
+        return self._same_prompts[dataset, classes]
+
+    def notices(self, setup: Setup) -> Iterator[str]:
+        """What the user should know before the run trains, in one line each."""
+        yield from data_notices(self.spec, self.data, setup.data)
+        for item in self.spec.evaluate:
+            yield from prompt_notice(item.dataset, self.same_prompts(setup.clip, item.dataset, item.classes))
 
     def check_unchanged(self) -> None:
         """Raise a UserError if files that the run names by their paths are not what they were when it began."""
@@ -202,6 +225,8 @@ class Run:
         for notice in setup.clip.notices:
             self.report(Notice(notice))
         method = setup.method
+        for line in self.notices(setup):
+            self.report(Notice(line))
         if tensors and (reason := misfit(method, tensors, spec.train.momentum > 0)):
             self._say_anew(f"'{self.folder.path}' has the progress of another training ({reason})")
             tensors, progress = {}, Progress(starts=1)
@@ -242,8 +267,9 @@ class Run:
                 train_images=len(setup.data.sample.train),
                 val_images=len(setup.data.sample.val),
                 broken_images=tuple(broken.path for broken in setup.data.broken),
+                shots=training_shots(spec, self.data, setup.data),
             ),
-            layout=tuple(setup.data.splits.layout),
+            layout=setup.data.splits.facts,
             transform_hash=self._transform_hash(setup.clip),
             weights_sha256=self._weights_hash(),
             inputs=inputs,
@@ -287,9 +313,10 @@ class Run:
         )
 
     def _write_sample(self, data: FewShotData) -> None:
-        """Export the k-shot sample (before it is cut to the training classes), so that others can use the very same."""
-        about = {"dataset": self.spec.data.dataset, "shots": self.spec.data.shots, "seed": self.spec.seed}
-        self.folder.write_json("sample.json", sample_index(data.sample, data.splits.class_names, **about))
+        """Export the k-shot sample, before some of it is held out or cut, so that others can use the very same."""
+        about: dict[str, Any] = {"dataset": self.spec.data.dataset, "shots": self.spec.data.shots}
+        about |= {"seed": self.spec.seed, "broken_images": [broken.path for broken in data.broken]}
+        self.folder.write_json("sample.json", sample_index(data.drawn, data.splits.class_names, **about))
 
     def _save_checkpoint(self, method: Method) -> int:
         if not trained_parameters(method):

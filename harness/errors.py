@@ -5,7 +5,14 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A problem with the input or the surroundings, told in one line that the command line prints as it is."""
+    """A problem with the input or the surroundings, told in one line that the command line prints as it is.
+
+    Args:
+        message: the line; names in it may hold line breaks and control characters, which are shown as escapes.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(char if char.isprintable() else ascii(char)[1:-1] for char in message))
 
 
 class DivergedError(UserError):

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from harness.errors import UserError
 from harness.experiment.grid import Experiment, expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.settings import Settings, merge, parse_overrides
@@ -36,6 +37,8 @@ class Words:
 
 def split_words(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> Words:
     """The words with the first apart; it may be left out, since only settings have an equals sign."""
+    if words and not words[0].strip():
+        raise UserError("the first word is empty: name a method or a file, or leave it out")
     if words and "=" not in words[0]:
         return Words(words[0], words[1:])
     return Words(None, words)
@@ -59,7 +62,7 @@ class GridOptions:
 
     def given(self) -> list[str]:
         """Names of the options that are given."""
-        return [item.name for item in fields(self) if getattr(self, item.name)]
+        return given_options(self)
 
     def changes(self, methods: str | None) -> Settings:
         """What these options and a list of methods change in an experiment."""
@@ -77,7 +80,20 @@ class ScheduleOptions:
 
     def settings(self) -> Settings:
         """As settings of the section `schedule`."""
-        return {item.name: getattr(self, item.name) for item in fields(self) if getattr(self, item.name)}
+        return {name: getattr(self, name) for name in given_options(self)}
+
+
+def given_options(options: GridOptions | ScheduleOptions) -> list[str]:
+    """Names of the options that are given.
+
+    Raises:
+        UserError: one is empty, as a variable of a shell is that was never set.
+    """
+    given = [item.name for item in fields(options) if getattr(options, item.name) is not None]
+    for name in given:
+        if not str(getattr(options, name)).strip():
+            raise UserError(f"--{name} is empty: give a value, or leave the option out")
+    return given
 
 
 GRID_OPTIONS = (

@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from harness.clip.backbones import blocks_of, parse_backbone
 from harness.data.datasets import find_dataset
@@ -20,6 +20,7 @@ from harness.experiment.recipes import check_sections, choose_variant, for_metho
 from harness.experiment.registry import check_method, method_class, method_names
 from harness.experiment.settings import Section, Settings, by_sections, flat_settings, merge, nest, read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec, parse_run_spec
+from harness.experiment.yaml_values import LARGEST
 
 EVERY_METHOD = "all"
 MOST_RUNS = 100_000
@@ -46,7 +47,7 @@ class Experiment(Section):
     datasets: tuple[str, ...] = Field(("emoji",), min_length=1)
     backbones: tuple[str, ...] = Field(("clip-emoji",), min_length=1, alias="backbone")
     shots: tuple[int, ...] = Field((16,), min_length=1)
-    seeds: tuple[NonNegativeInt, ...] = Field((1, 2, 3), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...] = Field((1, 2, 3), min_length=1)
     targets: tuple[str, ...] | None = Field(
         None, description="data sets to be evaluated on besides the training one; null: the protocol's own"
     )

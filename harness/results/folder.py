@@ -7,11 +7,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
+from harness.experiment.yaml_values import dump_yaml
 from harness.results.claim import Claim, claimed, holder_of, is_claim, remove_dead_claims
 from harness.results.failure import RunFailure
 from harness.results.files import (
@@ -124,7 +124,7 @@ class RunFolder:
 
     def write_spec(self, spec: RunSpec) -> None:
         """Write the spec of the run."""
-        write_atomically(self.path / "spec.yaml", yaml.safe_dump(spec.settings(), sort_keys=False).encode())
+        write_atomically(self.path / "spec.yaml", dump_yaml(spec.settings()).encode())
 
     def _remove_temporary(self) -> None:
         for leftover in self.path.glob(f"*{TEMPORARY}"):

@@ -5,20 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from harness.errors import UserError, nearest
 from harness.experiment.settings import Settings, validate
 from harness.experiment.spec import RunSpec
+from harness.experiment.yaml_values import parse_yaml, read_text
 from harness.results.claim import Holder, holder_of
 from harness.results.failure import RunFailure
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, State
 from harness.results.record import DamagedError, EpochRecord, Result, parse_result
 
-# The same grammar, many times faster, if libyaml is installed.
-YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 UNREADABLE = "unreadable"
 
 
@@ -62,17 +58,16 @@ class StoredRun:
         if self.result:
             return self.result.spec, ""
         path = self.folder.path / "spec.yaml"
-        try:
-            settings = yaml.load(path.read_text(), YAML_LOADER)
-            spec: RunSpec = validate(RunSpec, settings, "")
-        except FileNotFoundError:
+        if not os.path.lexists(path):
             return None, ""
+        try:
+            settings = parse_yaml(read_text(path), lambda line, problem: ValueError(f"line {line}: {problem}"))
+        except (UserError, ValueError) as error:
+            return None, f"'{path}' is damaged ({error}): remove its folder to start the run anew"
+        try:
+            spec: RunSpec = validate(RunSpec, settings, "")
         except UserError as error:
             return None, f"'{path}' is not the spec of a run ({error}): remove its folder to start the run anew"
-        except OSError as error:
-            return None, f"'{path}' cannot be read ({error.strerror}): check its permissions"
-        except (ValueError, RecursionError, yaml.YAMLError):
-            return None, f"'{path}' is damaged: remove its folder to start the run anew"
         return spec, ""
 
     @cached_property

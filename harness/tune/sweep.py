@@ -64,7 +64,7 @@ class Sweep(Section):
     )
     trials: int = Field(40, ge=1, description="number of trials; a grid has all its points")
     time_budget: float | None = Field(None, gt=0, description="no trial starts after this time: seconds, or 30m, 2h")
-    seed: int = Field(0, ge=0, description="of the sampler")
+    seed: int = Field(0, ge=0, le=10**6, description="of the sampler")
     workers: int | None = Field(None, ge=1, description="trials at a time; null: one per slot of this machine")
     storage: str | None = Field(
         None, description="of the study: null: SQLite in RESULTS/sweeps/; postgresql://..., mysql://..., journal:/path"

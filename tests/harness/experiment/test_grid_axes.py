@@ -77,7 +77,7 @@ def test_what_is_trained_differently_is_one_run_where_nothing_trains() -> None:
 
 
 def test_runs_with_the_same_id_are_run_once() -> None:
-    specs = expand(grid("train.lr=1e-3,0.001,0.0010", "data.flip=true,yes"))
+    specs = expand(grid("train.lr=1e-3,0.001,0.0010", "data.flip=true,True"))
     assert len(specs) == 1
     # The official recipe of the embedded backbone's protocol, named and by default.
     assert len(expand(grid(recipe=(None, "clip-emoji"), backbone="clip-emoji"))) == 1
@@ -137,7 +137,7 @@ def test_the_command_line_replaces_an_axis_of_the_file(tmp_path: Path) -> None:
         ("seed=1..3", "'seed' is an axis of the experiment: set it with SEEDS=..."),
         ("skip.dept=1,2", "unknown key 'skip.dept'. Did you mean 'depth'?"),
         ("finetune.depth=1,2", "settings for method 'finetune' are given, but it is not run"),
-        ("skip.depth=2,four", "skip.depth='four': input should be a valid integer"),
+        ("skip.depth=2,four", "skip.depth='four': a whole number is needed"),
         ("skip.depth=0..9", "skip.depth=7 is beyond a backbone of 6 blocks"),
         ("data.crop_scale=0.5,1", "'data.crop_scale' is a list: write it in brackets, data.crop_scale=[0.5,1]"),
         ("train.batch_size=1..9999", "the grid has 199,980 runs, at most 100,000 are possible: give fewer values"),

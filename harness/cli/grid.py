@@ -44,7 +44,16 @@ def split_words(_context: click.Context, _parameter: click.Parameter, words: tup
     return Words(None, words)
 
 
-METHODS_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[METHODS] [KEY=VALUE]...", callback=split_words)
+def split_methods(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> Words:
+    """As `split_words`; all methods stand in one word."""
+    found = split_words(context, parameter, words)
+    others = [word for word in found.settings if "=" not in word]
+    if found.first and others:
+        raise UserError(f"several methods are separated by commas: {','.join([found.first, *others])}")
+    return found
+
+
+METHODS_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[METHODS] [KEY=VALUE]...", callback=split_methods)
 FILE_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[FILE] [KEY=VALUE]...", callback=split_words)
 
 

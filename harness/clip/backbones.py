@@ -23,6 +23,7 @@ from harness.errors import UserError, nearest
 
 RANDOM = "random"
 DEFAULT_TAG = "openai"
+QUICK = "-quickgelu"
 CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -62,7 +63,11 @@ def parse_backbone(text: str) -> Backbone:
     if model not in model_names():
         if text.endswith(CHECKPOINT_ENDINGS):
             return Backbone(text, None, None, existing_file(text))
-        raise UserError(f"unknown backbone '{text}'.{nearest(model, [*model_names(), *bundled()])}")
+        names = [*model_names(), *bundled()]
+        # Papers write ViT-B/16 for the model with OpenAI's weights, whose activation is another than ViT-B-16's.
+        openai = {f"{name}{QUICK}": [name] for name in names if not source and f"{name}{QUICK}" in names}
+        plain_names = [name for name in names if f"{name}{QUICK}" not in openai]
+        raise UserError(f"unknown backbone '{text}'.{nearest(model, plain_names, openai)}")
     if source == RANDOM:
         return Backbone(text, model, RANDOM, None)
     if source.endswith(CHECKPOINT_ENDINGS):

@@ -5,9 +5,9 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from harness.errors import UserError, nearest
+from harness.errors import UserError, nearest, plain
 from harness.experiment.registry import method_names
-from harness.experiment.settings import Settings, merge, read_yaml
+from harness.experiment.settings import Settings, flat_settings, merge, read_yaml
 from harness.experiment.spec import SPEC_KEYS, check_shape
 
 EXPERIMENTS = Path(str(files("experiments")))
@@ -95,4 +95,10 @@ def check_sections(overrides: Settings, methods: Sequence[str]) -> None:
             continue
         if key in method_names():
             raise UserError(f"settings for method '{key}' are given, but it is not run: add it to the methods")
-        raise UserError(f"unknown key '{key}'.{nearest(key, [*SPEC_KEYS, *methods])}")
+        from harness.experiment.known_keys import setting_hint
+
+        axis = next((axis for axis in GRID if plain(axis.rpartition(".")[2]) == plain(key)), None)
+        if axis:
+            raise UserError(f"unknown key '{key}': set it with {GRID[axis]}=... or --{GRID[axis].lower()}")
+        whole = next(iter(flat_settings({key: overrides[key]})), key)
+        raise UserError(f"unknown key '{key}'.{setting_hint(whole, methods, [*SPEC_KEYS, *methods])}")

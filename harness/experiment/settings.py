@@ -44,13 +44,29 @@ def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> 
     location = [str(part) for part in problem["loc"]]
     key = where + ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key '{key}'.{nearest(location[-1], known_keys(model, location[:-1]))}"
+        return f"unknown key '{key}'.{key_hint(key, location, model)}"
     if problem["type"] == "missing":
         return f"'{key}' is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     # A check over several keys has no location, and its message names them.
     return f"{key}={written(problem['input'])}: {message}" if location else message
+
+
+def key_hint(key: str, location: list[str], model: type[BaseModel]) -> str:
+    """A hint that ends an error line about an unknown key: the nearest in its section, else what it means."""
+    known = known_keys(model, location[:-1])
+    hint = nearest(location[-1], known)
+    section = key.partition(".")[0]
+    if "." in key and not hint.startswith(" Did you mean"):
+        # They need these functions, and a method's options take seconds to import.
+        from harness.experiment.known_keys import meant_settings
+        from harness.experiment.registry import method_names
+
+        for methods in ([section] if section in method_names() else [], method_names()):
+            if found := meant_settings(key, methods):
+                return f" Did you mean {' or '.join(map(repr, found))}?"
+    return hint
 
 
 def known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:

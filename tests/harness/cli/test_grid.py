@@ -81,6 +81,7 @@ def test_tables_over_an_axis_name_the_others(tmp_path: Path, plan_runs: Plan, fi
         (["plan", "shots=1..3..x"], "shots=1..3..x: a range is FIRST..LAST or FIRST..LAST..STEP"),
         (["run"], "name a FILE"),
         (["plan", "--seeds", ""], "--seeds is empty: give a value, or leave the option out"),
+        (["bench", "skip", "coop"], "several methods are separated by commas: skip,coop"),
         (["bench", ""], "the first word is empty: name a method or a file"),
         (["plan", "--seeds", "010"], "seeds: 010 may be read in several ways: write the number without leading zeros"),
         (["plan", "--seeds", "true"], "seeds=true: a number is needed"),

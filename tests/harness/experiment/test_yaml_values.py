@@ -140,5 +140,5 @@ def test_what_we_write_is_read_as_it_was_here_and_by_yaml_1_1(value: dict[str, A
 
 
 def test_every_file_that_comes_with_the_project_is_read_as_before() -> None:
-    for path in [*ROOT.glob("experiments/**/*.yaml"), *ROOT.glob("tests/**/*.yaml")]:
+    for path in ROOT.glob("experiments/**/*.yaml"):
         assert read_yaml(path) == yaml.safe_load(path.read_text()), path

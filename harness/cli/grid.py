@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from harness.errors import UserError
-from harness.experiment.grid import Experiment, expand, load_experiment
+from harness.experiment.grid import Experiment, load_experiment, plan_grid
+from harness.experiment.layers import PlannedRun
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.settings import Settings, merge, parse_overrides
 from harness.experiment.spec import RunSpec, check_shape
@@ -175,17 +176,25 @@ def read_experiment(
 
 def read_grid(
     words: Words, grid: GridOptions, schedule: ScheduleOptions | None = None
-) -> tuple[Experiment, list[RunSpec]]:
+) -> tuple[Experiment, list[PlannedRun]]:
     """The experiment that the words METHODS KEY=VALUE and the options ask for, and its runs."""
     experiment = read_experiment(words.first, words.settings, grid, schedule)
-    return experiment, expand(experiment)
+    return experiment, plan_grid(experiment)
 
 
 def read_file_grid(
     words: Words, grid: GridOptions, methods: str | None = None, schedule: ScheduleOptions | None = None
 ) -> tuple[Experiment, list[RunSpec]]:
+    """The specs of `read_file_plan`; arguments are the same."""
+    experiment, planned = read_file_plan(words, grid, methods, schedule)
+    return experiment, [item.spec for item in planned]
+
+
+def read_file_plan(
+    words: Words, grid: GridOptions, methods: str | None = None, schedule: ScheduleOptions | None = None
+) -> tuple[Experiment, list[PlannedRun]]:
     """The experiment that the words FILE KEY=VALUE and the options ask for, and its runs."""
     experiment = read_experiment(
         methods, words.settings, replace(grid, experiment=words.file or grid.experiment), schedule
     )
-    return experiment, expand(experiment)
+    return experiment, plan_grid(experiment)

@@ -16,8 +16,8 @@ from harness.experiment.grid import (
     expand,
     load_experiment,
     values_at,
-    vary,
 )
+from harness.experiment.one_run import vary
 from harness.experiment.settings import parse_overrides
 from harness.experiment.spec import RunSpec
 
@@ -159,9 +159,10 @@ def test_commas_between_braces_are_explained(tmp_path: Path) -> None:
 
 def test_a_run_of_a_file_is_varied_by_overrides() -> None:
     (spec,) = expand(grid())
-    specs = vary(spec.settings(), parse_overrides(["skip.depth=2,4", "seed=1..2"]))
+    planned = vary(spec.settings(), parse_overrides(["skip.depth=2,4", "seed=1..2"]))
+    specs = [item.spec for item in planned]
     assert depths(specs) == [("skip", depth, seed) for depth in (2, 4) for seed in (1, 2)]
-    assert [one.id for one in vary(spec.settings(), {})] == [spec.id]
+    assert [one.spec.id for one in vary(spec.settings(), {})] == [spec.id]
     assert differing_settings(specs) == ["skip.depth"]
     assert differing_settings(expand(grid(methods=("skip", "coop"), shots=(1, 16), protocol="few_shot"))) == []
 

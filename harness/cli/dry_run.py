@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.console import console
+from harness.cli.console import console, errors
 from harness.experiment.axes import NO_VALUE, text_of
 from harness.experiment.grid import values_at
 from harness.experiment.layers import COMMAND_LINE, DEFAULT, PlannedRun, Setting
@@ -144,3 +144,11 @@ def from_command_line(given: Iterable[str]) -> Callable[[str], str]:
     """The source of keys of which some are given on the command line."""
     keys = set(given)
     return lambda key: COMMAND_LINE if key in keys else DEFAULT
+
+
+def tell_without_effect(planned: Sequence[PlannedRun], schedule: Sequence[Setting]) -> None:
+    """Say which settings were asked for and change nothing."""
+    from harness.experiment.no_effect import without_effect
+
+    for line in without_effect(planned, schedule):
+        errors.print(f"note: {line}", markup=False)

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.console import RESULTS, console, end_with_damage, print_frame
-from harness.cli.dry_run import DRY_RUN, from_command_line, print_dry_run, print_states, schedule_settings, summary
+from harness.cli.dry_run import (
+    DRY_RUN,
+    from_command_line,
+    print_dry_run,
+    print_states,
+    schedule_settings,
+    summary,
+    tell_without_effect,
+)
 from harness.cli.grid import (
     FILE_AND_SETTINGS,
     METHODS_AND_SETTINGS,
@@ -79,8 +87,9 @@ def compute(
     """
     axes = ablation_axes(experiment)
     described = describe_grid(experiment, len(planned))
+    schedule = schedule_settings(experiment.schedule, experiment.source_of)
+    tell_without_effect(planned, schedule)
     if dry_run:
-        schedule = schedule_settings(experiment.schedule, experiment.source_of)
         print_dry_run(planned, results, axes, schedule, described)
         return
     if axes and tell_grid:
@@ -128,9 +137,10 @@ def run(words: Words, grid: GridOptions, schedule: ScheduleOptions, dry_run: boo
     settings, scheduled = split_schedule(words.settings, schedule)
     planned, how = vary(content, settings, str(file)), validate(ScheduleSpec, scheduled, "schedule.")
     specs = [item.spec for item in planned]
+    schedules = schedule_settings(how, from_command_line(flat_settings({"schedule": scheduled})))
+    tell_without_effect(planned, schedules)
     if dry_run:
-        asked = flat_settings({"schedule": scheduled})
-        print_dry_run(planned, results, differing_settings(specs), schedule_settings(how, from_command_line(asked)))
+        print_dry_run(planned, results, differing_settings(specs), schedules)
         return
     execute(specs, results, how)
 

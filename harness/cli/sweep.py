@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.console import RESULTS, console, counting_bars, print_frame
-from harness.cli.dry_run import DRY_RUN, print_block, print_settings, say, schedule_settings
+from harness.cli.dry_run import DRY_RUN, print_block, print_settings, say, schedule_settings, tell_without_effect
 from harness.cli.grid import ScheduleOptions, split_schedule, takes_schedule
 from harness.cli.run import check_data, fetch_backbones
 from harness.experiment.axes import text_of
@@ -59,6 +59,7 @@ def sweep(
     given = {key: value for key, value in options.items() if value is not None}
     asked = load_sweep(name, {**split_changes(changes), **given}, scheduled)
     planned = asked.planned({})
+    tell_without_effect(planned, [])
     if dry_run:
         print_dry_sweep(asked, planned, {*changes, *given}, results)
         return

@@ -32,7 +32,8 @@ def stability(words: Words, grid: GridOptions, moves: int, results: Path) -> Non
       skipbench stability cocoop,maple
       skipbench stability maple train.lr=5e-4,2e-3 --protocol base_to_new_validation --moves 4
     """
-    _, specs = read_grid(words, grid)
+    _, planned = read_grid(words, grid)
+    specs = [item.spec for item in planned]
     check_writable(results)
     from harness.reference.stability.measurement import CHAOTIC, measure, recipes_of, save, trainings_of
     from harness.report.stability_table import NOTE, stability_table

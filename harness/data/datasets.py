@@ -65,10 +65,21 @@ def find_dataset(name: str) -> DataSet:
     if name not in DATASETS:
         known = [*DATASETS, *([OWN + name] if os.path.isdir(name) else [])]
         raise UserError(
-            f"unknown data set '{name}'.{nearest(name, known)} `skipbench list` names all; "
+            f"unknown data set '{name}'.{nearest(name, known, titles())} `skipbench list` names all; "
             f"{OWN}PATH takes your own images."
         )
     return DATASETS[name]
+
+
+def titles() -> dict[str, tuple[str, ...]]:
+    """Data set -> other names of it: those of its folder, and the one in its split file."""
+    found = {}
+    for dataset in DATASETS.values():
+        split_file = getattr(dataset.read, "keywords", {}).get("split_file", "")
+        folder = () if Path(dataset.folder).is_absolute() else (dataset.folder,)
+        split = split_file.removeprefix("split_zhou_").removesuffix(".json")
+        found[dataset.name] = (*folder, *dataset.aliases, *([split] if split else []))
+    return found
 
 
 def find_folder(dataset: DataSet, data_root: str | None) -> Path:

@@ -6,11 +6,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-import yaml
 from pydantic import TypeAdapter
 
 from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
+from harness.experiment.yaml_values import dump_yaml
 from harness.results.claim import Claim, ClaimedError, claimed, holder_of, is_claim, remove_dead_claims
 from harness.results.epochs import epoch_lines, read_bytes, read_epochs
 from harness.results.failure import RunFailure
@@ -156,7 +156,7 @@ class RunFolder:
 
     def write_spec(self, spec: RunSpec) -> None:
         """Write the spec of the run."""
-        self.write("spec.yaml", yaml.safe_dump(spec.settings(), sort_keys=False).encode())
+        self.write("spec.yaml", dump_yaml(spec.settings()).encode())
 
     def tidy(self) -> None:
         """Remove dead claims and, in a complete run, files that only an unfinished one needs."""

@@ -6,21 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from harness.errors import UserError, first_line, nearest
 from harness.experiment.settings import Settings, validate
 from harness.experiment.spec import RunSpec
+from harness.experiment.yaml_values import parse_yaml
 from harness.results.claim import Holder, holder_of
 from harness.results.failure import RunFailure
 from harness.results.files import read_problem, read_regular
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, State
 from harness.results.record import DamagedError, EpochRecord, Result, parse_result
 
-# The same grammar, many times faster, if libyaml is installed.
-YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 UNREADABLE = "unreadable"
 # Bytes of the largest spec, and characters of the longest reason that are worth reading.
 LARGEST_SPEC, LONGEST_REASON = 1 << 20, 300
@@ -32,13 +28,11 @@ def read_spec(path: Path) -> RunSpec:
     Raises:
         UserError: it is none.
         OSError: it cannot be read.
-        ValueError, TypeError, ArithmeticError, RecursionError, yaml.YAMLError: it is damaged.
+        ValueError, TypeError, ArithmeticError, RecursionError: it is damaged.
     """
     text = read_regular(path, largest=LARGEST_SPEC).decode()
-    # A few lines with aliases can stand for more than fits into memory; we write none.
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, YAML_LOADER)) if "*" in text else False:
-        raise UserError("it has a YAML alias")
-    spec: RunSpec = validate(RunSpec, yaml.load(text, YAML_LOADER), "")
+    settings = parse_yaml(text, lambda line, problem: ValueError(f"line {line}: {problem}"))
+    spec: RunSpec = validate(RunSpec, settings, "")
     json.dumps(spec.settings(), allow_nan=False)
     return spec
 
@@ -97,8 +91,9 @@ class StoredRun:
             return None, f"'{path}' is not the spec of a run ({reason}): remove its folder to start the run anew"
         except OSError as error:
             return None, read_problem(path, error)
-        except (ValueError, TypeError, ArithmeticError, RecursionError, yaml.YAMLError):
-            return None, f"'{path}' is damaged: remove its folder to start the run anew"
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            reason = shortened(first_line(error))
+            return None, f"'{path}' is damaged ({reason}): remove its folder to start the run anew"
         return spec, ""
 
     @cached_property

@@ -4,6 +4,7 @@ A command's module is imported when the command is used. What takes long to impo
 imported inside the commands, so that their help and mistyped names are answered at once.
 """
 
+import io
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ import harness
 from harness.cli.console import errors
 from harness.cli.lazy import LazyGroup
 from harness.errors import UserError
+from harness.text import program
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -101,9 +103,12 @@ def main() -> None:
         if signal.getsignal(ending) is signal.SIG_DFL:
             signal.signal(ending, stop)
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name=program(), standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        for line in shown.getvalue().splitlines():
+            errors.print(line)
         sys.exit(MISTAKE)
     except UserError as error:
         fail(str(error), error, MISTAKE)

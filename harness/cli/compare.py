@@ -54,7 +54,9 @@ def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, gri
     a, b = (find_side(side, overrides, results, grid) for side in sides)
     configuration = configuration_differences(a, b)
     numbers = number_differences(a, b)
-    console.print(f"A: {sides[0]} ({describe(a)})\nB: {sides[1]} ({describe(b)})\n", markup=False, soft_wrap=True)
+    for letter, side, runs in zip("AB", sides, (a, b), strict=True):
+        console.print(f"{letter}: {side} ({describe(runs)})", soft_wrap=True)
+    console.print()
     if len(configuration):
         print_frame(configuration, title="configuration", left=3)
     else:

@@ -1,6 +1,7 @@
 """`skipbench bench`, `run` and `plan`: compute the runs of an experiment, or list them."""
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
 from harness.cli.console import RESULTS, console, end_with_damage, print_frame
 from harness.cli.grid import (
@@ -34,6 +36,7 @@ from harness.experiment.settings import read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.files import check_writable
 from harness.results.folder import DONE, INTERRUPTED, MISSING, STATES, RunFolder
+from harness.text import counted, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,8 +83,8 @@ def plan(words: Words, grid: GridOptions, results: Path) -> None:
     for state, spec_id, spec in zip(states, ids, specs, strict=True):
         varied = {key: value for key, value in values_at(spec, axes).items() if value != NO_VALUE}
         about = [spec.protocol, spec.name, spec.backbone, *(f"{key}={value}" for key, value in varied.items())]
-        click.echo(f"{state:11s} {spec_id} {' '.join(about)}")
-    click.echo(describe_grid(experiment, len(specs)))
+        console.print(f"{state:11s} {spec_id} {' '.join(about)}", soft_wrap=True)
+    console.print(describe_grid(experiment, len(specs)))
     told = [state for state in STATES if state in states or state in (DONE, INTERRUPTED, MISSING)]
     console.print(", ".join(f"{states.count(state)} {state}" for state in told))
 
@@ -133,7 +136,8 @@ def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: S
         # They are in the cache now: no run needs to ask the hub again. Other nodes have caches of their own.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if len(todo) < len(specs):
-        console.print(f"{len(specs) - len(todo)} of {len(specs)} runs are complete already.")
+        are = "is" if len(specs) == 1 else "are"
+        console.print(f"{len(specs) - len(todo)} of {counted(len(specs), 'run')} {are} complete already.")
     with Watcher(len(todo)) as watcher:
         failures = run_all(todo, results, schedule, watcher.on_event)
     planned = experiment_runs(specs, results)
@@ -166,7 +170,8 @@ def fetch_backbones(specs: list[RunSpec]) -> None:
     from harness.clip.load import fetch_weights
 
     for backbone in {spec.backbone for spec in specs}:
-        with console.status(f"looking for the weights of {backbone}") if console.is_terminal else nullcontext():
+        looking = Text(plain(f"looking for the weights of {backbone}"))
+        with console.status(looking) if console.is_terminal else nullcontext():
             fetch_weights(backbone)
 
 
@@ -194,5 +199,5 @@ def print_places(run_ids: list[str], results: Path) -> None:
     offline = sum(name.startswith("offline-run-") for name in names)
     console.print(f"Results: {results}/runs/<id>/result.json", markup=False)
     if offline:
-        command = f"skipbench wandb-sync --results {results}"
-        console.print(f"W&B: {offline} offline runs, upload with `{command}`", markup=False, soft_wrap=True)
+        command = f"skipbench wandb-sync --results {shlex.quote(str(results))}"
+        console.print(f"W&B: {counted(offline, 'offline run')}, upload with `{command}`", soft_wrap=True)

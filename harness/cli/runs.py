@@ -77,27 +77,31 @@ def show(run_id: str, results: Path) -> None:
     elif item.epochs:
         for record in item.epochs[-EPOCH_LINES:]:
             say(f"  epoch {record.epoch} loss {record.loss:.4f} lr {record.lr:.3g}")
-    say("\nSettings")
+    say()
+    say("Settings")
     for line in yaml.safe_dump(item.settings, sort_keys=False, allow_unicode=True).splitlines():
         say(f"  {line}")
     lines = end_of_log(item.folder.log_file, LOG_LINES)
     if lines and not item.result:
-        say("\nEnd of the log")
+        say()
+        say("End of the log")
         for line in lines:
             say(f"  {line}")
-    say(f"\nFolder: {item.folder.path}")
+    say()
+    say(f"Folder: {item.folder.path}")
     if item.state != "done":
         say(f"Continue it with: skipbench rerun {item.id}")
 
 
-def say(line: str) -> None:
-    """Print a line without markup and without line breaks."""
-    console.print(line, markup=False, soft_wrap=True)
+def say(line: str = "") -> None:
+    """Print a line."""
+    console.print(line, soft_wrap=True)
 
 
 def show_attempts(failure: "RunFailure") -> None:
     """Print all attempts at a run that failed."""
-    say("\nAttempts")
+    say()
+    say("Attempts")
     for attempt in failure.attempts:
         when = datetime.datetime.fromtimestamp(attempt.started, datetime.timezone.utc)
         where = f"{attempt.host} {attempt.device}"
@@ -107,17 +111,20 @@ def show_attempts(failure: "RunFailure") -> None:
 
 def show_result(result: "Result") -> None:
     """Print accuracies and costs of a finished run."""
-    say("\nAccuracy")
+    say()
+    say("Accuracy")
     for item in result.evaluations:
         ece = "" if item.ece is None else f"  calibration error {item.ece:.2f}"
         say(f"  {item.name:20s} {item.accuracy:6.2f} %{ece}  ({item.dataset})")
     costs = result.costs
-    say(f"\nCosts{' (not measured alone)' if costs.alone is False else ''}")
+    say()
+    say(f"Costs{' (not measured alone)' if costs.alone is False else ''}")
     for name, phase in costs.phases.items():
         say(f"  {name:10s} {phase.seconds:8.2f} s  {(phase.peak_bytes or 0) / MIB:9.1f} MiB peak")
     say(f"  {costs.trainable_parameters} of {costs.total_parameters} parameters trained")
     environment = result.environment
-    say(f"\nOn {environment.device}, torch {environment.torch}, commit {environment.git_commit}")
+    say()
+    say(f"On {environment.device}, torch {environment.torch}, commit {environment.git_commit}")
 
 
 @click.command()

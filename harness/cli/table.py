@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
 from harness.cli.console import RESULTS, console, end_with_damage, print_frame, separated
 from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, read_file_grid, takes_grid
@@ -157,32 +156,11 @@ def ablation_tables(
 
 
 def print_paper_table(found: "Table", transpose: bool) -> None:
-    """Print a table and its footnote; a table wider than the terminal is printed in parts, one below the other."""
+    """Print a table and its footnote."""
     from harness.report.footnotes import footnotes
     from harness.report.render import TERMINAL, text_frame
 
     frame = text_frame(found, TERMINAL, transpose)
-    names = 1 if transpose else 2
-    for number, part in enumerate(parts_of(frame, names, console.width if console.is_terminal else None)):
-        print_frame(part, title=found.title if number == 0 else "(continued)", left=names)
-    console.print(" ".join(footnotes(found, transpose)), markup=False, soft_wrap=not console.is_terminal)
+    print_frame(frame, title=found.title, left=1 if transpose else 2, markup=True)
+    console.print(" ".join(footnotes(found, transpose)))
     console.print()
-
-
-def parts_of(frame: "pd.DataFrame", names: int, width: int | None) -> "list[pd.DataFrame]":
-    """Split the columns of a table into parts no wider than the terminal, each with the names of the rows.
-
-    Args:
-        frame: text cells with rich's markup.
-        names: how many columns hold names.
-        width: of the terminal in characters; None for no limit.
-    """
-    plain = [[Text.from_markup(text).cell_len for text in (name, *frame[name])] for name in frame.columns]
-    widths = [max(lengths) + 2 for lengths in plain]
-    parts: list[list[int]] = [[]]
-    for place in range(names, len(widths)):
-        taken = sum(widths[:names]) + sum(widths[number] for number in parts[-1])
-        if parts[-1] and width is not None and taken + widths[place] > width:
-            parts.append([])
-        parts[-1].append(place)
-    return [frame.iloc[:, [*range(names), *part]] for part in parts]

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+from rich.markup import escape
 
 from harness.report.footnotes import FAILED_MARK, MISSING_MARK, WORSE_MARK, footnotes
 from harness.report.table import Cell, Table
 from harness.results.folder import FAILED
+from harness.text import plain
 
 SUFFIXES = {"md": "md", "latex": "tex", "csv": "csv", "html": "html"}
 # Tables with more columns of numbers span two text columns and are set on a landscape page.
@@ -73,7 +75,7 @@ TERMINAL = Markup(
     bold=lambda text: f"[bold]{text}[/bold]",
     underline=lambda text: f"[underline]{text}[/underline]",
     spread=lambda text: f" ± {text}",
-    text=lambda text: text.replace("[", r"\["),
+    text=lambda text: escape(plain(text)),
 )
 
 

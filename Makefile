@@ -38,7 +38,7 @@ WHICH = $(EXPERIMENT) $(call option,METHOD,--methods) $(call option,DATASET,--da
   $(call option,RECIPE,--recipe) --results "$(RESULTS)"
 
 .PHONY: help setup bench sweep ablations table figures report compare speed estimate check data list lint test test-fast test-long \
-  coverage clean
+  test-mutants coverage clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
@@ -59,6 +59,7 @@ help: ## list the targets
 	@echo "make test                   lint, type check and tests"
 	@echo "make test-fast              the tests that take about a minute together"
 	@echo "make test-long              the tests that take minutes: kills, Ray, Slurm, ..."
+	@echo "make test-mutants           plants mistakes in a copy, one at a time, and tells which the tests do not notice"
 	@echo "make coverage               all tests but the long ones, and which lines and branches they reach"
 	@echo "make list                   methods, data sets, backbones, protocols, recipes"
 	@echo "make setup                  only install, into $(VENV), the versions of constraints.txt; LATEST=1: the newest"
@@ -147,6 +148,9 @@ $(VENV)/installed-long: pyproject.toml constraints.txt | $(VENV)/installed-dev
 
 test-long: $(VENV)/installed-long ## the tests that take minutes: kills, Ray, Slurm, ...
 	@$(VENV)/bin/pytest -m long
+
+test-mutants: $(VENV)/installed-dev ## plant mistakes one at a time: the tests must notice each; ARGS="trainer tune": some
+	@$(VENV)/bin/python tests/planted_mistakes.py $(ARGS)
 
 clean: ## remove what `make` installed
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage* *.egg-info

@@ -43,6 +43,15 @@ def restored() -> Iterator[None]:
             sys.modules["torch"].set_num_threads(threads)
 
 
+def forget_files() -> None:
+    """A command reads every file anew; what this process has read before is forgotten."""
+    from harness.data.datasets import read_folder
+    from harness.experiment.content import look_anew
+
+    read_folder.cache_clear()
+    look_anew()
+
+
 def skipbench(*words: str, **environment: str) -> Finished:
     """Run the command line in this process, from the root of the project.
 
@@ -51,6 +60,7 @@ def skipbench(*words: str, **environment: str) -> Finished:
     """
     assert READ_AT_IMPORT not in environment, f"{READ_AT_IMPORT} needs a process of its own: use run_process"
     out, err, code = io.StringIO(), io.StringIO(), 0
+    forget_files()
     with restored(), redirect_stdout(out), redirect_stderr(err):
         os.environ.update(environment)
         try:

@@ -43,6 +43,7 @@ class Backbone:
     checkpoint: Path | None
 
 
+@cache
 def bundled() -> dict[str, Path]:
     """Name -> checkpoint of the models that come with the project."""
     folder = Path(str(files("harness.embedded")))
@@ -67,6 +68,33 @@ def parse_backbone(text: str) -> Backbone:
     if source.endswith(CHECKPOINT_ENDINGS):
         return Backbone(text, model, None, existing_file(source))
     return Backbone(text, model, source or DEFAULT_TAG, None)
+
+
+def files_of(text: str) -> tuple[str | None, tuple[Path, ...]]:
+    """The model that a backbone names, if any, and the local files that decide its weights; no file for a mere name.
+
+    Files that do not exist are left out: whoever loads the backbone reports them.
+    """
+    model, _, source = text.partition(":")
+    if model not in config_files():
+        model, source = "", text
+    checkpoint = Path(source).expanduser()
+    if not source.endswith(CHECKPOINT_ENDINGS) or not checkpoint.is_file():
+        return model or None, ()
+    # With a model's name its configuration decides; without, the one beside the weights and what that refers to.
+    config = checkpoint.with_suffix(".json")
+    beside = () if model or not config.is_file() else (config, *vocabulary_of(config))
+    return model or None, (checkpoint, *beside)
+
+
+def vocabulary_of(config_file: Path) -> tuple[Path, ...]:
+    """The vocabulary file that a local configuration names, if it does and it exists."""
+    try:
+        name = json.loads(config_file.read_bytes())["text_cfg"]["tokenizer_kwargs"]["bpe_path"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return ()
+    file = config_file.parent / str(name)
+    return (file,) if file.is_file() else ()
 
 
 def existing_file(path: str) -> Path:

@@ -1,10 +1,9 @@
 """Loads the CLIP of a backbone: with weights of open_clip, of a local checkpoint, or random ones."""
 
-import hashlib
 import json
 import logging
 import zipfile
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +56,6 @@ def refuse_wrong_activation(model: str, weights_use_quick_gelu: bool, weights: s
         f"backbone '{model}' would run {weights} with the wrong activation: they were trained with {activation}. "
         f"Use '{right}' instead."
     )
-
-
-@cache
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:

@@ -11,9 +11,12 @@ from harness.data.filesystem import locate
 from harness.data.image_folder import read_own_folder, read_template
 from harness.data.readers import SPLITS, Splits
 from harness.errors import UserError, nearest
+from harness.machine.digests import file_digest
 
 OWN = "folder:"
 """Names of data sets that are folders of the user's own begin with this: folder:PATH."""
+SMALL = 64 << 20
+"""Bytes up to which the pictures of such a folder are read to know whether it changed; of larger ones, only sizes."""
 
 
 def own_dataset(name: str) -> DataSet:
@@ -105,3 +108,32 @@ def read_folder(name: str, root: Path, folder: str, wanted: tuple[str, ...] = SP
     splits = dataset.read(root / folder, splits=wanted)
     found = () if folder == dataset.folder else (f"folder {folder}/ (usually {dataset.folder}/)",)
     return replace(splits, layout=(*found, *splits.layout))
+
+
+def own_content(name: str) -> list[list[str]]:
+    """What a folder of the user's own holds, read anew: its template, its classes, and every picture.
+
+    Args:
+        name: folder:PATH.
+
+    Returns:
+        Rows of text: the template; the class names; for each picture its split, path, class and size, and its digest if
+        all pictures together are small.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    dataset = own_dataset(name)
+    splits = dataset.read(Path(dataset.folder))
+    pictures = [(split, picture) for split in SPLITS for picture in getattr(splits, split)]
+    try:
+        sizes = [os.stat(splits.folder / picture.path).st_size for _, picture in pictures]
+        small = sum(sizes) <= SMALL
+        digests = [file_digest(splits.folder / picture.path) if small else "" for _, picture in pictures]
+    except OSError as error:
+        raise UserError(f"'{error.filename or splits.folder}' cannot be read: {error.strerror}") from None
+    rows = [
+        [split, picture.path, str(picture.label), str(size), digest]
+        for (split, picture), size, digest in zip(pictures, sizes, digests, strict=True)
+    ]
+    return [[dataset.template], list(splits.class_names), *rows]

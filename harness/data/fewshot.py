@@ -92,3 +92,9 @@ def sample_hash(pictures: Sequence[Picture]) -> str:
     """Hash of the pictures of a sample and their labels, independent of their order."""
     text = json.dumps(sorted((path, label) for path, label in pictures))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def pictures_hash(pictures: Sequence[Picture], class_names: Sequence[str]) -> str:
+    """Hash of the pictures of an evaluation, their labels and the names of the classes, independent of their order."""
+    text = json.dumps([list(class_names), sorted((path, label) for path, label in pictures)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -60,7 +60,8 @@ def read_own_folder(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
         else ()
         for part, by_class in found.items()
     }
-    return Splits(folder, tuple(names[name] for name in classes), **pictures, layout=layout)
+    train, val, test = (pictures[part] for part in SPLITS)
+    return Splits(folder, tuple(names[name] for name in classes), train, val, test, layout)
 
 
 def given_splits(folder: Path, top: list[str], splits: Sequence[str]) -> dict[str, dict[str, list[str]]]:

@@ -34,20 +34,20 @@ def read_class_names(path: Path) -> Names:
     return names
 
 
-def find_class_names(folder: Path) -> tuple[Names, tuple[str, ...]]:
-    """Class names of a variant: from its own folder, otherwise from ImageNet's folder next to it.
+def find_class_names(folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """The file of a variant's class names: from its own folder, otherwise from ImageNet's folder next to it.
 
     Returns:
-        WordNet id -> class name, and a note if they are from ImageNet's folder.
+        The file, and a note if it is from ImageNet's folder.
 
     Raises:
         UserError: neither folder has them.
     """
     if (folder / CLASS_NAMES).is_file():
-        return read_class_names(folder / CLASS_NAMES), ()
+        return folder / CLASS_NAMES, ()
     imagenet = locate(folder.parent, IMAGENET)
     if imagenet and (folder.parent / imagenet / CLASS_NAMES).is_file():
-        return read_class_names(folder.parent / imagenet / CLASS_NAMES), (f"{CLASS_NAMES} of {imagenet}/",)
+        return folder.parent / imagenet / CLASS_NAMES, (f"{CLASS_NAMES} of {imagenet}/",)
     places = f"'{folder}' nor in '{folder.parent / (imagenet or IMAGENET[0])}'"
     raise UserError(f"{CLASS_NAMES} is neither in {places}: get it as {INSTRUCTIONS} says")
 
@@ -79,7 +79,7 @@ def read_imagenet(folder: Path, images: Sequence[str], splits: Sequence[str] = S
     else:
         layout += (f"no {Path(place, 'train')}/: for testing only",)
     test = read_classes(root, "val/", names) if "test" in splits else ()
-    return Splits(root, tuple(names.values()), train, (), test, layout)
+    return Splits(root, tuple(names.values()), train, (), test, layout, (folder / CLASS_NAMES,))
 
 
 def read_variant(folder: Path, images: Sequence[str], choose: Choose, splits: Sequence[str] = SPLITS) -> Splits:
@@ -94,14 +94,15 @@ def read_variant(folder: Path, images: Sequence[str], choose: Choose, splits: Se
     Raises:
         UserError: there are no class names or no class folders, or they do not agree.
     """
-    names, layout = find_class_names(folder)
+    source, layout = find_class_names(folder)
+    names = read_class_names(source)
     for place in images:
         found = folders_in(folder / place) if (folder / place).is_dir() else []
         classes = choose(names, found)
         if classes.keys() & set(found):
             test = read_classes(folder / place, "", classes) if "test" in splits else ()
             layout = (*unusual_place(place, images[0]), *layout)
-            return Splits(folder / place, tuple(classes.values()), (), (), test, layout)
+            return Splits(folder / place, tuple(classes.values()), (), (), test, layout, (source,))
     looked = " nor ".join(f"'{folder / place}'" for place in images)
     raise UserError(f"no folder of a class of {CLASS_NAMES} in {looked}: get the images as {INSTRUCTIONS} says")
 

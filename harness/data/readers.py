@@ -40,6 +40,7 @@ class Splits:
         val: pictures on which hyper-parameters are selected.
         test: pictures on which accuracy is reported.
         layout: where the data set differs from the usual layout, a few words each.
+        sources: the files that say which pictures and classes there are.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Splits:
     val: tuple[Picture, ...]
     test: tuple[Picture, ...]
     layout: tuple[str, ...] = ()
+    sources: tuple[Path, ...] = ()
 
 
 def find_images(folder: Path, images: Sequence[str], samples: Iterable[str]) -> tuple[Path, tuple[str, ...]]:
@@ -112,7 +114,7 @@ def read_split_file(folder: Path, split_file: str, images: Sequence[str], splits
         raise UserError(f"'{path}' has labels {sorted(names)[:3]}...: expected every number from 0 to classes - 1")
     place, layout = find_images(folder, images, (part[0].path for part in pictures.values() if part))
     class_names = tuple(names[label] for label in range(len(names)))
-    return Splits(place, class_names, **pictures, layout=layout)
+    return Splits(place, class_names, **pictures, layout=layout, sources=(path,))
 
 
 def read_aircraft(folder: Path, images: Sequence[str], splits: Sequence[str] = SPLITS) -> Splits:
@@ -145,7 +147,8 @@ def read_aircraft(folder: Path, images: Sequence[str], splits: Sequence[str] = S
             rows.append(Picture(f"{number}.jpg", labels[variant]))
         pictures[split] = tuple(rows)
     place, layout = find_images(folder, images, (part[0].path for part in pictures.values() if part))
-    return Splits(place, tuple(variants), **pictures, layout=layout)
+    sources = (folder / "variants.txt", *(folder / f"images_variant_{split}.txt" for split in splits))
+    return Splits(place, tuple(variants), **pictures, layout=layout, sources=sources)
 
 
 def read_categories(folder: Path, archive: str, categories: str, splits: Sequence[str] = SPLITS) -> Splits:
@@ -167,7 +170,8 @@ def read_categories(folder: Path, archive: str, categories: str, splits: Sequenc
     for row in archive_index(folder / archive):
         if row["split"] in pictures and row["split"] in splits and row["category"] in labels:
             pictures[row["split"]].append(Picture(f"{archive}/{row['file']}", labels[row["category"]]))
-    return Splits(folder, class_names, tuple(pictures["train"]), tuple(pictures["val"]), tuple(pictures["test"]))
+    train, val, test = (tuple(pictures[split]) for split in SPLITS)
+    return Splits(folder, class_names, train, val, test, sources=(folder / categories, folder / archive))
 
 
 def read_names(folder: Path, archive: str, group: str, splits: Sequence[str] = SPLITS) -> Splits:
@@ -176,7 +180,7 @@ def read_names(folder: Path, archive: str, group: str, splits: Sequence[str] = S
     class_names = tuple(sorted({row["name"] for row in rows}))
     labels = {name: label for label, name in enumerate(class_names)}
     test = tuple(Picture(f"{archive}/{row['file']}", labels[row["name"]]) for row in rows)
-    return Splits(folder, class_names, (), (), test if "test" in splits else ())
+    return Splits(folder, class_names, (), (), test if "test" in splits else (), sources=(folder / archive,))
 
 
 def archive_index(archive: Path) -> Iterable[dict[str, str]]:

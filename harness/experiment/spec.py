@@ -5,14 +5,13 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
+from harness.experiment.content import backbone_content, dataset_content, index_content
 from harness.experiment.settings import Section, Settings, validate
 from harness.machine.units import parse_seconds
 
@@ -242,14 +241,17 @@ class RunSpec(Section):
         return self
 
     def identity(self) -> Settings:
-        """Everything that decides the result, as plain data; of a sample's index what is in it, not where it lies.
+        """Everything that decides the result, as plain data; of files what is in them, not where they lie.
 
         Raises:
-            UserError: the index cannot be read.
+            UserError: a file or folder that the run names by its path cannot be read.
         """
         dump = self.model_dump(mode="json", exclude={"recipe", "wandb", "runtime"})
+        dump["backbone"] = backbone_content(self.backbone)
+        for section in (dump["data"], *dump["evaluate"]):
+            section["dataset"] = dataset_content(section["dataset"])
         if self.data.index:
-            dump["data"]["index"] = content_hash(self.data.index)
+            dump["data"]["index"] = index_content(self.data.index)
         for section, key in ((dump, "tuned"), (dump["data"], "held_out"), (dump["train"], "validate_every")):
             if section[key] is None:
                 del section[key]
@@ -269,19 +271,6 @@ class RunSpec(Section):
     def name(self) -> str:
         """A name for people, such as skip-dtd-16shot-seed1; several runs may share it."""
         return f"{self.method}-{self.data.dataset}-{self.data.shots}shot-seed{self.seed}"
-
-
-@cache
-def content_hash(path: str) -> str:
-    """SHA-256 of a file's content, in hexadecimal.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except OSError as error:
-        raise UserError(f"data.index='{path}' cannot be read: {error.strerror}") from None
 
 
 def _with_options(dump: Settings) -> Settings:

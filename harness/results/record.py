@@ -6,7 +6,7 @@ empty. Readers of results never index plain dictionaries.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
 
@@ -47,6 +47,7 @@ class Evaluation(Record):
         per_class: class name -> accuracy, percent.
         images: number of images.
         same_prompts: groups of classes whose prompts are the same tokens, so that no method can tell them apart.
+        pictures_hash: of the images' paths and labels and the names of the classes; None if unknown.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Evaluation(Record):
     per_class: dict[str, float] = Field(default_factory=dict)
     images: int = 0
     same_prompts: tuple[tuple[str, ...], ...] = ()
+    pictures_hash: str | None = None
 
 
 class Costs(Record):
@@ -133,6 +135,22 @@ class SampleFacts(Record):
     shots: tuple[int, int] | None = None
 
 
+class InputFile(Record):
+    """A file that decided a result without being named in its spec.
+
+    Attributes:
+        kind: "data set" or "method".
+        name: of the data set or method.
+        file: path relative to the folder of the data set, or of the method's file.
+        sha256: of its content.
+    """
+
+    kind: Literal["data set", "method"]
+    name: str
+    file: str
+    sha256: str
+
+
 class Header(Record):
     """What every form of `result.json` begins with.
 
@@ -157,6 +175,7 @@ class Result(Header):
         layout: how the training data set was found on disk, in words.
         transform_hash: of the image transforms.
         weights_sha256: of the backbone's checkpoint file; None for weights without a file.
+        inputs: files that the spec does not name; empty if unknown.
         interruptions: how often the run was interrupted and continued.
         environment: the machine.
     """
@@ -171,6 +190,7 @@ class Result(Header):
     layout: tuple[str, ...] = ()
     transform_hash: str | None = None
     weights_sha256: str | None = None
+    inputs: tuple[InputFile, ...] = ()
     interruptions: int = 0
     environment: Environment
 
@@ -251,6 +271,7 @@ class Progress(Record):
         starts: how often the run was started.
         alone: whether it had its device to itself so far.
         cache: of the training images.
+        inputs: files that decide the result and that the spec does not name.
     """
 
     epoch: int = 0
@@ -259,6 +280,7 @@ class Progress(Record):
     starts: int = 0
     alone: bool = True
     cache: CacheFacts = CacheFacts()
+    inputs: tuple[InputFile, ...] = ()
 
 
 def parse_result(text: str | bytes, source: Path) -> Result:

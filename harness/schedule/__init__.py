@@ -7,8 +7,10 @@ import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.errors import UserError
 from harness.experiment.spec import RunSpec, ScheduleSpec
-from harness.results.folder import RunFolder
+from harness.results.index import planned_runs
+from harness.results.record import Result
 from harness.schedule.events import FailedRun, OnEvent
 
 EXECUTORS = {
@@ -19,14 +21,33 @@ EXECUTORS = {
 
 
 def unfinished(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
-    """The runs that are not complete; removes what killed processes left in the folders of all."""
+    """The runs that are not complete; removes what killed processes left in the folders of all.
+
+    Raises:
+        UserError: a complete one would have another result now.
+    """
     left = []
-    for spec in specs:
-        folder = RunFolder(results, spec.id)
-        folder.tidy()
-        if not folder.is_complete:
-            left.append(spec)
+    for run in planned_runs(specs, results):
+        assert run.spec
+        run.folder.tidy()
+        if not run.folder.is_complete:
+            left.append(run.spec)
+        elif run.result:
+            refuse_changed(run.result)
     return left
+
+
+def refuse_changed(result: Result) -> None:
+    """Raise a UserError if what decided a result has changed since."""
+    # Not at the top: it imports torch, which takes seconds, and is needed only beside complete runs.
+    from harness.training.inputs import changes_since
+
+    changes = changes_since(result)
+    if changes:
+        raise UserError(
+            f"run {result.id} ({result.name}) is complete, but has changed since: {'; '.join(changes)}. "
+            f"Compute it again with `skipbench rerun {result.id}`, or keep both with another results folder"
+        )
 
 
 def run_all(

@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from harness.errors import UserError
+from harness.experiment.content import CHANGED_MEANWHILE
 from harness.experiment.settings import Settings
 from harness.experiment.spec import RunSpec, parse_run_spec
 from harness.results.claim import start_of
@@ -56,7 +58,7 @@ class Attempt:
         self._begin = time.monotonic()
         self.connection, sender = process_context().Pipe(duplex=False)
         self.process = process_context().Process(
-            target=compute, args=(dict(os.environ), spec.settings(), results, sender)
+            target=compute, args=(dict(os.environ), spec.settings(), spec.id, results, sender)
         )
         self.process.start()
         sender.close()
@@ -114,7 +116,7 @@ class Attempt:
         self.failure = Failure(TIME_LIMIT, f"it took longer than its time limit of {limit}; finished epochs are kept")
 
 
-def compute(environment: dict[str, str], settings: Settings, results: Path, sender: Connection) -> None:
+def compute(environment: dict[str, str], settings: Settings, run_id: str, results: Path, sender: Connection) -> None:
     """The main function of a run's process."""
     # The server that it was forked from has the environment of its own start: that of the first run.
     os.environ.clear()
@@ -131,7 +133,10 @@ def compute(environment: dict[str, str], settings: Settings, results: Path, send
             sender.send(item)
 
     try:
-        Run(parse_run_spec(settings), results, report).execute()
+        run = Run(parse_run_spec(settings), results, report)
+        if run.id != run_id:
+            raise UserError(CHANGED_MEANWHILE)
+        run.execute()
     except Exception as error:
         report(explain_exception(error))
     finally:

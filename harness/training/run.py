@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 
 from harness.clip.backbones import parse_backbone
-from harness.clip.load import sha256_of
 from harness.clip.towers import CLIP
-from harness.data.fewshot import sample_hash
+from harness.data.fewshot import pictures_hash, sample_hash
 from harness.data.loader import PictureSet
 from harness.data.sample_file import sample_index
 from harness.data.transforms import TestTransform, TrainTransform, transform_hash
 from harness.errors import UserError
+from harness.experiment.content import CHANGED_MEANWHILE, look_anew
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine import environment
 from harness.machine.device import DeviceUse, choose_device, device_use
+from harness.machine.digests import file_digest
 from harness.machine.meter import Meter
 from harness.results.claim import Claim
 from harness.results.folder import RunFolder
@@ -37,6 +38,7 @@ from harness.training.evaluate import evaluate
 from harness.training.events import Notice, PhaseStarted, TrackingOffline
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
+from harness.training.inputs import changed_files, datasets_of, input_files
 from harness.training.run_data import FewShotData, RunData
 from harness.training.state import trained_parameters, trained_state
 from harness.training.trainer import Trainer
@@ -83,13 +85,15 @@ class Run:
         report: takes the events of the run.
 
     Attributes:
+        id: of the run; what its files contained when it began is part of that.
         data: the data sets of the run.
         folder: where its results are written.
     """
 
     def __init__(self, spec: RunSpec, results: Path, report: Report = lambda event: None) -> None:
         self.spec = spec
-        self.folder = RunFolder(results, spec.id)
+        self.id = spec.id
+        self.folder = RunFolder(results, self.id)
         self.report = report
         self.data = RunData(spec)
         self.device = choose_device(spec.runtime.device)
@@ -154,10 +158,11 @@ class Run:
         self.report(PhaseStarted("evaluate", item.name))
         splits = self.data.read(item.dataset)
         pictures, broken = self.data.evaluated_pictures(item, splits)
+        class_names = self.data.class_names(item.dataset, item.classes)
         scores, predictions = evaluate(
             method,
             PictureSet(splits.folder, pictures),
-            self.data.class_names(item.dataset, item.classes),
+            class_names,
             self.data.texts(item.dataset, item.classes),
             self.test_transform(method.clip),
             meter,
@@ -170,9 +175,16 @@ class Run:
             template=prompt_template(self.spec, item.dataset),
             layout=tuple(splits.layout),
             broken_images=len(broken),
+            pictures_hash=pictures_hash(pictures, class_names),
             **vars(scores),
         )
         return evaluation, predictions
+
+    def check_unchanged(self) -> None:
+        """Raise a UserError if files that the run names by their paths are not what they were when it began."""
+        look_anew()
+        if self.spec.id != self.id:
+            raise UserError(CHANGED_MEANWHILE)
 
     def train_transform(self, clip: CLIP) -> TrainTransform:
         """The augmentation."""
@@ -197,6 +209,8 @@ class Run:
         method = setup.method
         probe_setup(method, spec.train.precision, meter)
         self._write_sample(setup.data)
+        inputs = input_files(spec, {name: self.data.read(name) for name in datasets_of(spec)})
+        progress = progress.model_copy(update={"inputs": inputs})
         machine = environment.describe(self.device)
         tracker = Tracker(spec, self.folder.path, machine, lambda line: self.report(Notice(line)))
         if tracker.fell_back:
@@ -207,12 +221,13 @@ class Run:
             progress = training.run(tensors)
         evaluated = [self.evaluate(method, item, meter) for item in spec.evaluate]
         use.check()
+        self.check_unchanged()
         # In a file of its own, so that the result stays small: tables read it for thousands of runs.
         self.folder.write_predictions({item.name: predictions for item, predictions in evaluated})
         alone = progress.alone and use.alone and not spec.runtime.device_shared
         result = Result(
             schema_version=SCHEMA_VERSION,
-            id=spec.id,
+            id=self.id,
             name=spec.name,
             spec=spec,
             evaluations=tuple(evaluation for evaluation, _ in evaluated),
@@ -227,6 +242,7 @@ class Run:
             layout=tuple(setup.data.splits.layout),
             transform_hash=self._transform_hash(setup.clip),
             weights_sha256=self._weights_hash(),
+            inputs=inputs,
             interruptions=progress.starts - 1,
             environment=machine,
         )
@@ -239,6 +255,9 @@ class Run:
     def _load_progress(self) -> tuple[dict[str, Tensor], Progress]:
         """Tensors and facts of an interrupted run, or those of a new one."""
         tensors, progress = self.folder.load_progress() or ({}, Progress())
+        if changes := list(changed_files(self.spec, progress.inputs)):
+            self.report(Notice(f"{'; '.join(changes)} has changed since the run was interrupted: it starts anew"))
+            tensors, progress = {}, Progress(starts=progress.starts)
         # This start sets up anew; what the earlier one spent on it belongs to no result.
         phases = {name: costs for name, costs in progress.phases.items() if name != "setup"}
         return tensors, progress.model_copy(update={"phases": phases, "starts": progress.starts + 1})
@@ -264,11 +283,11 @@ class Run:
     def _save_checkpoint(self, method: Method) -> int:
         if not trained_parameters(method):
             return 0
-        return self.folder.save_checkpoint(trained_state(method), {"id": self.spec.id, "spec": self.spec.settings()})
+        return self.folder.save_checkpoint(trained_state(method), {"id": self.id, "spec": self.spec.settings()})
 
     def _transform_hash(self, clip: CLIP) -> str:
         return transform_hash([self.train_transform(clip), self.test_transform(clip)], clip.mean, clip.std)
 
     def _weights_hash(self) -> str | None:
         checkpoint = parse_backbone(self.spec.backbone).checkpoint
-        return sha256_of(checkpoint) if checkpoint else None
+        return file_digest(checkpoint) if checkpoint else None

@@ -97,6 +97,7 @@ class Training:
             starts=self.progress.starts,
             alone=self.progress.alone and self.session.use.alone,
             cache=self.trainer.images.facts(),
+            inputs=self.progress.inputs,
         )
         self.folder.save_progress(self.trainer.state(), self.progress)
         self.session.tracker.log_epochs(self.records)

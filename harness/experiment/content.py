@@ -1,0 +1,65 @@
+"""What stands in the files that a run names by their paths: it decides the result, the paths do not."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+
+from harness.clip.backbones import bundled, files_of
+from harness.data.datasets import OWN, own_content
+from harness.errors import UserError
+from harness.machine.digests import file_digest
+
+BY_CONTENT = "sha256"
+CHANGED_MEANWHILE = "the files of its data set or backbone were changed meanwhile: start the same command again"
+
+
+def index_content(path: str) -> str:
+    """SHA-256 of the index file of a k-shot sample.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return file_digest(Path(path))
+    except OSError as error:
+        raise UserError(f"data.index='{path}' cannot be read: {error.strerror}") from None
+
+
+def backbone_content(text: str) -> str:
+    """A backbone as far as it decides a result: its name, or for local files the model and the files' digest.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    if text in bundled():
+        return text
+    model, files = files_of(text)
+    if not files:
+        return text
+    try:
+        digests = [file_digest(file) for file in files]
+    except OSError as error:
+        raise UserError(f"backbone '{text}' cannot be read: {error.strerror}") from None
+    whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return f"{model}:{BY_CONTENT}={whole}" if model else f"{BY_CONTENT}={whole}"
+
+
+@cache
+def dataset_content(name: str) -> str:
+    """A data set as far as it decides a result: its name, or the digest of a folder of the user's own.
+
+    A folder is looked at once a command: listing many files takes its time.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    if not name.startswith(OWN):
+        return name
+    text = json.dumps(own_content(name))
+    return f"{OWN}{BY_CONTENT}={hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def look_anew() -> None:
+    """Look at folders anew at the next question."""
+    dataset_content.cache_clear()

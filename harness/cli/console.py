@@ -91,6 +91,12 @@ def say(text: str, style: str | None = None) -> None:
     console.print(text, style=style)
 
 
+def say_if_any(text: str) -> None:
+    """Print a sentence unless it is empty."""
+    if text:
+        say(text)
+
+
 def separated(text: str) -> list[str]:
     """The words of a list separated by commas."""
     return [word.strip() for word in text.split(",") if word.strip()]

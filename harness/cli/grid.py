@@ -103,6 +103,16 @@ def takes_grid(command: Command) -> Command:
     return collected(command, "grid", GridOptions, GRID_OPTIONS)
 
 
+def takes_report_grid(command: Command) -> Command:
+    """As `takes_grid`, for commands that are about all results where nothing is chosen."""
+    about = "Experiment file; default: all of RESULTS, or bench if any of these options is given."
+    experiment = click.option("--experiment", type=click.Path(path_type=Path), help=about)
+    every = click.option(
+        "--all-runs", is_flag=True, help="Also runs that evaluate no test image, such as the trials of sweeps."
+    )
+    return collected(every(command), "grid", GridOptions, (experiment, *GRID_OPTIONS[1:]))
+
+
 def takes_schedule(command: Command) -> Command:
     """Give a command the options that say where runs are executed; it gets them as `schedule`."""
     return collected(command, "schedule", ScheduleOptions, SCHEDULE_OPTIONS)

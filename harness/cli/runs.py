@@ -30,12 +30,17 @@ EPOCH_LINES = 3
 @click.option("--dataset", help="Only runs that train on this data set.")
 @RESULTS
 def runs(state: str | None, method: str | None, dataset: str | None, results: Path) -> None:
-    """List the runs of the results folder: state, id, name, and accuracies, progress or the reason of a failure."""
+    """List the runs of the results folder: state, id, name, and accuracies, progress or the reason of a failure.
+
+    Runs of the same name are listed with the settings in which they differ.
+    """
+    from harness.report.labels import settings_apart
     from harness.results.folder import DAMAGED, STATES
     from harness.results.index import stored_runs
 
     counts: dict[str, int] = dict.fromkeys(STATES, 0)
     damage = []
+    shown = []
     for item in stored_runs(results):
         if state and item.state != state:
             continue
@@ -44,8 +49,11 @@ def runs(state: str | None, method: str | None, dataset: str | None, results: Pa
             continue
         counts[item.state] += 1
         damage += [item.reason] if item.state == DAMAGED else []
-        line = f"{item.state:11s} {item.id} {spec.protocol if spec else '-'} {item.name}: {item.outcome}"
-        console.print(line, markup=False, soft_wrap=True)
+        shown.append(item)
+    apart = settings_apart({item.id: item.spec for item in shown if item.spec})
+    for item in shown:
+        about = [item.spec.protocol if item.spec else "-", item.name, *apart.get(item.id, ())]
+        console.print(f"{item.state:11s} {item.id} {' '.join(about)}: {item.outcome}", soft_wrap=True)
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     console.print(told or "no such runs")
     end_with_damage(damage)

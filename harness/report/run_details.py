@@ -17,6 +17,7 @@ from harness.machine.costs import PhaseCosts
 from harness.machine.units import MIB
 from harness.results.folder import DAMAGED, DONE, FAILED, RunFolder
 from harness.results.record import DamagedError, EpochRecord, Prediction, Result
+from harness.text import counted
 
 T = TypeVar("T")
 PICTURE_BYTES = 500_000
@@ -134,7 +135,7 @@ def describe(folder: RunFolder, result: Result, specs: Shared, classes: Shared, 
 
 def example(prediction: Prediction) -> list[Any]:
     """A prediction: path, class, predicted class, confidence."""
-    return [prediction.path, prediction.label, prediction.predicted, round(prediction.confidence, 2)]
+    return [prediction.path, prediction.label, prediction.predicted, rounded(prediction.confidence, 2)]
 
 
 def phase_row(name: str, costs: PhaseCosts) -> list[Any]:
@@ -150,7 +151,9 @@ def facts(result: Result) -> str:
     parts = [f"{costs.trainable_parameters:,} of {costs.total_parameters:,} parameters trained"]
     if costs.train_flops_per_image:
         parts.append(f"{costs.train_flops_per_image / 1e9:.3g} GFLOP per image in training")
-    parts += [f"{machine.processor or ''} {machine.device}".strip(), f"torch {machine.torch or '?'}"]
+    parts += [f"{machine.processor or ''} {machine.device}".strip()]
+    parts += [counted(machine.threads, "CPU thread")] if machine.threads else []
+    parts += [f"torch {machine.torch or '?'}"]
     return ", ".join(parts) + "."
 
 

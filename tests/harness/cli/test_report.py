@@ -60,7 +60,7 @@ def test_figures_and_report_write_files(tmp_path: Path, plan_runs: Plan, fill: F
     [
         (["table"], "no run is complete in"),
         (["report"], "no run is complete in"),
-        (["figures", "--seeds", "1"], "none of the 1 runs is complete in"),
+        (["figures", "--seeds", "1"], "the run is not complete in"),
         (["table", "--format", "latx"], "unknown format 'latx'. Did you mean 'latex'?"),
         (["figures", "--format", "svgg"], "unknown format 'svgg'. Did you mean 'svg'?"),
         (["table", "--methods", "skipp"], "unknown method 'skipp'. Did you mean 'skip'?"),

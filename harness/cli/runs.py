@@ -1,6 +1,7 @@
 """`skipbench runs`, `show`, `rerun` and `export`: the runs of a results folder, of any experiment."""
 
 import datetime
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from harness.cli.console import RESULTS, console, end_with_damage
 from harness.cli.grid import ScheduleOptions, split_schedule, takes_schedule
 from harness.errors import UserError
 from harness.machine.units import MIB
+from harness.text import counted, plain
 
 if TYPE_CHECKING:
     from harness.results.failure import RunFailure
@@ -98,7 +100,7 @@ def show(run_id: str, results: Path) -> None:
     say()
     say(f"Folder: {item.folder.path}")
     if item.state != "done":
-        say(f"Continue it with: skipbench rerun {item.id}")
+        say(f"Continue it with `skipbench rerun {item.id}`")
 
 
 def say(line: str = "") -> None:
@@ -113,7 +115,7 @@ def show_attempts(failure: "RunFailure") -> None:
     for attempt in failure.attempts:
         when = datetime.datetime.fromtimestamp(attempt.started, datetime.timezone.utc)
         where = f"{attempt.host} {attempt.device}"
-        say(f"  {when:%Y-%m-%d %H:%M:%SZ} {where}, {attempt.seconds:.0f} s, {attempt.epochs} epochs,")
+        say(f"  {when:%Y-%m-%d %H:%M:%SZ} {where}, {attempt.seconds:.0f} s, {counted(attempt.epochs, 'epoch')},")
         say(f"    {attempt.kind}: {attempt.reason}")
 
 
@@ -168,7 +170,7 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
         if spec.id != item.id:
             raise UserError(
                 f"run {item.id} was made with other code or data: its settings now are run {spec.id}. "
-                f"Run that with `skipbench run {item.folder.path}/spec.yaml`"
+                f"Run that with `skipbench run {shlex.quote(str(item.folder.path / 'spec.yaml'))}`"
             )
         specs.append(spec)
     for item in items:
@@ -192,8 +194,12 @@ def export(out: Path | None, results: Path) -> None:
     if table.empty:
         raise UserError(f"no run is complete in '{results}': see `skipbench runs`")
     if out is None:
+        if console.is_terminal:
+            # On a terminal no name has an effect; a pipe gets the values as they are.
+            table = table.map(lambda value: plain(value) if isinstance(value, str) else value).rename(columns=plain)
         table.to_csv(sys.stdout, index=False)
     else:
         write_table(table, out)
-        say(f"{len(table)} rows of {table['id'].nunique()} runs, {len(table.columns)} columns: {out}")
+        runs = counted(table["id"].nunique(), "run")
+        say(f"{counted(len(table), 'row')} of {runs}, {counted(len(table.columns), 'column')}: {out}")
     end_with_damage(damage)

@@ -42,6 +42,7 @@ def split_words(_context: click.Context, _parameter: click.Parameter, words: tup
 
 
 METHODS_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[METHODS] [KEY=VALUE]...", callback=split_words)
+ONE_FILE_AND_SETTINGS = click.argument("words", nargs=-1, metavar="FILE [KEY=VALUE]...", callback=split_words)
 FILE_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[FILE] [KEY=VALUE]...", callback=split_words)
 
 

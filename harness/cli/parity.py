@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.console import console, print_frame
+from harness.text import counted
 
 
 @click.command()
@@ -31,6 +32,8 @@ def parity(folder: Path) -> None:
     if unknown:
         console.print(f"No such method here: {', '.join(unknown)}", markup=False)
     failed = sum(not item.passed for item in comparisons)
-    console.print(f"{len(comparisons) - failed} of {len(comparisons)} quantities within tolerance")
+    console.print(
+        f"{len(comparisons) - failed} of {counted(len(comparisons), 'quantity', 'quantities')} within tolerance"
+    )
     if failed:
         sys.exit(1)

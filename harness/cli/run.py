@@ -16,6 +16,7 @@ from harness.cli.console import RESULTS, console, end_with_damage, print_frame
 from harness.cli.grid import (
     FILE_AND_SETTINGS,
     METHODS_AND_SETTINGS,
+    ONE_FILE_AND_SETTINGS,
     GridOptions,
     ScheduleOptions,
     Words,
@@ -90,7 +91,7 @@ def plan(words: Words, grid: GridOptions, results: Path) -> None:
 
 
 @click.command()
-@FILE_AND_SETTINGS
+@ONE_FILE_AND_SETTINGS
 @takes_grid
 @takes_schedule
 @RESULTS

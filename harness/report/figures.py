@@ -19,6 +19,7 @@ from harness.text import counted
 
 LINES, SCATTER, BARS, STACKED = "lines", "scatter", "bars", "stacked"
 UNTRAINED = "zeroshot"
+ERROR_BARS = "Bars: sample standard deviation over seeds. "
 # For data sets with more classes, only those that change the most are drawn: half of them gains, half losses.
 MOST_CLASSES = 30
 
@@ -98,7 +99,11 @@ def paper_figures(tables: Sequence[Table], root: Path) -> list[Figure]:
         found += class_changes(table, root)
         found.append(phase_costs(table))
         key = tuple(f"{label}: {settings}" for label, settings in variant_key(table.runs).items())
-        found[before:] = [replace(figure, key=key) for figure in found[before:]]
+        has_bars = any(cell.std is not None for cell in table.cells)
+        found[before:] = [
+            replace(figure, key=key, note=figure.note if has_bars else figure.note.replace(ERROR_BARS, ""))
+            for figure in found[before:]
+        ]
     return [figure for figure in found if any(panel.series for panel in figure.panels)]
 
 
@@ -131,7 +136,7 @@ def few_shot_curves(table: Table) -> Figure:
         "accuracy (%)",
         tuple(panels),
         log_x=True,
-        note="Bars: sample standard deviation over seeds.",
+        note=ERROR_BARS,
     )
 
 
@@ -178,7 +183,7 @@ def accuracy_against(table: Table, metric: RunMetric) -> Figure:
         metric.axis or "",
         headline_name(table),
         (Panel("", tuple(series), tuple(pareto_front(points))),),
-        note=f"Line: Pareto front. Bars: sample standard deviation over seeds. Measured on: {device}."
+        note=f"Line: Pareto front. {ERROR_BARS}Measured on: {device}."
         + (" Methods that train nothing have no memory of training." if metric.unit == "MiB" else ""),
     )
 
@@ -228,7 +233,8 @@ def class_changes(table: Table, root: Path) -> list[Figure]:
                 "change of accuracy (points)",
                 "",
                 panels,
-                note=f"Means over seeds; if there are more than {MOST_CLASSES} classes, those that change the most.",
+                note=("Means over seeds. " if runs["seed"].nunique() > 1 else "")
+                + f"Of more than {MOST_CLASSES} classes, those that change the most.",
             )
         )
     return found
@@ -253,7 +259,8 @@ def phase_costs(table: Table) -> Figure:
             of_datasets = runs.groupby(["label", "dataset"])[f"{phase}.seconds"].mean()
             means = of_datasets.groupby("label").mean()
             series.append(Series(phase, tuple(labels), tuple(float(means[label]) for label in labels)))
-    note = "Means over data sets and seeds; evaluation on all test images."
+    several = [f"{noun}s" for noun, name in (("data set", "dataset"), ("seed", "seed")) if runs[name].nunique() > 1]
+    note = f"Means over {' and '.join(several)}; evaluation on all test images." if several else ""
     return Figure(
         f"{table.name}-phases",
         f"Time of a run by phase ({table.title})",
@@ -293,7 +300,7 @@ def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
             )
         panels.append(Panel(method, tuple(series)))
     return Figure(table.name, f"Ablation: {table.title}", LINES, axis, "accuracy (%)", tuple(panels),
-                  note="Bars: sample standard deviation over seeds.")  # fmt: skip
+                  note=ERROR_BARS if any(cell.std is not None for cell in table.cells) else "")  # fmt: skip
 
 
 def numbers_or_words(values: list[str]) -> list[float | str]:

@@ -16,6 +16,7 @@ from harness.results.claim import Holder, holder_of
 from harness.results.failure import RunFailure
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, State
 from harness.results.record import DamagedError, EpochRecord, Result, parse_result
+from harness.text import counted
 
 # The same grammar, many times faster, if libyaml is installed.
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -148,7 +149,8 @@ class StoredRun:
     @property
     def progress(self) -> str:
         """How many epochs are recorded."""
-        return f"{len(self.epochs)} of {self.spec.train.epochs if self.spec else '?'} epochs"
+        planned = counted(self.spec.train.epochs, "epoch") if self.spec else "? epochs"
+        return f"{len(self.epochs)} of {planned}"
 
 
 def stored_runs(results: Path) -> Iterator[StoredRun]:

@@ -1,5 +1,6 @@
 """`skipbench sweep`: search for settings."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,8 @@ def sweep(name: str, settings: tuple[str, ...], schedule: ScheduleOptions, resul
     console.print(f"({note})", markup=False, soft_wrap=True)
     for path, trial in zip(recipes, front, strict=True):
         console.print(f"Recipe of trial {trial.number}: {path}", markup=False, soft_wrap=True)
-    console.print(f"Test it: make bench METHOD={asked.method} RECIPE={recipes[0]}", markup=False, soft_wrap=True)
+    command = f"skipbench bench {asked.method} --recipe {shlex.quote(str(recipes[0]))}"
+    console.print(f"Test it with `{command}`", soft_wrap=True)
 
 
 class TrialWatcher:

@@ -14,10 +14,10 @@ from typing import Any
 import click
 
 import harness
+import harness.text
 from harness.cli.console import errors
 from harness.cli.lazy import LazyGroup
 from harness.errors import UserError
-from harness.text import program
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -103,7 +103,7 @@ def main() -> None:
         if signal.getsignal(ending) is signal.SIG_DFL:
             signal.signal(ending, stop)
     try:
-        cli.main(prog_name=program(), standalone_mode=False)
+        cli.main(prog_name=harness.text.program(), standalone_mode=False)
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(file=shown)

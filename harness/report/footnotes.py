@@ -26,7 +26,8 @@ def footnotes(table: Table, transpose: bool = False) -> list[str]:
     named = {name for cell in table.cells for name in (cell.row, cell.column)}
     sentences += [f"{metric.title}: {metric.about}{averages}." for metric in summary_metrics() if metric.title in named]
     where = "column" if table.by_column != transpose else "row"
-    sentences.append(f"Bold: best of its {where}, underlined: second, by unrounded values, ties all.")
+    if any(cell.rank for cell in table.cells):
+        sentences.append(f"Bold: best of its {where}, underlined: second, by unrounded values, ties all.")
     sentences += tests_note(table)
     sentences += states_note(table)
     if table.sources:

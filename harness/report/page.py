@@ -4,7 +4,7 @@ import html
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -45,7 +45,9 @@ def page(
         folder: where the page will be stored, for links to the files of runs.
         left_out: which runs it is not about, in words.
     """
-    figures = [asdict(figure) for figure in paper_figures(tables, results)]
+    drawn = paper_figures(tables, results)
+    notes = [" ".join([figure.note.strip(), *(f"{line}." for line in figure.key)]) for figure in drawn]
+    figures = [asdict(replace(figure, note=note)) for figure, note in zip(drawn, notes, strict=True)]
     plain = [label for label in in_order(runs["label"]) if is_plain(label)]
     data: dict[str, Any] = {
         # Plain methods first, as in plots: variants take the remaining colours.

@@ -271,10 +271,11 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     for table, precision in zip(tables, runs["precision"], strict=True):
         precisions[table].add(precision)
     methods, cells = list(runs["method"]), list(zip(runs["dataset"], runs["shots"], strict=True))
+    settings = list(runs["settings"])
     variants: dict[int, Variant] = {}
     for (table, method), places in by_group(list(zip(tables, methods, strict=True))).items():
         always = [PRECISION] if len(precisions[table]) > 1 else []
-        own = [(cells[place], runs["settings"].iloc[place]) for place in places]
+        own = [(cells[place], settings[place]) for place in places]
         variants |= dict(zip(places, label_variants(method, own, bare=[PRECISION], always=always), strict=True))
     found = [variants[place] for place in range(len(runs))]
     return runs.assign(

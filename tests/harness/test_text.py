@@ -79,3 +79,15 @@ def test_what_the_user_typed_is_shown_without_effect() -> None:
     assert done.returncode == 2
     assert "\x1b" not in done.stderr
     assert "\\x1b[31mred" in done.stderr
+
+
+def test_one_of_something_is_no_plural(tmp_path: Path) -> None:
+    words = ("--seeds", "1", "--shots", "1", "--results", str(tmp_path))
+    assert "1 = 1 run\n" in skipbench("plan", *words).stdout
+    assert "error: the run is not complete in" in skipbench("table", *words).stderr
+    assert "none of the 2 runs is complete in" in skipbench("table", "--seeds", "1,2", *words[2:]).stderr
+    assert skipbench("run", "--help").stdout.startswith("Usage: skipbench run [OPTIONS] FILE [KEY=VALUE]...")
+    for command in ("table", "figures", "report"):
+        told = " ".join(skipbench(command, "--help").stdout.split())
+        assert f"Usage: skipbench {command} [OPTIONS] [FILE] [KEY=VALUE]..." in told
+        assert "--experiment PATH Experiment file; default: all of RESULTS, or bench if any of these" in told

@@ -92,3 +92,13 @@ def test_the_memory_of_a_run_is_that_of_its_highest_phase(tmp_path: Path, plan_r
         result["costs"]["phases"][phase]["peak_tensor_bytes"] = (90 + place) * 2**20
         path.write_text(json.dumps(result))
         assert cell(table_of(tmp_path, specs), "costs", "run MiB", "coop").mean == 90 + place
+
+
+def test_one_seed_of_a_method_that_trains_is_one_pair(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    specs = plan_runs("base_to_new", methods=["coop"], seeds=list(range(1, 8)))
+    for method, pairs in (("skip", 1), ("zeroshot", 7)):
+        both = [*specs, *plan_runs("base_to_new", methods=[method], seeds=[1])]
+        fill(tmp_path, both)
+        (test,) = table_of(tmp_path, both).tests["emoji", "base"]
+        # What trains nothing is the same for every seed.
+        assert test.pairs == pairs

@@ -37,8 +37,8 @@ WHICH = $(EXPERIMENT) $(call option,METHOD,--methods) $(call option,DATASET,--da
   $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
   $(call option,RECIPE,--recipe) --results "$(RESULTS)"
 
-.PHONY: help setup bench sweep ablations table figures report compare speed estimate check data list lint test test-fast test-long \
-  test-mutants coverage clean
+.PHONY: help setup bench sweep ablations table figures report compare speed stability estimate check data list lint test test-fast \
+  test-long test-mutants coverage clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
@@ -52,6 +52,7 @@ help: ## list the targets
 	@echo "make compare A= B=          what differs between two runs or experiments; without B=: beside published numbers"
 	@echo "make speed                  every method with our speed-ups and without, side by side"
 	@echo "     METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= RESULTS= ARGS=\"coop.n_ctx=8 --brief\""
+	@echo "make stability METHOD=skip  how far rounding moves the results, beside how far seeds lie apart; all variables of bench"
 	@echo "make estimate METHOD=skip   memory and computation of a run, in seconds, without weights, data or GPU"
 	@echo "     DATASET=imagenet BACKBONE=ViT-B-16 SHOTS= PROTOCOL= CLASSES= BATCH= PRECISION= FITS=24GiB ARGS=\"skip.depth=0..12\""
 	@echo "make check METHOD=my_method the contract of a method, one line per property; BACKBONE= ARGS=\"my_method.option=1\""
@@ -101,6 +102,11 @@ compare: $(VENV)/installed ## A= B=
 speed: $(VENV)/installed ## METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= ARGS=
 	@$(SKIPBENCH) speed $(METHOD) $(call option,BACKBONE,--backbone) $(call option,CLASSES,--classes) \
 	  $(call option,BATCH,--batch) $(call option,PRECISION,--precision) --results "$(RESULTS)" $(ARGS)
+
+stability: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= RECIPE= ARGS="--moves 4"
+	@$(SKIPBENCH) stability $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
+	  $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
+	  $(call option,RECIPE,--recipe) --results "$(RESULTS)" $(ARGS)
 
 sweep: $(VENV)/installed ## METHOD=skip (or a file) DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= RECIPE= ARGS=
 	@$(SKIPBENCH) sweep $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \

@@ -4,8 +4,19 @@ import difflib
 from collections.abc import Iterable
 
 
+def one_line(text: str) -> str:
+    """A text with its control characters and half characters (surrogates) written as escapes, such as \\n.
+
+    Names of files may hold any of them, and a terminal would obey.
+    """
+    return "".join(char if char.isprintable() or char == "\u00a0" else ascii(char)[1:-1] for char in text)
+
+
 class UserError(Exception):
     """A problem with the input or the surroundings, told in one line that the command line prints as it is."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class DivergedError(UserError):

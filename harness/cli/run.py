@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from harness.cli.console import RESULTS, console, end_with_damage, print_frame
+from harness.cli.console import RESULTS, console, end_with_damage, errors, print_frame
 from harness.cli.grid import (
     FILE_AND_SETTINGS,
     METHODS_AND_SETTINGS,
@@ -29,15 +29,17 @@ from harness.cli.grid import (
 from harness.cli.table import print_paper_table
 from harness.cli.watch import Watcher, print_failures
 from harness.data.datasets import find_dataset, find_folder
-from harness.errors import UserError
+from harness.errors import UserError, one_line
 from harness.experiment.axes import NO_VALUE
 from harness.experiment.files import find_experiment_file
 from harness.experiment.grid import ablation_axes, describe_grid, differing_settings, values_at, vary
 from harness.experiment.settings import read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.files import check_writable
-from harness.results.folder import DONE, INTERRUPTED, MISSING, STATES, RunFolder
+from harness.results.folder import DAMAGED, DONE, INTERRUPTED, MISSING, STATES
+from harness.results.index import planned_runs
 from harness.text import counted, plain
+from harness.tracking.settings import check_tracking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +82,8 @@ def plan(words: Words, grid: GridOptions, results: Path) -> None:
     experiment, specs = read_file_grid(words, grid)
     axes = [key for key in ablation_axes(experiment) if key != "backbone"]
     ids = [spec.id for spec in specs]
-    states = [RunFolder(results, spec_id).state for spec_id in ids]
+    stored = planned_runs(specs, results)
+    states = [item.state for item in stored]
     for state, spec_id, spec in zip(states, ids, specs, strict=True):
         varied = {key: value for key, value in values_at(spec, axes).items() if value != NO_VALUE}
         about = [spec.protocol, spec.name, spec.backbone, *(f"{key}={value}" for key, value in varied.items())]
@@ -88,6 +91,7 @@ def plan(words: Words, grid: GridOptions, results: Path) -> None:
     console.print(describe_grid(experiment, len(specs)))
     told = [state for state in STATES if state in states or state in (DONE, INTERRUPTED, MISSING)]
     console.print(", ".join(f"{states.count(state)} {state}" for state in told))
+    end_with_damage([item.reason for item in stored if item.state == DAMAGED])
 
 
 @click.command()
@@ -131,6 +135,7 @@ def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: S
     check_writable(results)
     todo = unfinished(specs, results)
     if todo:
+        tell_tracking(todo)
         check_data(todo)
         fetch_backbones(todo)
     if schedule.executor == "local":
@@ -153,6 +158,12 @@ def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: S
     end_with_damage(damage_in(planned))
     if failures:
         sys.exit(1)
+
+
+def tell_tracking(specs: list[RunSpec]) -> None:
+    """Find out before the first run whether W&B takes what it is asked for, and say what is ignored."""
+    for note in check_tracking(specs):
+        errors.print(f"note: {note}", markup=False)
 
 
 def check_data(specs: list[RunSpec]) -> None:
@@ -198,7 +209,7 @@ def print_places(run_ids: list[str], results: Path) -> None:
     folders = [f"{results}/runs/{run_id}/wandb" for run_id in run_ids]
     names = [name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)]
     offline = sum(name.startswith("offline-run-") for name in names)
-    console.print(f"Results: {results}/runs/<id>/result.json", markup=False)
+    console.print(one_line(f"Results: {results}/runs/<id>/result.json"), markup=False, soft_wrap=True)
     if offline:
         command = f"skipbench wandb-sync --results {shlex.quote(str(results))}"
         console.print(f"W&B: {counted(offline, 'offline run')}, upload with `{command}`", soft_wrap=True)

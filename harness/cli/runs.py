@@ -127,8 +127,9 @@ def show_result(result: "Result") -> None:
         ece = "" if item.ece is None else f"  calibration error {item.ece:.2f}"
         say(f"  {item.name:20s} {item.accuracy:6.2f} %{ece}  ({item.dataset})")
     costs = result.costs
+    alone = {True: "", False: " (not measured alone)", None: " (not known to be measured alone)"}[costs.alone]
     say()
-    say(f"Costs{' (not measured alone)' if costs.alone is False else ''}")
+    say(f"Costs{alone}")
     for name, phase in costs.phases.items():
         say(f"  {name:10s} {phase.seconds:8.2f} s  {(phase.peak_bytes or 0) / MIB:9.1f} MiB peak")
     say(f"  {costs.trainable_parameters} of {costs.total_parameters} parameters trained")
@@ -152,6 +153,7 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
     from harness.cli.run import execute
     from harness.experiment.settings import validate
     from harness.experiment.spec import ScheduleSpec, parse_run_spec
+    from harness.results.folder import DAMAGED, FAILED
     from harness.results.index import find_run, stored_runs
 
     words = tuple(word for word in run_ids if "=" in word)
@@ -159,8 +161,11 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
     if settings:
         raise UserError(f"'{words[0]}' would make another run: use `skipbench run FILE KEY=VALUE`")
     items = [find_run(results, word) for word in run_ids if "=" not in word]
-    items += [item for item in stored_runs(results) if item.state == "failed"] if failed else []
+    stored = list(stored_runs(results)) if failed else []
+    items += [item for item in stored if item.state == FAILED]
+    damage = [item.reason for item in stored if item.state == DAMAGED]
     if not items:
+        end_with_damage(damage)
         raise UserError("there is no failed run" if failed else "name runs by id, or --failed: see `skipbench runs`")
     specs = []
     for item in items:
@@ -177,6 +182,7 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
         if anew or item.state == "done":
             say(f"{item.name}: {item.outcome or item.state}; kept in {item.folder.set_aside(results)}")
     execute(specs, results, validate(ScheduleSpec, scheduled, "schedule."))
+    end_with_damage(damage)
 
 
 @click.command()

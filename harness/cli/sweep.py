@@ -9,7 +9,7 @@ import click
 
 from harness.cli.console import RESULTS, console, counting_bars, print_frame
 from harness.cli.grid import ScheduleOptions, split_schedule, takes_schedule
-from harness.cli.run import check_data, fetch_backbones
+from harness.cli.run import check_data, fetch_backbones, tell_tracking
 from harness.results.files import check_writable
 from harness.text import counted
 
@@ -56,6 +56,7 @@ def sweep(name: str, settings: tuple[str, ...], schedule: ScheduleOptions, resul
     asked = load_sweep(name, {**split_changes(changes), **given}, scheduled)
     specs = asked.specs({})
     check_writable(results)
+    tell_tracking(specs)
     check_data(specs)
     fetch_backbones(specs)
     console.print(

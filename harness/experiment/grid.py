@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -279,7 +280,8 @@ def make_spec(
         layers = merge(layers, {"train": {"epochs": 0}})
     spec = parse_run_spec(layers)
     if spec.wandb.group is None:
-        spec = spec.model_copy(update={"wandb": spec.wandb.model_copy(update={"group": experiment.name})})
+        group = os.environ.get("WANDB_RUN_GROUP") or experiment.name
+        spec = spec.model_copy(update={"wandb": spec.wandb.model_copy(update={"group": group})})
     check_fits(spec)
     return spec
 

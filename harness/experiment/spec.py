@@ -139,12 +139,16 @@ class WandbSpec(Section):
     """Where a run is tracked."""
 
     mode: Literal["offline", "online", "disabled"] | None = Field(
-        None, description="null: WANDB_MODE, and without that offline"
+        None, description="null: WANDB_MODE or WANDB_DISABLED, and without them offline"
     )
-    project: str = Field("skipbench", description="W&B project")
-    entity: str | None = Field(None, description="W&B team or user; null: your default")
-    group: str | None = Field(None, max_length=128, description="W&B group; null: the experiment's name")
-    tags: tuple[str, ...] = Field((), description="W&B tags besides method, data set and protocol")
+    project: str | None = Field(None, description="W&B project; null: WANDB_PROJECT, and without that skipbench")
+    entity: str | None = Field(None, description="W&B team or user; null: WANDB_ENTITY, and without that your default")
+    group: str | None = Field(
+        None, max_length=128, description="W&B group; null: WANDB_RUN_GROUP, and without that the experiment's name"
+    )
+    tags: tuple[str, ...] = Field(
+        (), description="W&B tags besides method, data set, protocol and backbone; none: those of WANDB_TAGS"
+    )
 
 
 class RuntimeSpec(Section):

@@ -17,21 +17,13 @@ from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE, look_anew
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine import environment
-from harness.machine.device import DeviceUse, choose_device, device_use
+from harness.machine.device import DeviceUse, both_alone, choose_device, device_use
 from harness.machine.digests import file_digest
 from harness.machine.meter import Meter
-from harness.results.claim import Claim
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
-from harness.results.record import (
-    SCHEMA_VERSION,
-    Costs,
-    Evaluation,
-    Prediction,
-    Progress,
-    Result,
-    SampleFacts,
-)
+from harness.results.progress import Progress
+from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result, SampleFacts
 from harness.tracking.wandb_run import Tracker
 from harness.training.build import build_clip, build_method, probe_setup, prompt_template
 from harness.training.evaluate import evaluate
@@ -40,7 +32,7 @@ from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
 from harness.training.inputs import changed_files, datasets_of, input_files
 from harness.training.run_data import FewShotData, RunData
-from harness.training.state import trained_parameters, trained_state
+from harness.training.state import misfit, trained_parameters, trained_state
 from harness.training.trainer import Trainer
 from harness.training.training import Report, Session, Training
 from methods.base import Method, OtherClassesError
@@ -106,12 +98,12 @@ class Run:
             UserError: anything that the user can correct.
         """
         self.folder.create()
-        with self.folder.claimed() as claim:
+        with self.folder.claimed():
             if not self.folder.is_complete:
                 with logging_to(self.folder.log_file), device_use(self.device) as use:
                     self.folder.prepare(self.spec)
                     try:
-                        self._execute(claim, use)
+                        self._execute(use)
                     except OtherClassesError as error:
                         raise UserError(f"{self.spec.method}: {error}") from None
         self.folder.tidy()
@@ -194,7 +186,7 @@ class Run:
         """The transform of evaluations."""
         return TestTransform(clip.image_size)
 
-    def _execute(self, claim: Claim, use: DeviceUse) -> None:
+    def _execute(self, use: DeviceUse) -> None:
         spec = self.spec
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
@@ -207,16 +199,25 @@ class Run:
         with meter.phase("setup"):
             setup = self.set_up()
         method = setup.method
+        if tensors and (reason := misfit(method, tensors, spec.train.momentum > 0)):
+            self._say_anew(f"'{self.folder.path}' has the progress of another training ({reason})")
+            tensors, progress = {}, Progress(starts=1)
+            meter = Meter(self.device, {"setup": meter.phases["setup"]})
         probe_setup(method, spec.train.precision, meter)
         self._write_sample(setup.data)
         inputs = input_files(spec, {name: self.data.read(name) for name in datasets_of(spec)})
         progress = progress.model_copy(update={"inputs": inputs})
         machine = environment.describe(self.device)
-        tracker = Tracker(spec, self.folder.path, machine, lambda line: self.report(Notice(line)))
+        tracker = Tracker(
+            spec, self.folder.path, machine, lambda line: self.report(Notice(line)), self.folder.check_claim
+        )
+        if use.problem:
+            log.warning("%s", use.problem)
+            self.report(Notice(use.problem))
         if tracker.fell_back:
             self.report(TrackingOffline())
         if trained_parameters(method):
-            session = Session(claim, use, tracker, self.report)
+            session = Session(use, tracker, self.report)
             training = Training(self.make_trainer(setup, meter), self.folder, progress, session, self.evaluate)
             progress = training.run(tensors)
         evaluated = [self.evaluate(method, item, meter) for item in spec.evaluate]
@@ -224,7 +225,7 @@ class Run:
         self.check_unchanged()
         # In a file of its own, so that the result stays small: tables read it for thousands of runs.
         self.folder.write_predictions({item.name: predictions for item, predictions in evaluated})
-        alone = progress.alone and use.alone and not spec.runtime.device_shared
+        alone = both_alone(both_alone(progress.alone, use.alone), not spec.runtime.device_shared)
         result = Result(
             schema_version=SCHEMA_VERSION,
             id=self.id,
@@ -246,7 +247,6 @@ class Run:
             interruptions=progress.starts - 1,
             environment=machine,
         )
-        claim.check()
         self.folder.finish(result)
         log.info("complete: %s", {name: round(accuracy, 2) for name, accuracy in result.accuracies.items()})
         # Last: a server may keep us waiting, and what it does not get now it gets later from the result.
@@ -254,7 +254,11 @@ class Run:
 
     def _load_progress(self) -> tuple[dict[str, Tensor], Progress]:
         """Tensors and facts of an interrupted run, or those of a new one."""
-        tensors, progress = self.folder.load_progress() or ({}, Progress())
+        try:
+            tensors, progress = self.folder.load_progress(self.spec.train.epochs) or ({}, Progress())
+        except DamagedError as error:
+            self._say_anew(str(error))
+            tensors, progress = {}, Progress()
         if changes := list(changed_files(self.spec, progress.inputs)):
             self.report(Notice(f"{'; '.join(changes)} has changed since the run was interrupted: it starts anew"))
             tensors, progress = {}, Progress(starts=progress.starts)
@@ -262,7 +266,11 @@ class Run:
         phases = {name: costs for name, costs in progress.phases.items() if name != "setup"}
         return tensors, progress.model_copy(update={"phases": phases, "starts": progress.starts + 1})
 
-    def _costs(self, method: Method, meter: Meter, progress: Progress, alone: bool) -> Costs:
+    def _say_anew(self, reason: str) -> None:
+        log.warning("%s: the run starts anew", reason)
+        self.report(Notice(f"{reason}: the run starts anew"))
+
+    def _costs(self, method: Method, meter: Meter, progress: Progress, alone: bool | None) -> Costs:
         """Costs of the whole run; saves the checkpoint to know its size."""
         return Costs(
             phases=meter.phases,

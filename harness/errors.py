@@ -4,16 +4,10 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.text import plain
+
 SHORTEST = 4
 """Letters that a name must have to be recognised within a longer one."""
-
-
-def one_line(text: str) -> str:
-    """A text with its control characters and half characters (surrogates) written as escapes, such as \\n.
-
-    Names of files may hold any of them, and a terminal would obey.
-    """
-    return "".join(char if char.isprintable() or char == "\u00a0" else ascii(char)[1:-1] for char in text)
 
 
 class UserError(Exception):
@@ -24,7 +18,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(one_line(message))
+        super().__init__(plain(message))
 
 
 class DivergedError(UserError):
@@ -40,7 +34,7 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def plain(word: str) -> str:
+def letters_of(word: str) -> str:
     """A name without case and punctuation, in which ViT-B/16 and vit_b_16 are the same."""
     return "".join(char for char in word.lower() if char.isalnum())
 
@@ -62,22 +56,22 @@ def nearest(word: str, known: Iterable[str], titles: Mapping[str, Iterable[str]]
 
 def meant_name(word: str, names: Sequence[str], titles: Mapping[str, Iterable[str]]) -> str:
     """The name that a word means, or several of them separated by commas; empty if it is near none."""
-    spellings = {plain(title): name for name in titles for title in titles[name]} | {
-        plain(name): name for name in names
+    spellings = {letters_of(title): name for name in titles for title in titles[name]} | {
+        letters_of(name): name for name in names
     }
-    if plain(word) in spellings:
-        return spellings[plain(word)]
-    parts = [plain(part) for part in re.split(r"[\s;,+&]+", word) if part]
+    if letters_of(word) in spellings:
+        return spellings[letters_of(word)]
+    parts = [letters_of(part) for part in re.split(r"[\s;,+&]+", word) if part]
     if len(parts) > 1 and all(part in spellings for part in parts):
         return ",".join(spellings[part] for part in parts)
-    if close := difflib.get_close_matches(plain(word), list(spellings), n=1, cutoff=0.8):
+    if close := difflib.get_close_matches(letters_of(word), list(spellings), n=1, cutoff=0.8):
         return spellings[close[0]]
     if close := difflib.get_close_matches(word, names, n=1, cutoff=0.6):
         return close[0]
-    if close := difflib.get_close_matches(plain(word), list(spellings), n=1, cutoff=0.6):
+    if close := difflib.get_close_matches(letters_of(word), list(spellings), n=1, cutoff=0.6):
         return spellings[close[0]]
     # One holds the other, as Flowers102 and oxford_flowers do, or SkipTuning and skip.
-    letters = re.sub(r"[^a-z]", "", plain(word))
+    letters = re.sub(r"[^a-z]", "", letters_of(word))
     longest = sorted(spellings, key=len, reverse=True)
     inside = [name for name in longest if len(name) >= SHORTEST and name in letters]
     around = [name for name in longest if len(letters) >= SHORTEST and letters in name]

@@ -5,6 +5,7 @@ imported inside the commands, so that their help and mistyped names are answered
 """
 
 import _thread
+import io
 import math
 import os
 import signal
@@ -16,9 +17,11 @@ from typing import Any
 import click
 
 import harness
+import harness.text
 from harness.cli.console import errors
 from harness.cli.lazy import LazyGroup
-from harness.errors import UserError, one_line
+from harness.errors import UserError
+from harness.text import plain
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -141,7 +144,7 @@ def main() -> None:
     """Entry point: run the command line, and turn errors into one line and an exit code."""
     stop.listen()
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name=harness.text.program(), standalone_mode=False)
     except BaseException as error:
         # What a library makes of Ctrl-C while it is imported may be any error.
         if stop.is_asked and not isinstance(error, SystemExit):
@@ -152,7 +155,10 @@ def main() -> None:
 def end(error: BaseException) -> None:
     """Turn an exception into one line and an exit code; one that nobody expected is raised again."""
     if isinstance(error, click.ClickException):
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        for line in shown.getvalue().splitlines():
+            errors.print(line)
         sys.exit(MISTAKE)
     if isinstance(error, UserError):
         fail(str(error), error, MISTAKE)
@@ -162,7 +168,7 @@ def end(error: BaseException) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     if isinstance(error, OSError):
-        fail(one_line(f"{error.strerror or error}: {error.filename or ''}"), error, 1)
+        fail(plain(f"{error.strerror or error}: {error.filename or ''}"), error, 1)
     raise error
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.console import console, counting_bars
-from harness.errors import one_line
+from harness.text import counted, plain
 
 if TYPE_CHECKING:
     from harness.data.status import Status
@@ -43,7 +43,10 @@ def data(names: str | None, data_root: str | None, verify: bool) -> None:
 def print_status(status: "Status") -> None:
     """Print a data set in one line, and its problems in lines below it."""
     counts = status.counts
-    holds = f"{counts.classes} classes, {counts.train}/{counts.val}/{counts.test} train/val/test" if counts else ""
+    holds = ""
+    if counts:
+        classes = counted(counts.classes, "class", "classes")
+        holds = f"{classes}, {counts.train}/{counts.val}/{counts.test} train/val/test"
     lines = [f"{status.state:11s}{status.name:17s} {holds or status.problem or 'not found'}"]
     if status.folder:
         lines += [f"found: {line}" for line in (status.folder, *status.layout)]
@@ -52,11 +55,11 @@ def print_status(status: "Status") -> None:
         expected = ", ".join(f"{getattr(status.expected, part)} {part}" for part in status.differing)
         lines.append(f"differs: {expected} expected")
     if status.missing:
-        lines.append(f"missing: {status.missing} pictures, the first: {', '.join(status.first_missing)}")
+        lines.append(f"missing: {counted(status.missing, 'picture')}, the first: {', '.join(status.first_missing)}")
     if status.state != "ready":
         lines.append(f"get it: {status.source}")
     for number, line in enumerate(lines):
-        console.print(("" if number == 0 else " " * 29) + one_line(line), markup=False, soft_wrap=True)
+        console.print(("" if number == 0 else " " * 29) + plain(line), markup=False, soft_wrap=True)
 
 
 def print_broken(name: str, data_root: str | None) -> int:
@@ -72,6 +75,7 @@ def print_broken(name: str, data_root: str | None) -> int:
             splits.folder, pictures, lambda done, total: progress.update(task, completed=done, total=total)
         )
     first = "; ".join(f"{item.path} {item.reason}" for item in broken[:5])
-    verdict = f"{len(broken)} broken pictures of {len(pictures)}, the first: {first}" if broken else "all pictures open"
-    console.print(" " * 29 + one_line(verdict), markup=False, soft_wrap=True)
+    number = counted(len(broken), "broken picture")
+    verdict = f"{number} of {len(pictures)}, the first: {first}" if broken else "all pictures open"
+    console.print(" " * 29 + verdict, markup=False, soft_wrap=True)
     return len(broken)

@@ -55,6 +55,7 @@ def split_methods(context: click.Context, parameter: click.Parameter, words: tup
 
 
 METHODS_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[METHODS] [KEY=VALUE]...", callback=split_methods)
+ONE_FILE_AND_SETTINGS = click.argument("words", nargs=-1, metavar="FILE [KEY=VALUE]...", callback=split_words)
 FILE_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[FILE] [KEY=VALUE]...", callback=split_words)
 
 
@@ -127,6 +128,16 @@ SCHEDULE_OPTIONS = (
 def takes_grid(command: Command) -> Command:
     """Give a command the options that change the grid of an experiment; it gets them as `grid`."""
     return collected(command, "grid", GridOptions, GRID_OPTIONS)
+
+
+def takes_report_grid(command: Command) -> Command:
+    """As `takes_grid`, for commands that are about all results where nothing is chosen."""
+    about = "Experiment file; default: all of RESULTS, or bench if any of these options is given."
+    experiment = click.option("--experiment", type=click.Path(path_type=Path), help=about)
+    every = click.option(
+        "--all-runs", is_flag=True, help="Also runs that evaluate no test image, such as the trials of sweeps."
+    )
+    return collected(every(command), "grid", GridOptions, (experiment, *GRID_OPTIONS[1:]))
 
 
 def takes_schedule(command: Command) -> Command:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
 from harness.cli.console import RESULTS, console, end_with_damage, errors, print_frame
 from harness.cli.dry_run import (
@@ -24,6 +25,7 @@ from harness.cli.dry_run import (
 from harness.cli.grid import (
     FILE_AND_SETTINGS,
     METHODS_AND_SETTINGS,
+    ONE_FILE_AND_SETTINGS,
     GridOptions,
     ScheduleOptions,
     Words,
@@ -37,7 +39,7 @@ from harness.cli.grid import (
 from harness.cli.table import print_paper_table
 from harness.cli.watch import Watcher, print_failures
 from harness.data.datasets import find_dataset, find_folder
-from harness.errors import UserError, one_line
+from harness.errors import UserError
 from harness.experiment.files import find_experiment_file
 from harness.experiment.grid import Experiment, ablation_axes, describe_grid, differing_settings
 from harness.experiment.layers import PlannedRun
@@ -47,6 +49,7 @@ from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.files import check_writable
 from harness.results.folder import DAMAGED, DONE
 from harness.results.index import planned_runs
+from harness.text import counted, plain
 from harness.tracking.settings import check_tracking
 
 if TYPE_CHECKING:
@@ -117,7 +120,7 @@ def plan(words: Words, grid: GridOptions, results: Path) -> None:
 
 
 @click.command()
-@FILE_AND_SETTINGS
+@ONE_FILE_AND_SETTINGS
 @takes_grid
 @takes_schedule
 @DRY_RUN
@@ -172,7 +175,8 @@ def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: S
         # They are in the cache now: no run needs to ask the hub again. Other nodes have caches of their own.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if len(todo) < len(specs):
-        console.print(f"{len(specs) - len(todo)} of {len(specs)} runs are complete already.")
+        are = "is" if len(specs) == 1 else "are"
+        console.print(f"{len(specs) - len(todo)} of {counted(len(specs), 'run')} {are} complete already.")
     with Watcher(len(todo)) as watcher:
         failures = run_all(todo, results, schedule, watcher.on_event)
     planned = experiment_runs(specs, results)
@@ -211,7 +215,8 @@ def fetch_backbones(specs: list[RunSpec]) -> None:
     from harness.clip.load import fetch_weights
 
     for backbone in {spec.backbone for spec in specs}:
-        with console.status(f"looking for the weights of {backbone}") if console.is_terminal else nullcontext():
+        looking = Text(plain(f"looking for the weights of {backbone}"))
+        with console.status(looking) if console.is_terminal else nullcontext():
             fetch_weights(backbone)
 
 
@@ -237,8 +242,7 @@ def print_places(run_ids: list[str], results: Path) -> None:
     folders = [f"{results}/runs/{run_id}/wandb" for run_id in run_ids]
     names = [name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)]
     offline = sum(name.startswith("offline-run-") for name in names)
-    console.print(one_line(f"Results: {results}/runs/<id>/result.json"), markup=False, soft_wrap=True)
+    console.print(plain(f"Results: {results}/runs/<id>/result.json"), markup=False, soft_wrap=True)
     if offline:
-        command = one_line(f"skipbench wandb-sync --results {shlex.quote(str(results))}")
-        told = "1 offline run" if offline == 1 else f"{offline} offline runs"
-        console.print(f"W&B: {told}, upload with `{command}`", markup=False, soft_wrap=True)
+        command = f"skipbench wandb-sync --results {shlex.quote(str(results))}"
+        console.print(f"W&B: {counted(offline, 'offline run')}, upload with `{command}`", soft_wrap=True)

@@ -12,6 +12,7 @@ from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import check_method
 from harness.experiment.settings import parse_overrides, read_yaml
 from harness.results.files import check_writable
+from harness.text import counted
 
 if TYPE_CHECKING:
     from harness.reference.speed.spec import SpeedSpec
@@ -60,7 +61,12 @@ def speed(words: Words, device: str, results: Path, **options: Any) -> None:
     several_batches = len({spec.batch_size for spec in specs}) > 1
     for spec in specs:
         batch = f"batch size {spec.batch_size}, " if several_batches else ""
-        measure(spec, f"{spec.backbone}, {spec.classes} classes, {batch}{spec.precision}", device, results)
+        measure(
+            spec,
+            f"{spec.backbone}, {counted(spec.classes, 'class', 'classes')}, {batch}{spec.precision}",
+            device,
+            results,
+        )
 
 
 def measure(spec: "SpeedSpec", title: str, device: str, results: Path) -> None:

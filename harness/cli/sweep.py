@@ -1,5 +1,6 @@
 """`skipbench sweep`: search for settings."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from harness.cli.run import check_data, fetch_backbones, tell_tracking
 from harness.experiment.axes import text_of
 from harness.experiment.layers import COMMAND_LINE, DEFAULT, PlannedRun, Setting
 from harness.results.files import check_writable
+from harness.text import counted
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -68,7 +70,9 @@ def sweep(
     tell_tracking(specs)
     check_data(specs)
     fetch_backbones(specs)
-    console.print(f"{asked.study_name}: {asked.num_trials} trials, judged on {asked.judged_on()}", markup=False)
+    console.print(
+        f"{asked.study_name}: {counted(asked.num_trials, 'trial')}, judged on {asked.judged_on()}", markup=False
+    )
     begin = time.monotonic()
     with TrialWatcher(asked) as watcher:
         study = execute(asked, results, watcher.on_trials)
@@ -79,18 +83,20 @@ def sweep(
     front = best_trials(study, asked)
     done = sum(map(counts, trials))
     what = "Pareto front" if len(asked.objectives) > 1 else "best trial"
-    title = f"{what} of {done} trials ({', '.join(asked.objectives)}), {time.monotonic() - begin:.0f} s"
+    title = f"{what} of {counted(done, 'trial')} ({', '.join(asked.objectives)}), {time.monotonic() - begin:.0f} s"
     print_frame(text_table(front, asked), title=title)
     for metric, shares in importances(study, asked).items():
         told = ", ".join(f"{key} {share:.2f}" for key, share in shares.items())
         console.print(f"Importance for {metric}: {told}", markup=False, soft_wrap=True)
     folder = results / "sweeps" / asked.study_name
     recipes = write_outcome(study, asked, folder)
-    note = "accuracy on validation pictures, mean ± sample std over runs; MiB: highest peak of memory"
+    means = ", mean ± sample std over runs" if len(specs) > 1 else ""
+    note = f"accuracy on validation pictures{means}; MiB: highest peak of memory"
     console.print(f"({note})", markup=False, soft_wrap=True)
     for path, trial in zip(recipes, front, strict=True):
         console.print(f"Recipe of trial {trial.number}: {path}", markup=False, soft_wrap=True)
-    console.print(f"Test it: make bench METHOD={asked.method} RECIPE={recipes[0]}", markup=False, soft_wrap=True)
+    command = f"skipbench bench {asked.method} --recipe {shlex.quote(str(recipes[0]))}"
+    console.print(f"Test it with `{command}`", soft_wrap=True)
 
 
 def print_dry_sweep(asked: "Sweep", planned: list[PlannedRun], given: set[str], results: Path) -> None:

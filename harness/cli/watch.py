@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.progress import TaskID
 
 from harness.cli.console import console, counting_bars, errors
-from harness.errors import one_line
+from harness.text import plain
 from harness.training.events import (
     ComputedElsewhere,
     Done,
@@ -81,7 +81,7 @@ class Watcher:
             case Notice(text):
                 if text not in self.notices:
                     self.notices.add(text)
-                    errors.print(one_line(f"note: {text}"), markup=False)
+                    errors.print(plain(f"note: {text}"), markup=False)
             case Done():
                 self._end(spec, "done")
             case Failed():
@@ -139,7 +139,7 @@ class Watcher:
         self._say(f"[{self.counts.total()}/{self.total}] {spec.name} {outcome} ({spec.id})")
 
     def _say(self, line: str) -> None:
-        console.print(one_line(line), markup=False, soft_wrap=True)
+        console.print(plain(line), markup=False, soft_wrap=True)
 
     def _sum_up(self) -> None:
         parts = [f"{len(self.bars)} running"] if self.bars else []
@@ -161,4 +161,4 @@ def print_failures(failures: "list[FailedRun]") -> None:
     for reason, count in counts.items():
         first = next(failed for failed in failures if failed.failure.reason == reason)
         others = f" (and {count - 1} more)" if count > 1 else ""
-        errors.print(one_line(f"error: {first.spec.name}{others}: {reason} [log: {first.log}]"), markup=False)
+        errors.print(plain(f"error: {first.spec.name}{others}: {reason} [log: {first.log}]"), markup=False)

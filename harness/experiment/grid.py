@@ -23,6 +23,7 @@ from harness.experiment.registry import check_method, method_class, method_names
 from harness.experiment.settings import Section, Settings, by_sections, flat_settings, merge, nest, read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.experiment.yaml_values import LARGEST
+from harness.text import counted
 
 EVERY_METHOD = "all"
 MOST_RUNS = 100_000
@@ -267,13 +268,13 @@ def describe_grid(experiment: Experiment, num_runs: int) -> str:
     sizes = [f"{len(values)} {PLURALS.get(key, f'values of {key}')}" for key, values in axes.items()]
     total = math.prod(map(len, axes.values()))
     if num_runs == total:
-        return f"{' x '.join(sizes) or '1'} = {total} runs"
+        return f"{' x '.join(sizes) or '1'} = {counted(total, 'run')}"
     different = count_runs(experiment)
     reasons = ["settings vary only the methods that use them"] if different != total else []
     if num_runs != different:
         several = len(experiment.seeds) > 1
         reasons.append("seeds change nothing where nothing trains" if several else "some settings are the same")
-    return f"{' x '.join(sizes)} = {total} runs, {num_runs} of them different: {'; '.join(reasons)}"
+    return f"{' x '.join(sizes)} = {counted(total, 'run')}, {num_runs} of them different: {'; '.join(reasons)}"
 
 
 def plan_one(

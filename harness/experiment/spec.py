@@ -15,6 +15,7 @@ from harness.experiment.content import backbone_content, dataset_content, index_
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.yaml_values import LARGEST
 from harness.machine.units import parse_seconds
+from harness.text import counted
 
 Precision = Literal["fp32", "bf16", "fp16", "half"]
 BatchKind = Literal["random", "same_class"]
@@ -134,8 +135,8 @@ class TunedSpec(Section):
 
     def summary(self) -> str:
         """How the recipe was found, for footnotes."""
-        seeds = ",".join(map(str, self.seeds))
-        return f"{self.trials} trials on {self.data}, seeds {seeds} (study {self.study})"
+        seeds = ("seed " if len(self.seeds) == 1 else "seeds ") + ",".join(map(str, self.seeds))
+        return f"{counted(self.trials, 'trial')} on {self.data}, {seeds} (study {self.study})"
 
 
 class WandbSpec(Section):

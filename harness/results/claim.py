@@ -21,9 +21,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from harness.errors import UserError, one_line
+from harness.errors import UserError
 from harness.machine.processes import start_of, this_machine
 from harness.results.files import file_system_time
+from harness.text import plain
 
 
 def lease() -> float:
@@ -77,7 +78,7 @@ class Holder:
     started: str
 
     def __str__(self) -> str:
-        return one_line(f"process {self.pid} on {self.host}")
+        return plain(f"process {self.pid} on {self.host}")
 
 
 HOLDER = TypeAdapter(Holder)

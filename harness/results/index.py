@@ -16,6 +16,7 @@ from harness.results.failure import RunFailure
 from harness.results.files import read_problem, read_regular
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, State
 from harness.results.record import DamagedError, EpochRecord, Result, parse_result
+from harness.text import counted
 
 UNREADABLE = "unreadable"
 # Bytes of the largest spec, and characters of the longest reason that are worth reading.
@@ -184,7 +185,8 @@ class StoredRun:
     @property
     def progress(self) -> str:
         """How many epochs are recorded."""
-        return f"{len(self.epochs)} of {self.spec.train.epochs if self.spec else '?'} epochs"
+        planned = counted(self.spec.train.epochs, "epoch") if self.spec else "? epochs"
+        return f"{len(self.epochs)} of {planned}"
 
 
 def stored_runs(results: Path) -> Iterator[StoredRun]:

@@ -30,6 +30,7 @@ from harness.experiment.settings import (
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.machine.units import parse_seconds
 from harness.results.metrics import METRICS, find_metric
+from harness.text import counted
 from harness.tune.space import Parameter, Value, read_space
 
 SWEEPS = EXPERIMENTS / "sweeps"
@@ -196,7 +197,7 @@ class Sweep(Section):
     def judged_on(self) -> str:
         """The images that trials are judged on, in words."""
         folds = f", {self.folds} folds" if self.folds else ""
-        return f"{self.protocol} of {self.dataset}, {self.shots} shots{folds}"
+        return f"{self.protocol} of {self.dataset}, {counted(self.shots, 'shot')}{folds}"
 
 
 def split_changes(settings: Settings) -> Settings:

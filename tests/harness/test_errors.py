@@ -7,9 +7,10 @@ import pytest
 
 from harness.clip.backbones import parse_backbone
 from harness.data.datasets import find_dataset
-from harness.errors import UserError, nearest, one_line
+from harness.errors import UserError, nearest
 from harness.experiment.protocols import find_protocol
 from harness.experiment.registry import check_method
+from harness.text import plain
 
 
 def test_the_nearest_name_and_all_of_a_short_list() -> None:
@@ -37,7 +38,7 @@ def test_long_lists_are_not_shown() -> None:
     ],
 )
 def test_a_line_is_one_line_whatever_a_name_holds(text: str, printed: str) -> None:
-    assert one_line(text) == printed
+    assert plain(text) == printed
     assert str(UserError(text)) == printed
 
 

@@ -24,7 +24,7 @@ from harness.errors import UserError
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def one_line(call: Callable[[], object], path: Path) -> str | None:
+def plain(call: Callable[[], object], path: Path) -> str | None:
     """None if a call succeeds, otherwise the one line of its error, which names the file."""
     try:
         call()
@@ -38,7 +38,7 @@ def one_line(call: Callable[[], object], path: Path) -> str | None:
 
 
 def told(call: Callable[[], object], path: Path) -> str:
-    message = one_line(call, path)
+    message = plain(call, path)
     assert message
     return message
 
@@ -66,7 +66,7 @@ def test_damaged_checkpoints(contents: dict[str, bytes], tmp_path: Path, data: s
             content[position] = value
     path = tmp_path / name
     path.write_bytes(content)
-    one_line(lambda: read_checkpoint(path), path)
+    plain(lambda: read_checkpoint(path), path)
 
 
 @pytest.mark.parametrize("name", ["x.safetensors", "x.pt", "x.pth", "x.bin", "x.ckpt", "model.pth.tar-5"])
@@ -287,6 +287,6 @@ def test_any_value_in_a_configuration(beside: Any, tiny: Path, data: st.DataObje
     key = data.draw(st.sampled_from(sorted(part)) | st.text(max_size=3))
     part[key] = data.draw(leaf | st.lists(leaf, max_size=3) | st.dictionaries(st.text(max_size=2), leaf, max_size=2))
     text, file = beside(json.dumps(config))
-    message = one_line(lambda: blocks_of(parse_backbone(text)), file)
+    message = plain(lambda: blocks_of(parse_backbone(text)), file)
     if message is None:
-        one_line(lambda: load_backbone(text), file.parent)
+        plain(lambda: load_backbone(text), file.parent)

@@ -296,7 +296,7 @@ def test_a_table_of_ten_thousand_runs_takes_less_than_five_seconds(many: Path) -
 @pytest.mark.long
 @needs_browser
 def test_a_page_of_ten_thousand_runs_is_usable(many: Path, browser: Any) -> None:
-    runs, _ = folder_runs(many)
+    runs = folder_runs(many).runs
     path = many / "mine.html"
     text, _ = page("mine", paper_tables(runs), runs, many, many)
     path.write_text(text)

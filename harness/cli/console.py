@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from harness.errors import one_line
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -66,6 +68,6 @@ def counting_bars() -> Progress:
 def end_with_damage(reasons: Sequence[str]) -> None:
     """After the output of a command: name the damaged runs that it left out, and exit with code 1 if there are any."""
     for reason in reasons:
-        errors.print(f"damaged: {reason}", markup=False)
+        errors.print(one_line(f"damaged: {reason}"), markup=False)
     if reasons:
         sys.exit(1)

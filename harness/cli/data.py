@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.console import console, counting_bars, separated
+from harness.cli.console import console, counting_bars
+from harness.errors import one_line
 
 if TYPE_CHECKING:
     from harness.data.status import Status
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 def data(names: str | None, data_root: str | None, verify: bool) -> None:
     """Show which data sets are there: layout, counts beside the expected ones, missing files, where to get them.
 
-    DATASETS are separated by commas and may be folder:PATH; without them all are shown. Exit code 1 if a data set that
-    was named, or one that is there, is incomplete.
+    DATASETS are separated by commas and may be folder:PATH, whose PATH may contain commas if that folder exists;
+    without them all are shown. Exit code 1 if a data set that was named, or one that is there, is incomplete.
     """
     from harness.data.catalog import DATASETS
-    from harness.data.datasets import find_dataset
+    from harness.data.datasets import find_dataset, split_names
     from harness.data.status import dataset_status
 
-    asked = separated(names) if names else list(DATASETS)
+    asked = split_names(names) if names else list(DATASETS)
     for name in asked:
         find_dataset(name)
     in_order = True
@@ -46,6 +47,7 @@ def print_status(status: "Status") -> None:
     lines = [f"{status.state:11s}{status.name:17s} {holds or status.problem or 'not found'}"]
     if status.folder:
         lines += [f"found: {line}" for line in (status.folder, *status.layout)]
+    lines += [f"note: {remark}" for remark in status.remarks]
     if status.differing and status.expected:
         expected = ", ".join(f"{getattr(status.expected, part)} {part}" for part in status.differing)
         lines.append(f"differs: {expected} expected")
@@ -54,7 +56,7 @@ def print_status(status: "Status") -> None:
     if status.state != "ready":
         lines.append(f"get it: {status.source}")
     for number, line in enumerate(lines):
-        console.print(("" if number == 0 else " " * 29) + line, markup=False, soft_wrap=True)
+        console.print(("" if number == 0 else " " * 29) + one_line(line), markup=False, soft_wrap=True)
 
 
 def print_broken(name: str, data_root: str | None) -> int:
@@ -71,5 +73,5 @@ def print_broken(name: str, data_root: str | None) -> int:
         )
     first = "; ".join(f"{item.path} {item.reason}" for item in broken[:5])
     verdict = f"{len(broken)} broken pictures of {len(pictures)}, the first: {first}" if broken else "all pictures open"
-    console.print(" " * 29 + verdict, markup=False, soft_wrap=True)
+    console.print(" " * 29 + one_line(verdict), markup=False, soft_wrap=True)
     return len(broken)

@@ -45,7 +45,7 @@ def runs(state: str | None, method: str | None, dataset: str | None, results: Pa
         counts[item.state] += 1
         damage += [item.reason] if item.state == DAMAGED else []
         line = f"{item.state:11s} {item.id} {spec.protocol if spec else '-'} {item.name}: {item.outcome}"
-        console.print(line, markup=False, soft_wrap=True)
+        say(line)
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     console.print(told or "no such runs")
     end_with_damage(damage)
@@ -112,7 +112,8 @@ def show_result(result: "Result") -> None:
         ece = "" if item.ece is None else f"  calibration error {item.ece:.2f}"
         say(f"  {item.name:20s} {item.accuracy:6.2f} %{ece}  ({item.dataset})")
     costs = result.costs
-    say(f"\nCosts{' (not measured alone)' if costs.alone is False else ''}")
+    alone = {True: "", False: " (not measured alone)", None: " (not known to be measured alone)"}[costs.alone]
+    say(f"\nCosts{alone}")
     for name, phase in costs.phases.items():
         say(f"  {name:10s} {phase.seconds:8.2f} s  {(phase.peak_bytes or 0) / MIB:9.1f} MiB peak")
     say(f"  {costs.trainable_parameters} of {costs.total_parameters} parameters trained")
@@ -135,6 +136,7 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
     from harness.cli.run import execute
     from harness.experiment.settings import validate
     from harness.experiment.spec import ScheduleSpec, parse_run_spec
+    from harness.results.folder import DAMAGED, FAILED
     from harness.results.index import find_run, stored_runs
 
     words = tuple(word for word in run_ids if "=" in word)
@@ -142,8 +144,11 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
     if settings:
         raise UserError(f"'{words[0]}' would make another run: use `skipbench run FILE KEY=VALUE`")
     items = [find_run(results, word) for word in run_ids if "=" not in word]
-    items += [item for item in stored_runs(results) if item.state == "failed"] if failed else []
+    stored = list(stored_runs(results)) if failed else []
+    items += [item for item in stored if item.state == FAILED]
+    damage = [item.reason for item in stored if item.state == DAMAGED]
     if not items:
+        end_with_damage(damage)
         raise UserError("there is no failed run" if failed else "name runs by id, or --failed: see `skipbench runs`")
     specs = []
     for item in items:
@@ -160,6 +165,7 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
         if anew or item.state == "done":
             say(f"{item.name}: {item.outcome or item.state}; kept in {item.folder.set_aside(results)}")
     execute(specs, results, validate(ScheduleSpec, scheduled, "schedule."))
+    end_with_damage(damage)
 
 
 @click.command()

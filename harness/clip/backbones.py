@@ -27,6 +27,7 @@ from harness.errors import UserError, nearest
 RANDOM = "random"
 DEFAULT_TAG = "openai"
 LOCAL_DIR, HF_HUB = "local-dir:", "hf-hub:"
+QUICK = "-quickgelu"
 # As torch, open_clip, Lightning and CoOp name checkpoints; CoOp appends the epoch.
 CHECKPOINT_ENDING = re.compile(r"\.(safetensors|pt|pth|bin|ckpt|tar)(-\d+)?$")
 
@@ -76,7 +77,11 @@ def parse_backbone(text: str) -> Backbone:
         written_with_slash = text.replace("/", "-").partition(":")[0]
         if names_a_file(text) and written_with_slash not in config_files():
             return with_configuration(text, existing_file(text))
-        raise UserError(f"unknown backbone '{text}'.{nearest(written_with_slash, [*supported_models(), *bundled()])}")
+        names = [*supported_models(), *bundled()]
+        # Papers write ViT-B/16 for the model with OpenAI's weights, whose activation is another than ViT-B-16's.
+        openai = {f"{name}{QUICK}": [name] for name in names if not source and f"{name}{QUICK}" in names}
+        plain_names = [name for name in names if f"{name}{QUICK}" not in openai]
+        raise UserError(f"unknown backbone '{text}'.{nearest(model, plain_names, openai)}")
     refuse_unsupported(model)
     if source == RANDOM:
         return Backbone(text, model, RANDOM, None)

@@ -17,6 +17,7 @@ from harness.machine.costs import PhaseCosts
 from harness.machine.units import MIB
 from harness.results.folder import DAMAGED, DONE, FAILED, RunFolder
 from harness.results.record import DamagedError, EpochRecord, Prediction, Result
+from harness.tracking.delivery import read_delivery
 
 T = TypeVar("T")
 PICTURE_BYTES = 500_000
@@ -128,7 +129,7 @@ def describe(folder: RunFolder, result: Result, specs: Shared, classes: Shared, 
             if item.per_class
         },
         "examples": {name: [example(one) for one in some] for name, some in predictions.items()},
-        "url": read_url(folder.path / "wandb.json"),
+        "url": legible(lambda: read_url(folder.path), None, damage),
     }
 
 
@@ -154,13 +155,14 @@ def facts(result: Result) -> str:
     return ", ".join(parts) + "."
 
 
-def read_url(path: Path) -> str | None:
-    """The page of a run at W&B; None for an offline run."""
-    try:
-        url = json.loads(path.read_text()).get("url")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return url if isinstance(url, str) else None
+def read_url(folder: Path) -> str | None:
+    """The page of a run at W&B; None for an offline run.
+
+    Raises:
+        DamagedError: the note about it cannot be read.
+    """
+    delivery = read_delivery(folder)
+    return delivery.url if delivery else None
 
 
 def thumbnails(wanted: dict[str, str], data_root: str | None, budget: int) -> dict[str, str]:

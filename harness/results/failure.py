@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from harness.errors import DivergedError, NoSpaceError, UserError, first_line
-from harness.results.claim import ClaimedError
+from harness.results.claim import ClaimedError, TakenOverError
 
 MISTAKE = "mistake"
 DIVERGED = "diverged"
@@ -16,6 +16,7 @@ TIME_LIMIT = "time_limit"
 KILLED = "killed"
 ERROR = "error"
 CLAIMED = "claimed"
+TAKEN_OVER = "taken_over"
 # These have causes outside the run; the others would happen again.
 WORTH_A_RETRY = (OUT_OF_MEMORY, TIME_LIMIT, KILLED, ERROR)
 
@@ -73,13 +74,15 @@ class RunFailure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: str = ERROR
-    reason: str = "no reason is recorded"
+    reason: str
     attempts: tuple[FailedAttempt, ...] = ()
 
 
 def explain_exception(error: BaseException) -> Failure:
     """The failure that corresponds to an exception in a run."""
     message = first_line(error)
+    if isinstance(error, TakenOverError):
+        return Failure(TAKEN_OVER, message)
     if isinstance(error, ClaimedError):
         return Failure(CLAIMED, message)
     if isinstance(error, DivergedError):

@@ -12,7 +12,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from harness.clip.backbones import blocks_of, parse_backbone
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Kind, points, read_axes, values_of
-from harness.experiment.grid import Experiment, expand, load_experiment, setting_kind
+from harness.experiment.grid import Experiment, load_experiment, plan_grid, setting_kind
+from harness.experiment.layers import PlannedRun
 from harness.experiment.protocols import PROTOCOLS, find_protocol, validation_protocols
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import check_method
@@ -64,7 +65,7 @@ class Sweep(Section):
     )
     trials: int = Field(40, ge=1, description="number of trials; a grid has all its points")
     time_budget: float | None = Field(None, gt=0, description="no trial starts after this time: seconds, or 30m, 2h")
-    seed: int = Field(0, ge=0, description="of the sampler")
+    seed: int = Field(0, ge=0, le=10**6, description="of the sampler")
     workers: int | None = Field(None, ge=1, description="trials at a time; null: one per slot of this machine")
     storage: str | None = Field(
         None, description="of the study: null: SQLite in RESULTS/sweeps/; postgresql://..., mysql://..., journal:/path"
@@ -165,9 +166,13 @@ class Sweep(Section):
             "seeds": list(self.seeds),
             "recipe": self.recipe,
         }
-        return load_experiment(EXPERIMENTS / "bench.yaml", changes)
+        return load_experiment(EXPERIMENTS / "bench.yaml", changes, f"sweep {self.name}")
 
     def specs(self, chosen: dict[str, Value]) -> list[RunSpec]:
+        """The specs of the runs of a trial; errors as `planned`."""
+        return [item.spec for item in self.planned(chosen)]
+
+    def planned(self, chosen: dict[str, Value]) -> list[PlannedRun]:
         """The runs of a trial.
 
         Raises:
@@ -175,17 +180,18 @@ class Sweep(Section):
         """
         always = {"train": {"validate_every": 1}} if self.pruner != "none" else {}
         folds: list[Settings] = [{"data": {"held_out": f"{n}/{self.folds}"}} for n in range(1, (self.folds or 0) + 1)]
-        specs = []
+        planned = []
         for fold in folds or [{}]:
-            specs += expand(self.experiment(), merge(self.settings, always, fold, nest(chosen)))
-        for spec in specs:
-            tested = [item.name for item in spec.evaluate if "test" in item.splits]
+            settings = merge(self.settings, always, fold, nest(chosen))
+            planned += plan_grid(self.experiment().with_settings(settings, f"sweep {self.name}"))
+        for item in planned:
+            tested = [evaluation.name for evaluation in item.spec.evaluate if "test" in evaluation.splits]
             if tested:
                 raise UserError(
                     f"a sweep must not look at test images, as evaluation '{tested[0]}' of '{self.protocol}' does: "
                     f"use {', '.join(validation_protocols())}"
                 )
-        return specs
+        return planned
 
     def judged_on(self) -> str:
         """The images that trials are judged on, in words."""

@@ -130,7 +130,7 @@ def test_damaged_checkpoint(tmp_path: Path) -> None:
         ("ViT-B-16", "Use 'ViT-B-16-quickgelu' instead"),
         ("ViT-B-16:openai", "Use 'ViT-B-16-quickgelu' instead"),
         ("ViT-B-16-quickgelu:laion400m_e31", "no pretrained tag 'laion400m_e31'"),
-        ("ViT-B16", "Did you mean 'ViT-B-16'"),
+        ("ViT-B16", "Did you mean 'ViT-B-16-quickgelu'"),
         ("clip-emoj", "Did you mean 'clip-emoji'"),
         ("/nowhere/x.safetensors", "does not exist"),
         ("ViT-B-16-quickgelu:/nowhere/x.pt", "does not exist"),

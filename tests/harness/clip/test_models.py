@@ -17,7 +17,7 @@ from harness.clip.backbones import (
     supported_models,
 )
 from harness.clip.configuration import PreprocessConfiguration
-from harness.clip.load import build, fetch_weights, load_backbone, preprocessing_of_tag, verify_tag
+from harness.clip.load import build, fetch_weights, load_backbone, load_open_clip, preprocessing_of_tag, verify_tag
 from harness.clip.preprocessing import OPENAI_MEAN, OPENAI_STD
 from harness.errors import UserError
 
@@ -120,3 +120,18 @@ def test_preprocessing_of_every_tag_is_open_clips() -> None:
     assert {mode for mode, _ in modes} == {"shortest", "squash"}
     assert preprocessing_of_tag(parse_backbone("ViT-B-32:random")) == PreprocessConfiguration()
     assert DEFAULT_TAG == "openai"
+
+
+def test_preprocessing_of_a_tag_reaches_the_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ViT-H-14-378-quickgelu"
+    if "dfn5b" not in open_clip.list_pretrained_tags_by_model(name):
+        pytest.skip("this version of open_clip has no such tag")
+
+    def without_weights(model: str, pretrained: str) -> open_clip.CLIP:
+        with torch.device("meta"):
+            return build(model_config(model))
+
+    monkeypatch.setattr(open_clip, "download_pretrained", lambda tag: None)
+    monkeypatch.setattr(open_clip, "create_model", without_weights)
+    clip = load_open_clip(parse_backbone(f"{name}:dfn5b"), name)
+    assert (clip.preprocessing.size, clip.preprocessing.resize_mode) == (378, "squash")

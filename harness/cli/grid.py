@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from harness.errors import UserError
+from harness.errors import UserError, plain
 from harness.experiment.grid import Experiment, load_experiment, plan_grid
 from harness.experiment.layers import PlannedRun
 from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.registry import method_names
 from harness.experiment.settings import Settings, merge, parse_overrides
 from harness.experiment.spec import RunSpec, check_shape
 
@@ -49,7 +50,7 @@ def split_methods(context: click.Context, parameter: click.Parameter, words: tup
     """As `split_words`; all methods stand in one word."""
     found = split_words(context, parameter, words)
     others = [word for word in found.settings if "=" not in word]
-    if found.first and others:
+    if found.first and others and {plain(word) for word in others} <= {plain(name) for name in method_names()}:
         raise UserError(f"several methods are separated by commas: {','.join([found.first, *others])}")
     return found
 

@@ -72,7 +72,6 @@ NAMES = {
     parse_backbone: {
         "ViT-B-16-quickgelu": ["ViT-B/16", "vitb16", "vit_b_16"],
         "ViT-B-32-quickgelu": ["ViT-B/32"],
-        "ViT-L-14-336-quickgelu": ["ViT-L/14@336px"],
         "ViT-B-16": ["ViT-B/16:laion2b_s34b_b88k"],
         "clip-emoji": ["clip_emoji", "CLIP emoji"],
     },

@@ -6,8 +6,8 @@ from harness.text import counted
 
 
 def run_notes(runs: pd.DataFrame) -> list[str]:
-    """What sets finished runs apart from what their table says: classes with fewer shots, shared prompts, threads."""
-    return [*shots_note(runs), *prompts_note(runs), *threads_note(runs)]
+    """What sets finished runs apart from what their table says: fewer shots, shared prompts, test images, threads."""
+    return [*shots_note(runs), *prompts_note(runs), *pictures_note(runs), *threads_note(runs)]
 
 
 def shots_note(runs: pd.DataFrame) -> list[str]:
@@ -33,6 +33,18 @@ def prompts_note(runs: pd.DataFrame) -> list[str]:
     for dataset, names in dict.fromkeys(groups):
         by_dataset.setdefault(dataset, []).append(" = ".join(names))
     return [f"{dataset}: classes {', '.join(several)} share a prompt." for dataset, several in by_dataset.items()]
+
+
+def pictures_note(runs: pd.DataFrame) -> list[str]:
+    """The data sets of which not all runs were tested on the same images."""
+    tested = [pair for several in runs.get("tested_on", []) if isinstance(several, tuple) for pair in several]
+    hashes: dict[str, set[str]] = {}
+    for dataset, pictures_hash in tested:
+        hashes.setdefault(dataset, set()).add(pictures_hash)
+    differing = sorted(dataset for dataset, found in hashes.items() if len(found) > 1)
+    if not differing:
+        return []
+    return [f"Not all runs were tested on the same images of {', '.join(differing)}: compare no accuracies there."]
 
 
 def threads_note(runs: pd.DataFrame) -> list[str]:

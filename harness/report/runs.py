@@ -118,8 +118,14 @@ def run_row(run: StoredRun) -> dict[str, Any]:
         row |= result_row(run.result)
         row |= {"template": run.result.template, "versions": run.result.environment.versions()}
         row |= {"threads": run.result.environment.threads, "fewest_most": shots_of(run.result)}
-        row["same_prompts"] = same_prompts_of(run.result)
+        row |= {"same_prompts": same_prompts_of(run.result), "tested_on": tested_on(run.result)}
     return row
+
+
+def tested_on(result: Result) -> tuple[tuple[str, str], ...]:
+    """Data set with its classes, and the hash of its test images, for each evaluation on these that has one."""
+    tests = [item for item in result.evaluations if item.splits == (TEST,) and item.pictures_hash]
+    return tuple((f"{item.dataset} ({item.classes})", str(item.pictures_hash)) for item in tests)
 
 
 def shots_of(result: Result) -> tuple[int, int] | None:

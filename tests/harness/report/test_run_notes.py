@@ -89,3 +89,15 @@ def test_means_are_named_only_where_there_are_some(tmp_path: Path, plan_runs: Pl
     assert "Accuracy in percent, mean ± sample std over seeds; H of the means." in told("base_to_new", "1,2")
     assert "Accuracy in percent. Backbone" in told("base_to_new", "1")
     assert "Accuracy in percent, mean ± sample std over seeds. Backbone" in told("few_shot", "1,2")
+
+
+def test_runs_that_were_tested_on_different_images(tmp_path: Path, specs: list[RunSpec]) -> None:
+    told = "Not all runs were tested on the same images of emoji (new): compare no accuracies there."
+    change(tmp_path, specs, lambda result, _: result["evaluations"][0].update(pictures_hash="a"))
+    change(tmp_path, specs, lambda result, spec: result["evaluations"][1].update(pictures_hash="b"))
+    assert "Not all runs" not in notes(tmp_path, specs)
+    change(tmp_path, specs[:1], lambda result, spec: result["evaluations"][1].update(pictures_hash="c"))
+    assert told in notes(tmp_path, specs)
+    assert told in " ".join(
+        skipbench("bench", "coop,skip", "--seeds", "1,2", "--results", str(tmp_path)).stdout.split()
+    )

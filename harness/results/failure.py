@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.errors import DivergedError, NoSpaceError, UserError, first_line
 from harness.machine.masking import Masked
-from harness.results.claim import ClaimedError
+from harness.results.claim import ClaimedError, TakenOverError
 
 MISTAKE = "mistake"
 DIVERGED = "diverged"
@@ -17,6 +17,7 @@ TIME_LIMIT = "time_limit"
 KILLED = "killed"
 ERROR = "error"
 CLAIMED = "claimed"
+TAKEN_OVER = "taken_over"
 # These have causes outside the run; the others would happen again.
 WORTH_A_RETRY = (OUT_OF_MEMORY, TIME_LIMIT, KILLED, ERROR)
 
@@ -74,13 +75,15 @@ class RunFailure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: str = ERROR
-    reason: Masked = "no reason is recorded"
+    reason: Masked
     attempts: tuple[FailedAttempt, ...] = ()
 
 
 def explain_exception(error: BaseException) -> Failure:
     """The failure that corresponds to an exception in a run."""
     message = first_line(error)
+    if isinstance(error, TakenOverError):
+        return Failure(TAKEN_OVER, message)
     if isinstance(error, ClaimedError):
         return Failure(CLAIMED, message)
     if isinstance(error, DivergedError):

@@ -14,13 +14,9 @@ from harness.machine.meter import Meter, count_flops
 from harness.results.record import EpochRecord
 from harness.training.feature_cache import TrainingImages
 from harness.training.precision import gradient_scaler, loss_scale, set_loss_scale
-from harness.training.state import load_trained_state, trained_parameters, trained_state
+from harness.training.state import LOSS_SCALE, MOMENTUM, load_trained_state, trained_parameters, trained_state
 from harness.training.step import IMAGE_GROUP, build_optimizer, training_step
 from methods.base import Method
-
-# Names in the saved state: momentum of a parameter, and the loss scale.
-MOMENTUM = "momentum."
-LOSS_SCALE = "loss_scale"
 
 
 class Trainer:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import optuna
 import pandas as pd
-import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
@@ -13,6 +12,7 @@ from harness.experiment.protocols import find_protocol
 from harness.experiment.recipes import choose_variant, recipe_settings
 from harness.experiment.settings import Settings, merge, nest
 from harness.experiment.spec import TunedSpec
+from harness.experiment.yaml_values import dump_yaml
 from harness.machine.masking import masked_settings
 from harness.results.files import write_atomically
 from harness.results.metrics import PERCENT, RunMetric, find_metric
@@ -170,4 +170,4 @@ def write_outcome(study: optuna.Study, sweep: Sweep, found: Mapping[str, Importa
 
 def write_yaml(path: Path, settings: Settings) -> None:
     """Write settings as YAML."""
-    write_atomically(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
+    write_atomically(path, dump_yaml(settings, allow_unicode=True).encode())

@@ -4,37 +4,31 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from harness.clip.backbones import blocks_of, parse_backbone
-from harness.errors import UserError, nearest
-from harness.experiment.axes import Kind, points, read_axes, values_of
-from harness.experiment.grid import MOST_RUNS, Experiment, expand, load_experiment, setting_kind
-from harness.experiment.protocols import PROTOCOLS, find_protocol, validation_protocols
+from harness.errors import UserError
+from harness.experiment.axes import Kind, points, values_of
+from harness.experiment.grid import MOST_RUNS, Experiment, load_experiment, plan_grid
+from harness.experiment.layers import PlannedRun
+from harness.experiment.protocols import PROTOCOLS, validation_protocols
 from harness.experiment.recipes import EXPERIMENTS
-from harness.experiment.registry import check_method
 from harness.experiment.settings import (
     Section,
     Settings,
     by_sections,
-    flat_settings,
     merge,
     nest,
-    read_yaml,
-    validate,
 )
 from harness.experiment.spec import RunSpec, ScheduleSpec
-from harness.machine.masking import HIDDEN
 from harness.machine.units import parse_seconds
 from harness.results.metrics import METRICS, find_metric
-from harness.tune.address import check_address, remember_password
-from harness.tune.space import Parameter, Value, read_space
+from harness.text import counted
+from harness.tune.address import check_address
+from harness.tune.space import Parameter, Value
 
-SWEEPS = EXPERIMENTS / "sweeps"
 # In bytes. W&B takes groups of up to 128 characters, file systems names of up to 255 bytes.
 LONGEST_NAME, LONGEST_STUDY, SHORTEST_DATASET = 64, 128, 16
 
@@ -69,7 +63,7 @@ class Sweep(Section):
     )
     trials: int = Field(40, ge=1, description="number of trials; a grid has all its points")
     time_budget: float | None = Field(None, gt=0, description="no trial starts after this time: seconds, or 30m, 2h")
-    seed: int = Field(0, ge=0, description="of the sampler")
+    seed: int = Field(0, ge=0, le=10**6, description="of the sampler")
     workers: int | None = Field(None, ge=1, description="trials at a time; null: one per slot of this machine")
     storage: str | None = Field(
         None, description="of the study: null: SQLite in RESULTS/sweeps/; postgresql://..., mysql://..., journal:/path"
@@ -214,9 +208,13 @@ class Sweep(Section):
             "seeds": list(self.seeds),
             "recipe": self.recipe,
         }
-        return load_experiment(EXPERIMENTS / "bench.yaml", changes)
+        return load_experiment(EXPERIMENTS / "bench.yaml", changes, f"sweep {self.name}")
 
     def specs(self, chosen: dict[str, Value]) -> list[RunSpec]:
+        """The specs of the runs of a trial; errors as `planned`."""
+        return [item.spec for item in self.planned(chosen)]
+
+    def planned(self, chosen: dict[str, Value]) -> list[PlannedRun]:
         """The runs of a trial.
 
         Raises:
@@ -224,30 +222,23 @@ class Sweep(Section):
         """
         always = {"train": {"validate_every": 1}} if self.pruner != "none" else {}
         folds: list[Settings] = [{"data": {"held_out": f"{n}/{self.folds}"}} for n in range(1, (self.folds or 0) + 1)]
-        specs = []
+        planned = []
         for fold in folds or [{}]:
-            specs += expand(self.experiment(), merge(self.settings, always, fold, nest(chosen)))
-        for spec in specs:
-            tested = [item.name for item in spec.evaluate if "test" in item.splits]
+            settings = merge(self.settings, always, fold, nest(chosen))
+            planned += plan_grid(self.experiment().with_settings(settings, f"sweep {self.name}"))
+        for item in planned:
+            tested = [evaluation.name for evaluation in item.spec.evaluate if "test" in evaluation.splits]
             if tested:
                 raise UserError(
                     f"a sweep must not look at test images, as evaluation '{tested[0]}' of '{self.protocol}' does: "
                     f"use {', '.join(validation_protocols())}"
                 )
-        return specs
+        return planned
 
     def judged_on(self) -> str:
         """The images that trials are judged on, in words."""
         folds = f", {self.folds} folds" if self.folds else ""
-        return f"{self.protocol} of {self.dataset}, {self.shots} shots{folds}"
-
-
-def split_changes(settings: Settings) -> Settings:
-    """KEY=VALUE settings as changes of a sweep: keys of the sweep itself, and settings of its runs under `settings`."""
-    own = set(Sweep.model_fields) - {"method", "settings", "space", "name", "schedule"}
-    changes = {key: value for key, value in settings.items() if key in own}
-    of_runs = {key: value for key, value in settings.items() if key not in own}
-    return {**changes, **({"settings": of_runs} if of_runs else {})}
+        return f"{self.protocol} of {self.dataset}, {counted(self.shots, 'shot')}{folds}"
 
 
 def short_dataset(dataset: str, room: int) -> str:
@@ -260,85 +251,3 @@ def short_dataset(dataset: str, room: int) -> str:
     name = "".join(letter if letter.isprintable() else "_" for letter in dataset.replace("/", "_"))
     data = name.encode(errors="replace")
     return name if len(data) <= room else data[-room:].decode(errors="ignore")
-
-
-def load_sweep(name: str, changes: Settings, schedule: Settings | None = None) -> Sweep:
-    """A sweep by its name in experiments/sweeps/ or by the path of its file, with changes on top.
-
-    Raises:
-        UserError: no such sweep, or something in it that is wrong, with the name of its file.
-    """
-    known = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
-    path = SWEEPS / f"{name}.yaml" if name in known else Path(name)
-    if name not in known and path.suffix not in (".yaml", ".yml"):
-        raise UserError(f"no sweep '{name}' in experiments/sweeps/.{nearest(name, known)} Or give a YAML file")
-    content = read_yaml(path)
-    for storage in (content.get("storage"), changes.get("storage")):
-        remember_password(str(storage))
-    try:
-        return read_sweep({**content, "name": content.get("name") or path.stem}, changes, schedule or {})
-    except UserError as error:
-        raise UserError(f"sweep '{path}': {error}") from None
-
-
-def read_sweep(content: Settings, changes: Settings, schedule: Settings) -> Sweep:
-    """A sweep from what its file holds, with changes and settings of its schedule on top.
-
-    Raises:
-        UserError: something in it that is wrong.
-    """
-    for key in ("settings", "schedule"):
-        if not isinstance(content.get(key) or {}, Mapping):
-            raise UserError(f"{key}={content[key]!r}: it is a section, such as {{train: {{epochs: 3}}}}")
-    scheduled = merge(content.get("schedule") or {}, schedule)
-    for key, value in flat_settings(scheduled).items():
-        if HIDDEN in str(value):
-            raise UserError(f"schedule.{key}: its value is masked, since it is secret: give it anew")
-    of_runs = by_sections(changes.get("settings", {}))
-    # A new space, new objectives or new limits replace the old ones as a whole.
-    settings = {**content, **changes, "settings": merge(by_sections(content.get("settings") or {}), of_runs)}
-    settings["schedule"] = scheduled
-    method = check_method(str(settings["method"])) if "method" in settings else ""
-    if method and isinstance(settings.get("space"), Mapping):
-        settings = search_over(settings, of_runs, method)
-    sweep: Sweep = validate(Sweep, settings, "")
-    find_protocol(sweep.protocol)
-    check_points(sweep)
-    return sweep
-
-
-def check_points(sweep: Sweep) -> None:
-    """Raise a UserError if there is a bound or a choice in the space that no run can take, naming its key."""
-    sweep.specs({})
-    for key in sweep.space:
-        if key.startswith(("runtime.", "wandb.")):
-            raise UserError(f"space: '{key}' changes no result: set it for all runs, under `settings`")
-    for key, point in sweep.outermost_points():
-        try:
-            sweep.specs(sweep.needed(point))
-        except UserError as error:
-            raise UserError(f"space: '{key}': {error}") from None
-
-
-def search_over(settings: Settings, changes: Settings, method: str) -> Settings:
-    """A sweep whose space is read and follows changes of its runs' settings.
-
-    A setting that is changed to several values is searched over; one that is changed to a single value no longer is.
-
-    Raises:
-        UserError: the file gives several values to a setting outside its space.
-    """
-    backbone = str(settings.get("backbone", Sweep.model_fields["backbone"].default))
-    space, fixed = dict(settings["space"]), flat_settings(settings["settings"])
-    axes = read_axes(
-        settings["settings"], lambda key: setting_kind(method, key), lambda: blocks_of(parse_backbone(backbone))
-    )
-    changed = flat_settings(changes)
-    for key, values in axes.items():
-        if len(values) > 1 and key not in changed:
-            raise UserError(f"settings: '{key}' has several values: a sweep searches over what is in its `space`")
-        if len(values) > 1:
-            space[key] = fixed.pop(key)
-        elif key in changed:
-            space.pop(key, None)
-    return {**settings, "settings": nest(fixed), "space": read_space(space, method, backbone)}

@@ -200,8 +200,8 @@ def test_list_names_everything_a_line_each() -> None:
 
 def test_keys_lists_options_with_their_meaning() -> None:
     done = skipbench("keys", "skip")
-    assert "skip.depth=6" in done.stdout
-    assert "train.epochs=10" in done.stdout
+    assert "skip.depth=3" in done.stdout
+    assert "train.epochs=5" in done.stdout
 
 
 def test_parity_passes_and_tells_failure_by_its_exit_code(golden: Path, tmp_path: Path) -> None:

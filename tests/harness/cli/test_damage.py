@@ -183,7 +183,7 @@ def test_where_nothing_is_left_the_reason_is_in_the_error(tmp_path: Path, plan_r
             assert "Damaged: '" in message
             assert "result.json' is not the result of a run" in message
         message = error_line("table", "--methods", "skip", "--seeds", "1", "--results", str(tmp_path))
-        assert message.startswith("error: none of the 1 runs is complete in")
+        assert message.startswith("error: the run is not complete in")
         assert "Damaged: '" in message
 
 

@@ -59,7 +59,11 @@ def test_what_is_remembered_is_hidden_in_parts_and_quoted(monkeypatch: pytest.Mo
 
 
 def test_settings_are_hidden_by_their_keys() -> None:
-    settings = {"slurm": {"setup": ["export A_TOKEN=hunter"], "auth": {"wandb_api_key": "hunter"}}, "n": 3, "token": None}
+    settings = {
+        "slurm": {"setup": ["export A_TOKEN=hunter"], "auth": {"wandb_api_key": "hunter"}},
+        "n": 3,
+        "token": None,
+    }
     assert masked_settings(settings) == {
         "slurm": {"setup": ["export A_TOKEN=***"], "auth": {"wandb_api_key": "***"}},
         "n": 3,

@@ -16,8 +16,8 @@ import yaml
 
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
+from harness.tracking.delivery import read_delivery
 from harness.tracking.upload import finished_runs, upload_all
-from harness.tracking.wandb_run import read_delivery
 from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
 from tests.commands import ROOT, skipbench

@@ -1,4 +1,4 @@
-"""Starts a sweep again and again, each time in a forked process that kills itself at a random statement of its database.
+"""Starts a sweep many times, each time in a forked process that kills itself at a random statement to its database.
 
 Run as a program: FOLDER SEED NUMBER_OF_KILLS. A process of its own, since forking is safe only while there are no
 threads. The objective is made up, so that a start takes a tenth of a second.

@@ -127,7 +127,7 @@ DEAD = Holder(this_machine(), "here", 2**22 + 1, "1")
 
 
 @pytest.mark.parametrize(("holder", "again"), [(DEAD, True), (None, True), (this_process(), False)])
-def test_a_trial_whose_process_is_gone_is_queued_again_with_all_its_settings(holder: Holder | None, again: bool) -> None:
+def test_a_trial_whose_process_is_gone_is_queued_with_all_its_settings(holder: Holder | None, again: bool) -> None:
     study, sweep = a_study(), a_sweep()
     study.enqueue_trial({DEPTH: 1, RATIO: 0.2})
     trial = study.ask()

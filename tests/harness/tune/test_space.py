@@ -8,7 +8,7 @@ import yaml
 
 from harness.errors import UserError
 from harness.tune.space import Parameter, same_value
-from harness.tune.sweep import load_sweep
+from harness.tune.sweep_file import load_sweep
 
 INT, FLOAT = "skip.depth", "skip.class_ratio"
 
@@ -88,7 +88,7 @@ def test_a_grid_that_has_no_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     fine = {"float": [0.1, 1], "step": 1e-5}
     path.write_text(yaml.safe_dump({"method": "skip", "sampler": "grid", "space": {FLOAT: fine}}))
-    with pytest.raises(UserError, match="skip.class_ratio.*more than 10,000 values"):
+    with pytest.raises(UserError, match=r"skip\.class_ratio.*more than 10,000 values"):
         load_sweep(str(path), {})
     several = {key: {"float": [0.1, 1], "step": 1e-3} for key in (FLOAT, "skip.lambda")}
     path.write_text(yaml.safe_dump({"method": "skip", "sampler": "grid", "space": several}))

@@ -258,3 +258,9 @@ def check_writable(root: Path) -> None:
         probe.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(root, error) from error
+
+
+def free_place(folder: Path, name: str) -> Path:
+    """`<folder>/<name>-<n>` with the next number; one that was removed is not given again while a later one exists."""
+    taken = [path.name.rpartition("-")[2] for path in folder.glob(f"{name}-*")]
+    return folder / f"{name}-{1 + max((int(word) for word in taken if word.isdecimal()), default=0)}"

@@ -18,6 +18,7 @@ from harness.results.files import (
     TEMPORARY,
     Json,
     cannot_write,
+    free_place,
     nothing,
     read_problem,
     read_regular,
@@ -177,10 +178,7 @@ class RunFolder:
             UserError: it cannot be moved.
         """
         with self.claimed() as claim:
-            taken = [path.name.rpartition("-")[2] for path in root.glob(f"replaced/{self.path.name}-*")]
-            # Not the number of folders: a user may have removed some.
-            number = 1 + max((int(word) for word in taken if word.isdecimal()), default=0)
-            target = root / "replaced" / f"{self.path.name}-{number}"
+            target = free_place(root / "replaced", self.path.name)
             try:
                 target.parent.mkdir(exist_ok=True)
                 self.path.rename(target)

@@ -160,7 +160,8 @@ class Parameter(Section):
             raise ValueError("a grid needs a step, or a choice")
         if (high - low) / step >= MOST_VALUES:
             raise ValueError(f"a grid of more than {MOST_VALUES:,} values is taken for a mistake: use a larger step")
-        return [int(value) if self.integers else value for value in Range(low, high, step).values()]
+        # Sums of steps such as 0.1 may end a rounding above the bound, where Optuna takes no value.
+        return [int(value) if self.integers else min(value, high) for value in Range(low, high, step).values()]
 
 
 def check_value(value: Any) -> None:

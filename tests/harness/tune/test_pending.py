@@ -62,7 +62,7 @@ def run_all(study: optuna.Study, sweep: Sweep) -> list[tuple[Any, ...]]:
 def test_what_is_missing_of_a_grid_is_queued_at_every_start() -> None:
     study, sweep = a_study(), a_sweep()
     add(study, 0, 0.1 + 1e-15)
-    add(study, 1, 0.30000000000000004)
+    add(study, 1, 0.29999999999999993)
     add(study, 1, 0.1, TrialState.FAIL, **{FAILURE: "batch too large"})
     add(study, 0, 0.2, TrialState.FAIL)  # interrupted
     study.enqueue_trial({DEPTH: 0, RATIO: 0.3})

@@ -11,6 +11,7 @@ import termios
 import warnings
 from collections.abc import Callable
 
+from harness.cli import console as module
 from tests.commands import skipbench_here
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -34,6 +35,9 @@ def on_terminal(width: int, work: Callable[[], object]) -> str:
             os.environ["TERM"] = "xterm"
             for name in ("COLUMNS", "LINES"):
                 os.environ.pop(name, None)
+            # Where tests run in several processes, these variables were set when the consoles were made.
+            for console in (module.console, module.errors):
+                console._width = console._height = None
             # pytest has put its own in their places.
             sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in enumerate("rww"))
             work()

@@ -13,7 +13,8 @@ from harness.experiment.grid import values_at
 from harness.experiment.layers import COMMAND_LINE, DEFAULT, PlannedRun, Setting
 from harness.experiment.settings import flat_settings
 from harness.experiment.spec import RunSpec, ScheduleSpec
-from harness.results.folder import DONE, INTERRUPTED, MISSING, STATES, RunFolder
+from harness.results.folder import DONE, INTERRUPTED, MISSING, STATES
+from harness.results.index import planned_runs
 
 DRY_RUN: Callable[..., Any] = click.option(
     "--dry-run", is_flag=True, help="Print what would run, with every setting and its origin; start and write nothing."
@@ -34,12 +35,11 @@ def print_states(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -
         axes: settings that the lines show.
     """
     states: list[str] = []
-    for spec in specs:
-        spec_id = spec.id
-        states.append(RunFolder(results, spec_id).state)
+    for run, spec in zip(planned_runs(specs, results), specs, strict=True):
+        states.append(run.state)
         varied = {key: value for key, value in values_at(spec, axes).items() if value != NO_VALUE}
         about = [spec.protocol, spec.name, spec.backbone, *(f"{key}={value}" for key, value in varied.items())]
-        click.echo(f"{states[-1]:11s} {spec_id} {' '.join(about)}")
+        console.print(f"{states[-1]:11s} {run.id} {' '.join(about)}", soft_wrap=True)
     return states
 
 

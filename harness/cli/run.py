@@ -114,7 +114,7 @@ def plan(words: Words, grid: GridOptions, results: Path) -> None:
     """
     experiment, specs = read_file_grid(words, grid)
     states = print_states(specs, results, [key for key in ablation_axes(experiment) if key != "backbone"])
-    click.echo(describe_grid(experiment, len(specs)))
+    console.print(describe_grid(experiment, len(specs)))
     console.print(summary(states))
     end_with_damage([item.reason for item in planned_runs(specs, results) if item.state == DAMAGED])
 

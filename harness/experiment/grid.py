@@ -274,7 +274,7 @@ def describe_grid(experiment: Experiment, num_runs: int) -> str:
     if num_runs != different:
         several = len(experiment.seeds) > 1
         reasons.append("seeds change nothing where nothing trains" if several else "some settings are the same")
-    return f"{' x '.join(sizes)} = {counted(total, 'run')}, {num_runs} of them different: {'; '.join(reasons)}"
+    return f"{' x '.join(sizes)} = {counted(total, 'run')}, {num_runs:,} of them different: {'; '.join(reasons)}"
 
 
 def plan_one(

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from harness.errors import nearest, plain
+from harness.errors import letters_of, nearest
 from harness.experiment.axes import atoms_of, is_section
 from harness.experiment.spec import RunSpec, ScheduleSpec
 
@@ -36,11 +36,11 @@ def meant_settings(key: str, methods: Iterable[str]) -> list[str]:
     """The settings of some methods' runs that a key means: in another spelling, without its section, or in the words of
     the description, such as lr, batch-size and learning_rate."""
     known = known_settings(methods)
-    word, last = plain(key), plain(key.rpartition(".")[2])
+    word, last = letters_of(key), letters_of(key.rpartition(".")[2])
     for alike in (
-        [name for name in known if plain(name) == word],
-        [name for name in known if plain(name.partition(".")[2]) == last],
-        [name for name, about in known.items() if plain(re.split(r"[;,:(]", about)[0]) == last],
+        [name for name in known if letters_of(name) == word],
+        [name for name in known if letters_of(name.partition(".")[2]) == last],
+        [name for name, about in known.items() if letters_of(re.split(r"[;,:(]", about)[0]) == last],
     ):
         if alike:
             return alike
@@ -64,6 +64,7 @@ def setting_hint(key: str, methods: Iterable[str], sections: Iterable[str]) -> s
     if hint.startswith(" Did you mean"):
         return hint
     known = known_settings(methods)
-    close = difflib.get_close_matches(plain(key), [plain(name.partition(".")[2]) for name in known], n=1, cutoff=0.75)
-    alike = [name for name in known if close and plain(name.partition(".")[2]) == close[0]]
+    options = [letters_of(name.partition(".")[2]) for name in known]
+    close = difflib.get_close_matches(letters_of(key), options, n=1, cutoff=0.75)
+    alike = [name for name in known if close and letters_of(name.partition(".")[2]) == close[0]]
     return f" Did you mean {' or '.join(map(repr, alike))}?" if alike else hint

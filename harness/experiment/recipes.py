@@ -5,7 +5,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from harness.errors import UserError, nearest, plain
+from harness.errors import UserError, letters_of, nearest
 from harness.experiment.layers import Layer, merged
 from harness.experiment.registry import method_names
 from harness.experiment.settings import Settings, by_sections, flat_settings, read_yaml
@@ -104,7 +104,7 @@ def check_sections(overrides: Settings, methods: Sequence[str]) -> None:
             raise UserError(f"settings for method '{key}' are given, but it is not run: add it to the methods")
         from harness.experiment.known_keys import setting_hint
 
-        axis = next((axis for axis in GRID if plain(axis.rpartition(".")[2]) == plain(key)), None)
+        axis = next((axis for axis in GRID if letters_of(axis.rpartition(".")[2]) == letters_of(key)), None)
         if axis:
             raise UserError(f"unknown key '{key}': set it with {GRID[axis]}=... or --{GRID[axis].lower()}")
         whole = next(iter(flat_settings({key: overrides[key]})), key)

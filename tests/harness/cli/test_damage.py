@@ -66,7 +66,7 @@ def damaged(tmp_path: Path, plan_runs: Plan, fill: Fill) -> Damaged:
         "list": "list/result.json' is not the result of a run (Input should be an object",
         "null": "null/result.json' is not the result of a run (Input should be an object",
         "foreign": "foreign/result.json' is not the result of a run (id: Field required",
-        "binary": "binary/spec.yaml' is damaged: remove its folder",
+        "binary": "binary/spec.yaml' is damaged (",
         bad[1].id: "metrics.jsonl' is damaged in line 1: ",
     }
     return Damaged(tmp_path, good, reasons)

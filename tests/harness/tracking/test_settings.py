@@ -148,5 +148,5 @@ def test_a_line_break_in_the_path_of_the_results_breaks_no_line(make_spec: Make,
     write_result(results, result_json(spec, {item.name: 50.0 for item in spec.evaluate}, {}))
     done = skipbench("bench", "zeroshot", "--shots", "1", "--seeds", "1", "--results", str(results))
     assert done.returncode == 0, done.stderr
-    assert "1 of 1 runs are complete already." in done.stdout
+    assert "1 of 1 run is complete already." in done.stdout
     assert f"Results: {tmp_path}/two\\nlines/runs/<id>/result.json" in done.stdout.splitlines()

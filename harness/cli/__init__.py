@@ -191,5 +191,9 @@ def fail(message: str, error: BaseException, code: int) -> None:
         # The interpreter would wait for a process that was being started just then.
         for child in sys.modules["multiprocessing"].active_children():
             child.kill()
+    if code == INTERRUPTED:
+        # Python ends by the signal, whatever the exit code, if Ctrl-C came while a string was executed, as some imports
+        # do; the next string forgets that.
+        exec("pass")
     errors.print(f"error: {message}", markup=False)
     sys.exit(code)

@@ -27,7 +27,7 @@ class Delivery(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    mode: Literal["offline", "online"] = "offline"
+    mode: Literal["offline", "online"]
     project: str = "skipbench"
     entity: str | None = None
     url: str | None = None

@@ -52,7 +52,7 @@ def test_bench_again_computes_nothing(benched: tuple[Path, Finished]) -> None:
     assert again.returncode == 0
     assert "3 of 3 runs are complete already." in again.stdout
     assert {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*")} == before
-    table = first.stdout[first.stdout.index("base_to_new") :]
+    table = first.stdout[first.stdout.index("base_to_new") : first.stdout.index("W&B: ")]
     assert table in again.stdout
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.experiment.grid import expand, load_experiment
-from harness.training.run import Run
 from tests.chaos import assert_nothing_left, assert_same_results, write_experiment
 from tests.commands import descendants, skipbench, start, wait_for
 
@@ -21,8 +19,7 @@ LEASE = "2"
 def test_whoever_takes_over_ends_the_run_and_whoever_wakes_up_says_that_it_lost_it(tmp_path: Path) -> None:
     chance = random.Random(1)
     experiment = write_experiment(tmp_path / "one.yaml", ["skip"], seeds=1, epochs=6)
-    for spec in expand(load_experiment(experiment)):
-        Run(spec, tmp_path / "calm").execute()
+    assert skipbench("run", str(experiment), "--results", str(tmp_path / "calm")).returncode == 0
     disturbed = tmp_path / "disturbed"
     words = ("run", str(experiment), "--results", str(disturbed))
     sleeper = start(*words, SKIPBENCH_MACHINE="sleeper", SKIPBENCH_LEASE=LEASE)

@@ -3,10 +3,8 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import unquote
-
-from pydantic import AfterValidator
 
 HIDDEN = "***"
 # A shorter text is found in too many words that are no secret.
@@ -41,10 +39,6 @@ def masked(text: str) -> str:
     for secret in sorted(_remembered | secret_variables(), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     return NAMED.sub(rf"\1{HIDDEN}", USER_OF_URL.sub(rf"\1{HIDDEN}@", text))
-
-
-Masked = Annotated[str, AfterValidator(masked)]
-"""The type of a text that is written to a file without its secrets."""
 
 
 def masked_settings(value: Any) -> Any:

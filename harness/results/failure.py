@@ -2,11 +2,12 @@
 
 import signal
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from harness.errors import DivergedError, NoSpaceError, UserError, first_line
-from harness.machine.masking import Masked
+from harness.machine.masking import masked
 from harness.results.claim import ClaimedError, TakenOverError
 
 MISTAKE = "mistake"
@@ -22,6 +23,10 @@ TAKEN_OVER = "taken_over"
 WORTH_A_RETRY = (OUT_OF_MEMORY, TIME_LIMIT, KILLED, ERROR)
 
 LESS_MEMORY = "lower train.batch_size or use a device with more"
+
+
+Masked = Annotated[str, AfterValidator(masked)]
+"""The type of a text that is written to a file without its secrets."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def test_the_page_holds_tables_figures_and_every_run(tmp_path: Path, plan_runs: 
     run = tmp_path / "runs" / specs[1].id
     prediction = {"path": "a/b.png", "label": "cat", "predicted": "dog", "confidence": 0.123}
     (run / "predictions.json").write_text(json.dumps({"base": [prediction]}))
-    (run / "wandb.json").write_text('{"url": "https://wandb.example/run"}')
+    (run / "wandb.json").write_text('{"mode": "online", "url": "https://wandb.example/run", "project": "p"}')
     text, data = write_page(specs, tmp_path)
     assert text.count('<figure class="table">') == len(data["latex"]) == 1
     assert r"\toprule" in data["latex"][0]
@@ -113,11 +113,11 @@ def test_shared_values_are_there_once() -> None:
 def test_a_url_is_read_or_there_is_none(tmp_path: Path) -> None:
     path = tmp_path / "wandb.json"
     assert read_url(tmp_path) is None
-    path.write_text("{}")
+    path.write_text('{"mode": "offline"}')
     assert read_url(tmp_path) is None
-    path.write_text('{"url": "https://page"}')
+    path.write_text('{"mode": "online", "url": "https://page"}')
     assert read_url(tmp_path) == "https://page"
-    for text in ("{", "[]", '{"url": 3}'):
+    for text in ("{", "[]", "{}", '{"mode": "online", "url": 3}'):
         path.write_text(text)
         with pytest.raises(DamagedError, match=r"wandb\.json' is damaged"):
             read_url(tmp_path)

@@ -20,6 +20,7 @@ from harness.clip.towers import CLIP, END
 from harness.data.datasets import read_dataset
 from harness.errors import UserError
 from harness.experiment.registry import method_class
+from harness.experiment.spec import TrainSpec
 from harness.machine.environment import describe
 from harness.machine.meter import count_flops, peak_bytes, storage_bytes
 from harness.machine.units import MIB
@@ -28,9 +29,10 @@ from harness.reference.speed.spec import OFF, Row, Setting, SpeedSpec, settings_
 from harness.training.build import build_clip, build_method
 from harness.training.feature_cache import is_worth_caching
 from harness.training.inference import classify, encode_texts, run_frozen, set_classes
+from harness.training.optimizer import build_optimizer
 from harness.training.precision import gradient_scaler
 from harness.training.state import trained_parameters
-from harness.training.step import build_optimizer, on_gradients, training_step
+from harness.training.step import on_gradients, training_step
 from methods.base import Method
 
 TEMPLATE = "a photo of a {}."
@@ -171,7 +173,7 @@ class Subject:
             clip, row.method, row.options, texts, self.spec.precision, seed=0, cache_text=setting.cached
         )
         self.trains = bool(trained_parameters(self.method))
-        self.optimizer = build_optimizer(self.method, LR, precision=self.spec.precision) if self.trains else None
+        self.optimizer = build_optimizer(self.method, TrainSpec(lr=LR), self.spec.precision) if self.trains else None
         # A scale that cannot overflow: a step that is skipped would cost less.
         self.scaler = gradient_scaler(self.spec.precision, self.device, init_scale=1.0)
         self.has_frozen_images = is_worth_caching(self.method.image_start)

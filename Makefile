@@ -30,15 +30,28 @@ B ?=
 ARGS ?=
 FITS ?=
 
-option = $(if $($(1)),$(2) "$($(1))")
+# A variable as one word of the shell, whatever is in it: spaces, quotes, $$ and ; stand for themselves.
+quoted = '$(subst ','\'',$(value $(1)))'
+as_word = $(if $(value $(1)),$(call quoted,$(1)))
+option = $(if $(value $(1)),$(2) $(call quoted,$(1)))
+
+# make takes any variable without a word. Those on its command line that no target reads are refused before anything runs.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+ifneq ($(GIVEN),)
+WRONG := $(shell $(PYTHON) -IS harness/cli/make_variables.py '$(MAKECMDGOALS)' \
+  $(foreach name,$(GIVEN),'$(name)=$(subst ','\'',$(value $(name)))') 2>/dev/null)
+ifneq ($(WRONG),)
+$(error $(WRONG))
+endif
+endif
 
 # What table, figures and report are about: an experiment, parts of it, or all results where nothing is said.
-WHICH = $(EXPERIMENT) $(call option,METHOD,--methods) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
+WHICH = $(call as_word,EXPERIMENT) $(call option,METHOD,--methods) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
   $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
-  $(call option,RECIPE,--recipe) --results "$(RESULTS)"
+  $(call option,RECIPE,--recipe) $(call option,RESULTS,--results)
 
-.PHONY: help setup bench sweep ablations table figures report compare speed estimate check data list lint test test-fast test-long \
-  test-mutants coverage clean
+.PHONY: help setup bench sweep ablations table figures report compare speed stability estimate check data list lint test test-fast \
+  test-long test-mutants coverage clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
@@ -52,6 +65,7 @@ help: ## list the targets
 	@echo "make compare A= B=          what differs between two runs or experiments; without B=: beside published numbers"
 	@echo "make speed                  every method with our speed-ups and without, side by side"
 	@echo "     METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= RESULTS= ARGS=\"coop.n_ctx=8 --brief\""
+	@echo "make stability METHOD=skip  how far rounding moves the results, beside how far seeds lie apart; all variables of bench"
 	@echo "make estimate METHOD=skip   memory and computation of a run, in seconds, without weights, data or GPU"
 	@echo "     DATASET=imagenet BACKBONE=ViT-B-16 SHOTS= PROTOCOL= CLASSES= BATCH= PRECISION= FITS=24GiB ARGS=\"skip.depth=0..12\""
 	@echo "make check METHOD=my_method the contract of a method, one line per property; BACKBONE= ARGS=\"my_method.option=1\""
@@ -81,10 +95,10 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/installed
 	@$(PIP_INSTALL) --editable '.[dev]' && touch $@
 
 bench: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= ARGS=
-	@$(SKIPBENCH) bench $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
+	@$(SKIPBENCH) bench $(call as_word,METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
 	  $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
 	  $(call option,RECIPE,--recipe) $(call option,EXPERIMENT,--experiment) $(call option,EXECUTOR,--executor) \
-	  $(call option,DEVICES,--devices) --results "$(RESULTS)" $(ARGS)
+	  $(call option,DEVICES,--devices) $(call option,RESULTS,--results) $(ARGS)
 
 table: $(VENV)/installed ## EXPERIMENT= FORMAT=md,latex,csv,html OVER=skip.depth METHOD= ... ARGS=--standalone
 	@$(SKIPBENCH) table $(WHICH) $(call option,FORMAT,--format) $(call option,OVER,--over) $(ARGS)
@@ -96,32 +110,37 @@ report: $(VENV)/installed ## EXPERIMENT= METHOD= ...
 	@$(SKIPBENCH) report $(WHICH) $(ARGS)
 
 compare: $(VENV)/installed ## A= B=
-	@$(SKIPBENCH) compare $(A) $(B) --results "$(RESULTS)" $(ARGS)
+	@$(SKIPBENCH) compare $(call as_word,A) $(call as_word,B) $(call option,RESULTS,--results) $(ARGS)
 
 speed: $(VENV)/installed ## METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= ARGS=
-	@$(SKIPBENCH) speed $(METHOD) $(call option,BACKBONE,--backbone) $(call option,CLASSES,--classes) \
-	  $(call option,BATCH,--batch) $(call option,PRECISION,--precision) --results "$(RESULTS)" $(ARGS)
+	@$(SKIPBENCH) speed $(call as_word,METHOD) $(call option,BACKBONE,--backbone) $(call option,CLASSES,--classes) \
+	  $(call option,BATCH,--batch) $(call option,PRECISION,--precision) $(call option,RESULTS,--results) $(ARGS)
+
+stability: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= RECIPE= ARGS="--moves 4"
+	@$(SKIPBENCH) stability $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
+	  $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
+	  $(call option,RECIPE,--recipe) --results "$(RESULTS)" $(ARGS)
 
 sweep: $(VENV)/installed ## METHOD=skip (or a file) DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= RECIPE= ARGS=
-	@$(SKIPBENCH) sweep $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
+	@$(SKIPBENCH) sweep $(call as_word,METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
 	  $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
 	  $(call option,RECIPE,--recipe) $(call option,EXECUTOR,--executor) $(call option,DEVICES,--devices) \
-	  --results "$(RESULTS)" $(ARGS)
+	  $(call option,RESULTS,--results) $(ARGS)
 
 ablations: $(VENV)/installed ## Skip Tuning's depth, class ratio and lambda, one at a time: accuracy, memory, time
-	@for name in depth ratio lambda; do $(SKIPBENCH) sweep ablation_$$name --results "$(RESULTS)" $(ARGS) || exit; done
+	@for name in depth ratio lambda; do $(SKIPBENCH) sweep ablation_$$name $(call option,RESULTS,--results) $(ARGS) || exit; done
 
 estimate: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= CLASSES= BATCH= PRECISION= FITS=24GiB ARGS=
-	@$(SKIPBENCH) estimate $(METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
+	@$(SKIPBENCH) estimate $(call as_word,METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
 	  $(call option,SHOTS,--shots) $(call option,PROTOCOL,--protocol) $(call option,RECIPE,--recipe) \
 	  $(call option,CLASSES,--classes) $(call option,BATCH,--batch) $(call option,PRECISION,--precision) \
-	  $(call option,FITS,--fits) --results "$(RESULTS)" $(ARGS)
+	  $(call option,FITS,--fits) $(call option,RESULTS,--results) $(ARGS)
 
 check: $(VENV)/installed ## METHOD=skip BACKBONE= ARGS=
-	@$(SKIPBENCH) check $(or $(METHOD),all) $(call option,BACKBONE,--backbone) $(ARGS)
+	@$(SKIPBENCH) check $(or $(call as_word,METHOD),all) $(call option,BACKBONE,--backbone) $(ARGS)
 
 data: $(VENV)/installed ## DATASET= DATA= ARGS=--verify: what is there, and what is missing
-	@$(SKIPBENCH) data $(DATASET) $(ARGS)
+	@$(SKIPBENCH) data $(call as_word,DATASET) $(ARGS)
 
 list: $(VENV)/installed ## what can be named
 	@$(SKIPBENCH) list

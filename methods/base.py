@@ -81,6 +81,11 @@ class Method(nn.Module):
         """Raise ValueError, naming the option, if the options do not fit a backbone of `num_blocks` blocks."""
 
     @classmethod
+    def unused(cls, config: Any) -> dict[str, str]:
+        """Options that change nothing beside the others -> why; whoever sets one is told."""
+        return {}
+
+    @classmethod
     def prompt_template(cls, config: Any, template: str) -> str:
         """The prompt template to use instead of a data set's own; `{}` is the class name."""
         return template

@@ -40,6 +40,10 @@ class CoOp(Method):
     config: Config
 
     @classmethod
+    def unused(cls, config: Config) -> dict[str, str]:
+        return {"n_ctx": f"the context has the words of ctx_init='{config.ctx_init}'"} if config.ctx_init else {}
+
+    @classmethod
     def prompt_template(cls, config: Config, template: str) -> str:
         return context_template(config.n_ctx, config.ctx_init)
 

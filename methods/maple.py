@@ -51,6 +51,10 @@ class MaPLe(Method):
         return config.ctx_init if config.n_ctx <= MAX_WORDS else None
 
     @classmethod
+    def unused(cls, config: Config) -> dict[str, str]:
+        return {"ctx_init": f"a context of n_ctx={config.n_ctx} is drawn"} if config.n_ctx > MAX_WORDS else {}
+
+    @classmethod
     def prompt_template(cls, config: Config, template: str) -> str:
         return context_template(config.n_ctx, cls.words(config))
 

@@ -58,20 +58,25 @@ def skipbench(*words: str, **environment: str) -> Finished:
     An exception that would end a process in a traceback passes through. Runs are computed in processes of their own,
     with these changes of the environment.
     """
-    from harness.cli import main
-
     assert READ_AT_IMPORT not in environment, f"{READ_AT_IMPORT} needs a process of its own: use run_process"
     out, err, code = io.StringIO(), io.StringIO(), 0
     forget_files()
     with restored(), redirect_stdout(out), redirect_stderr(err):
         os.environ.update(environment)
-        os.chdir(ROOT)
-        sys.argv = ["skipbench", *words]
         try:
-            main()
+            skipbench_here(*words)
         except SystemExit as ending:
             code = int(str(ending.code or 0))
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def skipbench_here(*words: str) -> None:
+    """Run the command line in this process, from the root of the project, with the streams that it has."""
+    from harness.cli import main
+
+    os.chdir(ROOT)
+    sys.argv = ["skipbench", *words]
+    main()
 
 
 def error_line(*words: str, **environment: str) -> str:

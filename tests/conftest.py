@@ -13,6 +13,7 @@ import pytest
 import harness  # before torch: it sets how torch's threads wait
 import methods
 from harness.clip.backbones import bundled
+from harness.clip.configuration import read_configuration
 from harness.clip.load import build, load_backbone
 from harness.clip.towers import CLIP
 from harness.experiment.grid import expand, load_experiment
@@ -40,10 +41,12 @@ SLOW = (
     "harness/schedule/test_admission.py",
     "harness/schedule/test_failures.py",
     "harness/schedule/test_kills.py",
+    "harness/schedule/test_takeover.py",
     "harness/tracking/test_upload.py",
     "harness/tracking/test_wandb_run.py",
     "harness/training/test_feature_storage.py",
     "harness/training/test_precision.py",
+    "harness/training/test_resuming.py",
     "harness/training/test_run.py",
     "harness/training/test_trainer.py",
     "harness/tune/test_study.py",
@@ -76,10 +79,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config["embed_dim"] = 32
     config["vision_cfg"].update(layers=2, width=32, head_width=16, image_size=16)
     config["text_cfg"].update(layers=2, width=32, heads=2)
-    torch.manual_seed(0)
+    config["preprocess_cfg"]["size"] = 16
     checkpoint = folder / "tiny.safetensors"
-    save_file({name: value.contiguous() for name, value in build(config).state_dict().items()}, checkpoint)
-    checkpoint.with_suffix(".json").write_text(json.dumps(config))
+    written = checkpoint.with_suffix(".json")
+    written.write_text(json.dumps(config))
+    torch.manual_seed(0)
+    save_file(
+        {name: value.contiguous() for name, value in build(read_configuration(written)).state_dict().items()},
+        checkpoint,
+    )
     shutil.copy(embedded.parent / config["text_cfg"]["tokenizer_kwargs"]["bpe_path"], folder)
     return checkpoint
 

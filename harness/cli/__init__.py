@@ -4,18 +4,26 @@ A command's module is imported when the command is used. What takes long to impo
 imported inside the commands, so that their help and mistyped names are answered at once.
 """
 
+import _thread
+import io
+import math
 import os
 import signal
 import sys
+import time
 import traceback
+from types import TracebackType
 from typing import Any
 
 import click
 
 import harness
+import harness.text
 from harness.cli.console import errors
 from harness.cli.lazy import LazyGroup
 from harness.errors import UserError
+from harness.machine.masking import masked
+from harness.text import plain
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -36,6 +44,7 @@ COMMANDS = {
     "report": ("harness.cli.report:report", "One HTML page about an experiment."),
     "compare": ("harness.cli.compare:compare", "Show what differs between two runs or experiments."),
     "speed": ("harness.cli.speed:speed", "Measure methods with the speed-ups and without."),
+    "stability": ("harness.cli.stability:stability", "Measure how far rounding moves the results of methods."),
     "data": ("harness.cli.data:data", "Show which data sets are there, complete or not."),
     "list": ("harness.cli.names:list_names", "List methods, data sets, backbones, protocols and recipes."),
     "keys": ("harness.cli.names:keys", "List the settings that KEY=VALUE can change."),
@@ -85,39 +94,106 @@ def cli(debug: bool) -> None:
 
 
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+STOPPED = "stopped; the same command goes on from the last finished epoch"
+# Seconds in which Ctrl-C is not heard a second time. Later it is, in case a library swallowed the first one.
+PATIENCE = 3.0
 
 
-def stop(*_: Any) -> None:
-    """End as Ctrl-C does: runs are told to stop, and let go of what they hold. Who asks twice does not hurry it."""
-    for ending in ENDINGS:
-        signal.signal(ending, signal.SIG_IGN)
-    raise KeyboardInterrupt
+class Stop:
+    """The handler of signals that end a command, and whether one has come."""
+
+    def __init__(self) -> None:
+        self.asked = -math.inf
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a signal has come since `listen`."""
+        return self.asked > -math.inf
+
+    def listen(self) -> None:
+        """Handle the signals that are not ignored, as nohup has some of them ignored."""
+        self.asked = -math.inf
+        for ending in ENDINGS:
+            if signal.getsignal(ending) is signal.SIG_DFL:
+                signal.signal(ending, self)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self)
+            sys.unraisablehook = self.raise_again
+
+    def __call__(self, number: int, *_: Any) -> None:
+        """End: runs are told to stop, and let go of what they hold. Who asks twice does not hurry it."""
+        if number in ENDINGS:
+            for ending in ENDINGS:
+                signal.signal(ending, signal.SIG_IGN)
+        elif time.monotonic() - self.asked < PATIENCE:
+            return
+        self.asked = time.monotonic()
+        raise KeyboardInterrupt
+
+    def raise_again(self, unraisable: Any) -> None:
+        """What Python does with an exception that nobody can catch; a KeyboardInterrupt comes again instead."""
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self.asked = -PATIENCE
+            _thread.interrupt_main()
+        else:
+            sys.__unraisablehook__(unraisable)
+
+
+stop = Stop()
 
 
 def main() -> None:
     """Entry point: run the command line, and turn errors into one line and an exit code."""
-    for ending in ENDINGS:
-        # nohup has the second one ignored.
-        if signal.getsignal(ending) is signal.SIG_DFL:
-            signal.signal(ending, stop)
+    stop.listen()
+    sys.excepthook = print_traceback
     try:
-        cli.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
+        cli.main(prog_name=harness.text.program(), standalone_mode=False)
+    except BaseException as error:
+        # What a library makes of Ctrl-C while it is imported may be any error.
+        if stop.is_asked and not isinstance(error, SystemExit):
+            fail(STOPPED, error, INTERRUPTED)
+        end(error)
+
+
+def end(error: BaseException) -> None:
+    """Turn an exception into one line and an exit code; one that nobody expected is raised again."""
+    if isinstance(error, click.ClickException):
+        shown = io.StringIO()
+        error.show(file=shown)
+        for line in shown.getvalue().splitlines():
+            errors.print(line)
         sys.exit(MISTAKE)
-    except UserError as error:
+    if isinstance(error, UserError):
         fail(str(error), error, MISTAKE)
-    except (KeyboardInterrupt, click.Abort) as error:
-        fail("stopped; the same command goes on from the last finished epoch", error, INTERRUPTED)
-    except BrokenPipeError:
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        fail(STOPPED, error, INTERRUPTED)
+    if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        fail(f"{error.strerror or error}: {error.filename or ''}", error, 1)
+        return
+    if isinstance(error, OSError):
+        fail(plain(f"{error.strerror or error}: {error.filename or ''}"), error, 1)
+    raise error
+
+
+def print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback without the secrets in it."""
+    sys.stderr.write(masked("".join(traceback.format_exception(kind, error, trace))))
 
 
 def fail(message: str, error: BaseException, code: int) -> None:
     """Print one line, the traceback only if it was asked for, and leave."""
     if os.environ.get("SKIPBENCH_DEBUG"):
-        traceback.print_exception(error)
+        print_traceback(type(error), error, error.__traceback__)
+    if code == INTERRUPTED and signal.getsignal(signal.SIGINT) is stop:
+        # Nothing is left to stop, and the interpreter would print a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if code == INTERRUPTED and "multiprocessing" in sys.modules:
+        # The interpreter would wait for a process that was being started just then.
+        for child in sys.modules["multiprocessing"].active_children():
+            child.kill()
+    if code == INTERRUPTED:
+        # Python ends by the signal, whatever the exit code, if Ctrl-C came while a string was executed, as some imports
+        # do; the next string forgets that.
+        exec("pass")
     errors.print(f"error: {message}", markup=False)
     sys.exit(code)

@@ -13,6 +13,7 @@ from harness.experiment.files import is_experiment_name
 from harness.experiment.grid import Experiment, ablation_axes
 from harness.experiment.spec import RunSpec
 from harness.results.folder import DONE
+from harness.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,9 @@ def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, gri
     a, b = (find_side(side, overrides, results, grid) for side in sides)
     configuration = configuration_differences(a, b)
     numbers = number_differences(a, b)
-    console.print(f"A: {sides[0]} ({describe(a)})\nB: {sides[1]} ({describe(b)})\n", markup=False, soft_wrap=True)
+    for letter, side, runs in zip("AB", sides, (a, b), strict=True):
+        console.print(f"{letter}: {side} ({describe(runs)})", soft_wrap=True)
+    console.print()
     if len(configuration):
         print_frame(configuration, title="configuration", left=3)
     else:
@@ -79,7 +82,7 @@ def describe(runs: "pd.DataFrame") -> str:
     """How many runs a side has, or the name of its only run."""
     if len(runs) == 1:
         return str(runs["name"].iloc[0])
-    return f"{(runs['state'] == DONE).sum()} of {len(runs)} runs"
+    return f"{(runs['state'] == DONE).sum()} of {counted(len(runs), 'run')}"
 
 
 def read_one_setting(words: Words, grid: GridOptions) -> tuple[Experiment, list[RunSpec]]:
@@ -108,7 +111,7 @@ def compare_published(words: Words, results: Path, grid: GridOptions) -> None:
     if runs.empty:
         raise UserError(none_complete(len(specs), results, damage))
     compared = published.compare(runs, theirs, experiment.protocol, len(experiment.datasets))
-    title = f"{experiment.protocol}, {len(runs)} of {len(specs)} runs"
+    title = f"{experiment.protocol}, {len(runs)} of {counted(len(specs), 'run')}"
     print_frame(published.comparison_table(compared), title=title)
     console.print(footnote(runs), markup=False, soft_wrap=not console.is_terminal)
     console.print(f"Published: {', '.join(sorted(set(compared['source'])))}", markup=False, soft_wrap=True)

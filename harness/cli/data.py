@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.console import console, counting_bars, separated
+from harness.cli.console import console, counting_bars
+from harness.text import counted, plain
 
 if TYPE_CHECKING:
     from harness.data.status import Status
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 def data(names: str | None, data_root: str | None, verify: bool) -> None:
     """Show which data sets are there: layout, counts beside the expected ones, missing files, where to get them.
 
-    DATASETS are separated by commas and may be folder:PATH; without them all are shown. Exit code 1 if a data set that
-    was named, or one that is there, is incomplete.
+    DATASETS are separated by commas and may be folder:PATH, whose PATH may contain commas if that folder exists;
+    without them all are shown. Exit code 1 if a data set that was named, or one that is there, is incomplete.
     """
     from harness.data.catalog import DATASETS
-    from harness.data.datasets import find_dataset
+    from harness.data.datasets import find_dataset, split_names
     from harness.data.status import dataset_status
 
-    asked = separated(names) if names else list(DATASETS)
+    asked = split_names(names) if names else list(DATASETS)
     for name in asked:
         find_dataset(name)
     in_order = True
@@ -42,19 +43,23 @@ def data(names: str | None, data_root: str | None, verify: bool) -> None:
 def print_status(status: "Status") -> None:
     """Print a data set in one line, and its problems in lines below it."""
     counts = status.counts
-    holds = f"{counts.classes} classes, {counts.train}/{counts.val}/{counts.test} train/val/test" if counts else ""
+    holds = ""
+    if counts:
+        classes = counted(counts.classes, "class", "classes")
+        holds = f"{classes}, {counts.train}/{counts.val}/{counts.test} train/val/test"
     lines = [f"{status.state:11s}{status.name:17s} {holds or status.problem or 'not found'}"]
     if status.folder:
         lines += [f"found: {line}" for line in (status.folder, *status.layout)]
+    lines += [f"note: {remark}" for remark in status.remarks]
     if status.differing and status.expected:
         expected = ", ".join(f"{getattr(status.expected, part)} {part}" for part in status.differing)
         lines.append(f"differs: {expected} expected")
     if status.missing:
-        lines.append(f"missing: {status.missing} pictures, the first: {', '.join(status.first_missing)}")
+        lines.append(f"missing: {counted(status.missing, 'picture')}, the first: {', '.join(status.first_missing)}")
     if status.state != "ready":
         lines.append(f"get it: {status.source}")
     for number, line in enumerate(lines):
-        console.print(("" if number == 0 else " " * 29) + line, markup=False, soft_wrap=True)
+        console.print(("" if number == 0 else " " * 29) + plain(line), markup=False, soft_wrap=True)
 
 
 def print_broken(name: str, data_root: str | None) -> int:
@@ -70,6 +75,7 @@ def print_broken(name: str, data_root: str | None) -> int:
             splits.folder, pictures, lambda done, total: progress.update(task, completed=done, total=total)
         )
     first = "; ".join(f"{item.path} {item.reason}" for item in broken[:5])
-    verdict = f"{len(broken)} broken pictures of {len(pictures)}, the first: {first}" if broken else "all pictures open"
+    number = counted(len(broken), "broken picture")
+    verdict = f"{number} of {len(pictures)}, the first: {first}" if broken else "all pictures open"
     console.print(" " * 29 + verdict, markup=False, soft_wrap=True)
     return len(broken)

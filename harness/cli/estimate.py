@@ -88,10 +88,12 @@ def estimate(
     limit = parse_size(fits) if fits else None
     check_writable(results)
     rows = estimate_all(cases, device_type(device, check), limit, check)
-    print_frame(memory_table(rows, limit), title=f"{title_of(rows)}: memory{f', limit {fits}' if fits else ''}")
-    print_frame(work_table(rows), title=f"{title_of(rows)}: work and storage")
+    labels = len(rows[0].title)
+    within = f", limit {fits}" if fits else ""
+    print_frame(memory_table(rows, limit), labels=labels, title=f"{title_of(rows)}: memory{within}")
+    print_frame(work_table(rows), labels=labels, title=f"{title_of(rows)}: work and storage")
     if check:
-        print_frame(check_table(rows), title=f"{title_of(rows)}: estimated and measured")
+        print_frame(check_table(rows), labels=labels + 1, title=f"{title_of(rows)}: estimated and measured")
     console.print(note(rows), markup=False, soft_wrap=not console.is_terminal)
     for path in save(results / "estimates", rows):
         console.print(f"Written: {path}", markup=False, soft_wrap=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli.console import RESULTS, console, end_with_damage, separated
-from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, read_file_grid, takes_grid
+from harness.cli.console import RESULTS, console, end_with_damage, say_if_any, separated
+from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, read_file_grid, takes_report_grid
 from harness.cli.table import file_stem, find_runs
 from harness.errors import UserError, nearest
 from harness.experiment.grid import ablation_axes
@@ -16,7 +16,7 @@ FORMATS = ("svg", "pdf", "png")
 
 @click.command()
 @FILE_AND_SETTINGS
-@takes_grid
+@takes_report_grid
 @click.option("--methods", help="Methods, separated by commas, or `all`.")
 @click.option("--format", "formats", default="svg", show_default=True, help="svg, pdf, png, separated by commas.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/figures.")
@@ -29,6 +29,7 @@ def figures(
     formats: str,
     out: Path | None,
     over: str | None,
+    all_runs: bool,
     results: Path,
 ) -> None:
     """Figures of the experiment in FILE; without FILE and options, of all finished runs in RESULTS.
@@ -46,6 +47,7 @@ def figures(
     from harness.report.runs import axis_runs, damage_of, in_order
 
     names: list[str] = []
+    left_out = ""
     if over:
         experiment, specs = read_file_grid(words, grid, methods)
         others = [key for key in ablation_axes(experiment) if key != over]
@@ -54,8 +56,8 @@ def figures(
         stem, found = file_stem(words, grid), [ablation_curves(axis_runs(specs, results, [over]), over)]
         damage = damage_of(results)
     else:
-        chosen = find_runs(words, methods, grid, results)
-        stem, damage = chosen.stem, chosen.damage
+        chosen = find_runs(words, methods, grid, results, all_runs)
+        stem, damage, left_out = chosen.stem, chosen.damage, chosen.left_out
         found, names = paper_figures(paper_tables(chosen.runs), results), in_order(chosen.runs["label"])
     folder = out or results / "figures"
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,4 +66,7 @@ def figures(
             path = folder / f"{stem}-{figure.name}.{file_format}"
             write_atomically(path, draw(figure, names, file_format))
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
+    for line in dict.fromkeys(line for figure in found for line in figure.key):
+        console.print(line, soft_wrap=True)
+    say_if_any(left_out)
     end_with_damage(damage)

@@ -8,8 +8,11 @@ from typing import Any
 
 import click
 
-from harness.experiment.grid import Experiment, expand, load_experiment
+from harness.errors import UserError, plain
+from harness.experiment.grid import Experiment, load_experiment, plan_grid
+from harness.experiment.layers import PlannedRun
 from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.registry import method_names
 from harness.experiment.settings import Settings, merge, parse_overrides
 from harness.experiment.spec import RunSpec, check_shape
 
@@ -36,12 +39,24 @@ class Words:
 
 def split_words(_context: click.Context, _parameter: click.Parameter, words: tuple[str, ...]) -> Words:
     """The words with the first apart; it may be left out, since only settings have an equals sign."""
+    if words and not words[0].strip():
+        raise UserError("the first word is empty: name a method or a file, or leave it out")
     if words and "=" not in words[0]:
         return Words(words[0], words[1:])
     return Words(None, words)
 
 
-METHODS_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[METHODS] [KEY=VALUE]...", callback=split_words)
+def split_methods(context: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> Words:
+    """As `split_words`; all methods stand in one word."""
+    found = split_words(context, parameter, words)
+    others = [word for word in found.settings if "=" not in word]
+    if found.first and others and {plain(word) for word in others} <= {plain(name) for name in method_names()}:
+        raise UserError(f"several methods are separated by commas: {','.join([found.first, *others])}")
+    return found
+
+
+METHODS_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[METHODS] [KEY=VALUE]...", callback=split_methods)
+ONE_FILE_AND_SETTINGS = click.argument("words", nargs=-1, metavar="FILE [KEY=VALUE]...", callback=split_words)
 FILE_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[FILE] [KEY=VALUE]...", callback=split_words)
 
 
@@ -59,7 +74,7 @@ class GridOptions:
 
     def given(self) -> list[str]:
         """Names of the options that are given."""
-        return [item.name for item in fields(self) if getattr(self, item.name)]
+        return given_options(self)
 
     def changes(self, methods: str | None) -> Settings:
         """What these options and a list of methods change in an experiment."""
@@ -77,7 +92,20 @@ class ScheduleOptions:
 
     def settings(self) -> Settings:
         """As settings of the section `schedule`."""
-        return {item.name: getattr(self, item.name) for item in fields(self) if getattr(self, item.name)}
+        return {name: getattr(self, name) for name in given_options(self)}
+
+
+def given_options(options: GridOptions | ScheduleOptions) -> list[str]:
+    """Names of the options that are given.
+
+    Raises:
+        UserError: one is empty, as a variable of a shell is that was never set.
+    """
+    given = [item.name for item in fields(options) if getattr(options, item.name) is not None]
+    for name in given:
+        if not str(getattr(options, name)).strip():
+            raise UserError(f"--{name} is empty: give a value, or leave the option out")
+    return given
 
 
 GRID_OPTIONS = (
@@ -101,6 +129,16 @@ SCHEDULE_OPTIONS = (
 def takes_grid(command: Command) -> Command:
     """Give a command the options that change the grid of an experiment; it gets them as `grid`."""
     return collected(command, "grid", GridOptions, GRID_OPTIONS)
+
+
+def takes_report_grid(command: Command) -> Command:
+    """As `takes_grid`, for commands that are about all results where nothing is chosen."""
+    about = "Experiment file; default: all of RESULTS, or bench if any of these options is given."
+    experiment = click.option("--experiment", type=click.Path(path_type=Path), help=about)
+    every = click.option(
+        "--all-runs", is_flag=True, help="Also runs that evaluate no test image, such as the trials of sweeps."
+    )
+    return collected(every(command), "grid", GridOptions, (experiment, *GRID_OPTIONS[1:]))
 
 
 def takes_schedule(command: Command) -> Command:
@@ -150,17 +188,25 @@ def read_experiment(
 
 def read_grid(
     words: Words, grid: GridOptions, schedule: ScheduleOptions | None = None
-) -> tuple[Experiment, list[RunSpec]]:
+) -> tuple[Experiment, list[PlannedRun]]:
     """The experiment that the words METHODS KEY=VALUE and the options ask for, and its runs."""
     experiment = read_experiment(words.first, words.settings, grid, schedule)
-    return experiment, expand(experiment)
+    return experiment, plan_grid(experiment)
 
 
 def read_file_grid(
     words: Words, grid: GridOptions, methods: str | None = None, schedule: ScheduleOptions | None = None
 ) -> tuple[Experiment, list[RunSpec]]:
+    """The specs of `read_file_plan`; arguments are the same."""
+    experiment, planned = read_file_plan(words, grid, methods, schedule)
+    return experiment, [item.spec for item in planned]
+
+
+def read_file_plan(
+    words: Words, grid: GridOptions, methods: str | None = None, schedule: ScheduleOptions | None = None
+) -> tuple[Experiment, list[PlannedRun]]:
     """The experiment that the words FILE KEY=VALUE and the options ask for, and its runs."""
     experiment = read_experiment(
         methods, words.settings, replace(grid, experiment=words.file or grid.experiment), schedule
     )
-    return experiment, expand(experiment)
+    return experiment, plan_grid(experiment)

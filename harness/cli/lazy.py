@@ -6,6 +6,22 @@ from typing import Any
 
 import click
 
+from harness.text import examples_as_typed
+
+
+class TypedFormatter(click.HelpFormatter):
+    """Help whose examples begin as the user has to type them."""
+
+    def getvalue(self) -> str:
+        """The whole text."""
+        return examples_as_typed(super().getvalue())
+
+
+class TypedContext(click.Context):
+    """A context with such help."""
+
+    formatter_class = TypedFormatter
+
 
 class LazyGroup(click.Group):
     """Commands by name, imported when they are used, so that help and each command import only what they need.
@@ -15,6 +31,8 @@ class LazyGroup(click.Group):
             which the list of commands shows.
         options: of click's group.
     """
+
+    context_class = TypedContext
 
     def __init__(self, commands: Mapping[str, tuple[str, str]], **options: Any) -> None:
         super().__init__(**options)
@@ -30,6 +48,7 @@ class LazyGroup(click.Group):
             return None
         module, _, attribute = self.lazy[name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        command.context_class = TypedContext
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

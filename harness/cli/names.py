@@ -1,11 +1,17 @@
 """`skipbench list` and `keys`: the names of methods, data sets, backbones, protocols, recipes and settings."""
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from harness.cli.console import console
+from harness.cli.dry_run import schedule_settings
+from harness.cli.grid import METHODS_AND_SETTINGS, GridOptions, Words, read_grid, takes_grid
+from harness.clip.backbones import bundled, parse_backbone
+from harness.errors import UserError, nearest
+from harness.experiment.axes import text_of
 
 
 @click.command(name="list")
@@ -33,8 +39,6 @@ def list_names() -> None:
 
 def backbone_names() -> dict[str, str]:
     """Backbones to list -> what they are."""
-    from harness.clip.backbones import bundled
-
     return {
         **dict.fromkeys(bundled(), "embedded"),
         "ViT-B-16-quickgelu": "open_clip, OpenAI weights",
@@ -47,11 +51,41 @@ def backbone_names() -> dict[str, str]:
 
 
 @click.command()
-@click.argument("method", required=False)
-def keys(method: str | None) -> None:
-    """List the settings that KEY=VALUE can change, with their defaults; with METHOD its options too."""
-    from harness.experiment.registry import check_method
-    from harness.experiment.spec import DataSpec, RuntimeSpec, ScheduleSpec, TrainSpec, WandbSpec
+@METHODS_AND_SETTINGS
+@takes_grid
+@click.option("--for", "what", help="Names of methods, data sets, backbones and protocols, such as 'skip emoji'.")
+def keys(words: Words, grid: GridOptions, what: str | None) -> None:
+    """List the settings that KEY=VALUE can change, with their defaults.
+
+    With METHODS: as `bench` with the same words and options would run them, and where each value comes from.
+
+    \b
+      skipbench keys skip --dataset emoji train.epochs=3
+      skipbench keys --for "skip dtd ViT-B-16-quickgelu"
+    """
+    if what:
+        words, grid = named_in(what, words, grid)
+    if words.first is None and not words.settings and not grid.given():
+        for key, default, words_about in declared_settings():
+            console.print(f"{key}={default}".ljust(36), words_about, markup=False, soft_wrap=True)
+        return
+    from harness.experiment.known_keys import known_settings
+
+    experiment, planned = read_grid(words, grid)
+    first = {item.spec.method: item for item in reversed(planned)}
+    for method in experiment.methods:
+        about = known_settings([method])
+        settings = [item for item in first[method].effective() if item.key in about]
+        settings += schedule_settings(experiment.schedule, experiment.source_of)
+        for item in settings:
+            line = f"{item.key}={text_of(item.value)}".ljust(36)
+            console.print(line, f"{about.get(item.key, '')} [{item.source}]", markup=False, soft_wrap=True)
+
+
+def declared_settings() -> list[tuple[str, Any, str]]:
+    """Key, default and description of the settings of all runs."""
+    from harness.experiment.place import RuntimeSpec, WandbSpec
+    from harness.experiment.spec import DataSpec, ScheduleSpec, TrainSpec
 
     sections: dict[str, Any] = {
         "data": DataSpec,
@@ -60,12 +94,45 @@ def keys(method: str | None) -> None:
         "runtime": RuntimeSpec,
         "schedule": ScheduleSpec,
     }
-    if method:
-        check_method(method)
-        from harness.experiment.registry import method_class
+    return [
+        (f"{section}.{info.alias or name}", info.default, info.description or "")
+        for section, model in sections.items()
+        for name, info in model.model_fields.items()
+    ]
 
-        sections = {method: method_class(method).Config, **sections}
-    for section, model in sections.items():
-        for name, info in model.model_fields.items():
-            key = f"{section}.{info.alias or name}"
-            console.print(f"{key}={info.default}".ljust(36), info.description or "", markup=False, soft_wrap=True)
+
+def named_in(what: str, words: Words, grid: GridOptions) -> tuple[Words, GridOptions]:
+    """Words and options with the names of a text in their places.
+
+    Raises:
+        UserError: a name that is none; names the nearest.
+    """
+    from harness.data.catalog import DATASETS
+    from harness.data.datasets import OWN
+    from harness.experiment.protocols import PROTOCOLS
+    from harness.experiment.registry import method_names
+
+    methods: list[str] = []
+    found: dict[str, Any] = {}
+    for name in what.replace(",", " ").split():
+        if name in method_names():
+            methods.append(name)
+        elif name in DATASETS or name.startswith(OWN):
+            found["dataset"] = name
+        elif name in PROTOCOLS:
+            found["protocol"] = name
+        elif is_backbone(name):
+            found["backbone"] = name
+        else:
+            hint = nearest(name, [*method_names(), *DATASETS, *PROTOCOLS, *bundled()])
+            raise UserError(f"'{name}' is no method, data set, backbone or protocol.{hint}")
+    return Words(",".join(methods) or words.first, words.settings), replace(grid, **found)
+
+
+def is_backbone(name: str) -> bool:
+    """Whether a word names a backbone."""
+    try:
+        parse_backbone(name)
+    except UserError:
+        return False
+    return True

@@ -5,9 +5,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import click
-from rich.table import Table
 
-from harness.cli.console import console
+from harness.cli.console import console, print_frame
+from harness.text import counted
 
 
 @click.command()
@@ -17,21 +17,23 @@ def parity(folder: Path) -> None:
 
     Prints the largest error of every method and quantity against its tolerance; exit code 1 if any is over.
     """
+    import pandas as pd
+
     from harness.reference.parity.replay import check_folder
 
     with console.status("replaying reference vectors") if console.is_terminal else nullcontext():
         comparisons, unknown = check_folder(folder)
-    table = Table(box=None)
-    for name in ("method", "quantity", "largest error", "tolerance", ""):
-        table.add_column(name, justify="right" if name in ("largest error", "tolerance") else "left")
-    for item in comparisons:
-        table.add_row(
-            item.method, item.quantity, f"{item.error:.2e}", f"{item.tolerance:.2e}", "ok" if item.passed else "OVER"
-        )
-    console.print(table)
+    rows = [
+        (item.method, item.quantity, f"{item.error:.2e}", f"{item.tolerance:.2e}", "ok" if item.passed else "OVER")
+        for item in comparisons
+    ]
+    columns = ["method", "quantity", "largest error", "tolerance", ""]
+    print_frame(pd.DataFrame(rows, columns=columns), title="largest error of each quantity", left=2)
     if unknown:
         console.print(f"No such method here: {', '.join(unknown)}", markup=False)
     failed = sum(not item.passed for item in comparisons)
-    console.print(f"{len(comparisons) - failed} of {len(comparisons)} quantities within tolerance")
+    console.print(
+        f"{len(comparisons) - failed} of {counted(len(comparisons), 'quantity', 'quantities')} within tolerance"
+    )
     if failed:
         sys.exit(1)

@@ -1,6 +1,7 @@
 """`skipbench bench`, `run` and `plan`: compute the runs of an experiment, or list them."""
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -9,15 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
-from harness.cli.console import RESULTS, console, end_with_damage, print_frame
+from harness.cli.console import RESULTS, console, end_with_damage, errors, print_frame
+from harness.cli.dry_run import (
+    DRY_RUN,
+    from_command_line,
+    print_dry_run,
+    print_states,
+    schedule_settings,
+    summary,
+    tell_without_effect,
+)
 from harness.cli.grid import (
     FILE_AND_SETTINGS,
     METHODS_AND_SETTINGS,
+    ONE_FILE_AND_SETTINGS,
     GridOptions,
     ScheduleOptions,
     Words,
     read_file_grid,
+    read_file_plan,
     read_grid,
     split_schedule,
     takes_grid,
@@ -27,13 +40,17 @@ from harness.cli.table import print_paper_table
 from harness.cli.watch import Watcher, print_failures
 from harness.data.datasets import find_dataset, find_folder
 from harness.errors import UserError
-from harness.experiment.axes import NO_VALUE
 from harness.experiment.files import find_experiment_file
-from harness.experiment.grid import ablation_axes, describe_grid, differing_settings, values_at, vary
-from harness.experiment.settings import read_yaml, validate
+from harness.experiment.grid import Experiment, ablation_axes, describe_grid, differing_settings
+from harness.experiment.layers import PlannedRun
+from harness.experiment.one_run import vary
+from harness.experiment.settings import flat_settings, read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.files import check_writable
-from harness.results.folder import DONE, INTERRUPTED, MISSING, STATES, RunFolder
+from harness.results.folder import DAMAGED, DONE
+from harness.results.index import planned_runs
+from harness.text import counted, plain
+from harness.tracking.settings import check_tracking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,8 +60,9 @@ if TYPE_CHECKING:
 @METHODS_AND_SETTINGS
 @takes_grid
 @takes_schedule
+@DRY_RUN
 @RESULTS
-def bench(words: Words, grid: GridOptions, schedule: ScheduleOptions, results: Path) -> None:
+def bench(words: Words, grid: GridOptions, schedule: ScheduleOptions, dry_run: bool, results: Path) -> None:
     """Train and evaluate METHODS (one, several separated by commas, or `all`) and print their table.
 
     Settings of all runs follow as KEY=VALUE; those under a method's name, such as skip.depth=4, go to that method;
@@ -57,11 +75,32 @@ def bench(words: Words, grid: GridOptions, schedule: ScheduleOptions, results: P
       skipbench bench skip skip.depth=0..6
       skipbench bench skip,finetune skip.depth=2,4 train.precision=fp32,bf16 --seeds 1..3
     """
-    experiment, specs = read_grid(words, grid, schedule)
+    experiment, planned = read_grid(words, grid, schedule)
+    compute(experiment, planned, dry_run, results, tell_grid=True)
+
+
+def compute(
+    experiment: Experiment, planned: list[PlannedRun], dry_run: bool, results: Path, tell_grid: bool = False
+) -> None:
+    """Compute the runs of an experiment, or print what would be computed.
+
+    Args:
+        experiment: says how they are executed.
+        planned: the runs.
+        dry_run: whether nothing is to be started.
+        results: the results folder.
+        tell_grid: whether the product of an ablation is told.
+    """
     axes = ablation_axes(experiment)
-    if axes:
-        console.print(describe_grid(experiment, len(specs)), markup=False, soft_wrap=True)
-    execute(specs, results, experiment.schedule, axes)
+    described = describe_grid(experiment, len(planned))
+    schedule = schedule_settings(experiment.schedule, experiment.source_of)
+    tell_without_effect(planned, schedule)
+    if dry_run:
+        print_dry_run(planned, results, axes, schedule, described)
+        return
+    if axes and tell_grid:
+        console.print(described, markup=False, soft_wrap=True)
+    execute([item.spec for item in planned], results, experiment.schedule, axes)
 
 
 @click.command()
@@ -74,24 +113,19 @@ def plan(words: Words, grid: GridOptions, results: Path) -> None:
     done; running, by any process on any machine; failed; interrupted: continues from its last saved epoch; missing.
     """
     experiment, specs = read_file_grid(words, grid)
-    axes = [key for key in ablation_axes(experiment) if key != "backbone"]
-    ids = [spec.id for spec in specs]
-    states = [RunFolder(results, spec_id).state for spec_id in ids]
-    for state, spec_id, spec in zip(states, ids, specs, strict=True):
-        varied = {key: value for key, value in values_at(spec, axes).items() if value != NO_VALUE}
-        about = [spec.protocol, spec.name, spec.backbone, *(f"{key}={value}" for key, value in varied.items())]
-        click.echo(f"{state:11s} {spec_id} {' '.join(about)}")
-    click.echo(describe_grid(experiment, len(specs)))
-    told = [state for state in STATES if state in states or state in (DONE, INTERRUPTED, MISSING)]
-    console.print(", ".join(f"{states.count(state)} {state}" for state in told))
+    states = print_states(specs, results, [key for key in ablation_axes(experiment) if key != "backbone"])
+    console.print(describe_grid(experiment, len(specs)))
+    console.print(summary(states))
+    end_with_damage([item.reason for item in planned_runs(specs, results) if item.state == DAMAGED])
 
 
 @click.command()
-@FILE_AND_SETTINGS
+@ONE_FILE_AND_SETTINGS
 @takes_grid
 @takes_schedule
+@DRY_RUN
 @RESULTS
-def run(words: Words, grid: GridOptions, schedule: ScheduleOptions, results: Path) -> None:
+def run(words: Words, grid: GridOptions, schedule: ScheduleOptions, dry_run: bool, results: Path) -> None:
     """Execute what FILE describes: an experiment, or one run such as the spec.yaml of an earlier one.
 
     Complete runs are left alone, interrupted ones continue. Ctrl-C stops cleanly; the same command continues from the
@@ -102,13 +136,20 @@ def run(words: Words, grid: GridOptions, schedule: ScheduleOptions, results: Pat
     file = find_experiment_file(words.file)
     content = read_yaml(file)
     if "method" not in content:
-        experiment, specs = read_file_grid(replace(words, first=str(file)), grid, schedule=schedule)
-        execute(specs, results, experiment.schedule, ablation_axes(experiment))
+        experiment, planned = read_file_plan(replace(words, first=str(file)), grid, schedule=schedule)
+        compute(experiment, planned, dry_run, results)
         return
     if given := grid.given():
         raise UserError(f"--{given[0]} changes an experiment, '{file}' describes one run: change it with KEY=VALUE")
     settings, scheduled = split_schedule(words.settings, schedule)
-    execute(vary(content, settings), results, validate(ScheduleSpec, scheduled, "schedule."))
+    planned, how = vary(content, settings, str(file)), validate(ScheduleSpec, scheduled, "schedule.")
+    specs = [item.spec for item in planned]
+    schedules = schedule_settings(how, from_command_line(flat_settings({"schedule": scheduled})))
+    tell_without_effect(planned, schedules)
+    if dry_run:
+        print_dry_run(planned, results, differing_settings(specs), schedules)
+        return
+    execute(specs, results, how)
 
 
 def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: Sequence[str] | None = None) -> None:
@@ -127,13 +168,15 @@ def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: S
     check_writable(results)
     todo = unfinished(specs, results)
     if todo:
+        tell_tracking(todo)
         check_data(todo)
         fetch_backbones(todo)
     if schedule.executor == "local":
         # They are in the cache now: no run needs to ask the hub again. Other nodes have caches of their own.
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     if len(todo) < len(specs):
-        console.print(f"{len(specs) - len(todo)} of {len(specs)} runs are complete already.")
+        are = "is" if len(specs) == 1 else "are"
+        console.print(f"{len(specs) - len(todo)} of {counted(len(specs), 'run')} {are} complete already.")
     with Watcher(len(todo)) as watcher:
         failures = run_all(todo, results, schedule, watcher.on_event)
     planned = experiment_runs(specs, results)
@@ -148,6 +191,12 @@ def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: S
     end_with_damage(damage_in(planned))
     if failures:
         sys.exit(1)
+
+
+def tell_tracking(specs: list[RunSpec]) -> None:
+    """Find out before the first run whether W&B takes what it is asked for, and say what is ignored."""
+    for note in check_tracking(specs):
+        errors.print(f"note: {note}", markup=False)
 
 
 def check_data(specs: list[RunSpec]) -> None:
@@ -166,7 +215,8 @@ def fetch_backbones(specs: list[RunSpec]) -> None:
     from harness.clip.load import fetch_weights
 
     for backbone in {spec.backbone for spec in specs}:
-        with console.status(f"looking for the weights of {backbone}") if console.is_terminal else nullcontext():
+        looking = Text(plain(f"looking for the weights of {backbone}"))
+        with console.status(looking) if console.is_terminal else nullcontext():
             fetch_weights(backbone)
 
 
@@ -192,7 +242,7 @@ def print_places(run_ids: list[str], results: Path) -> None:
     folders = [f"{results}/runs/{run_id}/wandb" for run_id in run_ids]
     names = [name for folder in folders if os.path.isdir(folder) for name in os.listdir(folder)]
     offline = sum(name.startswith("offline-run-") for name in names)
-    console.print(f"Results: {results}/runs/<id>/result.json", markup=False)
+    console.print(plain(f"Results: {results}/runs/<id>/result.json"), markup=False, soft_wrap=True)
     if offline:
-        command = f"skipbench wandb-sync --results {results}"
-        console.print(f"W&B: {offline} offline runs, upload with `{command}`", markup=False, soft_wrap=True)
+        command = f"skipbench wandb-sync --results {shlex.quote(str(results))}"
+        console.print(f"W&B: {counted(offline, 'offline run')}, upload with `{command}`", soft_wrap=True)

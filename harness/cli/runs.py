@@ -1,6 +1,7 @@
 """`skipbench runs`, `show`, `rerun` and `export`: the runs of a results folder, of any experiment."""
 
 import datetime
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from harness.cli.console import RESULTS, console, end_with_damage
 from harness.cli.grid import ScheduleOptions, split_schedule, takes_schedule
 from harness.errors import UserError
 from harness.machine.units import MIB
+from harness.text import counted, plain
 
 if TYPE_CHECKING:
     from harness.results.failure import RunFailure
@@ -30,12 +32,17 @@ EPOCH_LINES = 3
 @click.option("--dataset", help="Only runs that train on this data set.")
 @RESULTS
 def runs(state: str | None, method: str | None, dataset: str | None, results: Path) -> None:
-    """List the runs of the results folder: state, id, name, and accuracies, progress or the reason of a failure."""
+    """List the runs of the results folder: state, id, name, and accuracies, progress or the reason of a failure.
+
+    Runs of the same name are listed with the settings in which they differ.
+    """
+    from harness.report.labels import settings_apart
     from harness.results.folder import DAMAGED, STATES
     from harness.results.index import stored_runs
 
     counts: dict[str, int] = dict.fromkeys(STATES, 0)
     damage = []
+    shown = []
     for item in stored_runs(results):
         if state and item.state != state:
             continue
@@ -44,8 +51,11 @@ def runs(state: str | None, method: str | None, dataset: str | None, results: Pa
             continue
         counts[item.state] += 1
         damage += [item.reason] if item.state == DAMAGED else []
-        line = f"{item.state:11s} {item.id} {spec.protocol if spec else '-'} {item.name}: {item.outcome}"
-        console.print(line, markup=False, soft_wrap=True)
+        shown.append(item)
+    apart = settings_apart({item.id: item.spec for item in shown if item.spec})
+    for item in shown:
+        about = [item.spec.protocol if item.spec else "-", item.name, *apart.get(item.id, ())]
+        console.print(f"{item.state:11s} {item.id} {' '.join(about)}: {item.outcome}", soft_wrap=True)
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     console.print(told or "no such runs")
     end_with_damage(damage)
@@ -77,47 +87,55 @@ def show(run_id: str, results: Path) -> None:
     elif item.epochs:
         for record in item.epochs[-EPOCH_LINES:]:
             say(f"  epoch {record.epoch} loss {record.loss:.4f} lr {record.lr:.3g}")
-    say("\nSettings")
+    say()
+    say("Settings")
     for line in yaml.safe_dump(item.settings, sort_keys=False, allow_unicode=True).splitlines():
         say(f"  {line}")
     lines = end_of_log(item.folder.log_file, LOG_LINES)
     if lines and not item.result:
-        say("\nEnd of the log")
+        say()
+        say("End of the log")
         for line in lines:
             say(f"  {line}")
-    say(f"\nFolder: {item.folder.path}")
+    say()
+    say(f"Folder: {item.folder.path}")
     if item.state != "done":
-        say(f"Continue it with: skipbench rerun {item.id}")
+        say(f"Continue it with `skipbench rerun {item.id}`")
 
 
-def say(line: str) -> None:
-    """Print a line without markup and without line breaks."""
-    console.print(line, markup=False, soft_wrap=True)
+def say(line: str = "") -> None:
+    """Print a line."""
+    console.print(line, soft_wrap=True)
 
 
 def show_attempts(failure: "RunFailure") -> None:
     """Print all attempts at a run that failed."""
-    say("\nAttempts")
+    say()
+    say("Attempts")
     for attempt in failure.attempts:
         when = datetime.datetime.fromtimestamp(attempt.started, datetime.timezone.utc)
         where = f"{attempt.host} {attempt.device}"
-        say(f"  {when:%Y-%m-%d %H:%M:%SZ} {where}, {attempt.seconds:.0f} s, {attempt.epochs} epochs,")
+        say(f"  {when:%Y-%m-%d %H:%M:%SZ} {where}, {attempt.seconds:.0f} s, {counted(attempt.epochs, 'epoch')},")
         say(f"    {attempt.kind}: {attempt.reason}")
 
 
 def show_result(result: "Result") -> None:
     """Print accuracies and costs of a finished run."""
-    say("\nAccuracy")
+    say()
+    say("Accuracy")
     for item in result.evaluations:
         ece = "" if item.ece is None else f"  calibration error {item.ece:.2f}"
         say(f"  {item.name:20s} {item.accuracy:6.2f} %{ece}  ({item.dataset})")
     costs = result.costs
-    say(f"\nCosts{' (not measured alone)' if costs.alone is False else ''}")
+    alone = {True: "", False: " (not measured alone)", None: " (not known to be measured alone)"}[costs.alone]
+    say()
+    say(f"Costs{alone}")
     for name, phase in costs.phases.items():
         say(f"  {name:10s} {phase.seconds:8.2f} s  {(phase.peak_bytes or 0) / MIB:9.1f} MiB peak")
     say(f"  {costs.trainable_parameters} of {costs.total_parameters} parameters trained")
     environment = result.environment
-    say(f"\nOn {environment.device}, torch {environment.torch}, commit {environment.git_commit}")
+    say()
+    say(f"On {environment.device}, torch {environment.torch}, commit {environment.git_commit}")
 
 
 @click.command()
@@ -135,6 +153,7 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
     from harness.cli.run import execute
     from harness.experiment.settings import validate
     from harness.experiment.spec import ScheduleSpec, parse_run_spec
+    from harness.results.folder import DAMAGED, FAILED
     from harness.results.index import find_run, stored_runs
 
     words = tuple(word for word in run_ids if "=" in word)
@@ -142,8 +161,11 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
     if settings:
         raise UserError(f"'{words[0]}' would make another run: use `skipbench run FILE KEY=VALUE`")
     items = [find_run(results, word) for word in run_ids if "=" not in word]
-    items += [item for item in stored_runs(results) if item.state == "failed"] if failed else []
+    stored = list(stored_runs(results)) if failed else []
+    items += [item for item in stored if item.state == FAILED]
+    damage = [item.reason for item in stored if item.state == DAMAGED]
     if not items:
+        end_with_damage(damage)
         raise UserError("there is no failed run" if failed else "name runs by id, or --failed: see `skipbench runs`")
     specs = []
     for item in items:
@@ -153,13 +175,14 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
         if spec.id != item.id:
             raise UserError(
                 f"run {item.id} was made with other code or data: its settings now are run {spec.id}. "
-                f"Run that with `skipbench run {item.folder.path}/spec.yaml`"
+                f"Run that with `skipbench run {shlex.quote(str(item.folder.path / 'spec.yaml'))}`"
             )
         specs.append(spec)
     for item in items:
         if anew or item.state == "done":
             say(f"{item.name}: {item.outcome or item.state}; kept in {item.folder.set_aside(results)}")
     execute(specs, results, validate(ScheduleSpec, scheduled, "schedule."))
+    end_with_damage(damage)
 
 
 @click.command()
@@ -177,8 +200,12 @@ def export(out: Path | None, results: Path) -> None:
     if table.empty:
         raise UserError(f"no run is complete in '{results}': see `skipbench runs`")
     if out is None:
+        if console.is_terminal:
+            # On a terminal no name has an effect; a pipe gets the values as they are.
+            table = table.map(lambda value: plain(value) if isinstance(value, str) else value).rename(columns=plain)
         table.to_csv(sys.stdout, index=False)
     else:
         write_table(table, out)
-        say(f"{len(table)} rows of {table['id'].nunique()} runs, {len(table.columns)} columns: {out}")
+        runs = counted(table["id"].nunique(), "run")
+        say(f"{counted(len(table), 'row')} of {runs}, {counted(len(table.columns), 'column')}: {out}")
     end_with_damage(damage)

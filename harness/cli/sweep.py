@@ -1,5 +1,6 @@
 """`skipbench sweep`: search for settings."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.console import RESULTS, console, counting_bars, print_frame
+from harness.cli.dry_run import DRY_RUN, print_block, print_settings, say, schedule_settings, tell_without_effect
 from harness.cli.grid import ScheduleOptions, split_schedule, takes_schedule
-from harness.cli.run import check_data, fetch_backbones
+from harness.cli.run import check_data, fetch_backbones, tell_tracking
+from harness.experiment.axes import text_of
+from harness.experiment.layers import COMMAND_LINE, DEFAULT, PlannedRun, Setting
 from harness.results.files import check_writable
+from harness.text import counted
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -32,8 +37,11 @@ if TYPE_CHECKING:
 @click.option("--recipe", help="What the space changes: a recipe variant, or a YAML file.")
 @click.option("--storage", envvar="OPTUNA_STORAGE", help="postgresql://, mysql:// or journal:/path; default SQLite.")
 @takes_schedule
+@DRY_RUN
 @RESULTS
-def sweep(name: str, settings: tuple[str, ...], schedule: ScheduleOptions, results: Path, **options: Any) -> None:
+def sweep(
+    name: str, settings: tuple[str, ...], schedule: ScheduleOptions, dry_run: bool, results: Path, **options: Any
+) -> None:
     """Search for settings with Optuna: NAME is a file, or one of experiments/sweeps/ such as `skip`.
 
     A trial is an ordinary run (one per seed), judged on validation images; test images and their labels are never
@@ -44,41 +52,83 @@ def sweep(name: str, settings: tuple[str, ...], schedule: ScheduleOptions, resul
     searched over. Prints the best trials and writes RESULTS/sweeps/<study>/: best.yaml, a recipe for `bench RECIPE=`,
     one for each further trial of the Pareto front, trials.csv, and figures.
     """
+    from harness.tune.importance import importances
     from harness.tune.objective import METRICS
-    from harness.tune.report import best_trials, importances, in_grid_order, text_table, write_outcome
-    from harness.tune.study import counts, execute
-    from harness.tune.sweep import load_sweep, split_changes
+    from harness.tune.pending import counts
+    from harness.tune.report import best_trials, grid_title, in_grid_order, text_table, write_outcome
+    from harness.tune.study import execute
+    from harness.tune.sweep_file import load_sweep, split_changes
 
     changes, scheduled = split_schedule(settings, schedule)
     given = {key: value for key, value in options.items() if value is not None}
     asked = load_sweep(name, {**split_changes(changes), **given}, scheduled)
-    specs = asked.specs({})
+    planned = asked.planned({})
+    tell_without_effect(planned, [])
+    if dry_run:
+        print_dry_sweep(asked, planned, {*changes, *given}, results)
+        return
+    specs = [item.spec for item in planned]
     check_writable(results)
+    tell_tracking(specs)
     check_data(specs)
     fetch_backbones(specs)
-    console.print(f"{asked.study_name}: {asked.num_trials} trials, judged on {asked.judged_on()}", markup=False)
+    console.print(
+        f"{asked.study_name}: {counted(asked.num_trials, 'trial')}, judged on {asked.judged_on()}", markup=False
+    )
     begin = time.monotonic()
     with TrialWatcher(asked) as watcher:
         study = execute(asked, results, watcher.on_trials)
     trials = study.get_trials(deepcopy=False)
     if asked.sampler == "grid":
-        ended = [trial for trial in trials if METRICS in trial.user_attrs]
-        print_frame(text_table(in_grid_order(ended, asked), asked), title="All points of the grid")
+        judged = in_grid_order([trial for trial in trials if METRICS in trial.user_attrs and counts(trial)], asked)
+        print_frame(text_table(judged, asked), title=grid_title(judged, asked))
     front = best_trials(study, asked)
     done = sum(map(counts, trials))
     what = "Pareto front" if len(asked.objectives) > 1 else "best trial"
-    title = f"{what} of {done} trials ({', '.join(asked.objectives)}), {time.monotonic() - begin:.0f} s"
+    title = f"{what} of {counted(done, 'trial')} ({', '.join(asked.objectives)}), {time.monotonic() - begin:.0f} s"
     print_frame(text_table(front, asked), title=title)
-    for metric, shares in importances(study, asked).items():
-        told = ", ".join(f"{key} {share:.2f}" for key, share in shares.items())
-        console.print(f"Importance for {metric}: {told}", markup=False, soft_wrap=True)
+    found = importances(study, asked)
+    for metric, importance in found.items():
+        console.print(importance.told(metric), markup=False, soft_wrap=True)
     folder = results / "sweeps" / asked.study_name
-    recipes = write_outcome(study, asked, folder)
-    note = "accuracy on validation pictures, mean ± sample std over runs; MiB: highest peak of memory"
+    recipes = write_outcome(study, asked, found, folder)
+    means = ", mean ± sample std over runs" if len(specs) > 1 else ""
+    note = f"accuracy on validation pictures{means}; MiB: highest peak of memory"
     console.print(f"({note})", markup=False, soft_wrap=True)
     for path, trial in zip(recipes, front, strict=True):
         console.print(f"Recipe of trial {trial.number}: {path}", markup=False, soft_wrap=True)
-    console.print(f"Test it: make bench METHOD={asked.method} RECIPE={recipes[0]}", markup=False, soft_wrap=True)
+    command = f"skipbench bench {asked.method} --recipe {shlex.quote(str(recipes[0]))}"
+    console.print(f"Test it with `{command}`", soft_wrap=True)
+
+
+def print_dry_sweep(asked: "Sweep", planned: list[PlannedRun], given: set[str], results: Path) -> None:
+    """Print the space of a sweep, its budget, and the settings of the runs of every trial.
+
+    Args:
+        asked: the sweep.
+        planned: the runs of a trial that chooses nothing.
+        given: keys of the sweep that are given on the command line.
+        results: the results folder.
+    """
+    try:
+        points = f"{len(asked.grid()):,} points"
+    except ValueError:
+        points = "no end of points, since one of its settings has no step"
+    console.print(f"{asked.study_name}: {asked.num_trials} trials of {len(planned)} runs each, "
+                  f"judged on {asked.judged_on()}", markup=False, soft_wrap=True)  # fmt: skip
+    say(f"Space: {points}")
+    for key, parameter in asked.space.items():
+        about = parameter.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        say(f"  {key:28s} {', '.join(f'{name}: {text_of(value)}' for name, value in about.items())}")
+    say("The sweep")
+    own = asked.model_dump(mode="json", exclude={"space", "settings", "schedule", "storage"})
+    source_of = {key: COMMAND_LINE if key in given else f"sweep {asked.name}" for key in asked.model_fields_set}
+    print_block(Setting(key, value, source_of.get(key, DEFAULT)) for key, value in own.items())
+    searched = dict.fromkeys(asked.space, "searched over; this is the recipe's value")
+    print_settings(planned, searched)
+    say("How they would be executed")
+    print_block(schedule_settings(asked.schedule, lambda key: DEFAULT))
+    say("Dry run: nothing was started or written.")
 
 
 class TrialWatcher:
@@ -102,7 +152,7 @@ class TrialWatcher:
         from optuna.trial import TrialState
 
         from harness.tune.objective import FAILURE
-        from harness.tune.study import counts
+        from harness.tune.pending import counts
 
         for trial in trials:
             if counts(trial) and trial.number not in self.told:

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
-from harness.cli.console import RESULTS, console, end_with_damage, print_frame, separated
-from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, read_file_grid, takes_grid
+from harness.cli.console import RESULTS, console, end_with_damage, print_frame, say_if_any, separated
+from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, read_file_grid, takes_report_grid
 from harness.errors import UserError, nearest
 from harness.experiment.grid import ablation_axes
 from harness.results.files import write_atomically
 from harness.results.folder import DONE
+from harness.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ FORMATS = ("md", "latex", "csv", "html")
 
 @click.command()
 @FILE_AND_SETTINGS
-@takes_grid
+@takes_report_grid
 @click.option("--methods", "methods", help="Methods, separated by commas, or `all`.")
 @click.option("--format", "formats", default="", help="Files to write: md, latex, csv, html, separated by commas.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/tables.")
@@ -48,6 +48,7 @@ def table(
     standalone: bool,
     caption: str | None,
     label: str | None,
+    all_runs: bool,
     results: Path,
 ) -> None:
     """Tables of the experiment in FILE, with its missing and failed runs; without FILE and options, of all of RESULTS.
@@ -59,22 +60,24 @@ def table(
     for name in asked:
         if name not in FORMATS:
             raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
-    from harness.report.render import SUFFIXES, latex_document, to_csv, to_html, to_latex, to_markdown
+    from harness.report.latex import latex_document, to_latex
+    from harness.report.render import SUFFIXES, to_csv, to_html, to_markdown
 
     if over:
         from harness.report.runs import damage_of
 
         tables = ablation_tables(words, methods, grid, separated(over), results)
-        stem, damage = file_stem(words, grid), damage_of(results)
+        stem, damage, left_out = file_stem(words, grid), damage_of(results), ""
     else:
         from harness.report.paper_tables import paper_tables
         from harness.report.published import with_published
 
-        chosen = find_runs(words, methods, grid, results)
-        stem, damage = chosen.stem, chosen.damage
+        chosen = find_runs(words, methods, grid, results, all_runs)
+        stem, damage, left_out = chosen.stem, chosen.damage, chosen.left_out
         tables = [with_published(found, published) for found in paper_tables(chosen.runs)]
     for found in tables:
         print_paper_table(found, transpose)
+    say_if_any(left_out)
     folder = out or results / "tables"
     if asked:
         folder.mkdir(parents=True, exist_ok=True)
@@ -103,15 +106,24 @@ class ChosenRuns:
         stem: how the names of their files begin.
         runs: in the form of `experiment_runs`.
         damage: why some runs are damaged, one line per run.
+        left_out: which runs of the folder are not among them, in words.
     """
 
     stem: str
     runs: "pd.DataFrame"
     damage: list[str]
+    left_out: str = ""
 
 
-def find_runs(words: Words, methods: str | None, grid: GridOptions, results: Path) -> ChosenRuns:
+def find_runs(words: Words, methods: str | None, grid: GridOptions, results: Path, all_runs: bool) -> ChosenRuns:
     """The runs that a command line asks for: those of an experiment, or all of the results folder.
+
+    Args:
+        words: an experiment and settings.
+        methods: separated by commas; None: those of the experiment.
+        grid: options that change the experiment.
+        results: the results folder.
+        all_runs: of the whole folder, also those that evaluate no test image; an experiment names its runs.
 
     Raises:
         UserError: none is complete.
@@ -125,17 +137,31 @@ def find_runs(words: Words, methods: str | None, grid: GridOptions, results: Pat
         if not (runs["state"] == DONE).any():
             raise UserError(none_complete(len(specs), results, damage))
         return ChosenRuns(file_stem(words, grid), runs, damage)
-    runs, damage = folder_runs(results)
-    if runs.empty or not (runs["state"] == DONE).any():
-        first = f" Damaged: {damage[0]}" if damage else ""
+    found = folder_runs(results, all_runs)
+    if found.runs.empty or not (found.runs["state"] == DONE).any():
+        first = f" Damaged: {found.damage[0]}" if found.damage else ""
+        if found.left_out:
+            raise UserError(
+                f"no complete run in '{results}' evaluates test images: {without_tests(found.left_out)}{first}"
+            )
         raise UserError(f"no run is complete in '{results}': `skipbench bench` makes some.{first}")
-    return ChosenRuns("results", runs, damage)
+    return ChosenRuns("results", found.runs, found.damage, without_tests(found.left_out))
+
+
+def without_tests(left_out: int) -> str:
+    """How many runs are left out since they evaluate no test image; empty if none are."""
+    if not left_out:
+        return ""
+    are = "is" if left_out == 1 else "are"
+    runs = counted(left_out, "run without test images", "runs without test images")
+    return f"{runs}, such as the trials of sweeps, {are} left out: --all-runs shows them."
 
 
 def none_complete(num_runs: int, results: Path, damage: list[str]) -> str:
     """The error of an experiment without a finished run."""
     first = f". Damaged: {damage[0]}" if damage else ""
-    return f"none of the {num_runs} runs is complete in '{results}': see `skipbench plan`, then `bench`{first}"
+    none = "the run is not" if num_runs == 1 else f"none of the {num_runs:,} runs is"
+    return f"{none} complete in '{results}': see `skipbench plan`, then `bench`{first}"
 
 
 def file_stem(words: Words, grid: GridOptions) -> str:
@@ -157,32 +183,11 @@ def ablation_tables(
 
 
 def print_paper_table(found: "Table", transpose: bool) -> None:
-    """Print a table and its footnote; a table wider than the terminal is printed in parts, one below the other."""
+    """Print a table and its footnote."""
     from harness.report.footnotes import footnotes
     from harness.report.render import TERMINAL, text_frame
 
     frame = text_frame(found, TERMINAL, transpose)
-    names = 1 if transpose else 2
-    for number, part in enumerate(parts_of(frame, names, console.width if console.is_terminal else None)):
-        print_frame(part, title=found.title if number == 0 else "(continued)", left=names)
-    console.print(" ".join(footnotes(found, transpose)), markup=False, soft_wrap=not console.is_terminal)
+    print_frame(frame, title=found.title, left=1 if transpose else 2, markup=True)
+    console.print(" ".join(footnotes(found, transpose)))
     console.print()
-
-
-def parts_of(frame: "pd.DataFrame", names: int, width: int | None) -> "list[pd.DataFrame]":
-    """Split the columns of a table into parts no wider than the terminal, each with the names of the rows.
-
-    Args:
-        frame: text cells with rich's markup.
-        names: how many columns hold names.
-        width: of the terminal in characters; None for no limit.
-    """
-    plain = [[Text.from_markup(text).cell_len for text in (name, *frame[name])] for name in frame.columns]
-    widths = [max(lengths) + 2 for lengths in plain]
-    parts: list[list[int]] = [[]]
-    for place in range(names, len(widths)):
-        taken = sum(widths[:names]) + sum(widths[number] for number in parts[-1])
-        if parts[-1] and width is not None and taken + widths[place] > width:
-            parts.append([])
-        parts[-1].append(place)
-    return [frame.iloc[:, [*range(names), *part]] for part in parts]

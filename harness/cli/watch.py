@@ -1,11 +1,14 @@
 """The progress of runs on the terminal, and how they ended."""
 
+import time
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.progress import TaskID
 
 from harness.cli.console import console, counting_bars, errors
+from harness.text import plain
 from harness.training.events import (
     ComputedElsewhere,
     Done,
@@ -24,8 +27,31 @@ if TYPE_CHECKING:
     from harness.training.events import Event
 
 
+# Seconds between two lines about the epochs of a run.
+PAUSE = 10.0
+
+
+@dataclass
+class Pace:
+    """How fast a run trains, by the monotonic clock.
+
+    Attributes:
+        begin: when its training began or was continued.
+        first: number of epochs that were finished then.
+        told: when a line about it was printed last; None before the first one.
+    """
+
+    begin: float
+    first: int
+    told: float | None = None
+
+    def seconds_left(self, epoch: int, epochs: int) -> float:
+        """Time that the rest of the epochs will take if they are as fast as those so far, of which there is one."""
+        return (time.monotonic() - self.begin) / (epoch - self.first) * (epochs - epoch)
+
+
 class Watcher:
-    """Shows the progress of runs: bars on a terminal, one line per finished run elsewhere.
+    """Shows the progress of runs: bars on a terminal, elsewhere lines, of a running run every few seconds at most.
 
     Args:
         total: number of runs.
@@ -36,6 +62,7 @@ class Watcher:
         self.counts: Counter[str] = Counter()
         self.notices: set[str] = set()
         self.speeds: dict[str, float] = {}
+        self.paces: dict[str, Pace] = {}
         self.bars: dict[str, TaskID] = {}
         self.progress = counting_bars()
         self.runs = self.progress.add_task("runs", total=self.total, news="")
@@ -54,20 +81,23 @@ class Watcher:
             case Notice(text):
                 if text not in self.notices:
                     self.notices.add(text)
-                    errors.print(f"note: {text}", markup=False)
+                    errors.print(plain(f"note: {text}"), markup=False)
             case Done():
                 self._end(spec, "done")
             case Failed():
                 self._end(spec, "failed")
             case Retried(reason):
                 self._hide(spec)
-                console.print(f"{spec.name} is tried again ({spec.id}): {reason}", markup=False, soft_wrap=True)
+                self._say(f"{spec.name} is tried again ({spec.id}): {reason}")
             case ComputedElsewhere(holder):
-                console.print(f"{spec.name} is being computed by {holder} ({spec.id})", markup=False)
+                self._hide(spec)
+                self._say(f"{spec.name} is being computed by {holder} ({spec.id})")
             case TrainingProgress(epoch, epochs, record):
                 self.speeds[spec.id] = record.images_per_second if record else self.speeds.get(spec.id, 0.0)
                 speed = f"{self.speeds[spec.id]:.0f} images/s" if self.speeds[spec.id] else ""
                 self.progress.update(self._bar(spec), completed=epoch, total=epochs, news=speed)
+                if not console.is_terminal:
+                    self._tell(spec, event)
             case PhaseStarted(phase):
                 self.progress.update(self._bar(spec), news=phase)
             case Started() | TrackingOffline():
@@ -80,7 +110,25 @@ class Watcher:
             self.bars[spec.id] = self.progress.add_task(spec.name, total=None, news="")
         return self.bars[spec.id]
 
+    def _tell(self, spec: "RunSpec", event: TrainingProgress) -> None:
+        """Print a line about an epoch: the first one, one that was validated, otherwise one every few seconds."""
+        if event.record is None or spec.id not in self.paces:
+            self.paces[spec.id] = Pace(time.monotonic(), event.epoch)
+        if event.record is None:
+            return
+        pace, accuracies = self.paces[spec.id], event.record.accuracies
+        if pace.told is not None and not accuracies and time.monotonic() - pace.told < PAUSE:
+            return
+        pace.told = time.monotonic()
+        parts = [f"epoch {event.epoch} of {event.epochs}"]
+        parts += [f"{name} {accuracy:.2f}" for name, accuracy in accuracies.items()]
+        # Evaluations follow, which are not counted.
+        if pace.first < event.epoch < event.epochs:
+            parts.append(f"about {in_words(pace.seconds_left(event.epoch, event.epochs))} of training left")
+        self._say(f"{spec.name}: {', '.join(parts)} ({spec.id})")
+
     def _hide(self, spec: "RunSpec") -> None:
+        self.paces.pop(spec.id, None)
         self.speeds.pop(spec.id, None)
         if spec.id in self.bars:
             self.progress.remove_task(self.bars.pop(spec.id))
@@ -88,7 +136,10 @@ class Watcher:
     def _end(self, spec: "RunSpec", outcome: str) -> None:
         self._hide(spec)
         self.counts[outcome] += 1
-        console.print(f"[{self.counts.total()}/{self.total}] {spec.name} {outcome} ({spec.id})", markup=False)
+        self._say(f"[{self.counts.total()}/{self.total}] {spec.name} {outcome} ({spec.id})")
+
+    def _say(self, line: str) -> None:
+        console.print(plain(line), markup=False, soft_wrap=True)
 
     def _sum_up(self) -> None:
         parts = [f"{len(self.bars)} running"] if self.bars else []
@@ -97,10 +148,17 @@ class Watcher:
         self.progress.update(self.runs, completed=self.counts.total(), news=", ".join(parts))
 
 
+def in_words(seconds: float) -> str:
+    """A time, such as 40 s, 12 min or 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def print_failures(failures: "list[FailedRun]") -> None:
     """Print why runs failed, one line per reason, however many runs share it."""
     counts = Counter(failed.failure.reason for failed in failures)
     for reason, count in counts.items():
         first = next(failed for failed in failures if failed.failure.reason == reason)
         others = f" (and {count - 1} more)" if count > 1 else ""
-        errors.print(f"error: {first.spec.name}{others}: {reason} [log: {first.log}]", markup=False)
+        errors.print(plain(f"error: {first.spec.name}{others}: {reason} [log: {first.log}]"), markup=False)

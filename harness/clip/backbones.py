@@ -9,21 +9,27 @@ The notation, on the command line, in BACKBONE= and in YAML:
     ViT-B-16:random                    random weights, for measuring costs
     /path/to.safetensors               a local checkpoint with its open_clip configuration in /path/to.json, or an
                                        OpenAI checkpoint that still carries OpenAI's own entries
+    /path/to/folder                    a local folder with weights and open_clip_config.json; also local-dir:/path
+    hf-hub:organisation/name           such a folder in the hub's cache on this machine
 """
 
-import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from harness.clip.configuration import ModelConfiguration, read_configuration
+from harness.clip.snapshots import cached_snapshot, configuration_in, weights_in
 from harness.errors import UserError, nearest
 
 RANDOM = "random"
 DEFAULT_TAG = "openai"
-CHECKPOINT_ENDINGS = (".safetensors", ".pt", ".pth", ".bin")
+LOCAL_DIR, HF_HUB = "local-dir:", "hf-hub:"
+QUICK = "-quickgelu"
+# As torch, open_clip, Lightning and CoOp name checkpoints; CoOp appends the epoch.
+CHECKPOINT_ENDING = re.compile(r"\.(safetensors|pt|pth|bin|ckpt|tar)(-\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -35,12 +41,14 @@ class Backbone:
         model: open_clip model name, or None for a checkpoint with its own configuration.
         tag: pretrained tag, `random`, or None if a file is given.
         checkpoint: local file, or None.
+        configuration: local file with the architecture of the checkpoint, or None.
     """
 
     text: str
     model: str | None
     tag: str | None
     checkpoint: Path | None
+    configuration: Path | None = None
 
 
 @cache
@@ -54,20 +62,49 @@ def parse_backbone(text: str) -> Backbone:
     """Parse the notation of this module's docstring. Pretrained tags are checked only when weights are loaded.
 
     Raises:
-        UserError: unknown model or missing file.
+        UserError: unknown or unsupported model, or missing file.
     """
     if text in bundled():
-        return Backbone(text, None, None, bundled()[text])
+        return with_configuration(text, bundled()[text])
+    if text.startswith((LOCAL_DIR, HF_HUB)):
+        kind, _, place = text.partition(":")
+        return of_folder(text, cached_snapshot(place) if f"{kind}:" == HF_HUB else local_path(place))
     model, _, source = text.partition(":")
-    if model not in model_names():
-        if text.endswith(CHECKPOINT_ENDINGS):
-            return Backbone(text, None, None, existing_file(text))
-        raise UserError(f"unknown backbone '{text}'.{nearest(model, [*model_names(), *bundled()])}")
+    if model not in config_files():
+        path = local_path(text)
+        if path.is_dir():
+            return of_folder(text, path)
+        written_with_slash = text.replace("/", "-").partition(":")[0]
+        if names_a_file(text) and written_with_slash not in config_files():
+            return with_configuration(text, existing_file(text))
+        names = [*supported_models(), *bundled()]
+        # Papers write ViT-B/16 for the model with OpenAI's weights, whose activation is another than ViT-B-16's.
+        openai = {f"{name}{QUICK}": [name] for name in names if not source and f"{name}{QUICK}" in names}
+        plain_names = [name for name in names if f"{name}{QUICK}" not in openai]
+        raise UserError(f"unknown backbone '{text}'.{nearest(model, plain_names, openai)}")
+    refuse_unsupported(model)
     if source == RANDOM:
         return Backbone(text, model, RANDOM, None)
-    if source.endswith(CHECKPOINT_ENDINGS):
+    if names_a_file(source):
         return Backbone(text, model, None, existing_file(source))
     return Backbone(text, model, source or DEFAULT_TAG, None)
+
+
+def with_configuration(text: str, checkpoint: Path) -> Backbone:
+    """The backbone of a checkpoint whose configuration may lie beside it."""
+    beside = checkpoint.with_suffix(".json")
+    return Backbone(text, None, None, checkpoint, beside if beside.is_file() else None)
+
+
+def of_folder(text: str, folder: Path) -> Backbone:
+    """The backbone of a folder with weights and open_clip_config.json."""
+    configuration = configuration_in(folder)
+    return Backbone(text, None, None, weights_in(folder), configuration)
+
+
+def names_a_file(source: str) -> bool:
+    """Whether a word is meant as the path of a file; no pretrained tag and no model has such a name."""
+    return bool(CHECKPOINT_ENDING.search(source)) or "/" in source or source.startswith(("~", "."))
 
 
 def files_of(text: str) -> tuple[str | None, tuple[Path, ...]]:
@@ -75,37 +112,65 @@ def files_of(text: str) -> tuple[str | None, tuple[Path, ...]]:
 
     Files that do not exist are left out: whoever loads the backbone reports them.
     """
-    model, _, source = text.partition(":")
-    if model not in config_files():
-        model, source = "", text
-    checkpoint = Path(source).expanduser()
-    if not source.endswith(CHECKPOINT_ENDINGS) or not checkpoint.is_file():
-        return model or None, ()
-    # With a model's name its configuration decides; without, the one beside the weights and what that refers to.
-    config = checkpoint.with_suffix(".json")
-    beside = () if model or not config.is_file() else (config, *vocabulary_of(config))
-    return model or None, (checkpoint, *beside)
+    if text in bundled():
+        return None, ()
+    try:
+        backbone = parse_backbone(text)
+    except UserError:
+        model = text.partition(":")[0]
+        return model if model in config_files() else None, ()
+    found = [backbone.checkpoint, backbone.configuration]
+    # With a model's name its configuration decides; without, the local one and the vocabulary that it names.
+    if backbone.configuration:
+        found.append(vocabulary_of(backbone.configuration))
+    return backbone.model, tuple(path for path in found if path)
 
 
-def vocabulary_of(config_file: Path) -> tuple[Path, ...]:
+def vocabulary_of(config_file: Path) -> Path | None:
     """The vocabulary file that a local configuration names, if it does and it exists."""
     try:
-        name = json.loads(config_file.read_bytes())["text_cfg"]["tokenizer_kwargs"]["bpe_path"]
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return ()
-    file = config_file.parent / str(name)
-    return (file,) if file.is_file() else ()
+        tokenizer = read_configuration(config_file).text_cfg.tokenizer_kwargs
+    except UserError:
+        return None
+    if tokenizer is None or tokenizer.bpe_path is None:
+        return None
+    file = config_file.parent / tokenizer.bpe_path
+    return file if file.is_file() else None
 
 
-def existing_file(path: str) -> Path:
+def local_path(text: str) -> Path:
+    """A path as the user wrote it, with his home folder.
+
+    Raises:
+        UserError: the file system knows no such path.
+    """
+    try:
+        if not text.isprintable():
+            raise ValueError("it holds characters that cannot be printed")
+        path = Path(text).expanduser()
+        path.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"backbone {ascii(text)[:80]} is no path that can be read: {reason}") from None
+    return path
+
+
+def existing_file(text: str) -> Path:
     """The path, if it is a file.
 
     Raises:
         UserError: it is not.
     """
-    found = Path(path).expanduser()
+    found = local_path(text)
+    if found.is_dir():
+        raise UserError(f"checkpoint '{text}' is a folder: give the path of a file in it")
+    if found.exists() and not found.is_file():
+        raise UserError(f"checkpoint '{text}' is no regular file: give the path of a .safetensors or .pt file")
     if not found.is_file():
-        raise UserError(f"checkpoint '{path}' does not exist: give the path of a .safetensors or .pt file")
+        raise UserError(
+            f"checkpoint '{text}' does not exist: give the path of a .safetensors or .pt file, a folder with "
+            "open_clip_config.json, or hf-hub:organisation/name"
+        )
     return found
 
 
@@ -123,19 +188,45 @@ def model_names() -> list[str]:
     return sorted(config_files())
 
 
-def model_config(model: str) -> dict[str, Any]:
-    """open_clip's configuration of a model name."""
-    config: dict[str, Any] = json.loads(config_files()[model].read_text())
-    return config
+@cache
+def model_config(model: str) -> ModelConfiguration:
+    """open_clip's configuration of a model name.
+
+    Raises:
+        UserError: this version of open_clip knows keys that are unknown here.
+    """
+    return read_configuration(config_files()[model])
+
+
+@cache
+def supported_models() -> tuple[str, ...]:
+    """Names of open_clip's models that can be used here."""
+    return tuple(name for name in model_names() if not model_config(name).unsupported)
+
+
+def refuse_unsupported(model: str) -> None:
+    """Raise a UserError that says what is unusual about a model of open_clip, and names the nearest supported one."""
+    reason = model_config(model).unsupported
+    if reason:
+        raise UserError(
+            f"backbone '{model}' is not supported: {reason}. Supported are CLIPs of a ViT with class token and a "
+            f"causal text tower; the nearest is '{nearest_supported(model)}'"
+        )
+
+
+def nearest_supported(model: str) -> str:
+    """The supported model whose name an unsupported one contains; for all others, the one that most papers use."""
+    contained = max((name for name in supported_models() if name in model), key=len, default="ViT-B-16-quickgelu")
+    with_quick_gelu = f"{contained}-quickgelu"
+    return with_quick_gelu if model.endswith("-quickgelu") and with_quick_gelu in supported_models() else contained
 
 
 def blocks_of(backbone: Backbone) -> int | None:
-    """Number of blocks that both towers have, without reading weights; None if only the weights determine it."""
+    """Number of blocks that both towers have, without reading weights; None if only the weights determine it.
+
+    Raises:
+        UserError: its configuration is damaged.
+    """
     if backbone.model:
-        config = model_config(backbone.model)
-    elif backbone.checkpoint and backbone.checkpoint.with_suffix(".json").is_file():
-        config = json.loads(backbone.checkpoint.with_suffix(".json").read_text())
-    else:
-        return None
-    layers = [config.get(tower, {}).get("layers", 12) for tower in ("vision_cfg", "text_cfg")]
-    return min(layers) if all(isinstance(n, int) for n in layers) else None
+        return model_config(backbone.model).blocks
+    return read_configuration(backbone.configuration).blocks if backbone.configuration else None

@@ -1,26 +1,49 @@
 """Loads the CLIP of a backbone: with weights of open_clip, of a local checkpoint, or random ones."""
 
-import json
+import gzip
 import logging
-import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
-from harness.clip.backbones import RANDOM, Backbone, existing_file, model_config, parse_backbone
+from harness.clip.activation import doubt_about_activation, refuse_wrong_activation
+from harness.clip.backbones import (
+    RANDOM,
+    Backbone,
+    existing_file,
+    model_config,
+    parse_backbone,
+    supported_models,
+)
+from harness.clip.checkpoints import State, format_of, load_strictly, read_checkpoint, refuse_not_finite
+from harness.clip.configuration import (
+    ModelConfiguration,
+    PreprocessConfiguration,
+    TextConfiguration,
+    VisionConfiguration,
+    read_configuration,
+)
 from harness.clip.prompts import Tokenizer
+from harness.clip.strict_json import check
 from harness.clip.towers import CLIP
+from harness.clip.transformers_names import is_of_transformers, to_open_clip
 from harness.errors import UserError, first_line, nearest
 
 # OpenAI's own checkpoints contain these entries besides the weights; no other format does.
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
+OPENAI_HEAD_WIDTH = 64
+# The tensors whose shapes say everything about a ViT of OpenAI's.
+SHAPES_OF = (
+    "visual.conv1.weight",
+    "visual.positional_embedding",
+    "positional_embedding",
+    "text_projection",
+    "token_embedding.weight",
+)
+OPENAI_PREPROCESSING = PreprocessConfiguration()
 
 
 def verify_tag(backbone: Backbone) -> None:
@@ -30,73 +53,18 @@ def verify_tag(backbone: Backbone) -> None:
         UserError: open_clip has no such weights, or they were trained with another activation than the model's.
     """
     model, tag = backbone.model, backbone.tag
-    if model is None or tag in (None, RANDOM):
+    if model is None or tag is None or tag == RANDOM:
         return
     tags = open_clip.list_pretrained_tags_by_model(model)
+    if not tags:
+        raise UserError(
+            f"open_clip has no weights for '{model}': give a checkpoint, {model}:/path/to/file, "
+            f"or measure costs with {model}:random"
+        )
     if tag not in tags:
         asked = f"has no pretrained tag '{tag}'" if ":" in backbone.text else "has no default weights"
-        raise UserError(f"backbone '{model}' {asked}: write {model}:TAG.{nearest(str(tag), tags)}")
+        raise UserError(f"backbone '{model}' {asked}: write {model}:TAG.{nearest(tag, tags)}")
     refuse_wrong_activation(model, bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu")), f"'{tag}' weights")
-
-
-def refuse_wrong_activation(model: str, weights_use_quick_gelu: bool, weights: str) -> None:
-    """Raise a UserError that names the right model if weights were trained with another activation than the model's.
-
-    Args:
-        model: open_clip model name.
-        weights_use_quick_gelu: whether the weights were trained with QuickGELU.
-        weights: what they are, for the message.
-    """
-    model_uses = bool(model_config(model).get("quick_gelu"))
-    if model_uses == weights_use_quick_gelu:
-        return
-    right = model.removesuffix("-quickgelu") if model_uses else f"{model}-quickgelu"
-    activation = "QuickGELU" if weights_use_quick_gelu else "plain GELU"
-    raise UserError(
-        f"backbone '{model}' would run {weights} with the wrong activation: they were trained with {activation}. "
-        f"Use '{right}' instead."
-    )
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint without running code from the file.
-
-    Args:
-        path: of a safetensors file, a PyTorch file of tensors, or an OpenAI TorchScript archive.
-
-    Returns:
-        Name -> tensor, without the prefix that training wrappers add.
-
-    Raises:
-        UserError: the file is damaged, or contains pickled objects other than tensors.
-    """
-    state: Any
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        elif is_torchscript(path):
-            state = torch.jit.load(path, map_location="cpu").state_dict()
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"checkpoint '{path}' cannot be read: {first_line(error)}") from error
-    except Exception as error:  # weights_only refuses other objects with pickle.UnpicklingError and other errors
-        raise UserError(
-            f"checkpoint '{path}' contains more than tensors, and unpickling it could run code: "
-            f"save its state_dict as .safetensors and give that file ({type(error).__name__})"
-        ) from error
-    state = state.get("state_dict", state)
-    if not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"checkpoint '{path}' is not a state dict: expected names and tensors")
-    return {name.removeprefix("module."): value for name, value in state.items()}
-
-
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, the format of OpenAI's downloads."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
 
 
 def load_backbone(text: str) -> CLIP:
@@ -115,7 +83,9 @@ def load_backbone(text: str) -> CLIP:
     else:
         assert backbone.model
         clip = load_open_clip(backbone, backbone.model)
-    return clip.float().eval().requires_grad_(False)
+    clip = clip.float().eval().requires_grad_(False)
+    refuse_not_finite(clip, f"checkpoint '{backbone.checkpoint}'" if backbone.checkpoint else f"weights of '{text}'")
+    return clip
 
 
 def fetch_weights(text: str) -> None:
@@ -146,25 +116,62 @@ def fetch_weights(text: str) -> None:
 
 def load_open_clip(backbone: Backbone, model: str) -> CLIP:
     """Load an open_clip model by name, with the weights of the backbone's tag or with random ones."""
+    config = model_config(model)
     if backbone.tag == RANDOM:
-        return wrap(build(model_config(model)), open_clip.get_tokenizer(model), backbone.text, {})
+        return wrap(build(config), local_tokenizer(config.text_cfg), backbone.text)
     fetch_weights(backbone.text)
-    network = open_clip.create_model(model, pretrained=backbone.tag)
-    preprocess = open_clip.get_model_preprocess_cfg(network)
-    return wrap(network, open_clip.get_tokenizer(model), backbone.text, preprocess)
+    try:
+        network = open_clip.create_model(model, pretrained=backbone.tag)
+    except Exception as error:  # a download that is cut off fails in many ways
+        raise UserError(
+            f"the downloaded weights of '{backbone.text}' cannot be loaded: {first_line(error)}. Delete them from the "
+            "cache of the hub, and they are downloaded again"
+        ) from error
+    return wrap(network, local_tokenizer(config.text_cfg), backbone.text, preprocessing_of_tag(backbone))
+
+
+def preprocessing_of_tag(backbone: Backbone) -> PreprocessConfiguration:
+    """The preprocessing that the weights of a pretrained tag were trained with; OpenAI's for random weights.
+
+    Raises:
+        UserError: open_clip names one that is unknown here.
+    """
+    if backbone.model is None or backbone.tag in (None, RANDOM):
+        return OPENAI_PREPROCESSING
+    tag = open_clip.get_pretrained_cfg(backbone.model, backbone.tag)
+    known = {key: tag[key] for key in PreprocessConfiguration.model_fields if key in tag}
+    return check(PreprocessConfiguration, known, f"preprocessing of '{backbone.text}'")
 
 
 def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
     """Load a local checkpoint; its architecture follows from a model name, a configuration file or its own shapes."""
-    state = read_checkpoint(path)
-    is_openai = any(entry in state for entry in OPENAI_ENTRIES)
-    state = {name: value for name, value in state.items() if name not in OPENAI_ENTRIES}
+    state, is_openai = read_weights(path)
     if backbone.model and is_openai:
         refuse_wrong_activation(backbone.model, True, "OpenAI's weights")
     config, tokenizer = named_architecture(backbone) or openai_architecture(path, state, is_openai)
+    model = f"'{backbone.model}'" if backbone.model else "the one of its configuration"
+    hint = ""
+    if backbone.model and (fitting := [name for name in fitting_models(state) if name != backbone.model]):
+        hint = f" Its shapes are those of {' and '.join(fitting)}."
+    # Compared without memory first: a wrong configuration may ask for more than the machine has.
+    with torch.device("meta"):
+        skeleton = build(config)
+    load_strictly(skeleton, {name: tensor.to("meta") for name, tensor in state.items()}, path, model, hint)
     network = build(config)
-    load_strictly(network, state, path)
-    return wrap(network, tokenizer, backbone.text, config.get("preprocess_cfg", {}))
+    load_strictly(network, state, path, model, hint)
+    clip = wrap(network, tokenizer, backbone.text, config.preprocess_cfg)
+    if backbone.model and not is_openai and (doubt := doubt_about_activation(backbone.model, state)):
+        clip.notices = (f"backbone {backbone.text}: {doubt}",)
+    return clip
+
+
+def read_weights(path: Path) -> tuple[State, bool]:
+    """The weights of a checkpoint under open_clip's names, and whether it carries OpenAI's own entries."""
+    state = read_checkpoint(path)
+    if is_of_transformers(state):
+        state = to_open_clip(state)
+    weights = {name: value for name, value in state.items() if name not in OPENAI_ENTRIES}
+    return weights, len(weights) < len(state)
 
 
 def build_without_weights(text: str) -> CLIP:
@@ -183,54 +190,85 @@ def build_without_weights(text: str) -> CLIP:
     found = named_architecture(backbone)
     if found is None:
         assert backbone.checkpoint
-        state = read_checkpoint(backbone.checkpoint)
-        found = openai_architecture(backbone.checkpoint, state, any(entry in state for entry in OPENAI_ENTRIES))
+        found = openai_architecture(backbone.checkpoint, *read_weights(backbone.checkpoint))
     config, tokenizer = found
-    clip = wrap(build(config), tokenizer, backbone.text, config.get("preprocess_cfg", {}))
-    return clip.eval().requires_grad_(False)
+    preprocess = config.preprocess_cfg if backbone.checkpoint else preprocessing_of_tag(backbone)
+    return wrap(build(config), tokenizer, backbone.text, preprocess).eval().requires_grad_(False)
 
 
-def named_architecture(backbone: Backbone) -> tuple[dict[str, Any], Tokenizer] | None:
-    """Configuration and tokenizer from a model name or a configuration file; None if the backbone has neither."""
+def named_architecture(backbone: Backbone) -> tuple[ModelConfiguration, Tokenizer] | None:
+    """Configuration and tokenizer from a model name or a configuration file; None if the backbone has neither.
+
+    Raises:
+        UserError: the configuration is damaged, or is not of a plain CLIP.
+    """
     if backbone.model:
-        return model_config(backbone.model), open_clip.get_tokenizer(backbone.model)
-    assert backbone.checkpoint
-    config_file = backbone.checkpoint.with_suffix(".json")
-    if not config_file.is_file():
+        config = model_config(backbone.model)
+        return config, local_tokenizer(config.text_cfg)
+    if backbone.configuration is None:
         return None
-    config = json.loads(config_file.read_text())
-    return config, local_tokenizer(config, config_file.parent)
+    config = read_configuration(backbone.configuration)
+    if config.unsupported:
+        raise UserError(
+            f"the model of configuration '{backbone.configuration}' is not supported: {config.unsupported}. "
+            "Supported are CLIPs of a ViT with class token and a causal text tower, such as ViT-B-16"
+        )
+    return config, local_tokenizer(config.text_cfg, backbone.configuration)
 
 
-def openai_architecture(path: Path, state: dict[str, Tensor], is_openai: bool) -> tuple[dict[str, Any], Tokenizer]:
+def openai_architecture(path: Path, state: State, is_openai: bool) -> tuple[ModelConfiguration, Tokenizer]:
     """Configuration and tokenizer of an OpenAI checkpoint, from the shapes of its weights.
 
     Raises:
         UserError: the checkpoint is not from OpenAI, so that its activation and heads are unknown; or it is no ViT.
     """
-    if not is_openai:
+    if any(name not in state for name in SHAPES_OF):
+        names = ", ".join(ascii(name)[:60] for name in list(state)[:3])
         raise UserError(
-            f"checkpoint '{path}' does not say which activation and heads it was trained with: name the model "
-            f"(BACKBONE=ViT-B-16-quickgelu:{path} for OpenAI's weights), or put its open_clip configuration "
-            f"next to it as {path.with_suffix('.json').name}"
+            f"checkpoint '{path}' does not hold a CLIP of a ViT, whose tensors are 'visual.conv1.weight', "
+            f"'visual.positional_embedding' and so on: it has {names}{format_of(state)}"
+        )
+    if not is_openai:
+        fitting = fitting_models(state)
+        named = " or ".join(f"BACKBONE={name}:{path}" for name in fitting)
+        name_it = f"name the model ({named}; -quickgelu for OpenAI's weights), or " if named else ""
+        raise UserError(
+            f"checkpoint '{path}' does not say which activation and heads it was trained with: {name_it}put its "
+            f"open_clip configuration next to it as {path.with_suffix('.json').name}"
         )
     try:
-        return openai_config(state), open_clip.get_tokenizer("ViT-B-32")
-    except KeyError as error:
-        raise UserError(f"checkpoint '{path}' is not an OpenAI ViT CLIP: it has no {error}") from None
+        config = openai_config(state)
+    except (ValueError, IndexError):
+        raise UserError(f"checkpoint '{path}' has OpenAI's entries, but not the shapes of one of its ViTs") from None
+    return config, local_tokenizer(config.text_cfg)
 
 
-def build(config: dict[str, Any]) -> "open_clip.model.CLIP":
+def fitting_models(state: State) -> list[str]:
+    """The models of open_clip whose weights would have the shapes of these."""
+
+    def shapes(config: ModelConfiguration) -> tuple[object, ...]:
+        vision, text = config.vision_cfg, config.text_cfg
+        image = (vision.layers, vision.width, vision.patch_size, vision.side)
+        return (config.embed_dim, *image, text.context_length, text.vocab_size, text.width, text.layers)
+
+    try:
+        found = shapes(openai_config(state))
+    except (KeyError, ValueError, IndexError):
+        return []
+    return [name for name in supported_models() if shapes(model_config(name)) == found]
+
+
+def build(config: ModelConfiguration) -> "open_clip.model.CLIP":
     """A plain open_clip CLIP of a configuration, in fp32, with random weights."""
-    known = {key: config[key] for key in ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu") if key in config}
+    known = config.model_dump(include={"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}, exclude_unset=True)
     return open_clip.CLIP(**known)
 
 
-def openai_config(state: dict[str, Tensor]) -> dict[str, Any]:
+def openai_config(state: State) -> ModelConfiguration:
     """OpenAI's architecture, from the shapes of its weights: QuickGELU, heads of width 64, MLPs of 4 x width.
 
     Raises:
-        KeyError: the tensors are not those of a ViT CLIP.
+        KeyError, IndexError, ValueError: the tensors are not those of a ViT CLIP.
     """
 
     def layers(prefix: str) -> int:
@@ -239,61 +277,69 @@ def openai_config(state: dict[str, Tensor]) -> dict[str, Any]:
     patch_width = state["visual.conv1.weight"].shape
     grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
     context_length, text_width = state["positional_embedding"].shape
-    return {
-        "embed_dim": state["text_projection"].shape[1],
-        "quick_gelu": True,
-        "vision_cfg": {
-            "layers": layers("visual."),
-            "width": patch_width[0],
-            "patch_size": patch_width[-1],
-            "image_size": grid * patch_width[-1],
-        },
-        "text_cfg": {
-            "context_length": context_length,
-            "vocab_size": state["token_embedding.weight"].shape[0],
-            "width": text_width,
-            "heads": text_width // 64,
-            "layers": layers(""),
-        },
-    }
+    return ModelConfiguration(
+        embed_dim=state["text_projection"].shape[1],
+        quick_gelu=True,
+        vision_cfg=VisionConfiguration(
+            layers=layers("visual."),
+            width=patch_width[0],
+            patch_size=patch_width[-1],
+            image_size=grid * patch_width[-1],
+        ),
+        text_cfg=TextConfiguration(
+            context_length=context_length,
+            vocab_size=state["token_embedding.weight"].shape[0],
+            width=text_width,
+            heads=text_width // OPENAI_HEAD_WIDTH,
+            layers=layers(""),
+        ),
+    )
 
 
-def names_below(state: dict[str, Tensor], prefix: str) -> list[str]:
+def names_below(state: State, prefix: str) -> list[str]:
     """The names that begin with a prefix, without that prefix."""
     return [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
 
 
-def load_strictly(network: torch.nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load weights into a model.
+def local_tokenizer(text: TextConfiguration, configuration: Path | None = None) -> Tokenizer:
+    """CLIP's BPE tokenizer with the options and the context length of a text tower.
+
+    Args:
+        text: the configuration of the tower.
+        configuration: its file, beside which a vocabulary of its own lies.
 
     Raises:
-        UserError: a name or shape does not fit.
+        UserError: the vocabulary cannot be read, or is larger than the tower's.
     """
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())[:300]
-        raise UserError(f"checkpoint '{path}' does not fit its model: {detail}") from error
-
-
-def local_tokenizer(config: dict[str, Any], folder: Path) -> Tokenizer:
-    """CLIP's BPE tokenizer with the vocabulary file and context length of a local configuration."""
-    text = config.get("text_cfg", {})
-    options = dict(text.get("tokenizer_kwargs", {}))
-    if "bpe_path" in options:
+    options = text.tokenizer_kwargs.model_dump(exclude_unset=True) if text.tokenizer_kwargs else {}
+    where = f"CLIP's own vocabulary, which configuration '{configuration}' asks for,"
+    if options.pop("strip_sep_token", False):
+        raise UserError(f"configuration '{configuration}': strip_sep_token is an option of transformers' tokenizers")
+    if options.get("bpe_path"):
+        folder = configuration.parent if configuration else Path()
         options["bpe_path"] = str(existing_file(str(folder / options["bpe_path"])))
-    return partial(SimpleTokenizer(**options), context_length=text.get("context_length", 77))
+        where = f"vocabulary '{options['bpe_path']}'"
+    try:
+        tokenizer = SimpleTokenizer(**{key: value for key, value in options.items() if value is not None})
+    except (OSError, EOFError, ValueError, LookupError, gzip.BadGzipFile) as error:
+        raise UserError(f"{where} cannot be read as a vocabulary of CLIP: {first_line(error)}") from error
+    if tokenizer.vocab_size > text.vocab_size:
+        raise UserError(f"{where} has {tokenizer.vocab_size} tokens, and text_cfg.vocab_size is {text.vocab_size}")
+    return partial(tokenizer, context_length=text.context_length)
 
 
-def wrap(network: "open_clip.model.CLIP", tokenizer: Tokenizer, name: str, preprocess: dict[str, Any]) -> CLIP:
+def wrap(
+    network: "open_clip.model.CLIP",
+    tokenizer: Tokenizer,
+    name: str,
+    preprocess: PreprocessConfiguration = OPENAI_PREPROCESSING,
+) -> CLIP:
     """A CLIP of two towers of stages, from an open_clip model.
 
     Args:
         network: with its weights.
         tokenizer: of its text tower.
         name: in messages and results.
-        preprocess: open_clip's configuration of the preprocessing; missing entries are OpenAI's.
+        preprocess: open_clip's configuration of the preprocessing; by default OpenAI's.
     """
-    mean = tuple(preprocess.get("mean") or open_clip.OPENAI_DATASET_MEAN)
-    std = tuple(preprocess.get("std") or open_clip.OPENAI_DATASET_STD)
-    return CLIP(network, tokenizer, name, mean, std)
+    return CLIP(network, tokenizer, name, preprocess.for_images_of(network.visual.image_size[0], name))

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from harness.clip.blocks import is_divisible, run_packed
 from harness.clip.packing import Packing, pack_texts
+from harness.clip.preprocessing import Channels, Preprocessing
 from harness.clip.prompts import Prompts, Tokenizer, end_of_text, tokenize
 from harness.clip.speedups import NO_SPEEDUPS, Speedups
-from harness.errors import UserError
 
 if TYPE_CHECKING:
     import open_clip
@@ -260,17 +260,16 @@ class TextTower(Tower):
 
 
 class CLIP(nn.Module):
-    """Two towers, the logit scale, the tokenizer, and the normalisation of images.
+    """Two towers, the logit scale, the tokenizer, and the preprocessing of images.
 
     Args:
-        model: an open_clip `CLIP` with a ViT image tower and a causal text tower.
+        model: an open_clip `CLIP` whose configuration is not `unsupported`.
         tokenizer: texts -> ids (C, context length).
         name: its name in results.
-        mean: of the normalisation, per channel, for images scaled to 0..1.
-        std: of the normalisation, per channel.
+        preprocessing: of its images.
 
-    Raises:
-        UserError: an architecture whose stages would not give open_clip's own outputs.
+    Attributes:
+        notices: what the user should know about its weights, one sentence each.
     """
 
     def __init__(
@@ -278,20 +277,32 @@ class CLIP(nn.Module):
         model: "open_clip.model.CLIP",
         tokenizer: Tokenizer,
         name: str,
-        mean: tuple[float, float, float],
-        std: tuple[float, float, float],
+        preprocessing: Preprocessing,
     ) -> None:
         super().__init__()
-        refuse_unsupported(model, name)
         self.speedups = Speedups()
         self.image = ImageTower(model.visual, self.speedups)
         self.text = TextTower(model, self.speedups)
         self.logit_scale = model.logit_scale
         self.name = name
-        self.image_size: int = model.visual.image_size[0]
-        self.mean = mean
-        self.std = std
+        self.preprocessing = preprocessing
+        self.notices: tuple[str, ...] = ()
         self.tokenizer = tokenizer
+
+    @property
+    def image_size(self) -> int:
+        """Side of its images in pixels."""
+        return self.preprocessing.size
+
+    @property
+    def mean(self) -> Channels:
+        """Mean of the normalisation, per channel, for images scaled to 0..1."""
+        return self.preprocessing.mean
+
+    @property
+    def std(self) -> Channels:
+        """Standard deviation of the normalisation, per channel."""
+        return self.preprocessing.std
 
     @property
     def num_blocks(self) -> int:
@@ -316,30 +327,3 @@ class CLIP(nn.Module):
         """
         prompts = tokenize(texts, self.tokenizer, cut=self.speedups.cut_prompts)
         return (prompts if self.speedups.share_prefix else replace(prompts, shared=0)).to(self.device)
-
-
-def refuse_unsupported(model: "open_clip.model.CLIP", name: str) -> None:
-    """Raise a UserError that says what is unusual about a model, if it is not a plain ViT CLIP."""
-    visual = model.visual
-    # Each entry: what is unusual, and whether this model has it.
-    unusual = {
-        "its image tower is not a ViT": not hasattr(visual, "class_embedding"),
-        "its text tower is a module of its own": not hasattr(model, "token_embedding"),
-        "attention pooling": getattr(visual, "attn_pool", None) is not None,
-        "average pooling of patches": getattr(visual, "pool_type", "tok") != "tok",
-        "LayerNorm after pooling": getattr(visual, "final_ln_after_pool", False),
-        "patch dropout": not isinstance(getattr(visual, "patch_dropout", nn.Identity()), nn.Identity),
-        "a text token that is read elsewhere than at end of text": getattr(model, "text_pool_type", "argmax")
-        != "argmax",
-        "a text tower that is not causal": getattr(model, "attn_mask", None) is None,
-        "a text projection that is no plain matrix": not isinstance(
-            getattr(model, "text_projection", None), nn.Parameter
-        ),
-        "a logit bias": getattr(model, "logit_bias", None) is not None,
-    }
-    found = [what for what, present in unusual.items() if present]
-    if found:
-        raise UserError(
-            f"backbone '{name}' is not supported: {found[0]}. Supported are open_clip's plain ViT CLIPs, "
-            "such as ViT-B-32, ViT-B-16 and ViT-L-14 with or without -quickgelu."
-        )

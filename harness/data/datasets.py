@@ -28,8 +28,30 @@ def own_dataset(name: str) -> DataSet:
     path = name.removeprefix(OWN)
     if not path:
         raise UserError(f"'{name}' names no folder: give folder:PATH, a folder with one folder of images per class")
-    folder = Path(os.path.abspath(Path(path).expanduser()))
+    folder = own_path(name)
     return DataSet(name, str(folder), read_own_folder, read_template(folder), about="your own images")
+
+
+def split_names(text: str) -> list[str]:
+    """The names in a list separated by commas. Of `folder:PATH` the longest path that is a folder is taken.
+
+    So the path may contain commas.
+    """
+    words = text.split(",")
+    names = []
+    while words:
+        end = 1
+        if words[0].strip().startswith(OWN):
+            ends = range(len(words), 0, -1)
+            end = next((end for end in ends if os.path.isdir(own_path(",".join(words[:end]).strip()))), 1)
+        names.append(",".join(words[:end]).strip())
+        words = words[end:]
+    return [name for name in names if name]
+
+
+def own_path(name: str) -> Path:
+    """The folder that `folder:PATH` names."""
+    return Path(os.path.abspath(os.path.expanduser(name.removeprefix(OWN))))
 
 
 def find_dataset(name: str) -> DataSet:
@@ -41,12 +63,23 @@ def find_dataset(name: str) -> DataSet:
     if name.startswith(OWN):
         return own_dataset(name)
     if name not in DATASETS:
-        known = [*DATASETS, *([OWN + name] if Path(name).is_dir() else [])]
+        known = [*DATASETS, *([OWN + name] if os.path.isdir(name) else [])]
         raise UserError(
-            f"unknown data set '{name}'.{nearest(name, known)} `skipbench list` names all; "
+            f"unknown data set '{name}'.{nearest(name, known, titles())} `skipbench list` names all; "
             f"{OWN}PATH takes your own images."
         )
     return DATASETS[name]
+
+
+def titles() -> dict[str, tuple[str, ...]]:
+    """Data set -> other names of it: those of its folder, and the one in its split file."""
+    found = {}
+    for dataset in DATASETS.values():
+        split_file = getattr(dataset.read, "keywords", {}).get("split_file", "")
+        folder = () if Path(dataset.folder).is_absolute() else (dataset.folder,)
+        split = split_file.removeprefix("split_zhou_").removesuffix(".json")
+        found[dataset.name] = (*folder, *dataset.aliases, *([split] if split else []))
+    return found
 
 
 def find_folder(dataset: DataSet, data_root: str | None) -> Path:
@@ -73,7 +106,7 @@ def locate_folder(dataset: DataSet, data_root: str | None) -> tuple[Path, str]:
             f"{dataset.folder}/ in the CoOp layout"
         )
     root = Path(data_root).expanduser()
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UserError(
             f"data root '{data_root}' does not exist: set DATA to the folder that contains {dataset.folder}/"
         )

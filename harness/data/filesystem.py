@@ -1,6 +1,7 @@
-"""Files and folders: lines of text files, folders whose names are spelled differently, the images in a folder."""
+"""Folders: those whose names are spelled differently, and the images in a folder."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -8,24 +9,17 @@ from harness.errors import UserError
 
 SUFFIXES = frozenset({"jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "jp2", "jfif"})
 
+NO_FOLDERS = frozenset(
+    {"@eadir", "__macosx", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found"}
+)
+"""Folders that systems leave behind, in lower case: they are no classes. Hidden ones are left out anyway."""
+NO_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+"""Files that systems leave behind, in lower case: they are not worth telling."""
 
-def read_lines(path: Path, advice: str) -> list[str]:
-    """Lines of a text file, stripped and without blank ones; Windows line ends and a byte order mark are accepted.
 
-    Args:
-        path: of the file.
-        advice: what to do if it is missing, for the message.
-
-    Raises:
-        UserError: the file is missing, or is no text.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"'{path}' does not exist: {advice}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' cannot be read as text: {error}") from None
-    return [line.strip() for line in text.split("\n") if line.strip()]
+def is_wanted(name: str) -> bool:
+    """Whether an entry of a folder was put there by a person: it is not hidden, and no system left it behind."""
+    return not name.startswith(".") and name.lower() not in NO_FOLDERS and name.lower() not in NO_FILES
 
 
 def visible_names(folder: Path) -> list[str]:
@@ -41,7 +35,7 @@ def visible_names(folder: Path) -> list[str]:
 
 
 def folders_in(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, without hidden ones.
+    """Names of the folders in a folder, sorted, without hidden ones and those that systems leave behind.
 
     Raises:
         UserError: it cannot be listed.
@@ -49,18 +43,54 @@ def folders_in(folder: Path) -> list[str]:
     try:
         # The listing contains the kind of each entry, so that no file is looked up.
         with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+            return sorted(entry.name for entry in entries if is_wanted(entry.name) and entry.is_dir())
     except OSError as error:
         raise UserError(f"folder '{folder}' cannot be read: {error.strerror}") from None
 
 
-def images_in(folder: Path) -> list[str]:
+def images_in(folder: Path, left_out: Counter[str] | None = None) -> list[str]:
     """Names of the images in a folder, sorted. Their suffix identifies them, so that no file is opened.
 
+    Args:
+        folder: to list.
+        left_out: counts what else is there, by its kind: `.avif files`, `folders`.
+
     Raises:
-        UserError: it cannot be listed.
+        UserError: it cannot be listed, or a name cannot be written as text.
     """
-    return [name for name in visible_names(folder) if name.rpartition(".")[2].lower() in SUFFIXES]
+    names = visible_names(folder)
+    found = [name for name in names if name.rpartition(".")[2].lower() in SUFFIXES]
+    if not "".join(found).isascii():
+        for name in found:
+            refuse_illegible(folder, name)
+    if left_out is not None and len(found) < len(names):
+        images = set(found)
+        left_out.update(kind_of(folder, name) for name in names if name not in images and is_wanted(name))
+    return found
+
+
+def kind_of(folder: Path, name: str) -> str:
+    """What an entry of a folder is that is no image, in words that follow a number."""
+    if os.path.isdir(folder / name):
+        return "folders"
+    suffix = os.path.splitext(name)[1].lower()
+    return f"{suffix} files" if suffix else "files without an ending"
+
+
+def refuse_illegible(folder: Path, name: str) -> None:
+    """Raise a UserError if a name on disk is no text in UTF-8, so that no result could name it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"'{folder}' has the name {name!a}, which is no text in UTF-8: rename it") from None
+
+
+def left_out_in_words(left_out: Counter[str]) -> tuple[str, ...]:
+    """A remark on what is no image in class folders: how many of what kind; none if there is nothing."""
+    if not left_out:
+        return ()
+    kinds = listed([f"{count} {kind}" for kind, count in left_out.most_common()], limit=5)
+    return (f"left out of the class folders: {kinds} (images are {', '.join(sorted(SUFFIXES))})",)
 
 
 def spelling(name: str) -> str:
@@ -80,7 +110,7 @@ def locate(root: Path, names: Sequence[str]) -> str | None:
         Its name on disk, or None.
     """
     for name in names:
-        if (root / name).is_dir():
+        if os.path.isdir(root / name):
             return name
     wanted = {spelling(name) for name in names}
     return next((name for name in folders_in(root) if spelling(name) in wanted), None)

@@ -1,14 +1,19 @@
 """The user's own images: a folder of class folders, with or without splits."""
 
 import hashlib
+import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data.filesystem import folders_in, images_in, listed, read_lines
+from harness.data.filesystem import folders_in, images_in, left_out_in_words, listed, refuse_illegible
 from harness.data.readers import SPLITS, Picture, Splits
+from harness.data.text_files import check_class_name, read_lines
 from harness.errors import UserError, nearest
 
 DEFAULT_TEMPLATE = "a photo of a {}."
+HASHED = "split 50/20/30 by hash"
+GIVEN = "train/, val/, test/ as given"
 FORM = "expected a folder of images for each class, or train/, val/ and test/ with such folders"
 
 
@@ -19,13 +24,14 @@ def read_template(folder: Path) -> str:
         UserError: the folder does not exist, or the file contains no template.
     """
     path = folder / "template.txt"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UserError(f"folder '{folder}' does not exist: name one that has a folder of images for each class")
-    if not path.exists():
+    if not os.path.lexists(path):
         return DEFAULT_TEMPLATE
     lines = read_lines(path, "")
     if len(lines) != 1 or "{}" not in lines[0]:
         raise UserError(f"'{path}' must contain one line with {{}} for the class name, such as '{DEFAULT_TEMPLATE}'")
+    check_class_name(path, lines[0])
     return lines[0]
 
 
@@ -47,12 +53,13 @@ def read_own_folder(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
     if not top:
         raise UserError(f"'{folder}' has no class folders: {FORM}")
     split = set(top) <= set(SPLITS) or any(name in SPLITS and folders_in(folder / name) for name in top)
-    found = given_splits(folder, top, splits) if split else hashed_splits(folder, top)
+    left_out: Counter[str] = Counter()
+    found = given_splits(folder, top, splits, left_out) if split else hashed_splits(folder, top, left_out)
     classes = sorted(found["train"] or found["test"])
     for name in sorted(found["val"]):
         if name not in classes:
             raise UserError(f"'{folder / 'val' / name}' is a class that train/ does not have.{nearest(name, classes)}")
-    layout = ("train/, val/, test/ as given" if split else "split 50/20/30 by hash",)
+    layout = (GIVEN if split else HASHED,)
     names = own_class_names(folder, classes)
     pictures = {
         part: tuple(Picture(path, label) for label, name in enumerate(classes) for path in by_class.get(name, ()))
@@ -61,10 +68,22 @@ def read_own_folder(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
         for part, by_class in found.items()
     }
     train, val, test = (pictures[part] for part in SPLITS)
-    return Splits(folder, tuple(names[name] for name in classes), train, val, test, layout)
+    places = [folder / name for name in splits if name in top] if split else [folder]
+    remarks = (*left_out_in_words(left_out), *loose_images(places))
+    return Splits(folder, tuple(names[name] for name in classes), train, val, test, layout, remarks=remarks)
 
 
-def given_splits(folder: Path, top: list[str], splits: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+def loose_images(places: Sequence[Path]) -> tuple[str, ...]:
+    """Remarks on images that are next to class folders instead of in one."""
+    numbers = ((place, len(images_in(place))) for place in places)
+    return tuple(
+        f"left out: {number} images in '{place}' itself, in no class folder" for place, number in numbers if number
+    )
+
+
+def given_splits(
+    folder: Path, top: list[str], splits: Sequence[str], left_out: Counter[str]
+) -> dict[str, dict[str, list[str]]]:
     """Split -> class -> paths of its images, from a folder with `train/`, `val/` and `test/`.
 
     Raises:
@@ -81,7 +100,7 @@ def given_splits(folder: Path, top: list[str], splits: Sequence[str]) -> dict[st
     found: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
     for split in (name for name in top if name in splits):
         for name in folders_in(folder / split):
-            found[split][name] = [f"{split}/{name}/{file}" for file in pictures_of(folder / split / name)]
+            found[split][name] = [f"{split}/{name}/{file}" for file in pictures_of(folder / split / name, left_out)]
         if not found[split]:
             raise UserError(f"'{folder / split}' has no class folders: {FORM}")
     if found["train"] and "test" in splits and found["train"].keys() != found["test"].keys():
@@ -94,7 +113,7 @@ def given_splits(folder: Path, top: list[str], splits: Sequence[str]) -> dict[st
     return found
 
 
-def hashed_splits(folder: Path, top: list[str]) -> dict[str, dict[str, list[str]]]:
+def hashed_splits(folder: Path, top: list[str], left_out: Counter[str]) -> dict[str, dict[str, list[str]]]:
     """Split -> class -> paths of its images, from a folder of class folders.
 
     Half of the images of a class (rounded up) are for training, a fifth (rounded down) for validation, the rest for
@@ -105,7 +124,7 @@ def hashed_splits(folder: Path, top: list[str]) -> dict[str, dict[str, list[str]
     """
     found: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
     for name in top:
-        files = pictures_of(folder / name)
+        files = pictures_of(folder / name, left_out)
         if len(files) < 2:
             raise UserError(f"class '{name}' in '{folder}' has one image: it needs one to train and one to test on")
         paths = sorted((f"{name}/{file}" for file in files), key=split_order)
@@ -121,15 +140,24 @@ def split_order(path: str) -> str:
     return hashlib.sha256(f"split/{path}".encode()).hexdigest()
 
 
-def pictures_of(folder: Path) -> list[str]:
+def pictures_of(folder: Path, left_out: Counter[str]) -> list[str]:
     """Names of the images of a class.
 
+    Args:
+        folder: of the class.
+        left_out: counts what else is there.
+
     Raises:
-        UserError: there are none.
+        UserError: there are none, or the class cannot be called so.
     """
-    files = images_in(folder)
+    refuse_illegible(folder.parent, folder.name)
+    check_class_name(folder, folder.name)
+    others: Counter[str] = Counter()
+    files = images_in(folder, others)
     if not files:
-        raise UserError(f"class '{folder.name}' has no images in '{folder}': add some, or remove the folder")
+        what = f" but {listed([f'{count} {kind}' for kind, count in others.items()])}" if others else ""
+        raise UserError(f"class '{folder.name}' has no images in '{folder}'{what}: add some, or remove the folder")
+    left_out.update(others)
     return files
 
 
@@ -141,7 +169,7 @@ def own_class_names(folder: Path, classes: list[str]) -> dict[str, str]:
     """
     path = folder / "classnames.txt"
     given: dict[str, str] = {}
-    for line in read_lines(path, "") if path.exists() else ():
+    for line in read_lines(path, "") if os.path.lexists(path) else ():
         # Folder names may contain spaces: the longest one with which the line begins is meant.
         fitting = [name for name in classes if line == name or (line.startswith(name) and line[len(name)].isspace())]
         if not fitting:
@@ -154,6 +182,7 @@ def own_class_names(folder: Path, classes: list[str]) -> dict[str, str]:
             raise UserError(
                 f"'{path}': class folder '{name}' {problem}; expected lines such as '{classes[0]} its name'"
             )
+        check_class_name(path, words)
         given[name] = words
     names = {name: given.get(name, name) for name in classes}
     seen: dict[str, str] = {}

@@ -1,10 +1,12 @@
 """ImageNet and its variants: one folder of images per class, and `classnames.txt` with the names of the classes."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.data.filesystem import folders_in, images_in, listed, locate, read_lines
+from harness.data.filesystem import folders_in, images_in, left_out_in_words, listed, locate
 from harness.data.readers import INSTRUCTIONS, SPLITS, Picture, Splits, unusual_place
+from harness.data.text_files import check_class_name, read_lines
 from harness.errors import UserError
 
 CLASS_NAMES = "classnames.txt"
@@ -28,6 +30,7 @@ def read_class_names(path: Path) -> Names:
         if not name or wordnet_id in names:
             problem = "is named twice" if name else "has no class name"
             raise UserError(f"'{path}': '{wordnet_id}' {problem}; expected lines such as 'n01440764 tench'")
+        check_class_name(path, name)
         names[wordnet_id] = name
     if not names:
         raise UserError(f"'{path}' is empty: expected lines such as 'n01440764 tench'")
@@ -73,13 +76,16 @@ def read_imagenet(folder: Path, images: Sequence[str], splits: Sequence[str] = S
         raise UserError(f"'{folder}' has no {looked}: it must contain the test images, one folder per WordNet id")
     layout = unusual_place(place, images[0])
     root = folder / place
+    left_out: Counter[str] = Counter()
     train: tuple[Picture, ...] = ()
     if (root / "train").is_dir():
-        train = read_classes(root, "train/", names) if "train" in splits else ()
+        train = read_classes(root, "train/", names, left_out) if "train" in splits else ()
     else:
         layout += (f"no {Path(place, 'train')}/: for testing only",)
-    test = read_classes(root, "val/", names) if "test" in splits else ()
-    return Splits(root, tuple(names.values()), train, (), test, layout, (folder / CLASS_NAMES,))
+    test = read_classes(root, "val/", names, left_out) if "test" in splits else ()
+    return Splits(
+        root, tuple(names.values()), train, (), test, layout, (folder / CLASS_NAMES,), left_out_in_words(left_out)
+    )
 
 
 def read_variant(folder: Path, images: Sequence[str], choose: Choose, splits: Sequence[str] = SPLITS) -> Splits:
@@ -100,9 +106,11 @@ def read_variant(folder: Path, images: Sequence[str], choose: Choose, splits: Se
         found = folders_in(folder / place) if (folder / place).is_dir() else []
         classes = choose(names, found)
         if classes.keys() & set(found):
-            test = read_classes(folder / place, "", classes) if "test" in splits else ()
+            left_out: Counter[str] = Counter()
+            test = read_classes(folder / place, "", classes, left_out) if "test" in splits else ()
+            remarks = left_out_in_words(left_out)
             layout = (*unusual_place(place, images[0]), *layout)
-            return Splits(folder / place, tuple(classes.values()), (), (), test, layout, (source,))
+            return Splits(folder / place, tuple(classes.values()), (), (), test, layout, (source,), remarks)
     looked = " nor ".join(f"'{folder / place}'" for place in images)
     raise UserError(f"no folder of a class of {CLASS_NAMES} in {looked}: get the images as {INSTRUCTIONS} says")
 
@@ -122,13 +130,14 @@ def own_classes(names: Names, found: list[str]) -> dict[str, str]:
     return {folder: names.get(folder, "") for folder in sorted(found)} if set(found) & set(names) else {}
 
 
-def read_classes(root: Path, prefix: str, classes: dict[str, str]) -> tuple[Picture, ...]:
+def read_classes(root: Path, prefix: str, classes: dict[str, str], left_out: Counter[str]) -> tuple[Picture, ...]:
     """The pictures in a folder of class folders, labelled by the order of the classes.
 
     Args:
         root: the folder that the pictures' paths are relative to.
         prefix: the folder of class folders in it, ending in `/`; empty for `root` itself.
         classes: folder -> class name, in label order.
+        left_out: counts what is no image in them.
 
     Raises:
         UserError: a folder has no class name, or a class no folder.
@@ -150,5 +159,5 @@ def read_classes(root: Path, prefix: str, classes: dict[str, str]) -> tuple[Pict
     return tuple(
         Picture(f"{prefix}{name}/{file}", label)
         for label, name in enumerate(classes)
-        for file in images_in(root / prefix / name)
+        for file in images_in(root / prefix / name, left_out)
     )

@@ -158,7 +158,7 @@ def load_pixels(clip: CLIP, folder: Path, pictures: Sequence[Picture]) -> tuple[
         UserError: an image cannot be read.
     """
     found = PictureSet(folder, pictures)
-    batches = found.batches(TestTransform(clip.image_size), found.in_order(256))
+    batches = found.batches(TestTransform.of(clip.preprocessing), found.in_order(256))
     pixels = torch.cat([normalise(batch, clip.mean, clip.std, clip.device) for batch in batches])
     return pixels, found.labels.to(clip.device)
 

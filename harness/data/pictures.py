@@ -2,37 +2,23 @@
 
 import io
 import os
-import struct
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
+from harness.data.picture_files import in_archive, is_outside, names_at, read_bytes
 from harness.data.readers import Picture
 from harness.errors import UserError, first_line
 
-ARCHIVE = ".zip/"
-# What Pillow and zipfile raise for missing, truncated and other broken files; UnidentifiedImageError is an OSError.
-BROKEN = (
-    OSError,
-    EOFError,
-    KeyError,
-    IndexError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    zipfile.BadZipFile,
-    Image.DecompressionBombError,
-)
+MOST_PIXELS = 178_956_970
+"""Pixels of the largest picture that is decoded; it is the limit of Pillow, beyond which it suspects an attack."""
+MOST_UNEQUAL = 200
+"""How many times longer than the other one side may be. The shorter side is resized to that of the image tower, so the
+longer one would need gigabytes."""
 CHUNK = 32
 
 
@@ -60,28 +46,26 @@ class Checked(NamedTuple):
     broken: list[Broken]
 
 
-@cache
-def open_archive(path: Path, process: int) -> zipfile.ZipFile:
-    """A zip file, opened once per process; forked processes must not share the position in the file."""
-    return zipfile.ZipFile(path)
-
-
-def in_archive(path: str) -> tuple[str, str]:
-    """Split a picture's path into archive and member; the archive is empty if the picture is a file of its own."""
-    archive, inside, member = path.partition(ARCHIVE)
-    return (f"{archive}.zip", member) if inside else ("", path)
-
-
 def open_picture(folder: Path, path: str) -> Image.Image:
-    """The image of a picture, of which only the header has been read."""
-    archive, member = in_archive(path)
-    if not archive:
-        return Image.open(io.BytesIO((folder / path).read_bytes()))
+    """The image of a picture, of which only the header has been read.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        Exception: whatever Pillow and zipfile raise for what is no picture.
+    """
+    data = read_bytes(folder, path)
     try:
-        data = open_archive(folder / archive, os.getpid()).read(member)
-    except KeyError:
-        raise FileNotFoundError(path) from None
-    return Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        raise ValueError("it is in no image format that is known here") from None
+    if image.format == "EPS":
+        raise ValueError("it is PostScript, a program that would be run")
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"{width} x {height} pixels are more than {MOST_PIXELS:,}")
+    if max(width, height) > MOST_UNEQUAL * min(width, height):
+        raise ValueError(f"{width} x {height} pixels: one side is more than {MOST_UNEQUAL} times the other")
+    return image
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -109,7 +93,8 @@ def why_broken(error: BaseException) -> str:
     """What is wrong with an image that could not be read, for messages."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "is missing"
-    return f"cannot be decoded ({first_line(error)})"
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+    return f"cannot be decoded ({reason})"
 
 
 def read_picture(folder: Path, path: str) -> Image.Image:
@@ -120,7 +105,7 @@ def read_picture(folder: Path, path: str) -> Image.Image:
     """
     try:
         return as_rgb(open_picture(folder, path))
-    except BROKEN as error:
+    except Exception as error:  # what the decoders of damaged files raise is of any kind
         raise UserError(
             f"image '{folder / path}' {why_broken(error)}: restore it, or remove it from the split"
         ) from error
@@ -132,7 +117,7 @@ def find_problem(folder: Path, path: str) -> Broken | None:
         image = open_picture(folder, path)
         image.draft("RGB", (1, 1))
         as_rgb(image)
-    except BROKEN as error:
+    except Exception as error:  # as in `read_picture`
         return Broken(path, why_broken(error))
     return None
 
@@ -212,19 +197,12 @@ def missing_pictures(folder: Path, pictures: Sequence[Picture]) -> list[str]:
     listings: dict[str, frozenset[str]] = {}
     missing = []
     for path, _ in pictures:
-        archive, member = in_archive(path)
+        archive, member = in_archive(folder, path)
         place, name = (archive, member) if archive else (path.rpartition("/")[0], path.rpartition("/")[2])
         if place not in listings:
-            listings[place] = names_at(folder / place, bool(archive))
+            outside = is_outside(place)
+            listings[place] = frozenset() if outside else names_at(folder / place, bool(archive))
         # Some file systems accept several spellings of a name but list only one.
-        if name not in listings[place] and (archive or not listings[place] or not (folder / path).exists()):
+        if name not in listings[place] and (archive or not listings[place] or not os.path.exists(folder / path)):
             missing.append(path)
     return missing
-
-
-def names_at(place: Path, is_archive: bool) -> frozenset[str]:
-    """Names in a folder or zip file; none if it does not exist."""
-    try:
-        return frozenset(open_archive(place, os.getpid()).namelist() if is_archive else os.listdir(place))
-    except (OSError, zipfile.BadZipFile):
-        return frozenset()

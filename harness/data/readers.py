@@ -2,18 +2,32 @@
 
 import csv
 import io
-import json
-import zipfile
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.data.filesystem import read_lines
-from harness.errors import UserError, nearest
+from harness.data.picture_files import read_member
+from harness.data.split_checks import refuse_links_outside, refuse_two_labels, repetitions
+from harness.data.text_files import (
+    check_class_name,
+    check_name,
+    check_path,
+    check_paths,
+    parse_json,
+    parse_row,
+    read_lines,
+    read_text,
+    short,
+    why_unreadable,
+)
+from harness.errors import UserError, first_line, nearest
 
 INSTRUCTIONS = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
 SPLITS = ("train", "val", "test")
+COLUMNS = ("file", "name", "category", "split", "group")
+"""Of the `index.csv` in an archive of images."""
 
 
 class Picture(NamedTuple):
@@ -41,6 +55,7 @@ class Splits:
         test: pictures on which accuracy is reported.
         layout: where the data set differs from the usual layout, a few words each.
         sources: the files that say which pictures and classes there are.
+        remarks: what is left out or odd, a few words each: a user is told before a run, and the result says it.
     """
 
     folder: Path
@@ -50,6 +65,12 @@ class Splits:
     test: tuple[Picture, ...]
     layout: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """Layout and remarks: how the data set was found on disk, in words."""
+        return (*self.layout, *self.remarks)
 
 
 def find_images(folder: Path, images: Sequence[str], samples: Iterable[str]) -> tuple[Path, tuple[str, ...]]:
@@ -65,7 +86,7 @@ def find_images(folder: Path, images: Sequence[str], samples: Iterable[str]) -> 
     """
     samples = list(samples)
     for place in images:
-        if any((folder / place / path).exists() for path in samples):
+        if any(os.path.exists(folder / place / path) for path in samples):
             return folder / place, unusual_place(place, images[0])
     return folder / images[0], ()
 
@@ -86,35 +107,86 @@ def read_split_file(folder: Path, split_file: str, images: Sequence[str], splits
         splits: which to read; the labels of the others are not read.
 
     Raises:
-        UserError: the file is missing or has another format.
+        UserError: the file is missing or has another format, a picture has two labels or lies outside the folder.
     """
     path = folder / split_file
-    names: dict[int, str] = {}
-    pictures: dict[str, tuple[Picture, ...]] = dict.fromkeys(SPLITS, ())
     try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
-        for split in splits:
-            rows = [(str(file), int(label), str(name)) for file, label, name in entries[split]]
-            for file, label, name in rows:
-                if names.setdefault(label, name) != name:
-                    raise ValueError(f"{file}: class {label} is called both '{names[label]}' and '{name}'")
-            pictures[split] = tuple(Picture(file, label) for file, label, _ in rows)
+        names, pictures = parse_splits(parse_json(read_text(path)), splits)
     except FileNotFoundError:
         raise UserError(
             f"split file '{path}' does not exist: it is part of the CoOp layout, get it as {INSTRUCTIONS} says"
         ) from None
     except OSError as error:
-        raise UserError(f"split file '{path}' cannot be read: {error.strerror}") from None
+        raise UserError(f"split file '{path}' cannot be read: {why_unreadable(error)}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"'{path}' is no split file: expected lists of [path, label, class name] under train, val and test "
-            f"({type(error).__name__}: {error})"
+            f"({type(error).__name__}: {first_line(error)})"
         ) from error
-    if not names or sorted(names) != list(range(len(names))):
-        raise UserError(f"'{path}' has labels {sorted(names)[:3]}...: expected every number from 0 to classes - 1")
-    place, layout = find_images(folder, images, (part[0].path for part in pictures.values() if part))
+    gap = next((label for label in range(len(names)) if label not in names), None)
+    if gap is not None or not names:
+        what = f"{len(names)} different labels, but not {gap or 0}"
+        raise UserError(f"'{path}' has {what}: expected every number from 0 to classes - 1")
     class_names = tuple(names[label] for label in range(len(names)))
-    return Splits(place, class_names, **pictures, layout=layout, sources=(path,))
+    return checked_splits(folder, images, class_names, pictures, (path,))
+
+
+def parse_splits(
+    content: Mapping[str, object], splits: Sequence[str]
+) -> tuple[dict[int, str], dict[str, tuple[Picture, ...]]]:
+    """Class names by label, and the pictures by split, of the content of a split file.
+
+    Raises:
+        KeyError, TypeError, ValueError: it has another form; the message says where.
+    """
+    names: dict[int, str] = {}
+    pictures: dict[str, tuple[Picture, ...]] = dict.fromkeys(SPLITS, ())
+    for split in splits:
+        rows = content[split]
+        if not isinstance(rows, list):
+            raise TypeError(f"{split} is no list")
+        listed = []
+        for row in rows:
+            file, label, name = row
+            if not (type(label) is int and type(file) is str and type(name) is str):  # a million rows: no call for most
+                file, label, name = parse_row(row)
+            if names.get(label) != name:
+                check_name(name)
+                if label in names:
+                    raise ValueError(
+                        f"{short(file)}: class {label} is called both {short(names[label])} and {short(name)}"
+                    )
+                names[label] = name
+            listed.append(Picture(file, label))
+        check_paths([picture.path for picture in listed])
+        pictures[split] = tuple(listed)
+    return names, pictures
+
+
+def checked_splits(
+    folder: Path,
+    images: Sequence[str],
+    class_names: tuple[str, ...],
+    pictures: Mapping[str, tuple[Picture, ...]],
+    sources: tuple[Path, ...],
+) -> Splits:
+    """The splits of a data set that lists its pictures in files, with remarks on what is odd in these lists.
+
+    Args:
+        folder: the data set's folder.
+        images: folders in it that may contain the images, as for `find_images`.
+        class_names: in label order.
+        pictures: by split.
+        sources: the files that say which pictures and classes there are, the one to name in messages first.
+
+    Raises:
+        UserError: a picture has two labels, or is reached by a link that leads out of the folder.
+    """
+    refuse_two_labels(pictures, class_names, sources[0])
+    place, layout = find_images(folder, images, (part[0].path for part in pictures.values() if part))
+    every = [picture for part in pictures.values() for picture in part]
+    refuse_links_outside(folder, place, every, sources[0])
+    return Splits(place, class_names, **pictures, layout=layout, sources=sources, remarks=repetitions(pictures))
 
 
 def read_aircraft(folder: Path, images: Sequence[str], splits: Sequence[str] = SPLITS) -> Splits:
@@ -129,11 +201,13 @@ def read_aircraft(folder: Path, images: Sequence[str], splits: Sequence[str] = S
         splits: which to read; the files of the others are not opened.
 
     Raises:
-        UserError: a file is missing, or names a variant that `variants.txt` does not have.
+        UserError: a file is missing, names a variant that `variants.txt` does not have, or a picture twice differently.
     """
     advice = f"it comes with the data set's archive, see {INSTRUCTIONS}"
     variants = read_lines(folder / "variants.txt", advice)
     labels = {variant: label for label, variant in enumerate(variants)}
+    for variant in variants:
+        check_class_name(folder / "variants.txt", variant)
     if len(labels) < len(variants) or not variants:
         raise UserError(f"'{folder / 'variants.txt'}' must name every class once: it has {len(variants)} lines")
     pictures: dict[str, tuple[Picture, ...]] = dict.fromkeys(SPLITS, ())
@@ -144,11 +218,14 @@ def read_aircraft(folder: Path, images: Sequence[str], splits: Sequence[str] = S
             number, _, variant = line.partition(" ")
             if variant not in labels:
                 raise UserError(f"'{path}': '{line}' names no class of variants.txt.{nearest(variant, variants)}")
+            try:
+                check_path(number)
+            except ValueError as error:
+                raise UserError(f"'{path}': {error}") from None
             rows.append(Picture(f"{number}.jpg", labels[variant]))
         pictures[split] = tuple(rows)
-    place, layout = find_images(folder, images, (part[0].path for part in pictures.values() if part))
     sources = (folder / "variants.txt", *(folder / f"images_variant_{split}.txt" for split in splits))
-    return Splits(place, tuple(variants), **pictures, layout=layout, sources=sources)
+    return checked_splits(folder, images, tuple(variants), pictures, sources)
 
 
 def read_categories(folder: Path, archive: str, categories: str, splits: Sequence[str] = SPLITS) -> Splits:
@@ -186,8 +263,10 @@ def read_names(folder: Path, archive: str, group: str, splits: Sequence[str] = S
 def archive_index(archive: Path) -> Iterable[dict[str, str]]:
     """The rows of the `index.csv` in a zip file, as column -> value."""
     try:
-        with zipfile.ZipFile(archive) as file:
-            text = io.TextIOWrapper(file.open("index.csv"), encoding="utf-8", newline="")
-            return list(csv.DictReader(text))
-    except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"image archive '{archive}' cannot be read: {error}") from error
+        text = io.StringIO(read_member(archive, "index.csv").decode("utf-8"), newline="")
+        rows = list(csv.DictReader(text))
+        if any(not isinstance(row.get(column), str) for row in rows for column in COLUMNS):
+            raise ValueError(f"index.csv must have the columns {', '.join(COLUMNS)}")
+    except Exception as error:  # what a damaged archive raises is of any kind
+        raise UserError(f"image archive '{archive}' cannot be read: {first_line(error)}") from error
+    return rows

@@ -1,14 +1,15 @@
 """A k-shot sample as an index file: every run exports one, and a run can read one instead of drawing a sample."""
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.data.fewshot import sample_hash
 from harness.data.readers import Picture, Splits
-from harness.errors import UserError, nearest
+from harness.data.text_files import parse_json, parse_row, read_text, short, why_unreadable
+from harness.errors import UserError, first_line, nearest
 
 SAMPLED = ("train", "val")
 VALIDATION_SHOTS = 4
@@ -31,13 +32,46 @@ class Row(NamedTuple):
     class_name: str
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What an index file says of itself; None is unknown.
+
+    Attributes:
+        dataset: name of the data set.
+        shots: k.
+        hash: of the training pictures.
+        broken_images: paths of pictures that were drawn and left out, since they cannot be read.
+    """
+
+    dataset: str | None = None
+    shots: int | None = None
+    hash: str | None = None
+    broken_images: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> "Facts":
+        """The facts among the keys of an index file.
+
+        Raises:
+            ValueError: one is of another type.
+        """
+        broken = content.get("broken_images", [])
+        kinds = {"dataset": str, "shots": int, "hash": str}
+        wrong = [key for key, kind in kinds.items() if not isinstance(content.get(key), kind | None)]
+        if not isinstance(broken, list) or not all(isinstance(path, str) for path in broken):
+            wrong.append("broken_images")
+        if wrong:
+            raise ValueError(f"{wrong[0]} is {short(content[wrong[0]])}")
+        return cls(content.get("dataset"), content.get("shots"), content.get("hash"), tuple(broken))
+
+
 def sample_index(sample: Sample, class_names: Sequence[str], **about: Any) -> dict[str, Any]:
     """A sample as the plain data of an index file.
 
     Args:
         sample: to write.
         class_names: of the data set, in label order.
-        about: facts to write first, such as dataset, shots and seed.
+        about: facts to write first, such as dataset, shots, seed and broken_images.
 
     Returns:
         The facts, the `hash` of the training pictures, and `train` and `val` with rows [path, label, class name].
@@ -69,65 +103,71 @@ def read_index(path: Path, splits: Splits, shots: int, dataset: str | None = Non
         UserError: the file has another format, or does not agree with the data set.
     """
     about, rows = parse_index(path)
-    for key, asked in (("dataset", dataset), ("shots", shots)):
-        if asked is not None and about.get(key, asked) != asked and not str(asked).startswith("folder:"):
-            raise UserError(f"index '{path}' has {key} {about[key]}, and the run asks for {asked}")
+    if about.dataset not in (None, dataset) and dataset and not dataset.startswith("folder:"):
+        raise UserError(f"index '{path}' has dataset {short(about.dataset)}, and the run asks for '{dataset}'")
+    if about.shots not in (None, shots):
+        raise UserError(f"index '{path}' has shots {about.shots}, and the run asks for {shots}")
+    if splits.train and not any(row.split == "train" for row in rows):
+        raise UserError(f"index '{path}' has no training images: {FORM}")
     found = {split: find_rows(path, [row for row in rows if row.split == split], split, splits) for split in SAMPLED}
     sample = Sample(**found)
-    check_counts(path, sample.train, splits.train, shots, splits.class_names, "training")
+    broken = set(about.broken_images)
+    check_counts(path, sample.train, splits.train, broken, shots, splits.class_names, "training")
     if sample.val:
         few = min(shots, VALIDATION_SHOTS)
-        check_counts(path, sample.val, splits.val, few, splits.class_names, "validation")
-    if about.get("hash", sample_hash(sample.train)) != sample_hash(sample.train):
-        raise UserError(f"index '{path}' was changed: its training images do not have its hash {about['hash']}")
+        check_counts(path, sample.val, splits.val, broken, few, splits.class_names, "validation")
+    if about.hash is not None and about.hash != sample_hash(sample.train):
+        raise UserError(f"index '{path}' was changed: its training images do not have its hash {about.hash[:100]}")
     return sample
 
 
-def parse_index(path: Path) -> tuple[dict[str, Any], list[Row]]:
+def parse_index(path: Path) -> tuple[Facts, list[Row]]:
     """The facts of an index file, and its rows.
 
     Raises:
         UserError: the file is missing, or has another format.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        gone = isinstance(error, FileNotFoundError)
+        reason = "does not exist" if gone else f"cannot be read ({why_unreadable(error)})"
         raise UserError(f"index '{path}' {reason}: give the sample.json of a run, or another k-shot index") from None
     try:
         about, entries = parse_lines(text) if is_lines(text) else parse_lists(text)
-        rows = [Row(str(split), str(file), int(label), str(name)) for split, file, label, name in entries]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"'{path}' is no k-shot index: {FORM} ({type(error).__name__}: {error})") from None
+        rows = [Row(split, *parse_row(row)) for split, row in entries]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"'{path}' is no k-shot index: {FORM} ({why})") from None
     unknown = next((row.split for row in rows if row.split not in SAMPLED), None)
     if unknown is not None:
-        raise UserError(f"index '{path}' has a row of split '{unknown}': only train and val can be given")
-    if not any(row.split == "train" for row in rows):
-        raise UserError(f"index '{path}' has no training images: {FORM}")
+        raise UserError(f"index '{path}' has a row of split {short(unknown)}: only train and val can be given")
     return about, rows
 
 
 def is_lines(text: str) -> bool:
     """Whether a text is in JSON lines, so that its first line is an object with a path."""
     try:
-        first = json.loads(text.lstrip().split("\n", 1)[0])
+        first = parse_json(text.lstrip().split("\n", 1)[0])
     except ValueError:
         return False
     return isinstance(first, dict) and "path" in first
 
 
-def parse_lines(text: str) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
-    """The facts (none) and rows (split, path, label, class name) of a text in JSON lines."""
-    lines = [json.loads(line) for line in text.split("\n") if line.strip()]
-    return {}, [(line["split"], line["path"], line["label"], line["class"]) for line in lines]
+def parse_lines(text: str) -> tuple[Facts, list[tuple[str, object]]]:
+    """The facts (none) and rows (split, [path, label, class name]) of a text in JSON lines."""
+    lines = [parse_json(line) for line in text.split("\n") if line.strip()]
+    return Facts(), [(line["split"], [line["path"], line["label"], line["class"]]) for line in lines]
 
 
-def parse_lists(text: str) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
-    """The facts and rows (split, path, label, class name) of a text with one list per split."""
-    content = json.loads(text)
+def parse_lists(text: str) -> tuple[Facts, list[tuple[str, object]]]:
+    """The facts and rows (split, [path, label, class name]) of a text with one list per split."""
+    content = parse_json(text)
     lists = {"train": content["train"], "val": content.get("val", [])}
-    about = {key: value for key, value in content.items() if key not in lists}
-    return about, [(split, *row) for split, rows in lists.items() for row in rows]
+    for split, rows in lists.items():
+        if not isinstance(rows, list):
+            raise TypeError(f"{split} is no list")
+    return Facts.of(content), [(split, row) for split, rows in lists.items() for row in rows]
 
 
 def find_rows(path: Path, rows: Sequence[Row], split: str, splits: Splits) -> list[Picture]:
@@ -137,25 +177,29 @@ def find_rows(path: Path, rows: Sequence[Row], split: str, splits: Splits) -> li
         UserError: a row names no picture of this split, another class than the data set, or a picture twice.
     """
     known = {picture.path: picture for picture in getattr(splits, split)}
-    found: dict[Picture, None] = {}
+    times = Counter(getattr(splits, split)) if rows else Counter()
+    found: list[Picture] = []
     for row in rows:
         picture = find_picture(row.path, known)
         if picture is None:
-            raise UserError(f"index '{path}': {split} image '{row.path}' {why_unknown(row.path, split, splits)}")
+            raise UserError(f"index '{path}': {split} image {short(row.path)} {why_unknown(row.path, split, splits)}")
         name = splits.class_names[picture.label]
         if row.label != picture.label or plain(row.class_name) != plain(name):
             raise UserError(
-                f"index '{path}' calls '{row.path}' class {row.label} '{row.class_name}', "
+                f"index '{path}' calls {short(row.path)} class {row.label} {short(row.class_name)}, "
                 f"and the data set {picture.label} '{name}'"
             )
-        if picture in found:
-            raise UserError(f"index '{path}' has {split} image '{row.path}' twice")
-        found[picture] = None
+        times[picture] -= 1
+        if times[picture] < 0:
+            raise UserError(f"index '{path}' has {split} image {short(row.path)} twice")
+        found.append(picture)
     return sorted(found, key=lambda picture: picture.label)
 
 
 def find_picture(path: str, known: dict[str, Picture]) -> Picture | None:
     """The known picture with that path or, if there is none, with the longest ending of it."""
+    if path in known:
+        return known[path]
     path = path.replace("\\", "/")
     while path not in known and "/" in path:
         path = path.partition("/")[2]
@@ -185,6 +229,7 @@ def check_counts(
     path: Path,
     pictures: Iterable[Picture],
     candidates: Iterable[Picture],
+    broken: Collection[str],
     shots: int,
     class_names: Sequence[str],
     purpose: str,
@@ -195,13 +240,16 @@ def check_counts(
         path: of the index file, for the message.
         pictures: of the index.
         candidates: all pictures of the data set's split.
+        broken: paths of pictures that were drawn and left out.
         shots: k.
         class_names: in label order.
         purpose: `training` or `validation`, for the message.
     """
+    candidates = list(candidates)
     counts, available = (Counter(label for _, label in some) for some in (pictures, candidates))
+    lost = Counter(label for path, label in candidates if path in broken)
     for label, name in enumerate(class_names):
-        wanted = min(shots, available[label])
+        wanted = min(shots, available[label]) - lost[label]
         if counts[label] != wanted:
             raise UserError(
                 f"index '{path}' has {counts[label]} {purpose} images of class {label} '{name}', expected {wanted}"

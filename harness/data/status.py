@@ -20,6 +20,7 @@ class Status:
         folder: where it was found; None if it was not.
         problem: why it cannot be read, in one line; None if it can.
         layout: where it differs from the usual layout (name of the folder, place of the images, ...), a few words each.
+        remarks: what is left out or odd, a few words each.
         counts: what it contains; None if it cannot be read.
         expected: what it should contain; None if that is unknown.
         differing: names of the counts that differ from the expected ones.
@@ -32,6 +33,7 @@ class Status:
     folder: str | None
     problem: str | None
     layout: tuple[str, ...]
+    remarks: tuple[str, ...]
     counts: Counts | None
     expected: Counts | None
     differing: tuple[str, ...]
@@ -73,6 +75,7 @@ def dataset_status(name: str, data_root: str | None = None) -> Status:
         folder=folder,
         problem=problem,
         layout=splits.layout if splits else (),
+        remarks=splits.remarks if splits else (),
         counts=counts,
         expected=dataset.expected,
         differing=differing(counts, dataset.expected),

@@ -150,7 +150,7 @@ class DryRun:
         images = TrainingImages(
             clip,
             blank_pictures(self.labels, clip.image_size, on_inputs),
-            TestTransform(clip.image_size),
+            TestTransform.of(clip.preprocessing),
             self.method.image_start,
             spec.train,
             spec.seed,
@@ -171,7 +171,9 @@ class DryRun:
             raise UserError(f"{spec.method}: {error}") from None
         labels = [0] * min(seen.num_images(item.splits), size)
         pictures = blank_pictures(labels, side, on_inputs)
-        return Classifier(self.method, pictures, texts, TestTransform(side), spec.train.precision, size)
+        return Classifier(
+            self.method, pictures, texts, TestTransform.of(self.method.clip.preprocessing), spec.train.precision, size
+        )
 
 
 def largest_batch(spec: RunSpec, labels: Sequence[int]) -> int:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel
 
 from harness.errors import UserError
 from harness.experiment.settings import Settings, flat_settings
+from harness.experiment.yaml_values import parse_yaml, plain_value
 
 MOST_VALUES = 10_000
 """A range with more values is taken for a mistake."""
@@ -26,7 +26,7 @@ NO_VALUE = "–"
 """Stands in tables for the value of a setting that a method does not have."""
 
 BLOCKS = "blocks"
-NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
+NUMBER = r"-?(?:0|[1-9]\d{0,17})(?:\.\d+)?(?:[eE][-+]?\d{1,2})?"
 RANGE = re.compile(rf"({NUMBER})\.\.({NUMBER}|{BLOCKS})(?:\.\.({NUMBER}))?")
 EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 NO_COMMA = "no comma"
@@ -78,7 +78,7 @@ def kind_of(annotation: Any, metadata: Sequence[Any] = ()) -> Kind:
         return Kind.WHOLE
     if str in atoms:
         return Kind.TEXT
-    return Kind.NUMBER if int in atoms or float in atoms else Kind.WORD
+    return Kind.NUMBER if bool not in atoms and (int in atoms or float in atoms) else Kind.WORD
 
 
 def atoms_of(annotation: Any, is_word: bool = False) -> Iterator[Any]:
@@ -146,21 +146,25 @@ def values_of(key: str, written: Any, kind: Kind, blocks: Blocks = lambda: None)
 
 def split(key: str, text: str) -> list[Any]:
     """The items of a comma list: a YAML list without its brackets."""
-    try:
-        items = yaml.safe_load(f"[{text}]")
-    except yaml.YAMLError:
-        raise UserError(f"{key}={text}: this is no list of values, such as {key}=A,B") from None
-    return list(items)
+
+    def fault(_line: int, problem: str) -> UserError:
+        is_list = not problem.startswith("not valid YAML")
+        return UserError(f"{key}={text}: {problem if is_list else f'this is no list of values, such as {key}=A,B'}")
+
+    return list(parse_yaml(f"[{text}]", fault))
 
 
 def expand_item(key: str, item: Any, kind: Kind, blocks: Blocks) -> Sequence[Any]:
     """The values of one item of a list: those of a range, or itself."""
-    if not isinstance(item, str):
-        return (item,)
-    if kind is Kind.NUMBER and ".." in item:
-        return parse_range(key, item, blocks).values()
-    if kind is Kind.NUMBER and re.fullmatch(NUMBER, item):
-        return (number(item),)
+    if kind is Kind.NUMBER and isinstance(item, str):
+        if ".." in item:
+            return parse_range(key, item, blocks).values()
+        try:
+            item = plain_value(item.strip())
+        except ValueError as error:
+            raise UserError(f"{key}: {error}") from None
+    if kind is Kind.NUMBER and isinstance(item, bool):
+        raise UserError(f"{key}={json.dumps(item)}: a number is needed")
     return (item,)
 
 

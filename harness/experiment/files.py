@@ -35,3 +35,8 @@ def find_experiment_file(path: Path) -> Path:
     if name in shipped_experiments():
         return EXPERIMENTS / f"{name}{SUFFIX}"
     raise UserError(f"'{path}' does not exist.{nearest(name, shipped_experiments())}")
+
+
+def short_name(path: Path) -> str:
+    """An experiment file for messages: the short name of one that comes with SkipBench, or the path."""
+    return path.relative_to(EXPERIMENTS).with_suffix("").as_posix() if path.is_relative_to(EXPERIMENTS) else str(path)

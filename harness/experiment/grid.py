@@ -2,28 +2,43 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from harness.clip.backbones import blocks_of, parse_backbone
-from harness.data.datasets import find_dataset
-from harness.data.fewshot import class_subset
+from harness.data.datasets import OWN, find_dataset, split_names
 from harness.errors import UserError
-from harness.experiment.axes import NO_VALUE, Kind, kind_at, points, read_axes, text_of, values_of
-from harness.experiment.files import find_experiment_file
+from harness.experiment.axes import NO_VALUE, Kind, points, read_axes, text_of, values_of
+from harness.experiment.files import find_experiment_file, short_name
+from harness.experiment.layers import COMMAND_LINE, DEFAULT, Layer, PlannedRun
+from harness.experiment.one_run import once_each, plan_run, setting_kind
 from harness.experiment.protocols import find_protocol
-from harness.experiment.recipes import check_sections, choose_variant, for_method, recipe_settings
+from harness.experiment.recipes import check_sections, choose_variant, for_method, recipe_layers
 from harness.experiment.registry import check_method, method_class, method_names
 from harness.experiment.settings import Section, Settings, by_sections, flat_settings, merge, nest, read_yaml, validate
-from harness.experiment.spec import RunSpec, ScheduleSpec, parse_run_spec
+from harness.experiment.spec import RunSpec, ScheduleSpec
+from harness.experiment.yaml_values import LARGEST
+from harness.text import counted
 
 EVERY_METHOD = "all"
 MOST_RUNS = 100_000
 """A grid with more runs is taken for a mistake."""
+
+# Setting of a run -> the field of an experiment that gives it.
+AXES = {
+    "data.dataset": "datasets",
+    "data.shots": "shots",
+    "backbone": "backbone",
+    "method": "methods",
+    "seed": "seeds",
+    "protocol": "protocol",
+    "recipe": "recipe",
+}
 
 PLURALS = {
     "backbone": "backbones",
@@ -46,7 +61,7 @@ class Experiment(Section):
     datasets: tuple[str, ...] = Field(("emoji",), min_length=1)
     backbones: tuple[str, ...] = Field(("clip-emoji",), min_length=1, alias="backbone")
     shots: tuple[int, ...] = Field((16,), min_length=1)
-    seeds: tuple[NonNegativeInt, ...] = Field((1, 2, 3), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...] = Field((1, 2, 3), min_length=1)
     targets: tuple[str, ...] | None = Field(
         None, description="data sets to be evaluated on besides the training one; null: the protocol's own"
     )
@@ -55,6 +70,7 @@ class Experiment(Section):
     )
     settings: Settings = Field({}, description="settings of every run, as on the command line")
     schedule: ScheduleSpec = ScheduleSpec()
+    _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @field_validator("methods", "datasets", "backbones", "recipes", "targets", "shots", "seeds", mode="before")
     @classmethod
@@ -62,6 +78,8 @@ class Experiment(Section):
         name = str(info.field_name)
         if name == "targets" and value is None:
             return value
+        if name in ("datasets", "targets") and isinstance(value, str) and OWN in value:
+            return split_names(value)
         kind = Kind.NUMBER if name in ("shots", "seeds") else Kind.WORD
         return values_of(cls.model_fields[name].alias or name, value, kind)
 
@@ -80,25 +98,41 @@ class Experiment(Section):
     def _nested(cls, value: Any) -> Any:
         return by_sections(value)
 
-    def with_settings(self, overrides: Settings) -> "Experiment":
-        """The same with settings on top of its own.
+    def with_settings(self, overrides: Settings, source: str = COMMAND_LINE) -> "Experiment":
+        """The same with settings on top of its own; `source` says where they come from.
 
         Raises:
             UserError: a setting that is an axis of every experiment, or neither a spec's nor one of the methods'.
         """
         settings = merge(self.settings, overrides)
         check_sections(settings, self.methods)
-        return self.model_copy(update={"settings": settings})
+        changed: Experiment = self.model_copy(update={"settings": settings})
+        given = {f"settings.{key}": source for key in flat_settings(overrides)}
+        changed._sources = {**self._sources, **given}
+        return changed
+
+    def source_of(self, key: str) -> str:
+        """Where the value of one of its fields comes from."""
+        return self._sources.get(key, DEFAULT)
+
+    def setting_sources(self) -> dict[str, str]:
+        """Dotted key of a setting of runs -> where it comes from."""
+        prefix = "settings."
+        return {key.removeprefix(prefix): self._sources[key] for key in self._sources if key.startswith(prefix)}
 
 
-def load_experiment(path: Path, changes: Settings | None = None) -> Experiment:
-    """An experiment file, with changes on top of it.
+def load_experiment(path: Path, changes: Settings | None = None, source: str = COMMAND_LINE) -> Experiment:
+    """An experiment file, with changes on top of it; `source` says where the changes come from.
 
     Raises:
         UserError: missing file, unknown key, method, data set or protocol.
     """
     path = find_experiment_file(path)
-    experiment: Experiment = validate(Experiment, merge({"name": path.stem}, read_yaml(path), changes or {}), "")
+    content, changes = read_yaml(path), changes or {}
+    experiment: Experiment = validate(Experiment, merge({"name": path.stem}, content, changes), "")
+    of_file = {**content, "settings": experiment.settings}
+    experiment._sources = dict.fromkeys(flat_settings(of_file), f"experiment {short_name(path)}")
+    experiment._sources |= dict.fromkeys(flat_settings(changes), source)
     for method in experiment.methods:
         check_method(method)
     for dataset in (*experiment.datasets, *(experiment.targets or ())):
@@ -108,6 +142,11 @@ def load_experiment(path: Path, changes: Settings | None = None) -> Experiment:
 
 
 def expand(experiment: Experiment, overrides: Settings | None = None) -> list[RunSpec]:
+    """The specs of `plan_grid`; arguments and errors are the same."""
+    return [item.spec for item in plan_grid(experiment, overrides)]
+
+
+def plan_grid(experiment: Experiment, overrides: Settings | None = None) -> list[PlannedRun]:
     """All runs of an experiment, each once, in the order in which they are best run.
 
     Precedence: defaults < data set < protocol < recipe < experiment < overrides.
@@ -124,18 +163,15 @@ def expand(experiment: Experiment, overrides: Settings | None = None) -> list[Ru
     for key in axes_of(experiment):
         if key.startswith(("runtime.", "wandb.")):
             raise UserError(f"'{key}' changes no result, so that its values would be one run: give one value")
-    return once_each(all_runs(experiment))
-
-
-def once_each(specs: Iterable[RunSpec]) -> list[RunSpec]:
-    """The runs with different ids, the first of each."""
-    found: dict[str, RunSpec] = {}
-    for spec in specs:
-        found.setdefault(spec.id, spec)
-    return list(found.values())
+    return once_each(plan_all(experiment))
 
 
 def all_runs(experiment: Experiment) -> Iterator[RunSpec]:
+    """The specs of `plan_all`."""
+    return (item.spec for item in plan_all(experiment))
+
+
+def plan_all(experiment: Experiment) -> Iterator[PlannedRun]:
     """The runs of an experiment; those that differ only in what changes no result are all there.
 
     Raises:
@@ -147,11 +183,10 @@ def all_runs(experiment: Experiment) -> Iterator[RunSpec]:
     for backbone, dataset, shots, method, recipe in itertools.product(*outer):
         for point in points(setting_axes(experiment, method, backbone)):
             settings = merge(experiment.settings, nest(point))
-            grid = (backbone, dataset, shots, method, recipe)
-            spec = make_spec(experiment, *grid, seed=experiment.seeds[0], settings=settings)
+            planned = plan_one(experiment, backbone, dataset, shots, method, recipe, settings)
             # Where nothing trains, all seeds give the same.
-            for seed in experiment.seeds if spec.train.epochs else experiment.seeds[:1]:
-                yield spec.model_copy(update={"seed": seed})
+            for seed in experiment.seeds if planned.spec.train.epochs else experiment.seeds[:1]:
+                yield replace(planned, spec=planned.spec.model_copy(update={"seed": seed}))
 
 
 def setting_axes(experiment: Experiment, method: str, backbone: str) -> dict[str, tuple[Any, ...]]:
@@ -170,14 +205,6 @@ def setting_axes(experiment: Experiment, method: str, backbone: str) -> dict[str
     # Nothing trains: how it would be trained makes no second run.
     trained = [key for key in axes if key.startswith("train.") and key != "train.precision"]
     return {**axes, **{key: axes[key][:1] for key in trained}}
-
-
-def setting_kind(method: str, key: str) -> Kind | None:
-    """The kind of the setting with a dotted key in runs of a method; None for an unknown setting."""
-    section, _, option = key.partition(".")
-    if section == method:
-        return kind_at(method_class(method).Config, option.split("."))
-    return kind_at(RunSpec, key.split("."))
 
 
 def axes_of(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
@@ -241,84 +268,53 @@ def describe_grid(experiment: Experiment, num_runs: int) -> str:
     sizes = [f"{len(values)} {PLURALS.get(key, f'values of {key}')}" for key, values in axes.items()]
     total = math.prod(map(len, axes.values()))
     if num_runs == total:
-        return f"{' x '.join(sizes) or '1'} = {total} runs"
+        return f"{' x '.join(sizes) or '1'} = {counted(total, 'run')}"
     different = count_runs(experiment)
     reasons = ["settings vary only the methods that use them"] if different != total else []
     if num_runs != different:
         several = len(experiment.seeds) > 1
         reasons.append("seeds change nothing where nothing trains" if several else "some settings are the same")
-    return f"{' x '.join(sizes)} = {total} runs, {num_runs} of them different: {'; '.join(reasons)}"
+    return f"{' x '.join(sizes)} = {counted(total, 'run')}, {num_runs:,} of them different: {'; '.join(reasons)}"
 
 
-def make_spec(
-    experiment: Experiment,
-    backbone: str,
-    dataset: str,
-    shots: int,
-    method: str,
-    recipe: str | None,
-    *,
-    seed: int,
-    settings: Settings,
-) -> RunSpec:
-    """One validated spec of the grid."""
-    variant = choose_variant(recipe, backbone, method)
-    protocol = find_protocol(experiment.protocol)
-    layers = merge(
-        {"data": {"dataset": dataset, "shots": shots}, "backbone": backbone},
-        {"method": method, "seed": seed, "protocol": experiment.protocol, "recipe": variant},
-        find_dataset(dataset).settings,
-        protocol.settings(),
-        {"evaluate": protocol.evaluations(dataset, experiment.targets)},
-        recipe_settings(method, variant, experiment.protocol, dataset, shots),
-        for_method(settings, method),
-    )
-    layers["evaluate"] = [{"dataset": dataset, **evaluation} for evaluation in layers["evaluate"]]
-    if not method_class(method).trains:
-        layers = merge(layers, {"train": {"epochs": 0}})
-    spec = parse_run_spec(layers)
-    if spec.wandb.group is None:
-        spec = spec.model_copy(update={"wandb": spec.wandb.model_copy(update={"group": experiment.name})})
-    check_fits(spec)
-    return spec
+def plan_one(
+    experiment: Experiment, backbone: str, dataset: str, shots: int, method: str, recipe: str | None, settings: Settings
+) -> PlannedRun:
+    """The run of one point of the grid, with the first seed.
 
-
-def vary(settings: Settings, overrides: Settings) -> list[RunSpec]:
-    """One run as a file describes it, changed by overrides; every combination of their values makes a run.
+    Args:
+        experiment: says protocol, targets and seeds, and where settings come from.
+        backbone: of the run.
+        dataset: to train on.
+        shots: images a class.
+        method: of the run.
+        recipe: a variant or a file; None for the backbone's own.
+        settings: those of the experiment, one value each.
 
     Raises:
         UserError: settings that no run can take.
     """
-    whole = merge(settings, overrides)
-    method = check_method(str(whole.get("method", "")))
-    backbone = str(whole.get("backbone", RunSpec.model_fields["backbone"].default))
-    axes = read_axes(overrides, lambda key: setting_kind(method, key), lambda: blocks_of(parse_backbone(backbone)))
-    specs = [parse_run_spec(merge(whole, nest(point))) for point in points(axes)]
-    for spec in specs:
-        check_fits(spec)
-    return once_each(specs)
-
-
-def check_fits(spec: RunSpec) -> None:
-    """Check a spec against its backbone and class subsets, as far as that needs neither weights nor pictures.
-
-    Raises:
-        UserError: an unknown backbone, data set or class subset, or an option beyond the backbone.
-    """
-    for evaluation in spec.evaluate:
-        find_dataset(evaluation.dataset)
-        class_subset(2**16, evaluation.classes)
-    class_subset(2**16, spec.data.classes)
-    check_options(spec.method, tuple(sorted(spec.options.items())), spec.backbone)
-
-
-@cache
-def check_options(method: str, options: tuple[tuple[str, Any], ...], backbone: str) -> None:
-    """Check a method's options against the number of blocks of the backbone (the same for all seeds)."""
-    num_blocks = blocks_of(parse_backbone(backbone))
-    if num_blocks is not None:
-        cls = method_class(method)
-        try:
-            cls.check(cls.Config(**dict(options)), num_blocks)
-        except ValueError as error:
-            raise UserError(f"{method}.{error} (backbone {backbone})") from None
+    variant = choose_variant(recipe, backbone, method)
+    protocol = find_protocol(experiment.protocol)
+    axes: Settings = {
+        "data": {"dataset": dataset, "shots": shots},
+        "backbone": backbone,
+        "method": method,
+        "seed": experiment.seeds[0],
+        "protocol": experiment.protocol,
+        "recipe": variant,
+    }
+    known = {key: experiment.source_of(name) for key, name in AXES.items()}
+    if not recipe:
+        known["recipe"] = f"recipe of backbone {backbone}" if variant == backbone else DEFAULT
+    evaluate = protocol.evaluations(dataset, experiment.targets)
+    layers = [
+        Layer("grid", axes, known),
+        Layer(f"data set {dataset}", find_dataset(dataset).settings),
+        Layer(f"protocol {experiment.protocol}", {**protocol.settings(), "evaluate": evaluate}),
+        *recipe_layers(method, variant, experiment.protocol, dataset, shots),
+        Layer("experiment", for_method(settings, method), experiment.setting_sources()),
+    ]
+    group = os.environ.get("WANDB_RUN_GROUP")
+    source = "WANDB_RUN_GROUP" if group else "name of the experiment"
+    return plan_run(layers, Layer(source, {"wandb": {"group": group or experiment.name}}))

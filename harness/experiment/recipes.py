@@ -5,9 +5,10 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from harness.errors import UserError, nearest
+from harness.errors import UserError, letters_of, nearest
+from harness.experiment.layers import Layer, merged
 from harness.experiment.registry import method_names
-from harness.experiment.settings import Settings, merge, read_yaml
+from harness.experiment.settings import Settings, by_sections, flat_settings, read_yaml
 from harness.experiment.spec import SPEC_KEYS, check_shape
 
 EXPERIMENTS = Path(str(files("experiments")))
@@ -44,8 +45,13 @@ def recipe_variants(method: str) -> list[str]:
 
 
 def recipe_settings(method: str, variant: str, protocol: str, dataset: str, shots: int) -> Settings:
-    """Settings that a recipe gives: its `all` section, then those of protocol, protocol and shots, data set, and of
-    protocol and data set.
+    """The settings of `recipe_layers`; arguments and errors are the same."""
+    return merged(recipe_layers(method, variant, protocol, dataset, shots))
+
+
+def recipe_layers(method: str, variant: str, protocol: str, dataset: str, shots: int) -> list[Layer]:
+    """What a recipe gives: its `all` section, then those of protocol, protocol and shots, data set, and of protocol and
+    data set.
 
     Args:
         method: name of the method.
@@ -58,18 +64,19 @@ def recipe_settings(method: str, variant: str, protocol: str, dataset: str, shot
         UserError: no such variant or file.
     """
     if variant.endswith((".yaml", ".yml")):
-        settings = read_recipe_file(Path(variant))
+        settings = by_sections(read_recipe_file(Path(variant)))
         check_sections(settings, method_names())
-        return for_method(settings, method)
+        return [Layer(f"recipe {variant}", for_method(settings, method))]
     variants = recipe_variants(method)
     if variant not in variants:
         # A method without a recipe of its own runs with the defaults of its Config and of TrainSpec.
         if variant == OFFICIAL and not variants:
-            return {}
+            return []
         raise UserError(f"method '{method}' has no recipe '{variant}'.{nearest(variant, variants)}")
     sections = read_recipe_file(RECIPES / f"{method}.yaml")[variant]
     keys = ("all", protocol, f"{protocol}/{shots}shot", dataset, f"{protocol}/{dataset}")
-    return merge(*(sections.get(key) or {} for key in keys))
+    name = f"recipe {method}/{variant}"
+    return [Layer(name if key == "all" else f"{name}, {key}", sections[key]) for key in keys if sections.get(key)]
 
 
 def choose_variant(asked: str | None, backbone: str, method: str) -> str:
@@ -95,4 +102,10 @@ def check_sections(overrides: Settings, methods: Sequence[str]) -> None:
             continue
         if key in method_names():
             raise UserError(f"settings for method '{key}' are given, but it is not run: add it to the methods")
-        raise UserError(f"unknown key '{key}'.{nearest(key, [*SPEC_KEYS, *methods])}")
+        from harness.experiment.known_keys import setting_hint
+
+        axis = next((axis for axis in GRID if letters_of(axis.rpartition(".")[2]) == letters_of(key)), None)
+        if axis:
+            raise UserError(f"unknown key '{key}': set it with {GRID[axis]}=... or --{GRID[axis].lower()}")
+        whole = next(iter(flat_settings({key: overrides[key]})), key)
+        raise UserError(f"unknown key '{key}'.{setting_hint(whole, methods, [*SPEC_KEYS, *methods])}")

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import UserError, nearest
+from harness.experiment.scalar_types import check_scalars, written
+from harness.experiment.yaml_values import DEEPEST, parse_yaml, read_text
 
 Settings = dict[str, Any]
 """Nested settings as they stand in YAML: {"train": {"epochs": 10}}."""
@@ -30,6 +31,7 @@ def validate(model: type[BaseModel], settings: Mapping[str, Any], where: str) ->
     Raises:
         UserError: the first thing that is wrong, with the nearest known key where a key is unknown.
     """
+    check_scalars(model, settings, where)
     try:
         return model.model_validate(settings)
     except ValidationError as error:
@@ -42,13 +44,29 @@ def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> 
     location = [str(part) for part in problem["loc"]]
     key = where + ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key '{key}'.{nearest(location[-1], known_keys(model, location[:-1]))}"
+        return f"unknown key '{key}'.{key_hint(key, location, model)}"
     if problem["type"] == "missing":
         return f"'{key}' is missing"
     message = str(problem["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     # A check over several keys has no location, and its message names them.
-    return f"{key}={problem['input']!r}: {message}" if location else message
+    return f"{key}={written(problem['input'])}: {message}" if location else message
+
+
+def key_hint(key: str, location: list[str], model: type[BaseModel]) -> str:
+    """A hint that ends an error line about an unknown key: the nearest in its section, else what it means."""
+    known = known_keys(model, location[:-1])
+    hint = nearest(location[-1], known)
+    section = key.partition(".")[0]
+    if "." in key and not hint.startswith(" Did you mean"):
+        # They need these functions, and a method's options take seconds to import.
+        from harness.experiment.known_keys import meant_settings
+        from harness.experiment.registry import method_names
+
+        for methods in ([section] if section in method_names() else [], method_names()):
+            if found := meant_settings(key, methods):
+                return f" Did you mean {' or '.join(map(repr, found))}?"
+    return hint
 
 
 def known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:
@@ -65,7 +83,7 @@ def known_keys(model: type[BaseModel], path: Iterable[str]) -> list[str]:
 
 
 def parse_overrides(pairs: Iterable[str]) -> Settings:
-    """`key=value` pairs as nested settings; values are YAML.
+    """`key=value` pairs as nested settings; values are YAML, and of several for one key the last counts.
 
     Raises:
         UserError: a word that is no pair, or a value that is no YAML.
@@ -81,19 +99,37 @@ def parse_overrides(pairs: Iterable[str]) -> Settings:
 
 def parse_value(pair: str, text: str) -> Any:
     """A value as YAML, or as a YAML list without its brackets where only that is valid, such as `[1, 2], [3, 4]`."""
-    for form in (text, f"[{text}]") if "," in text else (text,):
-        try:
-            return yaml.safe_load(form)
-        except yaml.YAMLError:
-            continue
-    raise UserError(f"'{pair}': the value is not valid YAML")
+
+    def fault(_line: int, problem: str) -> UserError:
+        return UserError(f"{pair}: {problem}")
+
+    if not text.strip():
+        raise UserError(f"{pair}: give a value, or {pair.strip()}null for none")
+    try:
+        return parse_yaml(text, fault)
+    except UserError:
+        if "," not in text:
+            raise
+    return parse_yaml(f"[{text}]", fault)
 
 
 def nest(flat: Mapping[str, Any]) -> Settings:
-    """Settings by dotted keys as nested settings: {"train.epochs": 3} -> {"train": {"epochs": 3}}."""
+    """Settings by dotted keys as nested settings: {"train.epochs": 3} -> {"train": {"epochs": 3}}.
+
+    Raises:
+        UserError: two of the keys give one setting, or a key has an empty part.
+    """
     settings: Settings = {}
+    leaves: set[str] = set()
     for key, value in flat.items():
-        for part in reversed(key.split(".")):
+        parts = key.split(".")
+        if not all(parts) or len(parts) > DEEPEST:
+            raise UserError(f"'{key}' is no key: write a section and a key in it, such as train.epochs")
+        added = set(flat_settings({key: value}))
+        if twice := sorted(added & leaves):
+            raise UserError(f"'{twice[0]}' is given twice")
+        leaves |= added
+        for part in reversed(parts):
             value = {part: value}
         settings = merge(settings, value)
     return settings
@@ -149,15 +185,11 @@ def read_yaml(path: Path) -> Settings:
     Raises:
         UserError: missing, unreadable, or not a mapping.
     """
-    try:
-        value = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise UserError(f"'{path}' does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if getattr(error, "problem_mark", None) else ""  # type: ignore[attr-defined]
-        raise UserError(f"'{path}'{line} is not valid YAML") from None
+
+    def fault(line: int, problem: str) -> UserError:
+        return UserError(f"'{path}' line {line}: {problem}")
+
+    value = parse_yaml(read_text(path), fault)
     if not isinstance(value, dict):
         raise UserError(f"'{path}' must hold keys and values, such as `method: skip`")
     return value

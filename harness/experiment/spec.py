@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,8 +11,11 @@ from pydantic import Field, field_validator, model_validator
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
 from harness.experiment.content import backbone_content, dataset_content, index_content
+from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
+from harness.experiment.yaml_values import LARGEST
 from harness.machine.units import parse_seconds
+from harness.text import counted
 
 Precision = Literal["fp32", "bf16", "fp16", "half"]
 BatchKind = Literal["random", "same_class"]
@@ -151,41 +153,8 @@ class TunedSpec(Section):
 
     def summary(self) -> str:
         """How the recipe was found, for footnotes."""
-        seeds = ",".join(map(str, self.seeds))
-        return f"{self.trials} trials on {self.data}, seeds {seeds} (study {self.study})"
-
-
-class WandbSpec(Section):
-    """Where a run is tracked."""
-
-    mode: Literal["offline", "online", "disabled"] | None = Field(
-        None, description="null: WANDB_MODE, and without that offline"
-    )
-    project: str = Field("skipbench", description="W&B project")
-    entity: str | None = Field(None, description="W&B team or user; null: your default")
-    group: str | None = Field(None, max_length=128, description="W&B group; null: the experiment's name")
-    tags: tuple[str, ...] = Field((), description="W&B tags besides method, data set and protocol")
-
-
-class RuntimeSpec(Section):
-    """Where and how a run is executed. Changes no result, so it is no part of the run's id."""
-
-    device: Word = Field("auto", description="auto, cpu, cuda or cuda:1")
-    threads: int | None = Field(None, ge=1, description="CPU threads; null: one a core")
-    workers: int | None = Field(
-        None, ge=0, description="processes that decode pictures; null: 0 beside a CPU, 8 beside a GPU"
-    )
-    eval_batch_size: int = Field(100, ge=1, description="pictures a batch in evaluation")
-    cache_gpu_mib: int = Field(4096, ge=0, description="cached features up to this size stay on the GPU")
-    cache_host_mib: int = Field(
-        16384, ge=0, description="cached features up to this size stay in memory, larger ones in a file"
-    )
-    data_root: str | None = Field(None, description="folder that holds the data sets; null: $DATA")
-    device_shared: bool = Field(False, description="others use the device: costs are marked as not measured alone")
-
-    def find_data_root(self) -> str | None:
-        """The data root asked for, else $DATA."""
-        return self.data_root or os.environ.get("DATA")
+        seeds = ("seed " if len(self.seeds) == 1 else "seeds ") + ",".join(map(str, self.seeds))
+        return f"{counted(self.trials, 'trial')} on {self.data}, {seeds} (study {self.study})"
 
 
 class ScheduleSpec(Section):
@@ -198,9 +167,11 @@ class ScheduleSpec(Section):
         None, description="numbers of GPUs, or cpu; null: all GPUs that torch sees, else the CPU"
     )
     runs_per_device: int = Field(
-        1, ge=1, description="runs at a time on one device; over 1 costs are not measured alone"
+        1, ge=1, le=MOST_THREADS, description="runs at a time on one device; over 1 costs are not measured alone"
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads a run; null: the cores shared among the runs")
+    threads: int | None = Field(
+        None, ge=1, le=MOST_THREADS, description="CPU threads a run; null: the cores shared among the runs"
+    )
     time_limit: float | None = Field(
         24 * 3600.0, gt=0, description="of one attempt at a run: seconds, or 90s, 30m, 2h, 1d; null: none"
     )
@@ -236,7 +207,7 @@ class RunSpec(Section):
     method: str
     options: Settings = Field(default_factory=dict)
     backbone: Word = "clip-emoji"
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0, le=LARGEST)
     protocol: str = "base_to_new"
     recipe: str = "official"
     tuned: TunedSpec | None = None

@@ -1,10 +1,12 @@
 """What one phase of a run costs: seconds, images, peak memory."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 SETUP, CACHE, TRAIN, EVALUATE = "setup", "cache", "train", "evaluate"
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 PHASES = (SETUP, CACHE, TRAIN, EVALUATE)
 
 
@@ -22,12 +24,12 @@ class PhaseCosts(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    seconds: float = 0.0
-    images: int = 0
-    peak_tensor_bytes: int | None = None
-    peak_rss_bytes: int | None = None
-    peak_allocated_bytes: int | None = None
-    peak_reserved_bytes: int | None = None
+    seconds: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
+    images: Count = 0
+    peak_tensor_bytes: Count | None = None
+    peak_rss_bytes: Count | None = None
+    peak_allocated_bytes: Count | None = None
+    peak_reserved_bytes: Count | None = None
 
     def raise_peak(self, name: str, value: int | None) -> None:
         """Take a measured peak if it is higher than the one so far."""

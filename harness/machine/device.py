@@ -1,9 +1,13 @@
 """Devices: which exist, how much of their memory is in use, and whether a run has its device to itself."""
 
+import errno
 import os
+import re
 import shutil
+import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +18,8 @@ from harness.errors import UserError
 
 # Memory that is in use on an idle GPU: the driver's own data and, with a display, a few windows.
 IDLE_MIB = 1024
+# Other runs make the lock of a device exclusive for microseconds.
+LOCK_ATTEMPTS, LOCK_PAUSE = 50, 0.01
 
 
 def choose_device(name: str) -> torch.device:
@@ -79,33 +85,79 @@ def check_idle(index: int) -> None:
         )
 
 
-class DeviceUse:
-    """Detects whether other runs on this machine use the same device at the same time.
+def device_identity(device: torch.device) -> str:
+    """A name of a device on this machine, whatever number this process knows it by."""
+    if device.type != "cuda":
+        return device.type
+    index = device.index or 0
+    with suppress(RuntimeError, AssertionError, AttributeError):
+        return f"cuda-{torch.cuda.get_device_properties(index).uuid}"
+    return f"cuda{physical(index)}"
 
-    Every run holds a shared lock on a file that belongs to its device. A run that can make its lock exclusive for a
-    moment is alone.
+
+def lock_folder() -> Path:
+    """The folder for lock files of this user, made if it is not there; nobody else can write to it.
+
+    Raises:
+        OSError: it cannot be made, or something else has its name.
+    """
+    user = os.getuid()
+    folder = Path(tempfile.gettempdir()) / f"skipbench-{user}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022:
+        raise OSError(errno.EPERM, "it is no folder of this user alone", str(folder))
+    return folder
+
+
+def open_lock(path: Path) -> int:
+    """Open a lock file, made if it is not there; returns its descriptor.
+
+    Raises:
+        OSError: it cannot be opened, or something else has its name.
+    """
+    # A link would lead elsewhere, and opening a named pipe would wait.
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file of this user", str(path))
+    return descriptor
+
+
+class DeviceUse:
+    """Detects whether other runs of this user on this machine use the same device at the same time.
+
+    Every run holds a shared lock on a file that belongs to its device, and adds a byte to it when it starts. A run that
+    can make its lock exclusive for a moment is alone at that moment. If nobody has added a byte since it started, it
+    was alone all the time. Nothing here waits for another process.
 
     Args:
         device: the run's.
 
     Attributes:
-        alone: whether no other run has been seen so far.
+        alone: whether no other run has been seen so far; None if that is not known.
+        problem: why it is not known, in one line; None if it is.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.alone = True
+        self.alone: bool | None = True
+        self.problem: str | None = None
         self._file: int | None = None
-        name = f"cuda{physical(device.index or 0)}" if device.type == "cuda" else device.type
-        path = Path(tempfile.gettempdir()) / f"skipbench-device-{name}"
-        with suppress(OSError, ImportError):
-            import fcntl
-
-            self._file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o666)
-            fcntl.flock(self._file, fcntl.LOCK_SH)
+        name = re.sub(r"[^A-Za-z0-9-]", "-", device_identity(device))
+        try:
+            self._path = lock_folder() / f"device-{name}"
+            self._file = open_lock(self._path)
+            self._share()
+            os.write(self._file, b".")
+            self._starts = os.fstat(self._file).st_size
+        except (OSError, ImportError) as error:
+            self._give_up(error)
         self.check()
 
     def check(self) -> None:
-        """Check whether another run uses the device now."""
+        """Check whether another run uses the device now, or has used it since this one started."""
         if self._file is None:
             return
         import fcntl
@@ -114,14 +166,57 @@ class DeviceUse:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.alone = False
-        # Whether or not the lock became exclusive, the shared lock must be taken again.
-        fcntl.flock(self._file, fcntl.LOCK_SH)
+        except OSError as error:
+            self._give_up(error)
+            return
+        try:
+            # Whether or not the lock became exclusive, the shared lock must be taken again.
+            self._share()
+            if os.fstat(self._file).st_size != self._starts:
+                self.alone = False
+            if not os.path.samestat(os.fstat(self._file), os.lstat(self._path)):
+                raise OSError(errno.ENOENT, "it was replaced", str(self._path))
+        except OSError as error:
+            self._give_up(error)
+
+    def _share(self) -> None:
+        """Take the shared lock.
+
+        Raises:
+            OSError: somebody keeps it exclusively for longer than runs do.
+        """
+        import fcntl
+
+        assert self._file is not None
+        for _ in range(LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(LOCK_PAUSE)
+        raise OSError(errno.EWOULDBLOCK, "another process keeps it locked", str(self._path))
+
+    def _give_up(self, error: Exception) -> None:
+        """Note that nobody knows whether the run is alone."""
+        self.close()
+        if self.alone is not False:
+            self.alone = None
+        path = getattr(error, "filename", None) or tempfile.gettempdir()
+        reason = getattr(error, "strerror", None) or error
+        self.problem = f"'{path}' cannot be used as a lock ({reason}): costs are not known to be measured alone"
 
     def close(self) -> None:
         """Release the device."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def both_alone(one: bool | None, other: bool | None) -> bool | None:
+    """Whether a run was alone in two parts of its time: no if not in one of them, unknown if one is unknown."""
+    if one is False or other is False:
+        return False
+    return None if one is None or other is None else True
 
 
 @contextmanager

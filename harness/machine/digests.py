@@ -38,7 +38,7 @@ def file_digest(path: Path) -> str:
     place = str(path.resolve())
     state = os.stat(place)
     if not stat.S_ISREG(state.st_mode):
-        raise OSError(None, "it is no regular file")
+        raise OSError(None, "it is no regular file", place)
     if state.st_size < LARGE:
         return hashlib.sha256(Path(place).read_bytes()).hexdigest()
     marks = [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev]

@@ -18,6 +18,8 @@ def parse_seconds(value: Any) -> Any:
     Raises:
         ValueError: a text that ends in a unit but does not begin with a number.
     """
+    if isinstance(value, bool):
+        raise ValueError("use seconds, or a number with s, m, h or d, such as 30m")
     if isinstance(value, str) and value[-1:] in SECONDS:
         try:
             return float(value[:-1]) * SECONDS[value[-1]]

@@ -1,10 +1,14 @@
 """Differences between two runs, or between the runs of two experiments: configuration, accuracy, costs."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from harness.errors import UserError
+from harness.experiment.axes import NO_VALUE, text_of
+from harness.report.labels import shortened
 from harness.report.method_table import Column, cost_columns, score_columns
 from harness.report.runs import groups, in_order, stored_run_row
 from harness.report.statistics import with_spread
@@ -41,26 +45,31 @@ def configuration_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
         Columns setting, A, B: the values of each side; a dash if a side has no such setting.
     """
     left, right = values_of(a), values_of(b)
-    rows = [
-        {"setting": name, "A": left.get(name, "–"), "B": right.get(name, "–")}
-        for name in dict.fromkeys([*left, *right])
-        if left.get(name) != right.get(name)
-    ]
+    rows = []
+    for name in dict.fromkeys([*left, *right]):
+        one, other = left.get(name, []), right.get(name, [])
+        short = shortened([*one, *other])
+        if [text_of(value) for value in one] != [text_of(value) for value in other]:
+            rows.append({"setting": name, "A": listed_values(one, short), "B": listed_values(other, short)})
     return pd.DataFrame(rows, columns=["setting", "A", "B"])
 
 
-def values_of(runs: pd.DataFrame) -> dict[str, str]:
-    """Setting -> its different values in some runs, as text."""
-    found: dict[str, list[str]] = {name: in_order(runs[name].dropna()) for name in COLUMNS if name in runs}
+def values_of(runs: pd.DataFrame) -> dict[str, list[Any]]:
+    """Setting -> its different values in some runs."""
+    found: dict[str, list[Any]] = {name: list(in_order(runs[name].dropna())) for name in COLUMNS if name in runs}
     for settings in runs["settings"]:
         for name, value in settings.items():
             several = found.setdefault(name, [])
-            if str(value) not in several:
-                several.append(str(value))
-    return {
-        name: "; ".join(several[:MOST_VALUES]) + (f"; ... ({len(several)})" if len(several) > MOST_VALUES else "")
-        for name, several in found.items()
-    }
+            if text_of(value) not in map(text_of, several):
+                several.append(value)
+    return found
+
+
+def listed_values(values: Sequence[Any], short: Mapping[str, str]) -> str:
+    """Values as text, the first of many, rounded to what tells them apart; a dash for none."""
+    texts = [short[text_of(value)] for value in values]
+    more = f"; ... ({len(texts)})" if len(texts) > MOST_VALUES else ""
+    return "; ".join(texts[:MOST_VALUES]) + more if texts else NO_VALUE
 
 
 def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:

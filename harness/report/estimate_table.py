@@ -209,6 +209,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     # Not at the top: matplotlib takes a second.
     from matplotlib.figure import Figure
 
+    from harness.report.plots import literal
+
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     varied = list(dict.fromkeys(key for row in rows for key in row.axes))
@@ -224,7 +226,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.set_xlabel(varied[0])
         axes.set_ylim(bottom=0)
     else:
-        labels = [" ".join(dict.fromkeys([row.spec.method, *row.axes.values()])) for row in rows]
+        labels = [literal(" ".join(dict.fromkeys([row.spec.method, *row.axes.values()]))) for row in rows]
         base = [0.0] * len(rows)
         for kind in KINDS:
             sizes = [row.estimate.phases[row.estimate.highest_phase].by_kind[kind] / MIB for row in rows]
@@ -233,7 +235,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.set_xticks(range(len(rows)), labels, rotation=30, ha="right")
     axes.set_ylabel("estimated peak, MiB")
     first = rows[0]
-    axes.set_title(f"{first.spec.backbone}, {first.spec.data.dataset}, {first.spec.train.precision}")
+    axes.set_title(literal(f"{first.spec.backbone}, {first.spec.data.dataset}, {first.spec.train.precision}"))
     axes.legend()
     figure.savefig(path, dpi=150)
 

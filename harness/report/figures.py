@@ -1,22 +1,25 @@
 """Figures as data; `plots.py` draws them for print, and the report page draws them on the screen."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from harness.experiment.protocols import Layout
 from harness.machine.costs import PHASES
+from harness.report.footnotes import variant_key
 from harness.report.method_table import shown_values
 from harness.report.paper_tables import ablation, file_name
 from harness.report.runs import groups, in_order, protocol_of
 from harness.report.table import AVERAGE, COSTS, SOURCE, TARGETS, Table
 from harness.results.folder import DONE, RunFolder
 from harness.results.metrics import PERCENT, RunMetric, run_metrics, summary_metrics
+from harness.text import counted
 
 LINES, SCATTER, BARS, STACKED = "lines", "scatter", "bars", "stacked"
 UNTRAINED = "zeroshot"
+ERROR_BARS = "Bars: sample standard deviation over seeds. "
 # For data sets with more classes, only those that change the most are drawn: half of them gains, half losses.
 MOST_CLASSES = 30
 
@@ -67,6 +70,7 @@ class Figure:
         panels: side by side.
         log_x: whether x is drawn on a logarithmic axis.
         note: what a reader must know to read it.
+        key: what the numbers of variants stand for.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Figure:
     panels: tuple[Panel, ...]
     log_x: bool = False
     note: str = ""
+    key: tuple[str, ...] = ()
 
 
 def paper_figures(tables: Sequence[Table], root: Path) -> list[Figure]:
@@ -88,10 +93,17 @@ def paper_figures(tables: Sequence[Table], root: Path) -> list[Figure]:
     """
     found: list[Figure] = []
     for table in tables:
+        before = len(found)
         found += [few_shot_curves(table)] if protocol_of(table.runs).layout == Layout.SHOTS else []
         found += [accuracy_against(table, metric) for metric in run_metrics() if metric.axis]
         found += class_changes(table, root)
         found.append(phase_costs(table))
+        key = tuple(f"{label}: {settings}" for label, settings in variant_key(table.runs).items())
+        has_bars = any(cell.std is not None for cell in table.cells)
+        found[before:] = [
+            replace(figure, key=key, note=figure.note if has_bars else figure.note.replace(ERROR_BARS, ""))
+            for figure in found[before:]
+        ]
     return [figure for figure in found if any(panel.series for panel in figure.panels)]
 
 
@@ -110,7 +122,7 @@ def few_shot_curves(table: Table) -> Figure:
                         tuple(float(cell.row) for cell in known),
                         tuple(cell.mean or 0.0 for cell in known),
                         tuple(cell.std for cell in known),
-                        tuple(f"{cell.row} shots, {cell.seeds} seeds" for cell in known),
+                        tuple(f"{counted(int(cell.row), 'shot')}, {counted(cell.seeds, 'seed')}" for cell in known),
                     )
                 )
         panels.append(Panel(block, tuple(series)))
@@ -124,7 +136,7 @@ def few_shot_curves(table: Table) -> Figure:
         "accuracy (%)",
         tuple(panels),
         log_x=True,
-        note="Bars: sample standard deviation over seeds.",
+        note=ERROR_BARS,
     )
 
 
@@ -142,7 +154,7 @@ def headline_name(table: Table) -> str:
     if layout == Layout.PARTS:
         return f"{row} of {block} ({unit})" if block != AVERAGE else f"{row} of the averages ({unit})"
     if layout == Layout.SHOTS:
-        return f"accuracy at {row} shots, {block} (%)"
+        return f"accuracy at {counted(int(row), 'shot')}, {block} (%)"
     if row in {metric.title for metric in summary_metrics()}:
         return f"{row} ({unit})"
     return "average accuracy of targets (%)" if block == TARGETS and row == AVERAGE else f"accuracy on {row} (%)"
@@ -160,7 +172,7 @@ def accuracy_against(table: Table, metric: RunMetric) -> Figure:
         value = group.groupby("dataset")["cost"].mean().mean()
         cell = cells.get(str(label))
         if cell is not None and cell.mean is not None and value == value:
-            words = f"{value:.1f} {metric.unit}, {cell.seeds} seeds"
+            words = f"{value:.1f} {metric.unit}, {counted(cell.seeds, 'seed')}"
             series.append(Series(str(label), (float(value),), (cell.mean,), (cell.std,), (words,)))
     points = [(float(one.x[0]), one.y[0]) for one in series]
     device = ", ".join(in_order(runs["device"].dropna()))
@@ -171,7 +183,7 @@ def accuracy_against(table: Table, metric: RunMetric) -> Figure:
         metric.axis or "",
         headline_name(table),
         (Panel("", tuple(series), tuple(pareto_front(points))),),
-        note=f"Line: Pareto front. Bars: sample standard deviation over seeds. Measured on: {device}."
+        note=f"Line: Pareto front. {ERROR_BARS}Measured on: {device}."
         + (" Methods that train nothing have no memory of training." if metric.unit == "MiB" else ""),
     )
 
@@ -199,6 +211,7 @@ def class_changes(table: Table, root: Path) -> list[Figure]:
             for run_id, label, dataset in zip(runs["id"], runs["label"], runs["dataset"], strict=True)
             for item in RunFolder(root, run_id).read_result().evaluations
             for name, accuracy in item.per_class.items()
+            if 0 <= accuracy <= 100
         ]
     )
     if classes.empty:
@@ -220,7 +233,8 @@ def class_changes(table: Table, root: Path) -> list[Figure]:
                 "change of accuracy (points)",
                 "",
                 panels,
-                note=f"Means over seeds; if there are more than {MOST_CLASSES} classes, those that change the most.",
+                note=("Means over seeds. " if runs["seed"].nunique() > 1 else "")
+                + f"Of more than {MOST_CLASSES} classes, those that change the most.",
             )
         )
     return found
@@ -245,7 +259,8 @@ def phase_costs(table: Table) -> Figure:
             of_datasets = runs.groupby(["label", "dataset"])[f"{phase}.seconds"].mean()
             means = of_datasets.groupby("label").mean()
             series.append(Series(phase, tuple(labels), tuple(float(means[label]) for label in labels)))
-    note = "Means over data sets and seeds; evaluation on all test images."
+    several = [f"{noun}s" for noun, name in (("data set", "dataset"), ("seed", "seed")) if runs[name].nunique() > 1]
+    note = f"Means over {' and '.join(several)}; evaluation on all test images." if several else ""
     return Figure(
         f"{table.name}-phases",
         f"Time of a run by phase ({table.title})",
@@ -266,6 +281,7 @@ def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
     """
     table = ablation(runs, [axis])
     metrics = [name for name in table.columns if name not in table.costs]
+    short = table.row_names
     panels = []
     for method in dict.fromkeys(cell.block for cell in table.cells):
         series = []
@@ -279,12 +295,12 @@ def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
                     tuple(numbers_or_words(values)),
                     tuple(cell.mean or 0.0 for cell in cells),
                     tuple(cell.std for cell in cells),
-                    tuple(f"{axis}={cell.row}, {cell.seeds} seeds" for cell in cells),
+                    tuple(f"{axis}={short.get(cell.row, cell.row)}, {counted(cell.seeds, 'seed')}" for cell in cells),
                 )
             )
         panels.append(Panel(method, tuple(series)))
     return Figure(table.name, f"Ablation: {table.title}", LINES, axis, "accuracy (%)", tuple(panels),
-                  note="Bars: sample standard deviation over seeds.")  # fmt: skip
+                  note=ERROR_BARS if any(cell.std is not None for cell in table.cells) else "")  # fmt: skip
 
 
 def numbers_or_words(values: list[str]) -> list[float | str]:

@@ -4,12 +4,15 @@ from collections import Counter
 
 import pandas as pd
 
+from harness.report.labels import NUMBERED
 from harness.report.method_table import listed, memory_note
+from harness.report.run_notes import run_notes
 from harness.report.runs import TUNED
 from harness.report.statistics import FEWEST_PAIRS, SIGNIFICANCE
 from harness.report.table import AVERAGE, COSTS, INCOMPLETE, Table
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, MISSING, RUNNING
 from harness.results.metrics import summary_metrics
+from harness.text import counted
 
 MISSING_MARK, FAILED_MARK, PUBLISHED_MARK, WORSE_MARK = "–", "–‡", "†", "*"
 SHOWN_FAILURES = 3
@@ -18,12 +21,13 @@ SHOWN_FAILURES = 3
 def footnotes(table: Table, transpose: bool = False) -> list[str]:
     """The sentences below a table; `transpose` tells whether its rows are shown as columns."""
     known = table.runs[table.runs["state"] == DONE]
-    sentences = [seeds_note(table)]
+    sentences = [*key_note(table), seeds_note(table)]
     averages = "; of an average: that of the averages" if any(cell.block == AVERAGE for cell in table.cells) else ""
     named = {name for cell in table.cells for name in (cell.row, cell.column)}
     sentences += [f"{metric.title}: {metric.about}{averages}." for metric in summary_metrics() if metric.title in named]
     where = "column" if table.by_column != transpose else "row"
-    sentences.append(f"Bold: best of its {where}, underlined: second, by unrounded values, ties all.")
+    if any(cell.rank for cell in table.cells):
+        sentences.append(f"Bold: best of its {where}, underlined: second, by unrounded values, ties all.")
     sentences += tests_note(table)
     sentences += states_note(table)
     if table.sources:
@@ -34,9 +38,23 @@ def footnotes(table: Table, transpose: bool = False) -> list[str]:
         f"recipe {listed(known, 'recipe')}, templates {templates_note(known)}, device {listed(known, 'device')}. "
         f"{'; '.join(sorted(set(known['versions'])))}."
     )
+    sentences += run_notes(known)
     if any(cell.block == COSTS or table.by_column for cell in table.cells):
         sentences.append(memory_note(known))
     return sentences
+
+
+def key_note(table: Table) -> list[str]:
+    """What the numbers of variants stand for."""
+    return [f"{label}: {settings}." for label, settings in variant_key(table.runs).items()]
+
+
+def variant_key(runs: pd.DataFrame) -> dict[str, str]:
+    """Numbered label -> the settings that it stands for, in the order of the runs."""
+    if "variant" not in runs:
+        return {}
+    pairs = dict(zip(runs["label"], runs["variant"], strict=True))
+    return {label: settings for label, settings in pairs.items() if NUMBERED in label}
 
 
 def seeds_note(table: Table) -> str:
@@ -44,11 +62,11 @@ def seeds_note(table: Table) -> str:
     planned = table.runs.groupby("label", sort=False)["seed"].nunique()
     usual = Counter(planned).most_common(1)[0][0] if planned.max() == 1 else int(planned.max())
     others = [f"{label} {count}" for label, count in planned.items() if count != usual]
-    word = "seed" if usual == 1 else "seeds"
     mean = "Accuracy in percent, mean ± sample std over" if usual > 1 else "Accuracy in percent, of"
     fewer = f" ({', '.join(others)})" if others else ""
     partly = any(0 < cell.seeds < cell.planned for cell in table.cells)
-    return f"{mean} {usual} {word}{fewer}." + (" (n): n seeds only, the others are not computed." if partly else "")
+    few = " (n): n seeds only, the others are not computed." if partly else ""
+    return f"{mean} {counted(usual, 'seed')}{fewer}.{few}"
 
 
 def tests_note(table: Table) -> list[str]:
@@ -59,8 +77,9 @@ def tests_note(table: Table) -> list[str]:
         if tests:
             counts = sorted({test.pairs for test in tests})
             pairs = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+            noun = "pair" if pairs == "1" else "pairs"
             enough = counts[-1] >= FEWEST_PAIRS
-            (tested if enough else left_out).append(f"{' '.join(part for part in row if part)}: {pairs} pairs")
+            (tested if enough else left_out).append(f"{' '.join(part for part in row if part)}: {pairs} {noun}")
     sentences = []
     if tested:
         sentences.append(
@@ -78,15 +97,17 @@ def states_note(table: Table) -> list[str]:
     sentences = []
     states = {cell.state for cell in table.cells}
     counts = Counter(table.runs["state"])
+    total = counted(len(table.runs), "run")
     left = counts[MISSING] + counts[INTERRUPTED] + counts[RUNNING]
     if left or MISSING in states:
         parts = [f", {counts[state]} of them {state}" for state in (INTERRUPTED, RUNNING) if counts[state]]
-        sentences.append(f"{MISSING_MARK}: missing; {left} of {len(table.runs)} runs are not computed{''.join(parts)}.")
+        are = "is" if left == 1 else "are"
+        sentences.append(f"{MISSING_MARK}: missing; {left} of {total} {are} not computed{''.join(parts)}.")
     failed = table.runs[table.runs["state"].isin([FAILED, DAMAGED])]
     if len(failed):
         shown = [f"{row['name']}: {row['reason']}" for _, row in failed.head(SHOWN_FAILURES).iterrows()]
         more = f"; and {len(failed) - SHOWN_FAILURES} more" if len(failed) > SHOWN_FAILURES else ""
-        sentences.append(f"{FAILED_MARK}: failed; {len(failed)} of {len(table.runs)} runs ({'; '.join(shown)}{more}).")
+        sentences.append(f"{FAILED_MARK}: failed; {len(failed)} of {total} ({'; '.join(shown)}{more}).")
     if INCOMPLETE in states:
         sentences.append(f"{MISSING_MARK} in averages: not every data set is there.")
     if any(cell.mean is None and cell.state == DONE for cell in table.cells):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.report.run_notes import run_notes
 from harness.report.statistics import with_spread
 from harness.results.metrics import (
     ACCURACY,
@@ -17,6 +18,7 @@ from harness.results.metrics import (
     run_metrics,
     summary_metrics,
 )
+from harness.text import counted
 
 KEYS = ["dataset", "shots", "method", "precision"]
 SHORT_PERCENT_DIGITS = 1
@@ -166,16 +168,30 @@ def caption(runs: pd.DataFrame) -> str:
     """Protocol, data set and shots, as far as all runs of a table share them."""
     parts = [sorted(set(runs[key])) for key in ("protocol", "dataset", "shots")]
     protocol, dataset, shots = (str(values[0]) if len(values) == 1 else "" for values in parts)
-    return ", ".join(part for part in (protocol, dataset, f"{shots} shots" if shots else "") if part)
+    return ", ".join(part for part in (protocol, dataset, counted(int(shots), "shot") if shots else "") if part)
 
 
 def footnote(runs: pd.DataFrame) -> str:
     """The footnote: what a reader must know to compare the table with another."""
     return (
-        "Accuracy in percent, mean ± sample std over seeds; H of the means. "
+        f"Accuracy in percent{means_note(runs)}. "
         f"Backbone {listed(runs, 'backbone')}, recipe {listed(runs, 'recipe')}, device {listed(runs, 'device')}. "
-        f"{tuned_note(runs)}{memory_note(runs)}"
+        f"{tuned_note(runs)}{' '.join([*run_notes(runs), memory_note(runs)])}"
     )
+
+
+def means_note(runs: pd.DataFrame) -> str:
+    """How numbers are summed up over seeds, as far as there are several, and metrics that sum up accuracies."""
+    if not runs.duplicated(KEYS).any():
+        return ""
+    evaluations = evaluations_in(runs)
+    summaries = [metric for metric in summary_metrics() if metric.in_tables]
+    shown = [
+        metric.title
+        for metric in summaries
+        if summary_column(metric, evaluations, short=True).values(runs).notna().any()
+    ]
+    return ", mean ± sample std over seeds" + (f"; {' and '.join(shown)} of the means" if shown else "")
 
 
 def tuned_note(runs: pd.DataFrame) -> str:

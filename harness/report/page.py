@@ -4,7 +4,7 @@ import html
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -13,13 +13,16 @@ import pandas as pd
 
 from harness.machine.costs import PHASES
 from harness.report.figures import paper_figures
+from harness.report.labels import is_plain
+from harness.report.latex import to_latex
 from harness.report.method_table import cost_metrics, evaluations_in, other_score_columns, shown_values
-from harness.report.render import to_html, to_latex
+from harness.report.render import to_html
 from harness.report.run_details import describe_runs, dumped, rounded
 from harness.report.runs import in_order
 from harness.report.table import Table
 from harness.results.folder import DONE
 from harness.results.metrics import ACCURACY, Metric, summary_metrics
+from harness.text import counted
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("page.js", "charts.js", "runs.js")
@@ -29,7 +32,9 @@ MOST_ACCURACIES = 12
 LEFT_OUT = "This page is kept below 2 MB: the rest of this run is in the files above."
 
 
-def page(title: str, tables: Sequence[Table], runs: pd.DataFrame, results: Path, folder: Path) -> tuple[str, list[str]]:
+def page(
+    title: str, tables: Sequence[Table], runs: pd.DataFrame, results: Path, folder: Path, left_out: str = ""
+) -> tuple[str, list[str]]:
     """The page, and which files of finished runs it leaves out because they are damaged.
 
     Args:
@@ -38,9 +43,12 @@ def page(title: str, tables: Sequence[Table], runs: pd.DataFrame, results: Path,
         runs: as `experiment_runs` or `folder_runs` gives them.
         results: the results folder.
         folder: where the page will be stored, for links to the files of runs.
+        left_out: which runs it is not about, in words.
     """
-    figures = [asdict(figure) for figure in paper_figures(tables, results)]
-    plain = [label for label in in_order(runs["label"]) if "(" not in label]
+    drawn = paper_figures(tables, results)
+    notes = [" ".join([figure.note.strip(), *(f"{line}." for line in figure.key)]) for figure in drawn]
+    figures = [asdict(replace(figure, note=note)) for figure, note in zip(drawn, notes, strict=True)]
+    plain = [label for label in in_order(runs["label"]) if is_plain(label)]
     data: dict[str, Any] = {
         # Plain methods first, as in plots: variants take the remaining colours.
         "names": [*plain, *(label for label in in_order(runs["label"]) if label not in plain)],
@@ -54,7 +62,10 @@ def page(title: str, tables: Sequence[Table], runs: pd.DataFrame, results: Path,
     used = len(dumped(data)) + len(body.encode()) + sum(path.stat().st_size for path in ASSETS.iterdir())
     details, damage = describe_runs(runs, results, PAGE_BYTES - used)
     described, done = len(details["details"]), len(runs)
-    note = "A run opens on its name." + (f" {described} of {done} runs are described here." if described < done else "")
+    are = "is" if described == 1 else "are"
+    parts = ["A run opens on its name."]
+    parts += [f"{described} of {counted(done, 'run')} {are} described here."] if described < done else []
+    note = html.escape(" ".join([*parts, left_out]))
     text = Template((ASSETS / "page.html").read_text()).substitute(
         title=html.escape(title),
         style=(ASSETS / "page.css").read_text(),
@@ -116,6 +127,8 @@ def run_rows(runs: pd.DataFrame) -> dict[str, Any]:
         values.append([rounded(value, digits) for value in column])
 
     words("method", runs["label"])
+    if (runs["variant"] != "").any():
+        words("settings", runs["variant"])
     if runs["protocol"].nunique() > 1:
         words("protocol", runs["protocol"])
     words("data set", runs["dataset"])

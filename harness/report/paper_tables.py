@@ -23,6 +23,7 @@ from harness.report.method_table import evaluations_in
 from harness.report.runs import FIXED, groups, in_order, leaderboard, protocol_of
 from harness.report.table import AVERAGE, COSTS, SOURCE, TARGETS, Cell, Table
 from harness.results.metrics import ACCURACY, TARGET_ACCURACY, SummaryMetric, summary_metrics
+from harness.text import counted
 
 
 def paper_tables(runs: pd.DataFrame) -> list[Table]:
@@ -64,7 +65,7 @@ def parts_of(layout: Layout, runs: pd.DataFrame) -> Iterator[tuple[tuple[str, ..
 def where(layout: Layout, runs: pd.DataFrame) -> str:
     """Data set and shots for the title of a table, as far as all of its runs share them."""
     dataset = str(runs["dataset"].iloc[0]) if runs["dataset"].nunique() == 1 else ""
-    shots = f"{runs['shots'].iloc[0]} shots" if runs["shots"].nunique() == 1 else ""
+    shots = counted(int(runs["shots"].iloc[0]), "shot") if runs["shots"].nunique() == 1 else ""
     trained = "trained on " if layout == Layout.TARGETS else ""
     return ", ".join(part for part in (f"{trained}{dataset}" if dataset else "", shots) if part)
 
@@ -132,7 +133,9 @@ def by_shots(runs: pd.DataFrame) -> Table:
         for label in labels
     ]
     most = runs["shots"].max()
-    costs = cost_cells(runs[runs["shots"] == most], f" at {most} shots" if len(shots_in_order) > 1 else "")
+    costs = cost_cells(
+        runs[runs["shots"] == most], f" at {counted(int(most), 'shot')}" if len(shots_in_order) > 1 else ""
+    )
     pairs = {
         (blocks[-1], row): pairs_of(runs[runs["shots"] == int(row)], values, [(name, row) for name in datasets])
         for row in shots_in_order
@@ -204,15 +207,17 @@ def ablation(runs: pd.DataFrame, axes: Sequence[str]) -> Table:
     cells = [row.get(column, Cell(*names, column, None)) for names, row in rows.items() for column in columns]
     protocol, shots = str(runs["protocol"].iloc[0]), in_order(runs["shots"])
     header = ", ".join(axes)
+    noun = "shot" if shots == ["1"] else "shots"
     return Table(
         name=file_name(("ablation", *axes, protocol)),
-        title=f"{header}, {protocol}, {', '.join(in_order(runs['dataset']))}, {', '.join(shots)} shots",
+        title=f"{header}, {protocol}, {', '.join(in_order(runs['dataset']))}, {', '.join(shots)} {noun}",
         headers=("method", header),
         cells=ranked(cells, by_column=True, unranked=costs),
         runs=runs,
         tests={},
         by_column=True,
         costs=frozenset(costs),
+        row_names=dict(zip(runs["axis"], runs["row"], strict=True)) if "row" in runs else {},
     )
 
 

@@ -1,6 +1,8 @@
 """Figures for print, all in one style: colours that colour-blind readers can tell apart, and markers."""
 
 import math
+import textwrap
+import warnings
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any
@@ -15,6 +17,8 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from harness.report.figures import BARS, LINES, STACKED, Figure, Panel, Series
+from harness.report.labels import is_plain
+from harness.text import plain
 
 FORMATS = ("svg", "pdf", "png")
 # Okabe and Ito, "Color universal design" (2008), without yellow, which is hard to see on paper.
@@ -23,10 +27,16 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 HATCHES = ("", "////", "\\\\\\\\", "xxxx")
 MOST_TICKS = 10
+LONGEST_NAME = 40
 GAIN, LOSS = COLOURS[0], COLOURS[1]
 PANEL_WIDTH, PANEL_HEIGHT = 3.3, 2.5  # inches; two panels are as wide as a page's text
 MOST_COLUMNS = 3
-LEGEND_COLUMNS, LEGEND_HEIGHT = 4, 0.2
+TITLE_LETTER = 0.075  # inches
+LEGEND_COLUMNS, LEGEND_HEIGHT = 8, 0.2
+# Inches: the mark of a legend's entry with its spaces, and a letter of 8 points.
+LEGEND_MARK, LETTER = 0.5, 0.075
+# What the numbers of variants stand for: points, inches of a line, inches of a letter, most variants.
+KEY_SIZE, KEY_HEIGHT, KEY_LETTER, MOST_KEYS = 6, 0.1, 0.048, 12
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -64,7 +74,9 @@ def draw(figure: Figure, names: Sequence[str], file_format: str) -> bytes:
     """
     shown = [series.name for panel in figure.panels for series in panel.series]
     names = list(dict.fromkeys([*names, *shown]))
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # A letter that no font on this machine has is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         drawing = compose(figure, names)
         file = BytesIO()
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -81,12 +93,16 @@ def compose(figure: Figure, names: Sequence[str]) -> Drawing:
     bars = max((len(one.x) for panel in panels for one in panel.series), default=0)
     lying = figure.kind in (BARS, STACKED)
     height = max(PANEL_HEIGHT if figure.kind == BARS else 1.0, 0.17 * bars + 0.7) if lying else PANEL_HEIGHT
-    legend_lines = math.ceil(len({one.name for panel in panels for one in panel.series}) / LEGEND_COLUMNS)
     width = PANEL_WIDTH * (1.6 if len(panels) == 1 else 1)
+    shown = {one.name for panel in panels for one in panel.series}
+    longest = max(map(len, shown), default=1)
+    legend_columns = max(1, min(LEGEND_COLUMNS, int(width * columns / (LEGEND_MARK + LETTER * longest))))
+    legend_lines = math.ceil(len(shown) / legend_columns)
+    key = key_lines(figure.key, width * columns)
     drawing, axes = plt.subplots(
         rows,
         columns,
-        figsize=(width * columns, height * rows + LEGEND_HEIGHT * legend_lines),
+        figsize=(width * columns, height * rows + LEGEND_HEIGHT * legend_lines + KEY_HEIGHT * len(key)),
         squeeze=False,
         layout="constrained",
     )
@@ -96,21 +112,44 @@ def compose(figure: Figure, names: Sequence[str]) -> Drawing:
     for axis in cells[len(panels) :]:
         axis.axis("off")
     for number, axis in enumerate(cells[: len(panels)]):
-        axis.set_xlabel(figure.x_label if number + columns >= len(panels) else "")
-        axis.set_ylabel(figure.y_label if number % columns == 0 else "")
-    drawing.suptitle(figure.title, fontsize=10)
+        axis.set_xlabel(literal(figure.x_label) if number + columns >= len(panels) else "")
+        axis.set_ylabel(literal(figure.y_label) if number % columns == 0 else "")
+    drawing.suptitle("\n".join(textwrap.wrap(literal(figure.title), int(width * columns / TITLE_LETTER))), fontsize=10)
     handles = {label: handle for axis in cells for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if handles:
         drawing.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), LEGEND_COLUMNS)
+            handles.values(),
+            handles.keys(),
+            loc="outside lower center",
+            ncols=min(len(handles), legend_columns),
+            title="\n".join(key),
+            title_fontsize=KEY_SIZE,
         )
     return drawing
+
+
+def key_lines(key: Sequence[str], width: float) -> list[str]:
+    """What the numbers of variants stand for, in lines of a width in inches; of many variants, where that is told."""
+    if len(key) > MOST_KEYS:
+        return ["what the numbers stand for is told below the table of these runs"]
+    return [line for text in key for line in textwrap.wrap(literal(text), int(width / KEY_LETTER))]
+
+
+def shorter(name: str) -> str:
+    """A name of a bar, its middle left out where it would take the place of the bars."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
+
+
+def literal(text: str) -> str:
+    """Text that matplotlib draws as it is: a dollar sign begins no formula, and nothing is a line break."""
+    return plain(text).replace("$", r"\$")
 
 
 def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str]) -> None:
     """Draw one panel."""
     if panel.title:
-        axis.set_title(panel.title)
+        axis.set_title(literal(panel.title))
     if figure.kind == BARS:
         draw_changes(axis, panel.series[0])
     elif figure.kind == STACKED:
@@ -133,7 +172,7 @@ def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str]) -
 def place_of(name: str, names: Sequence[str]) -> int:
     """The number that decides the colour, marker and line style of a series."""
     # Plain methods first: variants such as `skip (depth=2)` may be many and would use up the distinct styles.
-    ordered = sorted(names, key=lambda one: "(" in one)
+    ordered = sorted(names, key=lambda one: not is_plain(one))
     return ordered.index(name)
 
 
@@ -144,7 +183,7 @@ def draw_points(axis: Axes, series: Series, place: int, joined: bool) -> None:
         series.x,
         series.y,
         yerr=errors,
-        label=series.name,
+        label=literal(series.name),
         color=COLOURS[place % len(COLOURS)],
         marker=MARKERS[place % len(MARKERS)],
         linestyle=DASHES[place % len(DASHES)] if joined else "none",
@@ -157,7 +196,7 @@ def draw_changes(axis: Axes, series: Series) -> None:
     """Draw gains and losses as horizontal bars from zero."""
     places = range(len(series.x))
     axis.barh(places, series.y, color=[GAIN if value >= 0 else LOSS for value in series.y], height=0.75)
-    axis.set_yticks(places, list(map(str, series.x)), fontsize=6)
+    axis.set_yticks(places, [literal(shorter(str(name))) for name in series.x], fontsize=6)
     axis.invert_yaxis()
     axis.axvline(0, color="black", linewidth=0.8)
     axis.margins(y=0.01)
@@ -170,10 +209,10 @@ def draw_stacked(axis: Axes, several: Iterable[Series]) -> None:
     for number, series in enumerate(several):
         left = left or [0.0] * len(series.x)
         axis.barh(
-            list(map(str, series.x)),
+            [literal(shorter(str(name))) for name in series.x],
             series.y,
             left=left,
-            label=series.name,
+            label=literal(series.name),
             color=COLOURS[number % len(COLOURS)],
             hatch=HATCHES[number % len(HATCHES)],
             edgecolor="white",

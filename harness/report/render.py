@@ -1,35 +1,21 @@
-"""A table as text: for the terminal, Markdown, LaTeX (booktabs), CSV and HTML."""
+"""A table as text: for the terminal, Markdown, CSV and HTML; `latex.py` writes LaTeX."""
 
 import html
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
+from rich.markup import escape
 
 from harness.report.footnotes import FAILED_MARK, MISSING_MARK, WORSE_MARK, footnotes
 from harness.report.table import Cell, Table
 from harness.results.folder import FAILED
+from harness.text import plain
 
+# What Markdown reads as emphasis, code, a link, HTML, a formula, a heading or the border of a cell.
+MARKDOWN_SIGNS = re.compile(r"([\\`*_\[\]<>|~$&#])")
 SUFFIXES = {"md": "md", "latex": "tex", "csv": "csv", "html": "html"}
-# Tables with more columns of numbers span two text columns and are set on a landscape page.
-WIDE = 4
-# For tables with more columns of numbers than the first value: font size, and half the space between columns in points.
-SIZES = ((12, r"\tiny", 2.5), (8, r"\scriptsize", 4), (5, r"\footnotesize", 4), (0, r"\small", 4))
-LATEX_CHARACTERS = {
-    "\\": r"\textbackslash{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": "$<$",
-    ">": "$>$",
-    "|": "$|$",
-    '"': "''",
-    "±": r"$\pm$",
-    "†": r"\textsuperscript{$\dagger$}",
-    "‡": r"\textsuperscript{$\ddagger$}",
-    "–": "--",
-}
 
 
 @dataclass(frozen=True)
@@ -43,37 +29,25 @@ class Markup:
     worse: str = WORSE_MARK
 
 
-def latex(text: str) -> str:
-    """Plain text as LaTeX; letters outside ASCII stay as they are, since LaTeX reads UTF-8."""
-    return "".join(LATEX_CHARACTERS.get(character, character) for character in text)
-
-
-LATEX = Markup(
-    bold=lambda text: rf"\textbf{{{text}}}",
-    underline=lambda text: rf"\underline{{{text}}}",
-    spread=lambda text: rf"\,{{\scriptsize$\pm$\,{text}}}",
-    text=latex,
-    worse=r"\textsuperscript{*}",
-)
 HTML = Markup(
     bold=lambda text: f"<b>{text}</b>",
     underline=lambda text: f"<u>{text}</u>",
     spread=lambda text: f" <small>± {text}</small>",
-    text=html.escape,
+    text=lambda text: html.escape(plain(text)),
     worse="<sup>*</sup>",
 )
 MARKDOWN = Markup(
     bold=lambda text: f"**{text}**",
     underline=lambda text: f"<u>{text}</u>",
     spread=lambda text: f" ± {text}",
-    text=lambda text: re.sub(r"([|*<])", r"\\\1", text),
+    text=lambda text: MARKDOWN_SIGNS.sub(r"\\\1", plain(text)),
     worse=r"\*",
 )
 TERMINAL = Markup(
     bold=lambda text: f"[bold]{text}[/bold]",
     underline=lambda text: f"[underline]{text}[/underline]",
     spread=lambda text: f" ± {text}",
-    text=lambda text: text.replace("[", r"\["),
+    text=lambda text: escape(plain(text)),
 )
 
 
@@ -99,17 +73,22 @@ def text_frame(table: Table, markup: Markup, transpose: bool = False) -> pd.Data
     dash = markup.text(MISSING_MARK)
     rows = {row: [cells.get((*row, column), dash) for column in table.columns] for row in table.rows}
     if transpose:
-        names = [" ".join(dict.fromkeys(part for part in row if part)) for row in table.rows]
+        names = [" ".join(dict.fromkeys(part for part in row if part)) for row in shown_rows(table)]
         flipped = pd.DataFrame(rows.values(), columns=[markup.text(name) for name in table.columns]).T
         flipped.columns = pd.Index([markup.text(name) for name in names])
         return flipped.reset_index(names="method" if not table.by_column else "")
     frame = pd.DataFrame(rows.values(), columns=[markup.text(name) for name in table.columns])
-    heads = pd.DataFrame([[markup.text(part) for part in row] for row in table.rows], columns=[0, 1])
+    heads = pd.DataFrame([[markup.text(part) for part in row] for row in shown_rows(table)], columns=[0, 1])
     heads[0] = heads[0].where(heads[0] != heads[0].shift(), "")
     frame.insert(0, "row", heads[1])
     frame.insert(0, "block", heads[0])
     frame.columns = pd.Index([*map(markup.text, table.headers), *frame.columns[2:]])
     return frame
+
+
+def shown_rows(table: Table) -> list[tuple[str, str]]:
+    """(block, row) in order, with the short names of rows."""
+    return [(block, table.row_names.get(row, row)) for block, row in table.rows]
 
 
 def to_csv(table: Table) -> str:
@@ -144,7 +123,7 @@ def to_html(table: Table, transpose: bool = False, extra: str = "") -> str:
     body = ""
     for index, line in enumerate(frame.values.tolist()):
         # Every row repeats the name of its block, so that rows can be sorted; the page shows the name once.
-        block = "" if transpose or line[0] else f'<span class="same">{html.escape(table.rows[index][0])}</span>'
+        block = "" if transpose or line[0] else f'<span class="same">{HTML.text(table.rows[index][0])}</span>'
         cells = "".join(
             f'<th scope="row">{text or (block if not place else "")}</th>' for place, text in enumerate(line[:names])
         )
@@ -155,62 +134,9 @@ def to_html(table: Table, transpose: bool = False, extra: str = "") -> str:
             mean = means.get(key)
             cells += f"<td>{text}</td>" if mean is None else f'<td data-v="{mean:.6g}">{text}</td>'
         body += f"<tr{' class=block' if line[0] and index and not transpose else ''}>{cells}</tr>\n"
-    note = html.escape(" ".join(footnotes(table, transpose)))
+    note = HTML.text(" ".join(footnotes(table, transpose)))
     return (
-        f'<figure class="table"><figcaption><span>{html.escape(table.title)}</span>{extra}</figcaption>\n'
+        f'<figure class="table"><figcaption><span>{HTML.text(table.title)}</span>{extra}</figcaption>\n'
         f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table></div>\n'
         f'<p class="note">{note}</p></figure>\n'
-    )
-
-
-def to_latex(table: Table, caption: str | None = None, label: str | None = None, transpose: bool = False) -> str:
-    """A booktabs table in a float, with its footnote; the document needs `\\usepackage{booktabs}`."""
-    frame = text_frame(table, LATEX, transpose)
-    names = 1 if transpose else 2
-    numbers = frame.shape[1] - names
-    float_name = "table*" if numbers > WIDE else "table"
-    size, space = next((size, space) for fewest, size, space in SIZES if numbers > fewest)
-    note = latex(" ".join(footnotes(table, transpose)))
-    rows = []
-    for index, line in enumerate(frame.values.tolist()):
-        rows += [r"\midrule"] if index and line[0] and not transpose else []
-        rows.append(" & ".join(line) + r" \\")
-    if size in (r"\tiny", r"\scriptsize"):
-        rows = [row.replace(r"{\scriptsize$", r"{\tiny$") for row in rows]
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            rf"\begin{{{float_name}}}[t]",
-            r"\centering",
-            rf"\caption{{{latex(caption or table.title)}}}",
-            rf"\label{{{label or f'tab:{table.name}'}}}",
-            rf"{size}\setlength{{\tabcolsep}}{{{space}pt}}",
-            rf"\begin{{tabular}}{{{'l' * names}{'r' * numbers}}}",
-            r"\toprule",
-            " & ".join(frame.columns) + r" \\",
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\par\medskip",
-            rf"\begin{{minipage}}{{\linewidth}}\scriptsize {note}\end{{minipage}}",
-            rf"\end{{{float_name}}}",
-            "",
-        ]
-    )
-
-
-def latex_document(tables: Sequence[str]) -> str:
-    """A complete document that holds some LaTeX tables."""
-    body = "\n\\clearpage\n".join(tables)
-    return "\n".join(
-        [
-            r"\documentclass[10pt]{article}",
-            r"\usepackage{booktabs}",
-            rf"\usepackage[{'landscape,' if body.count('{table*}') else ''}margin=1.5cm]{{geometry}}",
-            r"\begin{document}",
-            body,
-            r"\end{document}",
-            "",
-        ]
     )

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -17,6 +17,8 @@ from harness.machine.costs import PhaseCosts
 from harness.machine.units import MIB
 from harness.results.folder import DAMAGED, DONE, FAILED, RunFolder
 from harness.results.record import DamagedError, EpochRecord, Prediction, Result
+from harness.text import counted
+from harness.tracking.delivery import read_delivery
 
 T = TypeVar("T")
 PICTURE_BYTES = 500_000
@@ -128,13 +130,13 @@ def describe(folder: RunFolder, result: Result, specs: Shared, classes: Shared, 
             if item.per_class
         },
         "examples": {name: [example(one) for one in some] for name, some in predictions.items()},
-        "url": read_url(folder.path / "wandb.json"),
+        "url": legible(lambda: read_url(folder.path), None, damage),
     }
 
 
 def example(prediction: Prediction) -> list[Any]:
     """A prediction: path, class, predicted class, confidence."""
-    return [prediction.path, prediction.label, prediction.predicted, round(prediction.confidence, 2)]
+    return [prediction.path, prediction.label, prediction.predicted, rounded(prediction.confidence, 2)]
 
 
 def phase_row(name: str, costs: PhaseCosts) -> list[Any]:
@@ -150,17 +152,20 @@ def facts(result: Result) -> str:
     parts = [f"{costs.trainable_parameters:,} of {costs.total_parameters:,} parameters trained"]
     if costs.train_flops_per_image:
         parts.append(f"{costs.train_flops_per_image / 1e9:.3g} GFLOP per image in training")
-    parts += [f"{machine.processor or ''} {machine.device}".strip(), f"torch {machine.torch or '?'}"]
+    parts += [f"{machine.processor or ''} {machine.device}".strip()]
+    parts += [counted(machine.threads, "CPU thread")] if machine.threads else []
+    parts += [f"torch {machine.torch or '?'}"]
     return ", ".join(parts) + "."
 
 
-def read_url(path: Path) -> str | None:
-    """The page of a run at W&B; None for an offline run."""
-    try:
-        url = json.loads(path.read_text()).get("url")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return url if isinstance(url, str) else None
+def read_url(folder: Path) -> str | None:
+    """The page of a run at W&B; None for an offline run.
+
+    Raises:
+        DamagedError: the note about it cannot be read.
+    """
+    delivery = read_delivery(folder)
+    return delivery.url if delivery else None
 
 
 def thumbnails(wanted: dict[str, str], data_root: str | None, budget: int) -> dict[str, str]:
@@ -194,10 +199,28 @@ def thumbnails(wanted: dict[str, str], data_root: str | None, budget: int) -> di
     return found
 
 
+def is_inside(folder: Path, path: str) -> bool:
+    """Whether the path of a picture leads to a file below a folder, or in an archive below it, links followed.
+
+    The path comes with the results, and the page may go to others: no other picture of this machine belongs on it.
+    """
+    parts = PurePosixPath(path).parts
+    if PurePosixPath(path).is_absolute() or ".." in parts:
+        return False
+    try:
+        places = (folder.joinpath(*parts[: number + 1]) for number in range(len(parts)))
+        file = next((place for place in places if place.is_file()), None)
+        return file is not None and file.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):
+        return False
+
+
 def thumbnail(folder: Path, path: str) -> str | None:
-    """An image as a small data URL; None if it cannot be read."""
+    """An image below a folder as a small data URL; None if it lies elsewhere or cannot be read."""
     from harness.data.pictures import read_picture
 
+    if not is_inside(folder, path):
+        return None
     try:
         image = read_picture(folder, path)
     except UserError:

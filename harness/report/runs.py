@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,19 @@ from harness.experiment.grid import values_at
 from harness.experiment.protocols import Protocol, find_protocol
 from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
+from harness.report.labels import Variant, by_group, label_variants, sort_key, told_apart
 from harness.results.folder import DAMAGED
 from harness.results.frame import result_row, spec_row
 from harness.results.index import StoredRun, planned_runs, runs_if_any
+from harness.results.metrics import ACCURACY
+from harness.results.record import Result
 
 FIXED, TUNED = "fixed", "tuned"
 # Settings that make no variant of a method: where it ran, what it was called, and the axes of a grid.
 NO_VARIANT = {"method", "seed", "recipe", "tuned", "protocol", "backbone", "evaluate", "wandb", "runtime"}
+PRECISION, TEST = "train.precision", "test"
 GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.index"}
+BEYOND_ALL_COSTS = 1e15
 # What may differ between runs that are values of one axis: the axis itself and what changes no result.
 NO_RESULT = ("recipe", "wandb", "runtime")
 
@@ -41,18 +47,48 @@ def experiment_runs(specs: Sequence[RunSpec], results: Path) -> pd.DataFrame:
     return labelled(pd.DataFrame([run_row(run) for run in planned_runs(specs, results)]))
 
 
-def folder_runs(results: Path) -> tuple[pd.DataFrame, list[str]]:
-    """All runs of a results folder whose spec is known, in the form of `experiment_runs`, and why runs are damaged."""
-    rows, damage = [], []
+@dataclass(frozen=True)
+class FolderRuns:
+    """The runs of a results folder.
+
+    Attributes:
+        runs: in the form of `experiment_runs`.
+        damage: why some runs are damaged, one line per run.
+        left_out: number of runs that evaluate no test image and are not among them.
+    """
+
+    runs: pd.DataFrame
+    damage: list[str]
+    left_out: int = 0
+
+
+def folder_runs(results: Path, all_runs: bool = False) -> FolderRuns:
+    """The runs of a results folder whose spec is known.
+
+    Args:
+        results: the results folder.
+        all_runs: also those that evaluate no test image, such as the trials of a sweep.
+    """
+    rows, damage, left_out = [], [], 0
     for run in runs_if_any(results):
         if run.state == DAMAGED:
             damage.append(run.reason)
-        if run.spec is not None:
+        if run.spec is None:
+            continue
+        if all_runs or evaluates_tests(run.spec):
             rows.append(run_row(run))
+        else:
+            left_out += 1
     if not rows:
-        return pd.DataFrame(), damage
-    order = ["protocol", "backbone", "dataset", "shots", "label", "seed"]
-    return labelled(pd.DataFrame(rows)).sort_values(order, kind="stable", ignore_index=True), damage
+        return FolderRuns(pd.DataFrame(), damage, left_out)
+    order = ["protocol", "backbone", "dataset", "shots", "method", "precision", "place", "seed"]
+    runs = labelled(pd.DataFrame(rows)).sort_values(order, kind="stable", ignore_index=True)
+    return FolderRuns(runs, list(dict.fromkeys([*damage, *damage_in(runs)])), left_out)
+
+
+def evaluates_tests(spec: RunSpec) -> bool:
+    """Whether a run evaluates test images; trials of sweeps never do."""
+    return any(TEST in item.splits for item in spec.evaluate)
 
 
 def damage_in(runs: pd.DataFrame) -> list[str]:
@@ -62,7 +98,8 @@ def damage_in(runs: pd.DataFrame) -> list[str]:
 
 def damage_of(results: Path) -> list[str]:
     """Why runs of a results folder are damaged, one line per run."""
-    return [run.reason for run in runs_if_any(results) if run.state == DAMAGED]
+    found = ((run, impossible_in(run)) for run in runs_if_any(results))
+    return [problem or run.reason for run, problem in found if problem or run.state == DAMAGED]
 
 
 def stored_run_row(run: StoredRun) -> pd.DataFrame:
@@ -76,9 +113,52 @@ def run_row(run: StoredRun) -> dict[str, Any]:
     row = {"id": run.id, **spec_row(run.spec), "state": run.state, "reason": run.reason}
     row["settings"] = variant_settings(run.spec.settings())
     if run.result:
+        if reason := impossible_in(run):
+            return {**row, "state": DAMAGED, "reason": reason}
         row |= result_row(run.result)
         row |= {"template": run.result.template, "versions": run.result.environment.versions()}
+        row |= {"threads": run.result.environment.threads, "fewest_most": shots_of(run.result)}
+        row |= {"same_prompts": same_prompts_of(run.result), "tested_on": tested_on(run.result)}
     return row
+
+
+def tested_on(result: Result) -> tuple[tuple[str, str], ...]:
+    """Data set with its classes, and the hash of its test images, for each evaluation on these that has one."""
+    tests = [item for item in result.evaluations if item.splits == (TEST,) and item.pictures_hash]
+    return tuple((f"{item.dataset} ({item.classes})", str(item.pictures_hash)) for item in tests)
+
+
+def shots_of(result: Result) -> tuple[int, int] | None:
+    """Fewest and most training images of a class, if they differ from the number of shots that was asked for."""
+    shots = result.sample.shots if result.sample else None
+    asked = result.spec.data.shots
+    return None if shots is None or shots == (asked, asked) else shots
+
+
+def same_prompts_of(result: Result) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Data set and names of every group of classes that share a prompt."""
+    pairs = ((item.dataset, group) for item in result.evaluations for group in item.same_prompts)
+    return tuple(dict.fromkeys(pairs))
+
+
+def impossible_in(run: StoredRun) -> str | None:
+    """Why a result that can be read is damaged all the same: a number that no run can have; None if there is none."""
+    problem = impossible_number(run.result) if run.result else None
+    where = f"'{run.folder.result_file}'"
+    return f"{where} holds {problem}: remove its folder to compute the run again" if problem else None
+
+
+def impossible_number(result: Result) -> str | None:
+    """The first number of a result that no run can have, in words; None if there is none."""
+    for item in result.evaluations:
+        for name, value in ((ACCURACY, item.accuracy), ("calibration error", item.ece or 0.0)):
+            if not 0 <= value <= 100:
+                return f"{name} {value:g} % of '{item.name}'"
+    for name, phase in result.costs.phases.items():
+        for cost, value in (("seconds", phase.seconds), ("images", phase.images), ("bytes", phase.peak_bytes or 0)):
+            if not 0 <= value < BEYOND_ALL_COSTS:
+                return f"{value:g} {cost} of phase '{name}'"
+    return None
 
 
 def axis_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> pd.DataFrame:
@@ -96,14 +176,15 @@ def axis_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> p
         UserError: no finished run has these settings.
     """
     wanted = {without_axes(spec.settings(), axes) for spec in specs}
-    found, keys = [], []
+    found, keys, settings_of = [], [], []
     for run in runs_if_any(results):
-        if run.result is not None:
+        if run.result is not None and not impossible_in(run):
             settings = run.result.spec.settings()
             values = flat_settings(settings)
             if set(axes) <= values.keys() and without_axes(settings, axes) in wanted:
                 found.append({**run_row(run), "axis": row_name(values_at(run.result.spec, axes))})
                 keys.append([values[axis] for axis in axes])
+                settings_of.append(values)
     if not found:
         example = " ".join(f"{axis}=A,B" for axis in axes)
         raise UserError(
@@ -112,7 +193,7 @@ def axis_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> p
         )
     order = sorted(range(len(found)), key=lambda number: [sort_key(value) for value in keys[number]])
     runs = pd.DataFrame([found[number] for number in order])
-    return runs.assign(label=runs["method"])
+    return runs.assign(label=runs["method"], row=short_rows([settings_of[number] for number in order], axes))
 
 
 def grid_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> pd.DataFrame:
@@ -125,23 +206,25 @@ def grid_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> p
     for spec, own in zip(specs, values, strict=True):
         for axis, value in own.items():
             kinds[spec.method, axis].add(value)
-    names = [
-        row_name({axis: value if len(kinds[spec.method, axis]) > 1 else NO_VALUE for axis, value in own.items()})
-        for spec, own in zip(specs, values, strict=True)
-    ]
+    settings = [flat_settings(spec.settings()) for spec in specs]
+    short = told_apart(axes, settings)
+    exact_rows, short_texts = [], []
+    for spec, own, texts in zip(specs, values, short, strict=True):
+        varied = [axis for axis in axes if len(kinds[spec.method, axis]) > 1]
+        exact_rows.append(row_name({axis: own[axis] if axis in varied else NO_VALUE for axis in axes}))
+        short_texts.append(row_name({axis: texts[axis] if axis in varied else NO_VALUE for axis in axes}))
     runs = experiment_runs(specs, results)
-    return runs.assign(axis=names, label=runs["method"])
+    return runs.assign(axis=exact_rows, row=short_texts, label=runs["method"])
+
+
+def short_rows(several: Sequence[Settings], axes: Sequence[str]) -> list[str]:
+    """Names of rows from the values of some settings, rounded to what tells them apart."""
+    return [row_name(values) for values in told_apart(axes, several)]
 
 
 def row_name(values: Mapping[str, str]) -> str:
     """The values of some settings as the name of a row."""
     return ", ".join(values.values())
-
-
-def sort_key(value: Any) -> tuple[bool, float, str]:
-    """Numbers by size, before everything else by its text."""
-    is_number = isinstance(value, int | float)
-    return not is_number, float(value) if is_number else 0.0, str(value)
 
 
 def protocol_of(runs: pd.DataFrame) -> Protocol:
@@ -183,29 +266,30 @@ def variant_settings(settings: Settings) -> Settings:
 
 
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with a column `label`: the method, and the settings in which runs of the same cell and seed differ.
+    """The runs with columns `label` (see `Variant`), `variant`, `exact` and `place`: what sets them apart in a table.
 
     So a results folder that holds a method at depths 2 and 3 gives two columns, and never a mean over both. Precision
-    belongs to the label where methods of one protocol differ in it.
+    belongs to the label where methods of one table differ in it.
     """
-    differing: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    first: dict[tuple[str, ...], Settings] = {}
-    keys = [list(runs[name]) for name in ("protocol", "backbone", "method", "dataset", "shots", "seed")]
-    for settings, *key in zip(runs["settings"], *keys, strict=True):
-        other = first.setdefault(tuple(key), settings)
-        if other is not settings:
-            names = {*other, *settings}
-            differing[tuple(key[:3])] |= {name for name in names if other.get(name) != settings.get(name)}
-    mixed = runs.groupby(["protocol", "backbone"])["precision"].nunique()
-    labels = []
-    columns = [list(runs[name]) for name in ("protocol", "backbone", "method", "precision", "settings")]
-    for protocol, backbone, method, precision, settings in zip(*columns, strict=True):
-        apart = sorted(differing.get((protocol, backbone, method), set()) - {"train.precision"})
-        parts = [f"{name.removeprefix(f'{method}.')}={settings.get(name)}" for name in apart]
-        if mixed[protocol, backbone] > 1:
-            parts.insert(0, precision)
-        labels.append(f"{method} ({', '.join(parts)})" if parts else method)
-    return runs.assign(label=labels)
+    boards = [leaderboard(tuned) for tuned in runs["tuned"]]
+    tables = list(zip(runs["protocol"], runs["backbone"], boards, strict=True))
+    precisions: dict[Any, set[str]] = defaultdict(set)
+    for table, precision in zip(tables, runs["precision"], strict=True):
+        precisions[table].add(precision)
+    methods, cells = list(runs["method"]), list(zip(runs["dataset"], runs["shots"], strict=True))
+    settings = list(runs["settings"])
+    variants: dict[int, Variant] = {}
+    for (table, method), places in by_group(list(zip(tables, methods, strict=True))).items():
+        always = [PRECISION] if len(precisions[table]) > 1 else []
+        own = [(cells[place], settings[place]) for place in places]
+        variants |= dict(zip(places, label_variants(method, own, bare=[PRECISION], always=always), strict=True))
+    found = [variants[place] for place in range(len(runs))]
+    return runs.assign(
+        label=[one.label for one in found],
+        variant=[one.settings for one in found],
+        exact=[one.exact for one in found],
+        place=[one.place for one in found],
+    )
 
 
 def leaderboard(tuned: str) -> str:

@@ -1,6 +1,7 @@
 """A table of a paper as data: its cells, their means, deviations and ranks."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -65,6 +66,7 @@ class Table:
         leaderboard: fixed or tuned.
         by_column: whether ranks are within columns (ablations) instead of rows.
         costs: columns of costs, in an ablation.
+        row_names: row -> its short name, where it has one.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Table:
     leaderboard: str = FIXED
     by_column: bool = False
     costs: frozenset[str] = frozenset()
+    row_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -90,7 +93,8 @@ class Table:
         return list(ours) + [name for name in dict.fromkeys(cell.column for cell in self.cells) if name not in ours]
 
     def frame(self) -> pd.DataFrame:
-        """One line per cell, numbers unrounded."""
-        return pd.DataFrame(
-            [{"table": self.name, "leaderboard": self.leaderboard, **vars(cell)} for cell in self.cells]
-        )
+        """One line per cell, numbers and settings unrounded."""
+        exact = dict(zip(self.runs["label"], self.runs["exact"], strict=True)) if "exact" in self.runs else {}
+        about = {"table": self.name, "leaderboard": self.leaderboard}
+        lines = [{**about, **vars(cell), "settings": exact.get(cell.column, "")} for cell in self.cells]
+        return pd.DataFrame(lines)

@@ -8,26 +8,57 @@ do not provide them reliably.
 """
 
 import json
+import math
 import os
 import socket
-import tempfile
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 
-from harness.errors import UserError
+from pydantic import TypeAdapter
 
-HEARTBEAT = 10.0
-LEASE = 120.0
+from harness.errors import UserError
+from harness.machine.processes import start_of, this_machine
+from harness.results.files import file_system_time
+from harness.text import plain
+
+
+def lease() -> float:
+    """Seconds without a heartbeat after which a claim of another machine is dead.
+
+    Raises:
+        UserError: SKIPBENCH_LEASE is no positive number.
+    """
+    text = os.environ.get("SKIPBENCH_LEASE", "120")
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise UserError(f"SKIPBENCH_LEASE={text}: give a number of seconds, the same on all machines")
+
+
+def heartbeat() -> float:
+    """Seconds between two heartbeats."""
+    return lease() / 12
+
+
+def silence() -> float:
+    """Seconds for which a claim must stay silent before our eyes, in case only a clock has jumped."""
+    return 1.5 * heartbeat()
+
+
 PREFIX = "claim-"
 
 
 class ClaimedError(UserError):
     """Another process computes the run."""
+
+
+class TakenOverError(ClaimedError):
+    """Another process has taken the run over while this one slept."""
 
 
 @dataclass(frozen=True)
@@ -47,39 +78,10 @@ class Holder:
     started: str
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return plain(f"process {self.pid} on {self.host}")
 
 
-def read_text(path: str) -> str:
-    """Text of a small system file; empty if it cannot be read."""
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""
-
-
-@cache
-def this_machine() -> str:
-    """Identity of this machine since its last boot; containers with their own process numbers count as machines."""
-    boot = read_text("/proc/sys/kernel/random/boot_id").strip() or socket.gethostname()
-    with suppress(OSError):
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
-    return boot
-
-
-def start_of(pid: int) -> str | None:
-    """When a process of this machine was started; None if it has ended, empty if the system does not say."""
-    if os.path.isdir("/proc/self"):
-        fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-        # The first field after the name is the state; a zombie has ended.
-        return fields[19] if fields and fields[0] != "Z" else None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return ""
+HOLDER = TypeAdapter(Holder)
 
 
 def this_process() -> Holder:
@@ -87,21 +89,11 @@ def this_process() -> Holder:
     return Holder(this_machine(), socket.gethostname(), os.getpid(), start_of(os.getpid()) or "")
 
 
-def file_system_time(folder: Path) -> float:
-    """The time by the clock of the file system, which may be the clock of another machine."""
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix="clock-", suffix=".tmp")
-    try:
-        return os.fstat(descriptor).st_mtime
-    finally:
-        os.close(descriptor)
-        Path(name).unlink(missing_ok=True)
-
-
 def read_claim(link: Path) -> Holder | None:
     """The holder named by a claim; None if the claim is gone or damaged."""
     try:
-        return Holder(**json.loads(os.readlink(link)))
-    except (OSError, ValueError, TypeError):
+        return HOLDER.validate_json(os.readlink(link))
+    except (OSError, ValueError):
         return None
 
 
@@ -109,10 +101,59 @@ def is_alive(link: Path, holder: Holder) -> bool:
     """Whether the holder of a claim is alive: by its process on this machine, by its heartbeat on others."""
     if holder.machine == this_machine():
         return not has_ended(holder)
-    try:
-        return file_system_time(link.parent) - link.lstat().st_mtime < LEASE
-    except FileNotFoundError:
+    return beats(link)
+
+
+_last_beats: dict[Path, tuple[int, float]] = {}
+"""Claim -> its last heartbeat, and since when this process has known that one, by the monotonic clock."""
+
+
+def beats(link: Path) -> bool:
+    """Whether a claim was renewed lately: by the clock of the file system, and before the eyes of this process.
+
+    A clock that was set back would let a dead claim look alive for as long; that one is dead once this process has
+    seen no heartbeat for the whole lease.
+    """
+    beat = last_beat(link)
+    if beat is None:
+        _last_beats.pop(link, None)
         return False
+    known, since = _last_beats.get(link, (None, 0.0))
+    if known != beat:
+        _last_beats[link] = beat, time.monotonic()
+    elif time.monotonic() - since >= lease():
+        return False
+    try:
+        now = file_system_time(link.parent)
+    except OSError:  # a folder that we may only read
+        now = time.time()
+    return now - beat / 1e9 < lease()
+
+
+def wait_for_silence(links: Iterable[Path]) -> None:
+    """Watch claims of other machines that look dead: a clock that was set forward makes all look so.
+
+    Raises:
+        ClaimedError: one of them beats.
+    """
+    watched = {link: beat for link in links if (beat := last_beat(link)) is not None}
+    end = time.monotonic() + silence()
+    while watched and time.monotonic() < end:
+        time.sleep(silence() / 10)
+        for link, beat in list(watched.items()):
+            now = last_beat(link)
+            if now is None:
+                del watched[link]
+            elif now != beat:
+                raise ClaimedError(f"run {link.parent.name} is being computed by {read_claim(link)}: wait for it")
+
+
+def last_beat(link: Path) -> int | None:
+    """When a claim was renewed last, in nanoseconds by the clock of the file system; None if it is gone."""
+    try:
+        return link.lstat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def has_ended(holder: Holder) -> bool:
@@ -151,7 +192,9 @@ def holder_of(folder: Path) -> Holder | None:
 def remove_dead_claims(folder: Path) -> None:
     """Remove claims of processes that are gone. Names of claims are never reused, so no live claim is removed."""
     for link in set(claims(folder)) - living_claims(folder).keys():
-        link.unlink(missing_ok=True)
+        # Anything else of such a name is not ours.
+        if link.is_symlink():
+            link.unlink(missing_ok=True)
 
 
 class Claim:
@@ -169,14 +212,24 @@ class Claim:
         threading.Thread(target=self._beat, daemon=True).start()
 
     def _beat(self) -> None:
-        while not self._released.wait(HEARTBEAT):
+        while not self._released.wait(heartbeat()):
             with suppress(OSError):
                 os.utime(self.link, follow_symlinks=False)
 
     def check(self) -> None:
-        """Raise a ClaimedError if the claim was lost, which happens if this machine slept for longer than the lease."""
-        if read_claim(self.link) != self.holder:
-            raise ClaimedError(f"run {self.link.parent.name} was taken over by another process while this one slept")
+        """Raise a TakenOverError if the claim was lost, which happens if this machine slept for longer than the lease.
+
+        Raises:
+            OSError: the file system does not say.
+        """
+        try:
+            os.readlink(self.link)
+        except (FileNotFoundError, NotADirectoryError):
+            winner = holder_of(self.link.parent)
+            by = winner or "another process"
+            raise TakenOverError(
+                f"run {self.link.parent.name} was taken over by {by} while this process slept"
+            ) from None
 
     def release(self) -> None:
         """Withdraw the claim."""
@@ -202,6 +255,10 @@ def claimed(folder: Path) -> Iterator[Claim]:
         others = [holder for other, holder in living_claims(folder).items() if other != link]
         if others:
             raise ClaimedError(f"run {folder.name} is being computed by {others[0]}: wait for it")
+        silent = [other for other in claims(folder) if (holder := read_claim(other)) and holder.machine != me.machine]
+        wait_for_silence(silent)
+        for dead in silent:
+            dead.unlink(missing_ok=True)
         remove_dead_claims(folder)
         yield claim
     finally:

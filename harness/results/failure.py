@@ -2,11 +2,13 @@
 
 import signal
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from harness.errors import DivergedError, NoSpaceError, UserError, first_line
-from harness.results.claim import ClaimedError
+from harness.machine.masking import masked
+from harness.results.claim import ClaimedError, TakenOverError
 
 MISTAKE = "mistake"
 DIVERGED = "diverged"
@@ -16,10 +18,15 @@ TIME_LIMIT = "time_limit"
 KILLED = "killed"
 ERROR = "error"
 CLAIMED = "claimed"
+TAKEN_OVER = "taken_over"
 # These have causes outside the run; the others would happen again.
 WORTH_A_RETRY = (OUT_OF_MEMORY, TIME_LIMIT, KILLED, ERROR)
 
 LESS_MEMORY = "lower train.batch_size or use a device with more"
+
+
+Masked = Annotated[str, AfterValidator(masked)]
+"""The type of a text that is written to a file without its secrets."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class FailedAttempt(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: str
-    reason: str
+    reason: Masked
     started: float
     seconds: float
     host: str | None = None
@@ -73,13 +80,15 @@ class RunFailure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: str = ERROR
-    reason: str = "no reason is recorded"
+    reason: Masked
     attempts: tuple[FailedAttempt, ...] = ()
 
 
 def explain_exception(error: BaseException) -> Failure:
     """The failure that corresponds to an exception in a run."""
     message = first_line(error)
+    if isinstance(error, TakenOverError):
+        return Failure(TAKEN_OVER, message)
     if isinstance(error, ClaimedError):
         return Failure(CLAIMED, message)
     if isinstance(error, DivergedError):

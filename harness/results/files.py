@@ -1,19 +1,34 @@
-"""Files of results: written atomically, tensors without pickle."""
+"""Files of results: written atomically under names that no two writers share, tensors without pickle."""
 
 import errno
+import hashlib
 import json
 import os
+import re
+import secrets
+import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import NoSpaceError, UserError
+from harness.machine.processes import start_of, this_machine
+from harness.machine.units import MIB
 
 if TYPE_CHECKING:  # torch and pandas take a second each, and listing runs needs neither
     from torch import Tensor
 
 
 TEMPORARY = ".tmp"
+# Machine, process and its start, and a random part: no two writers have the same temporary file.
+WRITER = re.compile(rf"\.([0-9a-f]{{8}})-(\d+)-(\d*)-[0-9a-f]{{8}}{re.escape(TEMPORARY)}$")
+# Seconds after which nobody writes a temporary file of another machine any more.
+ABANDONED = 3600.0
+# How often a file is written whose temporary file vanishes meanwhile.
+ATTEMPTS = 5
+# Bytes of the largest file of a run that is read as a whole, tensors apart.
+LARGEST = 64 * MIB
 
 
 Json = dict[str, Any]
@@ -37,23 +52,108 @@ SAFETENSORS_TYPES = {
 }
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it exists completely or not at all.
+def nothing() -> None:
+    """The check of a file that belongs to no claimed run."""
+
+
+def this_writer() -> tuple[str, str, str]:
+    """Machine, process and its start, as they stand in the names of temporary files."""
+    machine = hashlib.sha256(this_machine().encode()).hexdigest()[:8]
+    return machine, str(os.getpid()), start_of(os.getpid()) or ""
+
+
+def temporary_path(path: Path) -> Path:
+    """A name beside a file, for its content until that is complete; no other call, process or machine has the same."""
+    stem = path.name.encode(errors="replace")[:100].decode(errors="ignore")
+    return path.with_name(f"{stem}.{'-'.join(this_writer())}-{secrets.token_hex(4)}{TEMPORARY}")
+
+
+def remove_leftovers(folder: Path, beginning: str = "") -> None:
+    """Remove temporary files whose writers are gone; those of living processes stay.
+
+    Args:
+        folder: where they are.
+        beginning: of their names.
+    """
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if (
+                name.startswith(beginning)
+                and (match := WRITER.search(name))
+                and is_abandoned(folder / name, *match.groups())
+            ):
+                (folder / name).unlink(missing_ok=True)
+
+
+def is_abandoned(path: Path, machine: str, pid: str, start: str) -> bool:
+    """Whether the writer of a temporary file is gone: by its process on this machine, by the file's age on others."""
+    if machine == this_writer()[0]:
+        return start_of(int(pid)) != start
+    return file_system_time(path.parent) - path.lstat().st_mtime > ABANDONED
+
+
+def file_system_time(folder: Path) -> float:
+    """The time by the clock of the file system, which may be the clock of another machine.
 
     Raises:
-        UserError: no space, no permission.
+        OSError: nothing can be written there.
     """
-    temporary = path.with_name(f"{path.name}{TEMPORARY}")
+    probe = temporary_path(folder / "clock")
+    descriptor = os.open(probe, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        return os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+        probe.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes, check: Callable[[], None] = nothing) -> None:
+    """Write a file so that it exists completely or not at all.
+
+    Whoever takes over a run removes the temporary files of the process that had it. So that process fails here even if
+    it falls asleep between the check and the renaming.
+
+    Args:
+        path: the file.
+        data: its content.
+        check: is called just before the file gets its name; raises if it must not.
+
+    Raises:
+        UserError: no space, no permission; or what `check` raises.
+    """
+    if check is nothing:
+        remove_leftovers(path.parent, f"{path.name}.")
+    for attempts_left in reversed(range(ATTEMPTS)):
+        temporary = temporary_path(path)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            check()
+            temporary.replace(path)
+            return
+        except FileNotFoundError as error:
+            check()
+            if not attempts_left or not path.parent.is_dir():
+                raise write_error(path, error) from error
+        except OSError as error:
+            raise write_error(path, error) from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file if it is there.
+
+    Raises:
+        UserError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise write_error(path, error) from error
+        raise UserError(f"'{path}' cannot be removed ({error.strerror}): move it away") from error
 
 
 def write_error(path: Path, error: OSError) -> UserError:
@@ -62,19 +162,52 @@ def write_error(path: Path, error: OSError) -> UserError:
     return (NoSpaceError if full else UserError)(f"'{path}' cannot be written: {error.strerror}")
 
 
+def read_regular(path: Path, largest: int = LARGEST, last: int | None = None) -> bytes:
+    """The content of a regular file; anything else of that name is refused, and never waited for.
+
+    Args:
+        path: the file.
+        largest: bytes that it may have.
+        last: read only so many bytes, at its end; then it may have any size.
+
+    Raises:
+        OSError: it is not there, may not be read, is no regular file, or is larger.
+    """
+    # Without O_NONBLOCK a named pipe would keep us waiting for its writer.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        if last is not None:
+            file.seek(max(0, found.st_size - last))
+            return file.read(last)
+        if found.st_size > largest:
+            raise OSError(
+                errno.EFBIG, f"it has {found.st_size / MIB:.0f} MiB, more than {largest / MIB:.0f}", str(path)
+            )
+        return file.read(largest)
+
+
+def read_problem(path: Path, error: OSError) -> str:
+    """Why a file cannot be read and what to do, in one line."""
+    advice = "check its permissions" if error.errno in (errno.EACCES, errno.EPERM) else "move it away"
+    return f"'{path}' cannot be read ({error.strerror}): {advice}"
+
+
 def to_json(value: Json) -> bytes:
     """JSON for people: indented, keys in the order given."""
     return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def save_tensors(path: Path, tensors: "dict[str, Tensor]", about: Json) -> int:
-    """Write tensors and plain data as safetensors; returns the size in bytes."""
+def save_tensors(path: Path, tensors: "dict[str, Tensor]", about: Json, check: Callable[[], None] = nothing) -> int:
+    """Write tensors and plain data as safetensors; returns the size in bytes. `check` as in `write_atomically`."""
     # Not at the top: listing runs does not need torch, which takes seconds to import.
     from safetensors.torch import save
 
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     data = save(own, metadata={"about": json.dumps(about)})
-    write_atomically(path, data)
+    write_atomically(path, data, check)
     return len(data)
 
 
@@ -103,7 +236,7 @@ def load_tensors(path: Path) -> "tuple[dict[str, Tensor], Json]":
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["about"])  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"'{path}' is damaged ({error}): remove it to start the run anew") from error
 
 
@@ -117,10 +250,17 @@ def cannot_write(folder: Path, error: OSError) -> UserError:
 
 def check_writable(root: Path) -> None:
     """Raise a UserError if nothing can be written to the results folder."""
-    probe = root / f"writable{TEMPORARY}"
+    probe = temporary_path(root / "writable")
     try:
         root.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(root, "writable.")
         probe.write_text("")
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(root, error) from error
+
+
+def free_place(folder: Path, name: str) -> Path:
+    """`<folder>/<name>-<n>` with the next number; one that was removed is not given again while a later one exists."""
+    taken = [path.name.rpartition("-")[2] for path in folder.glob(f"{name}-*")]
+    return folder / f"{name}-{1 + max((int(word) for word in taken if word.isdecimal()), default=0)}"

@@ -1,31 +1,35 @@
 """The folder of one run; the run is complete if and only if the folder holds `result.json`."""
 
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
-from harness.results.claim import Claim, claimed, holder_of, is_claim, remove_dead_claims
+from harness.experiment.yaml_values import dump_yaml
+from harness.results.claim import Claim, ClaimedError, claimed, holder_of, is_claim, remove_dead_claims
+from harness.results.epochs import epoch_lines, read_bytes, read_epochs
 from harness.results.failure import RunFailure
 from harness.results.files import (
     TEMPORARY,
     Json,
     cannot_write,
-    load_tensors,
+    free_place,
+    nothing,
+    read_problem,
+    read_regular,
+    remove_file,
     save_tensors,
     to_json,
     write_atomically,
-    write_error,
 )
 from harness.results.log import last_error
-from harness.results.record import DamagedError, EpochRecord, Prediction, Progress, Result, read_result
+from harness.results.progress import Progress, load_progress, save_progress
+from harness.results.record import DamagedError, EpochRecord, Prediction, Result, read_result
 
 if TYPE_CHECKING:  # torch and pandas take a second each, and listing runs needs neither
     from torch import Tensor
@@ -65,6 +69,7 @@ class RunFolder:
 
     def __init__(self, root: Path, run_id: str) -> None:
         self.path = root / "runs" / run_id
+        self._claim: Claim | None = None
 
     @property
     def result_file(self) -> Path:
@@ -110,25 +115,49 @@ class RunFolder:
     def claimed(self) -> Iterator[Claim]:
         """Hold the claim on this run, so that no second process computes it.
 
+        Inside, every file is written only as long as the claim is held.
+
         Raises:
             ClaimedError: another process holds it.
         """
         with claimed(self.path) as claim:
-            yield claim
+            # An earlier holder that wakes up cannot finish a file any more: its temporary file is gone.
+            with suppress(OSError):
+                for name in os.listdir(self.path):
+                    if name.endswith(TEMPORARY):
+                        (self.path / name).unlink(missing_ok=True)
+            self._claim = claim
+            try:
+                yield claim
+            finally:
+                self._claim = None
+
+    def check_claim(self) -> None:
+        """Raise a TakenOverError if this process held the claim on the run and has lost it."""
+        if self._claim:
+            self._claim.check()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file of the run; with the run claimed, only as long as the claim is held.
+
+        Raises:
+            UserError: no space, no permission, or the run was taken over.
+        """
+        write_atomically(self.path / name, data, self._check)
+
+    @property
+    def _check(self) -> Callable[[], None]:
+        return self._claim.check if self._claim else nothing
 
     def prepare(self, spec: RunSpec) -> None:
-        """With the run claimed: remove files that an earlier process left incomplete, and write the spec."""
-        self._remove_temporary()
-        self.failure_file.unlink(missing_ok=True)
+        """With the run claimed: remove what an earlier process left of its failure, and write the spec."""
+        self.check_claim()
+        remove_file(self.failure_file)
         self.write_spec(spec)
 
     def write_spec(self, spec: RunSpec) -> None:
         """Write the spec of the run."""
-        write_atomically(self.path / "spec.yaml", yaml.safe_dump(spec.settings(), sort_keys=False).encode())
-
-    def _remove_temporary(self) -> None:
-        for leftover in self.path.glob(f"*{TEMPORARY}"):
-            leftover.unlink(missing_ok=True)
+        self.write("spec.yaml", dump_yaml(spec.settings()).encode())
 
     def tidy(self) -> None:
         """Remove dead claims and, in a complete run, files that only an unfinished one needs."""
@@ -149,8 +178,7 @@ class RunFolder:
             UserError: it cannot be moved.
         """
         with self.claimed() as claim:
-            number = 1 + len(list(root.glob(f"replaced/{self.path.name}-*")))
-            target = root / "replaced" / f"{self.path.name}-{number}"
+            target = free_place(root / "replaced", self.path.name)
             try:
                 target.parent.mkdir(exist_ok=True)
                 self.path.rename(target)
@@ -164,8 +192,10 @@ class RunFolder:
         """The state by the names of the run's files; none is read, so a damaged run may be `done`."""
         try:
             names = set(os.listdir(self.path))
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return MISSING
+        except OSError:
+            return DAMAGED
         if self.result_file.name in names:
             return DONE
         if any(map(is_claim, names)) and holder_of(self.path):
@@ -178,27 +208,52 @@ class RunFolder:
         return FAILED if last_error(self.log_file) else INTERRUPTED
 
     def write_failure(self, failure: RunFailure) -> None:
-        """Write why the run did not finish; on a full disk nothing is written, and the first error stays the error."""
-        with suppress(UserError):
-            write_atomically(self.failure_file, to_json(failure.model_dump(mode="json")))
+        """Write why the run did not finish; on a full disk nothing is written, and the first error stays the error.
+
+        Raises:
+            ClaimedError: another process computes the run, so it has not failed yet.
+        """
+        try:
+            with self.claimed():
+                if not self.is_complete:
+                    self.write(FAILURE, to_json(failure.model_dump(mode="json")))
+        except ClaimedError:
+            raise
+        except UserError:
+            pass
 
     def read_failure(self) -> RunFailure | None:
-        """Why the run did not finish, as written; None if nothing legible is there."""
+        """Why the run did not finish, as written; None if nothing is there.
+
+        Raises:
+            DamagedError: it cannot be read.
+        """
         try:
-            return RunFailure.model_validate_json(self.failure_file.read_bytes())
-        except (OSError, ValueError):
+            return RunFailure.model_validate_json(read_regular(self.failure_file))
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise DamagedError(read_problem(self.failure_file, error)) from None
+        except ValueError as error:
+            raise DamagedError(
+                f"'{self.failure_file}' is damaged ({first_line(error)}): `skipbench rerun {self.path.name}` writes a "
+                "new one if the run fails again"
+            ) from None
 
     @property
     def failure_reason(self) -> str:
-        """Why the run did not finish, in one line: as the scheduler wrote it, else the last error of its log."""
+        """Why the run did not finish, in one line: as the scheduler wrote it, else the last error of its log.
+
+        Raises:
+            DamagedError: it cannot be read.
+        """
         failure = self.read_failure()
         return failure.reason if failure else last_error(self.log_file) or ""
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run is done."""
-        return self.result_file.is_file()
+        """Whether the run is done; whatever has the name of its result, readers judge what it is."""
+        return os.path.lexists(self.result_file)
 
     def read_result(self) -> Result:
         """The result of a complete run.
@@ -210,7 +265,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Json) -> None:
         """Write a JSON file beside the result."""
-        write_atomically(self.path / name, to_json(value))
+        self.write(name, to_json(value))
 
     def write_predictions(self, predictions: Mapping[str, Sequence[Prediction]]) -> None:
         """Write a few predictions of every evaluation."""
@@ -224,34 +279,34 @@ class RunFolder:
         """
         path = self.path / PREDICTIONS
         try:
-            return PREDICTIONS_ADAPTER.validate_json(path.read_bytes())
+            return PREDICTIONS_ADAPTER.validate_json(read_regular(path))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise DamagedError(read_problem(path, error)) from None
+        except ValueError as error:
             raise DamagedError(
                 f"'{path}' is damaged ({first_line(error)}): remove it, and reports leave its predictions out"
             ) from None
 
     def finish(self, result: Result) -> None:
         """Write the result, which makes the run complete, and remove what only an unfinished run needs."""
-        write_atomically(self.result_file, to_json(result.model_dump(mode="json")))
+        self.write(self.result_file.name, to_json(result.model_dump(mode="json")))
         self._progress.unlink(missing_ok=True)
 
     def append_metrics(self, record: EpochRecord) -> None:
-        """Add one line to `metrics.jsonl`, the record that W&B is fed from."""
-        try:
-            with self.metrics_file.open("a") as file:
-                file.write(json.dumps(record.line()) + "\n")
-        except OSError as error:
-            raise write_error(self.metrics_file, error) from error
+        """Add one line to `metrics.jsonl`, the record that W&B is fed from.
+
+        The file is written anew: a process that lost the run while it slept could still append to an open one.
+        """
+        self.write(self.metrics_file.name, read_bytes(self.metrics_file) + epoch_lines([record]))
 
     @property
     def recorded_epochs(self) -> int:
         """How many lines `metrics.jsonl` holds, legible or not."""
-        try:
-            return self.metrics_file.read_bytes().count(b"\n")
-        except OSError:
-            return 0
+        with suppress(DamagedError):
+            return read_bytes(self.metrics_file).count(b"\n")
+        return 0
 
     def read_metrics(self, epochs: int | None = None) -> list[EpochRecord]:
         """The recorded epochs; with `epochs`, only the first `epochs` ones, and the file is cut to them.
@@ -259,50 +314,36 @@ class RunFolder:
         Raises:
             DamagedError: a line other than the last cannot be read.
         """
-        try:
-            lines = self.metrics_file.read_text(errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            reason = f"({error.strerror}): check its permissions"
-            raise DamagedError(f"'{self.metrics_file}' cannot be read {reason}") from error
-        records = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                records.append(EpochRecord.model_validate_json(line))
-            except ValueError:
-                if number == len(lines):  # it was being written when the process was killed
-                    break
-                raise DamagedError(
-                    f"'{self.metrics_file}' is damaged in line {number}: compute the run again with "
-                    f"`skipbench rerun --anew {self.path.name}`"
-                ) from None
-        if epochs is not None:
-            records = [record for record in records if record.epoch < epochs]
-            text = "".join(json.dumps(record.line()) + "\n" for record in records)
-            if lines:
-                write_atomically(self.metrics_file, text.encode())
+        records = read_epochs(self.metrics_file)[:epochs] if epochs != 0 else []
+        if epochs is not None and os.path.lexists(self.metrics_file):
+            self.write(self.metrics_file.name, epoch_lines(records))
         return records
 
     def save_checkpoint(self, tensors: "dict[str, Tensor]", about: Json) -> int:
         """Write the trained tensors; returns the size of the file in bytes."""
-        return save_tensors(self.checkpoint_file, tensors, about)
+        return save_tensors(self.checkpoint_file, tensors, about, self._check)
 
     def save_progress(self, tensors: "dict[str, Tensor]", progress: Progress) -> None:
-        """Write what training needs to continue: one file, so that weights, momentum, epoch and costs agree."""
-        save_tensors(self._progress, tensors, progress.model_dump(mode="json"))
+        """Write what training needs to continue."""
+        save_progress(self._progress, self.path.name, tensors, progress, self._check)
 
-    def load_progress(self) -> "tuple[dict[str, Tensor], Progress] | None":
+    def load_progress(self, epochs: int | None = None) -> "tuple[dict[str, Tensor], Progress] | None":
         """What `save_progress` wrote last, or None.
 
+        Args:
+            epochs: of the run's training; None if they are not known.
+
         Raises:
-            UserError: the file is damaged.
+            DamagedError: the file is damaged, of another run, or `metrics.jsonl` lacks epochs before it.
         """
-        if not self._progress.is_file():
-            return None
-        tensors, about = load_tensors(self._progress)
-        try:
-            return tensors, Progress.model_validate(about)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise DamagedError(f"'{self._progress}' is damaged ({reason}): remove it to start the run anew") from None
+        found = load_progress(self._progress, self.path.name, epochs)
+        if found and (recorded := len(self.read_metrics())) < found[1].epoch:
+            raise DamagedError(f"'{self.metrics_file}' is damaged (it has {recorded} of {found[1].epoch} epochs)")
+        return found
+
+
+def legible_failure(folder: RunFolder) -> RunFailure | None:
+    """Why a run did not finish, as written; None if nothing legible is there."""
+    with suppress(DamagedError):
+        return folder.read_failure()
+    return None

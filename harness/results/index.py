@@ -1,25 +1,46 @@
 """The only reader of a results folder: every run in it, its state, and the reason for it."""
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from harness.errors import UserError, nearest
+from harness.errors import UserError, first_line, nearest
 from harness.experiment.settings import Settings, validate
 from harness.experiment.spec import RunSpec
+from harness.experiment.yaml_values import parse_yaml
 from harness.results.claim import Holder, holder_of
 from harness.results.failure import RunFailure
+from harness.results.files import read_problem, read_regular
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, State
 from harness.results.record import DamagedError, EpochRecord, Result, parse_result
+from harness.text import counted
 
-# The same grammar, many times faster, if libyaml is installed.
-YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 UNREADABLE = "unreadable"
+# Bytes of the largest spec, and characters of the longest reason that are worth reading.
+LARGEST_SPEC, LONGEST_REASON = 1 << 20, 300
+
+
+def read_spec(path: Path) -> RunSpec:
+    """The spec in a file.
+
+    Raises:
+        UserError: it is none.
+        OSError: it cannot be read.
+        ValueError, TypeError, ArithmeticError, RecursionError: it is damaged.
+    """
+    text = read_regular(path, largest=LARGEST_SPEC).decode()
+    settings = parse_yaml(text, lambda line, problem: ValueError(f"line {line}: {problem}"))
+    spec: RunSpec = validate(RunSpec, settings, "")
+    json.dumps(spec.settings(), allow_nan=False)
+    return spec
+
+
+def shortened(text: str) -> str:
+    """The beginning of a long text."""
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
 
 
 @dataclass(frozen=True)
@@ -43,11 +64,11 @@ class StoredRun:
     def _content(self) -> tuple[Result | None, str]:
         """The result of a complete run, and why it cannot be read."""
         try:
-            result = parse_result(self.folder.result_file.read_bytes(), self.folder.result_file)
+            result = parse_result(read_regular(self.folder.result_file), self.folder.result_file)
         except FileNotFoundError:
             return None, ""
         except OSError as error:
-            return None, f"'{self.folder.result_file}' cannot be read ({error.strerror}): check its permissions"
+            return None, read_problem(self.folder.result_file, error)
         except DamagedError as error:
             return None, str(error)
         if result.id != self.id:
@@ -63,16 +84,17 @@ class StoredRun:
             return self.result.spec, ""
         path = self.folder.path / "spec.yaml"
         try:
-            settings = yaml.load(path.read_text(), YAML_LOADER)
-            spec: RunSpec = validate(RunSpec, settings, "")
+            spec = read_spec(path)
         except FileNotFoundError:
             return None, ""
         except UserError as error:
-            return None, f"'{path}' is not the spec of a run ({error}): remove its folder to start the run anew"
+            reason = shortened(first_line(error))
+            return None, f"'{path}' is not the spec of a run ({reason}): remove its folder to start the run anew"
         except OSError as error:
-            return None, f"'{path}' cannot be read ({error.strerror}): check its permissions"
-        except (ValueError, RecursionError, yaml.YAMLError):
-            return None, f"'{path}' is damaged: remove its folder to start the run anew"
+            return None, read_problem(path, error)
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            reason = shortened(first_line(error))
+            return None, f"'{path}' is damaged ({reason}): remove its folder to start the run anew"
         return spec, ""
 
     @cached_property
@@ -82,6 +104,25 @@ class StoredRun:
             return self.folder.read_metrics(), ""
         except DamagedError as error:
             return [], str(error)
+
+    @cached_property
+    def _failure(self) -> tuple[RunFailure | None, str]:
+        """Why the run failed, and why that cannot be read."""
+        try:
+            return self.folder.read_failure(), ""
+        except DamagedError as error:
+            return None, str(error)
+
+    @cached_property
+    def _damage(self) -> str:
+        """Why files that describe the run cannot be read; empty if they can."""
+        state = self.folder.state
+        if state == DONE:
+            return self._content[1]
+        if state == DAMAGED:
+            return f"'{self.folder.path}' cannot be read: check its permissions"
+        of_state = {FAILED: self._failure, INTERRUPTED: self._epochs}
+        return self._spec[1] or (of_state[state][1] if state in of_state else "")
 
     @property
     def result(self) -> Result | None:
@@ -96,17 +137,13 @@ class StoredRun:
     @cached_property
     def state(self) -> State:
         """One of `harness.results.folder.STATES`."""
-        state = self.folder.state
-        illegible = (
-            (state == DONE and self.result is None) or self._spec[1] or (state == INTERRUPTED and self._epochs[1])
-        )
-        return DAMAGED if illegible else state
+        return DAMAGED if self._damage else self.folder.state
 
     @property
     def reason(self) -> str:
         """Why the run failed or is damaged; empty otherwise."""
         if self.state == DAMAGED:
-            return self._content[1] or self._spec[1] or self._epochs[1]
+            return self._damage
         return self.folder.failure_reason if self.state == FAILED else ""
 
     @property
@@ -132,7 +169,7 @@ class StoredRun:
     @property
     def failure(self) -> RunFailure | None:
         """Why the run failed, with every attempt; None if it did not fail, or failed without a scheduler."""
-        return self.folder.read_failure() if self.state == FAILED else None
+        return self._failure[0] if self.state == FAILED else None
 
     @property
     def outcome(self) -> str:
@@ -148,7 +185,8 @@ class StoredRun:
     @property
     def progress(self) -> str:
         """How many epochs are recorded."""
-        return f"{len(self.epochs)} of {self.spec.train.epochs if self.spec else '?'} epochs"
+        planned = counted(self.spec.train.epochs, "epoch") if self.spec else "? epochs"
+        return f"{len(self.epochs)} of {planned}"
 
 
 def stored_runs(results: Path) -> Iterator[StoredRun]:
@@ -160,8 +198,7 @@ def stored_runs(results: Path) -> Iterator[StoredRun]:
     folder = results / "runs"
     if not folder.is_dir():
         raise UserError(f"'{results}' holds no runs: name the folder with --results")
-    with os.scandir(folder) as entries:
-        ids = sorted(entry.name for entry in entries if entry.is_dir())
+    ids = sorted(name for name in os.listdir(folder) if os.path.isdir(folder / name))
     for run_id in ids:
         yield StoredRun(RunFolder(results, run_id))
 

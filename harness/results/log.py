@@ -1,6 +1,7 @@
 """The log of a run: written by its processes, read for the reason of a failure."""
 
 import logging
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -8,20 +9,41 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.machine.masking import masked
+from harness.results.claim import TakenOverError
+from harness.results.files import read_regular
 
 log = logging.getLogger("skipbench")
 
 LINE = re.compile(r"^\d{4}-\d\d-\d\dT[\d:]+Z ([A-Z]+) (.*)$")
+# Bytes at the end of a log that are read.
+LOG_BYTES = 1 << 20
+
+
+class MaskingFormatter(logging.Formatter):
+    """Formats records, tracebacks included, without the secrets in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        return masked(super().format(record))
+
+
 UNEXPECTED = "failed"
 """Message of an unexpected error, whose traceback follows it."""
 
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Append the log of a run to a file; an exception that passes is logged there."""
+    """Append the log of a run to a file; an exception that passes is logged there.
+
+    Raises:
+        UserError: something else has the file's name; a named pipe would keep the run waiting for its reader.
+    """
+    if os.path.lexists(path) and not path.is_file():
+        raise UserError(f"'{path}' is no regular file: move it away")
     logging.raiseExceptions = False  # a full disk must not hide the error that says so
     handler = logging.FileHandler(path)
-    formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter = MaskingFormatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
     log.addHandler(handler)
@@ -29,6 +51,9 @@ def logging_to(path: Path) -> Iterator[None]:
     log.propagate = False
     try:
         yield
+    except TakenOverError:
+        # The log is the other process's now.
+        raise
     except UserError as error:
         log.error("%s", error)
         raise
@@ -44,9 +69,9 @@ def logging_to(path: Path) -> Iterator[None]:
 
 
 def read_log(path: Path) -> list[str]:
-    """Lines of a log; none if it cannot be read."""
+    """Lines of the end of a log; none if it cannot be read."""
     try:
-        return path.read_text(errors="replace").splitlines()
+        return read_regular(path, last=LOG_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return []
 

@@ -4,16 +4,19 @@ Each form is a typed record. A `Result` reads every form that earlier versions w
 empty. Readers of results never index plain dictionaries.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import CACHE, TRAIN, PhaseCosts, highest_peak
 from harness.machine.environment import Environment
+from harness.results.files import read_problem, read_regular
+from harness.results.numbers import Amount, Count, Number, Percent, Probability, check_json
 
 SCHEMA_VERSION = 2
 """Of `result.json`. 1: written by SkipBench 0.1, which did not write the number."""
@@ -56,11 +59,11 @@ class Evaluation(Record):
     splits: tuple[str, ...] = ("test",)
     template: str | None = None
     layout: tuple[str, ...] = ()
-    broken_images: int = 0
-    accuracy: float
-    ece: float | None = None
-    per_class: dict[str, float] = Field(default_factory=dict)
-    images: int = 0
+    broken_images: Count = 0
+    accuracy: Percent
+    ece: Percent | None = None
+    per_class: dict[str, Percent] = Field(default_factory=dict)
+    images: Count = 0
     same_prompts: tuple[tuple[str, ...], ...] = ()
     pictures_hash: str | None = None
 
@@ -80,13 +83,13 @@ class Costs(Record):
 
     phases: dict[str, PhaseCosts]
     alone: bool | None = None
-    trainable_parameters: int = 0
-    total_parameters: int = 0
-    train_flops_per_image: float | None = None
-    cache_flops_per_image: float | None = None
+    trainable_parameters: Count = 0
+    total_parameters: Count = 0
+    train_flops_per_image: Amount | None = None
+    cache_flops_per_image: Amount | None = None
     cache_location: str | None = None
-    cache_bytes: int = 0
-    checkpoint_bytes: int = 0
+    cache_bytes: Count = 0
+    checkpoint_bytes: Count = 0
 
     def seconds(self, *phases: str) -> float:
         """Wall time of some phases together."""
@@ -115,7 +118,7 @@ class Prediction(Record):
     path: str
     label: str
     predicted: str
-    confidence: float
+    confidence: Probability
 
 
 class SampleFacts(Record):
@@ -129,8 +132,8 @@ class SampleFacts(Record):
     """
 
     hash: str
-    train_images: int
-    val_images: int
+    train_images: Count
+    val_images: Count
     broken_images: tuple[str, ...] = ()
     shots: tuple[int, int] | None = None
 
@@ -185,13 +188,13 @@ class Result(Header):
     spec: RunSpec
     evaluations: tuple[Evaluation, ...]
     costs: Costs
-    method_facts: dict[str, int | float] = Field(default_factory=dict)
+    method_facts: dict[str, Number] = Field(default_factory=dict)
     sample: SampleFacts | None = None
     layout: tuple[str, ...] = ()
     transform_hash: str | None = None
     weights_sha256: str | None = None
     inputs: tuple[InputFile, ...] = ()
-    interruptions: int = 0
+    interruptions: Count = 0
     environment: Environment
 
     @field_serializer("spec")
@@ -224,15 +227,15 @@ class EpochRecord(Record):
         accuracies: evaluation -> accuracy in percent, if the epoch was validated.
     """
 
-    epoch: int
-    loss: float
-    lr: float
-    lr_image: float | None = None
-    steps: int = 0
-    images: int = 0
-    train_seconds: float = 0.0
-    cache_seconds: float = 0.0
-    accuracies: dict[str, float] = Field(default_factory=dict)
+    epoch: Count
+    loss: Number
+    lr: Amount
+    lr_image: Amount | None = None
+    steps: Count = 0
+    images: Count = 0
+    train_seconds: Amount = 0.0
+    cache_seconds: Amount = 0.0
+    accuracies: dict[str, Percent] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -261,28 +264,6 @@ class CacheFacts(Record):
     cache_bytes: int = 0
 
 
-class Progress(Record):
-    """What an interrupted run knows besides its tensors.
-
-    Attributes:
-        epoch: the next epoch to train.
-        phases: costs so far.
-        flops: floating point operations per image of the phases train and cache.
-        starts: how often the run was started.
-        alone: whether it had its device to itself so far.
-        cache: of the training images.
-        inputs: files that decide the result and that the spec does not name.
-    """
-
-    epoch: int = 0
-    phases: dict[str, PhaseCosts] = Field(default_factory=dict)
-    flops: dict[str, float] = Field(default_factory=dict)
-    starts: int = 0
-    alone: bool = True
-    cache: CacheFacts = CacheFacts()
-    inputs: tuple[InputFile, ...] = ()
-
-
 def parse_result(text: str | bytes, source: Path) -> Result:
     """A result from JSON.
 
@@ -295,6 +276,8 @@ def parse_result(text: str | bytes, source: Path) -> Result:
     """
     try:
         result = Result.model_validate_json(text)
+        check_json(text)
+        json.dumps(result.spec.options, allow_nan=False)
     except ValidationError as error:
         # What a later version wrote may have any form, and must not be taken for damage.
         check_version(version_of(text), source)
@@ -309,6 +292,10 @@ def parse_result(text: str | bytes, source: Path) -> Result:
         what = f"{where}: {problem['msg']}" if where else str(problem["msg"])
         raise DamagedError(
             f"'{source}' is not the result of a run ({what}): remove its folder to compute the run again"
+        ) from None
+    except ValueError as error:
+        raise DamagedError(
+            f"'{source}' is not the result of a run ({first_line(error)}): remove its folder to compute the run again"
         ) from None
     check_version(result.schema_version, source)
     return result
@@ -338,7 +325,7 @@ def read_result(path: Path) -> Result:
         DamagedError: it cannot be read, is no result, or is of a later version.
     """
     try:
-        text = path.read_bytes()
+        text = read_regular(path)
     except OSError as error:
-        raise DamagedError(f"'{path}' cannot be read ({error.strerror}): check its permissions") from error
+        raise DamagedError(read_problem(path, error)) from error
     return parse_result(text, path)

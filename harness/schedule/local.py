@@ -11,14 +11,23 @@ from pathlib import Path
 
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec, ScheduleSpec
-from harness.results.claim import holder_of
-from harness.results.failure import CLAIMED, OUT_OF_MEMORY, FailedAttempt, Failure, RunFailure
+from harness.results.claim import ClaimedError, holder_of
+from harness.results.failure import CLAIMED, OUT_OF_MEMORY, TAKEN_OVER, FailedAttempt, Failure, RunFailure
 from harness.results.folder import RunFolder
 from harness.schedule.admission import Memory
 from harness.schedule.events import FailedRun, OnEvent
 from harness.schedule.slots import Slot, make_slots
 from harness.schedule.worker import Attempt
-from harness.training.events import ComputedElsewhere, Done, Event, Failed, Retried, Started, TrackingOffline
+from harness.training.events import (
+    ComputedElsewhere,
+    Done,
+    Event,
+    Failed,
+    Notice,
+    Retried,
+    Started,
+    TrackingOffline,
+)
 
 # Seconds between two looks at runs that other processes compute.
 POLL = 1.0
@@ -115,7 +124,8 @@ class LocalScheduler:
     def _refuse(self, job: Job, reason: str) -> None:
         with suppress(UserError):
             job.folder.create()
-            job.folder.write_spec(job.spec)
+            with job.folder.claimed():
+                job.folder.write_spec(job.spec)
         self._fail(job, Failure(OUT_OF_MEMORY, reason))
 
     def _start(self, job: Job, spec: RunSpec, slot: Slot) -> None:
@@ -158,11 +168,13 @@ class LocalScheduler:
         self.on_event(job.spec, event)
 
     def _conclude(self, job: Job, attempt: Attempt, failure: Failure | None) -> None:
+        if failure and failure.kind == TAKEN_OVER:
+            self.on_event(job.spec, Notice(failure.reason))
         if job.folder.is_complete:
             self._finish(job)
             return
         failure = failure or Failure("error", "its process ended without a result")
-        if failure.kind == CLAIMED:
+        if failure.kind in (CLAIMED, TAKEN_OVER):
             self.elsewhere.append(job)
             return
         job.attempts.append(
@@ -183,7 +195,12 @@ class LocalScheduler:
         self._fail(job, failure)
 
     def _fail(self, job: Job, failure: Failure) -> None:
-        job.folder.write_failure(RunFailure(kind=failure.kind, reason=failure.reason, attempts=tuple(job.attempts)))
+        try:
+            job.folder.write_failure(RunFailure(kind=failure.kind, reason=failure.reason, attempts=tuple(job.attempts)))
+        except ClaimedError:
+            # Another process computes it now, and what comes of that counts.
+            self.elsewhere.append(job)
+            return
         self.failed.append(FailedRun(job.spec, failure, job.folder.log_file))
         self.on_event(job.spec, Failed(failure.reason))
 

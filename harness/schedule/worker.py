@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,15 @@ from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE
 from harness.experiment.settings import Settings
 from harness.experiment.spec import RunSpec, parse_run_spec
-from harness.results.claim import start_of
+from harness.machine.processes import start_of
 from harness.results.failure import TIME_LIMIT, Failure, explain_exception, explain_exit
 from harness.training.events import Event
 
 PREFERRED_START = ("forkserver", "spawn")
 # Seconds in which a process may release its claim and its files before it is killed.
 GRACE = 10.0
+# How often a process is started whose server dies meanwhile.
+START_ATTEMPTS = 5
 
 
 @cache
@@ -38,6 +41,33 @@ def process_context() -> Any:
     if method == "forkserver":
         context.set_forkserver_preload(["harness.training.run"])
     return context
+
+
+def start_unheard(process: Any) -> None:
+    """Start a process that never hears Ctrl-C, from its first moment on: its parent ends it.
+
+    A server that imports torch would print a traceback. This process goes on hearing it while it waits for the server.
+    """
+    # It would make this thread hear Ctrl-C again if it were started inside.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        if process_context().get_start_method() == "forkserver":
+            forkserver.ensure_running()
+        else:
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    for attempts_left in reversed(range(START_ATTEMPTS)):
+        try:
+            if process.pid is None:
+                process.start()
+        except (EOFError, OSError):
+            # The server was killed just now; the next call starts another one.
+            if not attempts_left:
+                raise
+        else:
+            return
 
 
 class Attempt:
@@ -60,7 +90,7 @@ class Attempt:
         self.process = process_context().Process(
             target=compute, args=(dict(os.environ), spec.settings(), spec.id, results, sender)
         )
-        self.process.start()
+        start_unheard(self.process)
         sender.close()
         self._born = start_of(self.process.pid)
 

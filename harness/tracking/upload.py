@@ -13,7 +13,9 @@ import wandb
 from harness.errors import UserError, first_line
 from harness.results.folder import RunFolder
 from harness.results.index import StoredRun, find_run, runs_if_any
-from harness.tracking.wandb_run import ANSWER_TIMEOUT, Delivery, WandbRun, read_delivery, write_delivery
+from harness.results.record import DamagedError
+from harness.tracking.delivery import Delivery, read_delivery, write_delivery
+from harness.tracking.wandb_run import ANSWER_TIMEOUT, WandbRun
 
 State = Literal["left", "up", "uploaded", "untracked", "failed"]
 
@@ -66,7 +68,10 @@ def look_at(run: StoredRun, again: bool, named: bool) -> Upload:
     """A finished run and whether W&B has it."""
     if run.result is None:
         return Upload(run.folder, "", "failed", run.reason)
-    delivery = read_delivery(run.folder.path)
+    try:
+        delivery = read_delivery(run.folder.path)
+    except DamagedError as error:
+        return Upload(run.folder, run.name, "failed", str(error))
     if delivery is not None and delivery.complete and not again:
         return Upload(run.folder, run.name, "up", delivery.url or "")
     untracked = run.result.spec.wandb.mode == "disabled" and not named
@@ -112,12 +117,12 @@ def upload(folder: RunFolder) -> Delivery:
         UserError: its record is damaged or held by another process.
         WandbError, TimeoutError: W&B did not take all of it.
     """
-    with folder.claimed(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+    with folder.claimed() as claim, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         result = folder.read_result()
         run = WandbRun(result.spec, folder.path.name, "online", Path(scratch), result.environment)
-        write_delivery(folder.path, run.delivery)
+        write_delivery(folder.path, run.delivery, claim.check)
         run.log_epochs(folder.read_metrics())
         delivery = run.finish(result)
-        write_delivery(folder.path, delivery)
+        write_delivery(folder.path, delivery, claim.check)
     shutil.rmtree(folder.path / "wandb", ignore_errors=True)
     return delivery

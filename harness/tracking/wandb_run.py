@@ -1,23 +1,28 @@
 """Weights & Biases: it only receives what is already on disk, and never stops a run."""
 
 import logging
-import os
+import shlex
 import shutil
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import wandb
-from pydantic import BaseModel, ConfigDict
+from wandb.errors import AuthenticationError, CommError, UsageError
 from wandb.errors import Error as WandbError
 
 from harness.errors import first_line
 from harness.experiment.spec import RunSpec
 from harness.machine.environment import Environment
-from harness.results.files import to_json, write_atomically
+from harness.results.claim import TakenOverError
+from harness.results.files import nothing
 from harness.results.metrics import evaluation_metrics, metric_values, run_metrics, summary_metrics
 from harness.results.record import EpochRecord, Result
+from harness.tracking.delivery import Delivery, write_delivery
+from harness.tracking.settings import tracking_mode, tracking_of
 
 log = logging.getLogger("skipbench")
 
@@ -25,52 +30,33 @@ log = logging.getLogger("skipbench")
 INIT_TIMEOUT, FINISH_TIMEOUT, ANSWER_TIMEOUT = 30.0, 60.0, 10
 # Seconds before each request whether everything has arrived.
 CONFIRM_PAUSES = (0.0, 1.0, 2.0, 4.0)
-DELIVERY_FILE = "wandb.json"
-LATER = "upload it later with `skipbench wandb-sync`"
-DEFAULT_MODE = "offline"
-# Values of WANDB_MODE besides the modes of a spec.
-MODE_ALIASES = {"dryrun": "offline", "run": "online", "shared": "online"}
 
 
-def tracking_mode(spec: RunSpec) -> str:
-    """online, offline or disabled: the spec's, else WANDB_MODE, else offline."""
-    mode = spec.wandb.mode or os.environ.get("WANDB_MODE") or DEFAULT_MODE
-    return MODE_ALIASES.get(mode, mode)
+def upload_command(folder: Path) -> str:
+    """The command that uploads the run in a folder."""
+    return f"skipbench wandb-sync --results {shlex.quote(str(folder.parents[1]))} {folder.name}"
 
 
-class Delivery(BaseModel):
-    """What W&B has of a run: `wandb.json` in the run's folder.
-
-    Attributes:
-        mode: how the run was tracked.
-        project: W&B project.
-        entity: W&B team or user; None offline.
-        url: page of the run; None offline.
-        epochs: how many W&B has confirmed.
-        complete: whether W&B has confirmed all of it; only then the run counts as uploaded.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    mode: Literal["offline", "online"]
-    project: str
-    entity: str | None = None
-    url: str | None = None
-    epochs: int = 0
-    complete: bool = False
+def why_offline(error: WandbError, folder: Path) -> str:
+    """Why a run could not be opened at W&B and what to do, in one line."""
+    later = f"the run continues offline; upload it later with `{upload_command(folder)}`"
+    told = first_line(error)
+    if "no api key" in str(error).lower():
+        return f"no W&B key: run `wandb login` or set WANDB_API_KEY; {later}"
+    if isinstance(error, AuthenticationError | UsageError):
+        return f"W&B refuses the key ({told}): run `wandb login` or set WANDB_API_KEY; {later}"
+    return f"W&B is not reachable ({told}); {later}"
 
 
-def read_delivery(folder: Path) -> Delivery | None:
-    """What W&B has of the run in a folder; None without a legible note."""
+@contextmanager
+def hidden_command_line() -> Iterator[None]:
+    """Show W&B no words of the command line, which it would store: the URL of a database holds a password."""
+    words = sys.argv
+    sys.argv = words[:1]
     try:
-        return Delivery.model_validate_json((folder / DELIVERY_FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def write_delivery(folder: Path, delivery: Delivery) -> None:
-    """Write down what W&B has of the run in a folder."""
-    write_atomically(folder / DELIVERY_FILE, to_json(delivery.model_dump()))
+        yield
+    finally:
+        sys.argv = words
 
 
 class WandbRun:
@@ -88,20 +74,22 @@ class WandbRun:
         delivery: what is known before the run is finished.
     """
 
+    @hidden_command_line()
     def __init__(
         self, spec: RunSpec, run_id: str, mode: Literal["offline", "online"], folder: Path, environment: Environment
     ) -> None:
+        asked = tracking_of(spec)
         try:
             self._run = wandb.init(
                 mode=mode,
                 id=run_id,
                 resume="allow",
-                name=spec.name,
-                project=spec.wandb.project,
-                entity=spec.wandb.entity,
-                group=spec.wandb.group,
+                name=asked.name,
+                project=asked.project,
+                entity=asked.entity,
+                group=asked.group,
                 job_type="train" if spec.train.epochs else "eval",
-                tags=[spec.method, spec.data.dataset[:64], spec.protocol, spec.backbone[:64], *spec.wandb.tags],
+                tags=list(asked.tags),
                 config={**spec.identity(), "environment": environment.model_dump()},
                 dir=str(folder),
                 settings=wandb.Settings(
@@ -172,13 +160,22 @@ class Tracker:
         folder: the run's folder; W&B's files go to `wandb/` in it.
         environment: the machine.
         notify: takes a line for the user if the run cannot be tracked as asked.
+        check: raises if the run is no longer this process's.
 
     Attributes:
         fell_back: whether the run should be online and had to continue offline.
     """
 
-    def __init__(self, spec: RunSpec, folder: Path, environment: Environment, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        folder: Path,
+        environment: Environment,
+        notify: Callable[[str], None],
+        check: Callable[[], None] = nothing,
+    ) -> None:
         self.spec = spec
+        self.check = check
         self.folder = folder
         self.environment = environment
         self.notify = notify
@@ -196,7 +193,7 @@ class Tracker:
 
     def _start(self, mode: Literal["offline", "online"]) -> None:
         self.run = WandbRun(self.spec, self.spec.id, mode, self.folder, self.environment)
-        write_delivery(self.folder, self.run.delivery)
+        write_delivery(self.folder, self.run.delivery, self.check)
 
     def _start_online(self) -> None:
         """Start an online run, or report in one line why that failed."""
@@ -205,17 +202,23 @@ class Tracker:
         except WandbError as error:
             for leftover in (self.folder / "wandb").glob(f"run-*-{self.spec.id}"):
                 shutil.rmtree(leftover, ignore_errors=True)
-            self.notify(f"W&B is not reachable ({first_line(error)}); the run continues offline, {LATER}")
+            self.notify(why_offline(error, self.folder))
 
     def _guarded(self, call: Callable[[], None]) -> None:
         """Run a call to W&B; a failure is reported and ends tracking, not the run."""
         try:
             call()
+        except TakenOverError:
+            raise
         except Exception as error:
             self.run = None
             log.exception("W&B failed")
-            record = f"its record is {self.folder}/metrics.jsonl"
-            self.notify(f"W&B failed ({first_line(error)}); the run continues without it, {record}, {LATER}")
+            told = f"W&B failed ({first_line(error)}); the run continues without it"
+            if isinstance(error, CommError | TimeoutError):
+                told += f"; upload it later with `{upload_command(self.folder)}`"
+            else:
+                told += f", its record is {self.folder}/metrics.jsonl"
+            self.notify(told)
 
     def log_epochs(self, records: Sequence[EpochRecord]) -> None:
         """Log the epochs that W&B does not have yet.
@@ -231,7 +234,7 @@ class Tracker:
         """Write the summary, close the W&B run and note what W&B has."""
         run = self.run
         if run is not None:
-            self._guarded(lambda: write_delivery(self.folder, run.finish(result)))
+            self._guarded(lambda: write_delivery(self.folder, run.finish(result), self.check))
 
 
 def summary_of(result: Result) -> dict[str, Any]:

@@ -127,12 +127,21 @@ def evaluate(
 
     if not logits.isfinite().all():
         raise UserError(
-            f"{method.__class__.__name__} gives logits that are not finite: training diverged, lower train.lr"
-            + ("" if precision == "fp32" else f" or use another train.precision than {precision}")
+            f"{method.__class__.__name__} gives logits that are not finite: {cause_of_overflow(method, precision)}"
         )
 
     classifier.probe(meter)
     return score(logits, pictures.labels, class_names), predictions(logits, pictures, class_names)
+
+
+def cause_of_overflow(method: Method, precision: str) -> str:
+    """What may have made logits infinite or NaN, and what to do; the backbone's weights were finite when loaded."""
+    if any(parameter.requires_grad for parameter in method.parameters()):
+        lower = "training diverged, lower train.lr"
+        return lower if precision == "fp32" else f"{lower} or use another train.precision than {precision}"
+    if precision == "fp32":
+        return f"nothing was trained, so the weights of backbone '{method.clip.name}' are too large: use others"
+    return f"nothing was trained, so use another train.precision than {precision}"
 
 
 def predictions(logits: Tensor, pictures: PictureSet, class_names: Sequence[str]) -> list[Prediction]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.errors import UserError
 from harness.machine.units import MIB
+from harness.results.files import temporary_path
 
 GPU, HOST, FILE = "gpu", "host", "file"
 
@@ -56,7 +57,7 @@ class Place:
         return torch.empty(shape, dtype=dtype, pin_memory=self.device.type == "cuda"), where
 
     def _map_file(self, shape: tuple[int, ...], dtype: torch.dtype, num_bytes: int) -> Tensor:
-        path = self.folder / "features.tmp"
+        path = temporary_path(self.folder / "features")
         try:
             with path.open("wb") as file:
                 # Reserve the space now: a write to a sparse file on a full disk would kill the process.

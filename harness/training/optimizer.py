@@ -37,6 +37,13 @@ def build_optimizer(method: Method, recipe: TrainSpec, precision: str = "fp32") 
     return kind(groups, betas=recipe.betas, eps=recipe.eps, weight_decay=decay, fused=fused)
 
 
+def state_names(recipe: TrainSpec) -> set[str]:
+    """Prefixes of what the optimizer of a recipe keeps for each parameter after its first step."""
+    if recipe.optimizer == "sgd":
+        return {"momentum"} if recipe.momentum else set()
+    return {"first_moment", "second_moment", "step"}
+
+
 def set_rates(optimizer: torch.optim.Optimizer, lr: float, lr_image: float) -> None:
     """Set the learning rates of the two groups."""
     for group in optimizer.param_groups:

@@ -1,14 +1,17 @@
 """One run from start to finish: spec -> results/runs/<id>/."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.clip.backbones import parse_backbone
 from harness.clip.towers import CLIP
+from harness.data.datasets import OWN
 from harness.data.fewshot import pictures_hash, sample_hash
 from harness.data.loader import PictureSet
 from harness.data.sample_file import sample_index
@@ -17,21 +20,13 @@ from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE, look_anew
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine import environment
-from harness.machine.device import DeviceUse, choose_device, device_use
+from harness.machine.device import DeviceUse, both_alone, choose_device, device_use
 from harness.machine.digests import file_digest
 from harness.machine.meter import Meter
-from harness.results.claim import Claim
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
-from harness.results.record import (
-    SCHEMA_VERSION,
-    Costs,
-    Evaluation,
-    Prediction,
-    Progress,
-    Result,
-    SampleFacts,
-)
+from harness.results.progress import Progress
+from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result, SampleFacts
 from harness.tracking.wandb_run import Tracker
 from harness.training.build import build_clip, build_method, probe_setup, prompt_template
 from harness.training.evaluate import evaluate
@@ -39,7 +34,10 @@ from harness.training.events import Notice, PhaseStarted, TrackingOffline
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
 from harness.training.inputs import changed_files, datasets_of, input_files
+from harness.training.notices import data_notices, prompt_notice, training_shots
+from harness.training.resuming import misfit
 from harness.training.run_data import FewShotData, RunData
+from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
 from harness.training.state import trained_parameters, trained_state
 from harness.training.trainer import Trainer
 from harness.training.training import Report, Session, Training
@@ -96,6 +94,7 @@ class Run:
         self.folder = RunFolder(results, self.id)
         self.report = report
         self.data = RunData(spec)
+        self._same_prompts: dict[tuple[str, str], Groups] = {}
         self.device = choose_device(spec.runtime.device)
         self.workers = choose_workers(spec, self.device)
 
@@ -106,12 +105,12 @@ class Run:
             UserError: anything that the user can correct.
         """
         self.folder.create()
-        with self.folder.claimed() as claim:
+        with self.folder.claimed():
             if not self.folder.is_complete:
                 with logging_to(self.folder.log_file), device_use(self.device) as use:
                     self.folder.prepare(self.spec)
                     try:
-                        self._execute(claim, use)
+                        self._execute(use)
                     except OtherClassesError as error:
                         raise UserError(f"{self.spec.method}: {error}") from None
         self.folder.tidy()
@@ -127,6 +126,8 @@ class Run:
         clip = build_clip(spec.backbone, precision, self.device)
         data = self.data.few_shot()
         texts = self.data.texts(spec.data.dataset, spec.data.classes)
+        for dataset in filter(lambda name: name.startswith(OWN), datasets_of(spec)):
+            refuse_same_prompts(dataset, self.same_prompts(clip, dataset, "all"))
         method = build_method(clip, spec.method, spec.options, texts, precision, spec.seed, spec.train.caches)
         for item in spec.evaluate:
             method.check_classes(tuple(self.data.texts(item.dataset, item.classes)))
@@ -173,12 +174,27 @@ class Run:
         evaluation = Evaluation(
             **item.model_dump(),
             template=prompt_template(self.spec, item.dataset),
-            layout=tuple(splits.layout),
+            layout=splits.facts,
             broken_images=len(broken),
+            same_prompts=self.same_prompts(method.clip, item.dataset, item.classes),
             pictures_hash=pictures_hash(pictures, class_names),
             **vars(scores),
         )
         return evaluation, predictions
+
+    def same_prompts(self, clip: CLIP, dataset: str, classes: str) -> Groups:
+        """Groups of classes that the text tower cannot tell apart; looked for once a run."""
+        if (dataset, classes) not in self._same_prompts:
+            prompts = clip.tokenize(self.data.texts(dataset, classes))
+            found = same_prompts(prompts, self.data.class_names(dataset, classes))
+            self._same_prompts[dataset, classes] = found
+        return self._same_prompts[dataset, classes]
+
+    def notices(self, setup: Setup) -> Iterator[str]:
+        """What the user should know before the run trains, in one line each."""
+        yield from data_notices(self.spec, self.data, setup.data)
+        for item in self.spec.evaluate:
+            yield from prompt_notice(item.dataset, self.same_prompts(setup.clip, item.dataset, item.classes))
 
     def check_unchanged(self) -> None:
         """Raise a UserError if files that the run names by their paths are not what they were when it began."""
@@ -188,13 +204,14 @@ class Run:
 
     def train_transform(self, clip: CLIP) -> TrainTransform:
         """The augmentation."""
-        return TrainTransform(clip.image_size, self.spec.data.crop_scale, self.spec.data.flip)
+        data = self.spec.data
+        return TrainTransform(clip.image_size, data.crop_scale, data.flip, clip.preprocessing.interpolation)
 
     def test_transform(self, clip: CLIP) -> TestTransform:
         """The transform of evaluations."""
-        return TestTransform(clip.image_size)
+        return TestTransform.of(clip.preprocessing)
 
-    def _execute(self, claim: Claim, use: DeviceUse) -> None:
+    def _execute(self, use: DeviceUse) -> None:
         spec = self.spec
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
@@ -206,17 +223,30 @@ class Run:
         self.report(PhaseStarted("setup"))
         with meter.phase("setup"):
             setup = self.set_up()
+        for notice in setup.clip.notices:
+            self.report(Notice(notice))
         method = setup.method
+        for line in self.notices(setup):
+            self.report(Notice(line))
+        if tensors and (reason := misfit(method, tensors, spec.train)):
+            self._say_anew(f"'{self.folder.path}' has the progress of another training ({reason})")
+            tensors, progress = {}, Progress(starts=1)
+            meter = Meter(self.device, {"setup": meter.phases["setup"]})
         probe_setup(method, spec.train.precision, meter)
         self._write_sample(setup.data)
         inputs = input_files(spec, {name: self.data.read(name) for name in datasets_of(spec)})
         progress = progress.model_copy(update={"inputs": inputs})
         machine = environment.describe(self.device)
-        tracker = Tracker(spec, self.folder.path, machine, lambda line: self.report(Notice(line)))
+        tracker = Tracker(
+            spec, self.folder.path, machine, lambda line: self.report(Notice(line)), self.folder.check_claim
+        )
+        if use.problem:
+            log.warning("%s", use.problem)
+            self.report(Notice(use.problem))
         if tracker.fell_back:
             self.report(TrackingOffline())
         if trained_parameters(method):
-            session = Session(claim, use, tracker, self.report)
+            session = Session(use, tracker, self.report)
             training = Training(self.make_trainer(setup, meter), self.folder, progress, session, self.evaluate)
             progress = training.run(tensors)
         evaluated = [self.evaluate(method, item, meter) for item in spec.evaluate]
@@ -224,7 +254,7 @@ class Run:
         self.check_unchanged()
         # In a file of its own, so that the result stays small: tables read it for thousands of runs.
         self.folder.write_predictions({item.name: predictions for item, predictions in evaluated})
-        alone = progress.alone and use.alone and not spec.runtime.device_shared
+        alone = both_alone(both_alone(progress.alone, use.alone), not spec.runtime.device_shared)
         result = Result(
             schema_version=SCHEMA_VERSION,
             id=self.id,
@@ -238,15 +268,15 @@ class Run:
                 train_images=len(setup.data.sample.train),
                 val_images=len(setup.data.sample.val),
                 broken_images=tuple(broken.path for broken in setup.data.broken),
+                shots=training_shots(spec, self.data, setup.data),
             ),
-            layout=tuple(setup.data.splits.layout),
+            layout=setup.data.splits.facts,
             transform_hash=self._transform_hash(setup.clip),
             weights_sha256=self._weights_hash(),
             inputs=inputs,
             interruptions=progress.starts - 1,
             environment=machine,
         )
-        claim.check()
         self.folder.finish(result)
         log.info("complete: %s", {name: round(accuracy, 2) for name, accuracy in result.accuracies.items()})
         # Last: a server may keep us waiting, and what it does not get now it gets later from the result.
@@ -254,7 +284,11 @@ class Run:
 
     def _load_progress(self) -> tuple[dict[str, Tensor], Progress]:
         """Tensors and facts of an interrupted run, or those of a new one."""
-        tensors, progress = self.folder.load_progress() or ({}, Progress())
+        try:
+            tensors, progress = self.folder.load_progress(self.spec.train.epochs) or ({}, Progress())
+        except DamagedError as error:
+            self._say_anew(str(error))
+            tensors, progress = {}, Progress()
         if changes := list(changed_files(self.spec, progress.inputs)):
             self.report(Notice(f"{'; '.join(changes)} has changed since the run was interrupted: it starts anew"))
             tensors, progress = {}, Progress(starts=progress.starts)
@@ -262,7 +296,11 @@ class Run:
         phases = {name: costs for name, costs in progress.phases.items() if name != "setup"}
         return tensors, progress.model_copy(update={"phases": phases, "starts": progress.starts + 1})
 
-    def _costs(self, method: Method, meter: Meter, progress: Progress, alone: bool) -> Costs:
+    def _say_anew(self, reason: str) -> None:
+        log.warning("%s: the run starts anew", reason)
+        self.report(Notice(f"{reason}: the run starts anew"))
+
+    def _costs(self, method: Method, meter: Meter, progress: Progress, alone: bool | None) -> Costs:
         """Costs of the whole run; saves the checkpoint to know its size."""
         return Costs(
             phases=meter.phases,
@@ -276,9 +314,10 @@ class Run:
         )
 
     def _write_sample(self, data: FewShotData) -> None:
-        """Export the k-shot sample (before it is cut to the training classes), so that others can use the very same."""
-        about = {"dataset": self.spec.data.dataset, "shots": self.spec.data.shots, "seed": self.spec.seed}
-        self.folder.write_json("sample.json", sample_index(data.sample, data.splits.class_names, **about))
+        """Export the k-shot sample, before some of it is held out or cut, so that others can use the very same."""
+        about: dict[str, Any] = {"dataset": self.spec.data.dataset, "shots": self.spec.data.shots}
+        about |= {"seed": self.spec.seed, "broken_images": [broken.path for broken in data.broken]}
+        self.folder.write_json("sample.json", sample_index(data.drawn, data.splits.class_names, **about))
 
     def _save_checkpoint(self, method: Method) -> int:
         if not trained_parameters(method):

@@ -19,12 +19,14 @@ class FewShotData:
 
     Attributes:
         splits: of the data set.
-        sample: k training and min(k, 4) validation images per class, without broken ones.
+        drawn: k training and min(k, 4) validation images per class, without broken ones.
+        sample: the same without what is held out.
         held_out: images of the sample that are kept from training, for cross-validation.
         broken: images of the sample that cannot be read and were left out.
     """
 
     splits: Splits
+    drawn: Sample
     sample: Sample
     held_out: tuple[Picture, ...] = ()
     broken: tuple[Broken, ...] = ()
@@ -74,7 +76,7 @@ class RunData:
         broken = tuple(broken for part in checked for broken in part.broken)
         usable = Sample(*(part.usable for part in checked))
         kept, held = self._hold_out(usable)
-        return FewShotData(splits, Sample(kept, usable.val), tuple(held), broken)
+        return FewShotData(splits, usable, Sample(kept, usable.val), tuple(held), broken)
 
     def training_pictures(self, data: FewShotData) -> list[Picture]:
         """The images of the sample that belong to the training classes, with labels among these."""

@@ -6,6 +6,9 @@ from torch import Tensor, nn
 from harness.errors import UserError
 from methods.base import Method
 
+# Name in the saved state.
+LOSS_SCALE = "loss_scale"
+
 
 def trained_parameters(method: Method) -> dict[str, nn.Parameter]:
     """Name -> parameter, of all parameters that train."""

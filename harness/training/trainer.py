@@ -21,12 +21,9 @@ from harness.training.optimizer import (
     set_rates,
 )
 from harness.training.precision import gradient_scaler, loss_scale, set_loss_scale
-from harness.training.state import load_trained_state, trained_parameters, trained_state
+from harness.training.state import LOSS_SCALE, load_trained_state, trained_parameters, trained_state
 from harness.training.step import training_step
 from methods.base import Method
-
-# Name in the saved state.
-LOSS_SCALE = "loss_scale"
 
 
 class Trainer:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from harness.experiment.spec import EvalSpec
-from harness.machine.device import DeviceUse
+from harness.machine.device import DeviceUse, both_alone
 from harness.machine.meter import Meter
-from harness.results.claim import Claim
 from harness.results.folder import RunFolder
 from harness.results.log import log
-from harness.results.record import EpochRecord, Evaluation, Prediction, Progress
+from harness.results.progress import Progress
+from harness.results.record import EpochRecord, Evaluation, Prediction
 from harness.tracking.wandb_run import Tracker
 from harness.training.events import Event, TrainingProgress
 from harness.training.inference import set_classes
@@ -29,13 +29,11 @@ class Session:
     """What accompanies a run while one process computes it.
 
     Attributes:
-        claim: on the run.
         use: of the device.
         tracker: at W&B.
         report: takes the events.
     """
 
-    claim: Claim
     use: DeviceUse
     tracker: Tracker
     report: Report
@@ -84,7 +82,7 @@ class Training:
         return self.progress
 
     def _on_epoch(self, record: EpochRecord) -> None:
-        self.session.claim.check()
+        self.folder.check_claim()
         self.session.use.check()
         epoch = record.epoch + 1
         record = record.model_copy(update={"accuracies": self._validate(epoch)})
@@ -95,7 +93,7 @@ class Training:
             phases=self.trainer.meter.phases,
             flops=self.trainer.flops,
             starts=self.progress.starts,
-            alone=self.progress.alone and self.session.use.alone,
+            alone=both_alone(self.progress.alone, self.session.use.alone),
             cache=self.trainer.images.facts(),
             inputs=self.progress.inputs,
         )

@@ -10,6 +10,7 @@ import optuna
 from harness.errors import UserError, first_line
 from harness.experiment.protocols import find_protocol
 from harness.experiment.spec import RunSpec, ScheduleSpec
+from harness.machine.masking import masked
 from harness.results.folder import RunFolder
 from harness.results.metrics import (
     ACCURACY,
@@ -77,8 +78,9 @@ class Objective:
         try:
             return self._judge(trial)
         except (UserError, TrialFailedError) as error:
-            trial.set_user_attr(FAILURE, first_line(error))
-            raise TrialFailedError(first_line(error)) from error
+            reason = masked(first_line(error))
+            trial.set_user_attr(FAILURE, reason)
+            raise TrialFailedError(reason) from error
 
     def _judge(self, trial: optuna.Trial) -> tuple[float, ...] | float:
         specs = self.sweep.specs(self.sweep.suggest(trial))
@@ -102,11 +104,14 @@ class Objective:
         if missing:
             raise UserError(f"protocol '{self.sweep.protocol}' has no metric '{missing[0]}', only {', '.join(metrics)}")
         for name, limit in self.sweep.limits.items():
-            # Optuna treats values above 0 as violations.
-            sign = -1.0 if find_metric(name).higher_is_better else 1.0
-            trial.set_constraint(name, sign * (metrics[name] - limit))
+            trial.set_constraint(name, violation(name, metrics[name], limit))
         values = tuple(metrics[name] for name in self.sweep.objectives)
         return values if len(values) > 1 else values[0]
+
+
+def violation(metric: str, value: float, limit: float) -> float:
+    """By how much a metric breaks its limit; optuna takes what is above 0 for a violation, so the limit is allowed."""
+    return limit - value if find_metric(metric).higher_is_better else value - limit
 
 
 class Pruning:

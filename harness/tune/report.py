@@ -1,13 +1,10 @@
-"""The outcome of a sweep: the best trials, the Pareto front, recipes for `bench`, figures."""
+"""The outcome of a sweep: the best trials, the Pareto front, tables, recipes for `bench`."""
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pandas as pd
-import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.errors import UserError
@@ -15,13 +12,16 @@ from harness.experiment.protocols import find_protocol
 from harness.experiment.recipes import choose_variant, recipe_settings
 from harness.experiment.settings import Settings, merge, nest
 from harness.experiment.spec import TunedSpec
+from harness.experiment.yaml_values import dump_yaml
+from harness.machine.masking import masked_settings
 from harness.results.files import write_atomically
 from harness.results.metrics import PERCENT, RunMetric, find_metric
+from harness.tune.figures import draw_curves, draw_figures, show
+from harness.tune.importance import Importance
 from harness.tune.objective import FAILURE, METRICS, headline_of
-from harness.tune.study import counts
+from harness.tune.pending import counts, point_of, same_point
 from harness.tune.sweep import Sweep
 
-FORMATS = ("svg", "pdf")
 SHOWN_COSTS = ("train_memory", "peak_memory", "train_seconds", "train_flops")
 
 
@@ -110,37 +110,21 @@ def in_digits(name: str, value: float) -> str:
 
 
 def in_grid_order(trials: list[FrozenTrial], sweep: Sweep) -> list[FrozenTrial]:
-    """Trials in the order of the points of the grid, one per point."""
-    by_point = {tuple(trial.params.get(key) for key in sweep.space): trial for trial in trials}
-    points = [tuple(point.values()) for point in sweep.grid()]
-    return [by_point[point] for point in points if point in by_point]
+    """Trials in the order of the points of the grid, the first of each point."""
+    by_point = [(point_of(trial), trial) for trial in trials]
+    found = (next((trial for other, trial in by_point if same_point(point, other)), None) for point in sweep.grid())
+    return [trial for trial in found if trial]
 
 
-def draw_curves(trials: list[FrozenTrial], sweep: Sweep, folder: Path) -> None:
-    """Draw accuracy, memory and time of a grid over its only setting."""
-    import matplotlib.pyplot as plt
+def grid_title(trials: list[FrozenTrial], sweep: Sweep) -> str:
+    """How much of the grid was judged, in words.
 
-    (key,) = sweep.space
-    metrics = [trial.user_attrs[METRICS] for trial in trials]
-    main = headline_of(sweep.protocol, metrics[0])
-    panels = {main: f"{main}, %", "train_memory": "training memory, MiB", "train_seconds": "training, s"}
-    figure, axes = plt.subplots(1, len(panels), figsize=(10, 3), layout="constrained")
-    places = [show(trial.params[key]) for trial in trials]
-    for axis, (name, label) in zip(axes, panels.items(), strict=True):
-        spread = [item.get(f"{name}.std", 0.0) for item in metrics]
-        axis.errorbar(places, [item[name] for item in metrics], yerr=spread, marker="o", capsize=3, color="#0072B2")
-        axis.set_xlabel(key)
-        axis.set_ylabel(label)
-    for form in FORMATS:
-        figure.savefig(folder / f"curve.{form}")
-    plt.close(figure)
-
-
-def show(value: Any) -> str:
-    """The value of a setting as short text."""
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    Args:
+        trials: those that were judged, each of another point.
+    """
+    if len(trials) == sweep.num_trials:
+        return "All points of the grid"
+    return f"{len(trials)} of {sweep.num_trials} points of the grid"
 
 
 def recipe_of(trial: FrozenTrial, sweep: Sweep, num_trials: int) -> Settings:
@@ -152,8 +136,14 @@ def recipe_of(trial: FrozenTrial, sweep: Sweep, num_trials: int) -> Settings:
     return merge({"tuned": tuned.model_dump(mode="json")}, before, sweep.settings, nest(trial.params))
 
 
-def write_outcome(study: optuna.Study, sweep: Sweep, folder: Path) -> list[Path]:
+def write_outcome(study: optuna.Study, sweep: Sweep, found: Mapping[str, Importance], folder: Path) -> list[Path]:
     """Write the sweep, all trials, one recipe per trial of the front (`best.yaml` for the first), and figures.
+
+    Args:
+        study: the study.
+        sweep: the search.
+        found: objective -> importance of the settings.
+        folder: where to.
 
     Returns:
         The recipes, best first.
@@ -167,12 +157,12 @@ def write_outcome(study: optuna.Study, sweep: Sweep, folder: Path) -> list[Path]
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("front-*.yaml"):
         old.unlink()
-    write_yaml(folder / "sweep.yaml", sweep.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    write_yaml(folder / "sweep.yaml", masked_settings(sweep.model_dump(mode="json", by_alias=True, exclude_unset=True)))
     write_atomically(folder / "trials.csv", trials_table(trials, sweep).to_csv(index=False).encode())
     names = ["best.yaml", *(f"front-{number}.yaml" for number in range(2, len(front) + 1))]
     for name, trial in zip(names, front, strict=True):
         write_yaml(folder / name, recipe_of(trial, sweep, num_trials))
-    draw_figures(study, sweep, folder)
+    draw_figures(study, sweep, found, folder)
     if sweep.sampler == "grid" and len(sweep.space) == 1:
         draw_curves(in_grid_order([trial for trial in trials if METRICS in trial.user_attrs], sweep), sweep, folder)
     return [folder / name for name in names]
@@ -180,58 +170,4 @@ def write_outcome(study: optuna.Study, sweep: Sweep, folder: Path) -> list[Path]
 
 def write_yaml(path: Path, settings: Settings) -> None:
     """Write settings as YAML."""
-    write_atomically(path, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).encode())
-
-
-def value_of(trial: FrozenTrial, index: int) -> float:
-    """One objective of a trial."""
-    return float(trial.values[index])
-
-
-def importances(study: optuna.Study, sweep: Sweep) -> dict[str, dict[str, float]]:
-    """Objective -> setting -> importance (PED-ANOVA); objectives with too few trials are left out."""
-    found: dict[str, dict[str, float]] = {}
-    for index, metric in enumerate(sweep.objectives):
-        try:
-            found[metric] = optuna.importance.get_param_importances(
-                study,
-                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
-                target=partial(value_of, index=index),
-            )
-        except (ValueError, RuntimeError, ZeroDivisionError):
-            continue
-    return found
-
-
-def draw_figures(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
-    """Draw the Pareto front, importances, slices, and the contour of the first two numeric settings."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    from optuna.visualization import matplotlib as draw
-
-    varied = [key for key in sweep.space if len({trial.params.get(key) for trial in study.trials}) > 1]
-    numeric = [key for key in varied if sweep.space[key].choice is None]
-    drawings: dict[str, partial[Any]] = {}
-    if len(sweep.objectives) == 2:
-        drawings["pareto"] = partial(draw.plot_pareto_front, study, target_names=list(sweep.objectives))
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    known = importances(study, sweep)
-    for index, metric in enumerate(sweep.objectives):
-        about: dict[str, Any] = {"target": partial(value_of, index=index), "target_name": metric}
-        if varied:
-            drawings[f"slice-{metric}"] = partial(draw.plot_slice, study, params=varied, **about)
-        if len(numeric) > 1:
-            drawings[f"contour-{metric}"] = partial(draw.plot_contour, study, params=numeric[:2], **about)
-        if metric in known:
-            drawings[f"importance-{metric}"] = partial(draw.plot_param_importances, study, evaluator=evaluator, **about)
-    for name, make in drawings.items():
-        try:
-            make()
-            for form in FORMATS:
-                plt.gcf().savefig(folder / f"{name}.{form}", bbox_inches="tight")
-        except (ValueError, RuntimeError):
-            continue  # too few different points for this figure
-        finally:
-            plt.close("all")
+    write_atomically(path, dump_yaml(settings, allow_unicode=True).encode())

@@ -3,21 +3,28 @@
 import multiprocessing
 import threading
 import time
-import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
-from harness.errors import UserError
-from harness.results.claim import Holder, has_ended, this_process
-from harness.results.metrics import find_metric
+from harness.errors import UserError, first_line
 from harness.schedule.slots import Slot, make_slots
-from harness.tune.objective import FAILURE, HOLDER, Objective, StoppedError, TrialFailedError
-from harness.tune.storage import POLL, asking_alone, heartbeat, preparing_alone, storage_of
+from harness.tune.objective import Objective, StoppedError, TrialFailedError
+from harness.tune.pending import Recovery, next_trial, num_done, queue_again, queue_missing
+from harness.tune.storage import (
+    POLL,
+    asking_alone,
+    heartbeat,
+    is_alone_while_asking,
+    preparing_alone,
+    silence_optuna,
+    storage_of,
+)
 from harness.tune.sweep import Sweep
 
 OnTrials = Callable[[list[FrozenTrial]], None]
@@ -46,76 +53,29 @@ def pruner_of(sweep: Sweep) -> optuna.pruners.BasePruner:
 
 def open_study(sweep: Sweep, results: Path, worker: int = 0) -> optuna.Study:
     """The study of a sweep: a new one, or the existing one."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # Optuna warns of experimental features; our tests cover those that are used here.
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    warnings.filterwarnings("ignore", category=UserWarning, module="optuna")
+    silence_optuna()
     return optuna.create_study(
         study_name=sweep.study_name,
-        storage=storage_of(sweep, results),
+        storage=storage_of(sweep, results, queue_again),
         sampler=sampler_of(sweep, worker),
         pruner=pruner_of(sweep),
-        directions=["maximize" if find_metric(metric).higher_is_better else "minimize" for metric in sweep.objectives],
+        directions=sweep.directions,
         load_if_exists=True,
     )
 
 
-def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial counts towards the budget: it finished, was pruned or failed, but was not interrupted."""
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or FAILURE in trial.user_attrs
-
-
-def is_dead(trial: FrozenTrial) -> bool:
-    """Whether the process of a running trial was on this machine and has ended; other machines send heartbeats."""
-    if trial.state != TrialState.RUNNING or HOLDER not in trial.user_attrs:
-        return False
-    return has_ended(Holder(**trial.user_attrs[HOLDER]))
-
-
-def retry_dead_trials(study: optuna.Study) -> None:
-    """Queue trials whose process was killed for the next worker; the progress of their runs is on disk."""
-    optuna.storages.fail_stale_trials(study)
-    for trial in study.get_trials(deepcopy=False):
-        if is_dead(trial):
-            try:
-                study.tell(trial.number, state=TrialState.FAIL)
-            except ValueError:  # another process was faster
-                continue
-            study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
-
-
-def prepare(study: optuna.Study, sweep: Sweep) -> None:
-    """Queue the points of the grid in a new study, or the recipe as its first trial."""
-    if study.get_trials(deepcopy=False):
-        return
-    if sweep.sampler == "grid":
-        for point in sweep.grid():
-            study.enqueue_trial(point)
-    elif (recipe := sweep.recipe_point()) is not None:
-        study.enqueue_trial(recipe)
-
-
-def next_trial(study: optuna.Study, sweep: Sweep) -> optuna.Trial | None:
-    """Take the next trial for this process; None if the budget is used up or other workers have the rest."""
-    trials = study.get_trials(deepcopy=False)
-    if sum(counts(trial) or trial.state == TrialState.RUNNING for trial in trials) >= sweep.num_trials:
-        return None
-    trial = study.ask()
-    trial.set_user_attr(HOLDER, asdict(this_process()))
-    return trial
-
-
 def judge(study: optuna.Study, trial: optuna.Trial, objective: Objective) -> None:
     """Judge a trial, and report how it ended."""
-    with heartbeat(study, trial):
+    # While this machine slept, another one may have taken the trial for lost, and has queued it again.
+    with heartbeat(study, trial), suppress(UpdateFinishedTrialError):
+        values: tuple[float, ...] | float | None = None
         try:
-            values = objective(trial)
+            values, state = objective(trial), TrialState.COMPLETE
         except optuna.TrialPruned:
-            study.tell(trial, state=TrialState.PRUNED)
+            state = TrialState.PRUNED
         except TrialFailedError:
-            study.tell(trial, state=TrialState.FAIL)
-        else:
-            study.tell(trial, values)
+            state = TrialState.FAIL
+        study.tell(trial, values, state, skip_if_finished=True)
 
 
 class Worker(threading.Thread):
@@ -154,17 +114,20 @@ class Worker(threading.Thread):
     def _work(self) -> None:
         study = open_study(self.sweep, self.results, self.number)
         objective = Objective(self.sweep, self.results, self.schedule, self.stop)
+        recovery = Recovery(study, is_alone=is_alone_while_asking(self.sweep))
         while not self.stop.is_set() and (self.deadline is None or time.monotonic() < self.deadline):
             with asking_alone(self.sweep, self.results):
                 trial = next_trial(study, self.sweep)
             if trial is not None:
                 judge(study, trial, objective)
                 continue
-            if sum(map(counts, study.get_trials(deepcopy=False))) >= self.sweep.num_trials:
+            if num_done(study.get_trials(deepcopy=False), self.sweep) >= self.sweep.num_trials:
                 return
             # Other workers have the last trials, and may still be killed.
             self.stop.wait(POLL)
-            retry_dead_trials(study)
+            with asking_alone(self.sweep, self.results):
+                recovery.run()
+                queue_missing(study, self.sweep)
 
 
 def execute(sweep: Sweep, results: Path, on_trials: OnTrials) -> optuna.Study:
@@ -178,11 +141,10 @@ def execute(sweep: Sweep, results: Path, on_trials: OnTrials) -> optuna.Study:
     Raises:
         UserError: the sweep cannot be executed as asked.
     """
-    sweep.specs(first_point(sweep))
     study = open_study(sweep, results)
-    with preparing_alone(results / "sweeps" / sweep.study_name):
-        prepare(study, sweep)
-        retry_dead_trials(study)
+    with preparing_alone(results / "sweeps" / sweep.study_name), asking_alone(sweep, results):
+        Recovery(study, is_alone=is_alone_while_asking(sweep)).run()
+        queue_missing(study, sweep)
     slots: list[Slot | None] = list(make_slots(sweep.schedule, [])) if sweep.schedule.executor == "local" else []
     count = sweep.workers or len(slots) or sweep.schedule.max_jobs or 1
     if slots and count > len(slots):
@@ -205,18 +167,11 @@ def execute(sweep: Sweep, results: Path, on_trials: OnTrials) -> optuna.Study:
         for worker in workers:
             worker.join()
     for worker in workers:
+        if isinstance(worker.error, StorageInternalError | SQLAlchemyError):
+            raise UserError(
+                f"the study's storage does not answer any more: {first_line(worker.error)}: the same command goes on"
+            ) from worker.error
         if worker.error:
             raise worker.error
     on_trials(study.get_trials(deepcopy=False))
     return study
-
-
-def first_point(sweep: Sweep) -> dict[str, Any]:
-    """A point of the space, to find mistakes before anything is started."""
-    trial = optuna.trial.FixedTrial(
-        {
-            key: parameter.choice[0] if parameter.choice else (parameter.integers or parameter.numbers or (0,))[0]
-            for key, parameter in sweep.space.items()
-        }
-    )
-    return sweep.suggest(trial)  # type: ignore[arg-type]

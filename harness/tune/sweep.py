@@ -2,36 +2,35 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from pathlib import Path
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import optuna
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from harness.clip.backbones import blocks_of, parse_backbone
-from harness.errors import UserError, nearest
-from harness.experiment.axes import Kind, points, read_axes, values_of
-from harness.experiment.grid import Experiment, expand, load_experiment, setting_kind
-from harness.experiment.protocols import PROTOCOLS, find_protocol, validation_protocols
+from harness.errors import UserError
+from harness.experiment.axes import Kind, points, values_of
+from harness.experiment.grid import MOST_RUNS, Experiment, load_experiment, plan_grid
+from harness.experiment.layers import PlannedRun
+from harness.experiment.protocols import PROTOCOLS, validation_protocols
 from harness.experiment.recipes import EXPERIMENTS
-from harness.experiment.registry import check_method
 from harness.experiment.settings import (
     Section,
     Settings,
     by_sections,
-    flat_settings,
     merge,
     nest,
-    read_yaml,
-    validate,
 )
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.machine.units import parse_seconds
 from harness.results.metrics import METRICS, find_metric
-from harness.tune.space import Parameter, Value, read_space
+from harness.text import counted
+from harness.tune.address import check_address
+from harness.tune.space import Parameter, Value
 
-SWEEPS = EXPERIMENTS / "sweeps"
+# In bytes. W&B takes groups of up to 128 characters, file systems names of up to 255 bytes.
+LONGEST_NAME, LONGEST_STUDY, SHORTEST_DATASET = 64, 128, 16
 
 
 class Sweep(Section):
@@ -64,7 +63,7 @@ class Sweep(Section):
     )
     trials: int = Field(40, ge=1, description="number of trials; a grid has all its points")
     time_budget: float | None = Field(None, gt=0, description="no trial starts after this time: seconds, or 30m, 2h")
-    seed: int = Field(0, ge=0, description="of the sampler")
+    seed: int = Field(0, ge=0, le=10**6, description="of the sampler")
     workers: int | None = Field(None, ge=1, description="trials at a time; null: one per slot of this machine")
     storage: str | None = Field(
         None, description="of the study: null: SQLite in RESULTS/sweeps/; postgresql://..., mysql://..., journal:/path"
@@ -76,6 +75,24 @@ class Sweep(Section):
     def _several_values(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name)
         return values_of(name, value, Kind.NUMBER if name == "seeds" else Kind.WORD)
+
+    @field_validator("name")
+    @classmethod
+    def _folder_name(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not value.strip() or value.startswith(".") or not value.isprintable() or set(value) & {"/", "\\"}:
+            raise ValueError("it names a folder: no / and \\, no control characters, no dot in front, not empty")
+        if len(value.encode()) > LONGEST_NAME:
+            raise ValueError(f"it names a folder and is too long: at most {LONGEST_NAME} bytes")
+        return value
+
+    @field_validator("storage")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_address(value)
+        return value
 
     @field_validator("settings", mode="before")
     @classmethod
@@ -112,6 +129,10 @@ class Sweep(Section):
                     parameter.values()
                 except ValueError as error:
                     raise ValueError(f"space: '{key}': {error}") from None
+        if self.sampler == "grid":
+            number = math.prod(len(parameter.values()) for parameter in self.space.values())
+            if number > MOST_RUNS:
+                raise ValueError(f"space: the grid has {number:,} points, at most {MOST_RUNS:,} are possible")
         return self
 
     @property
@@ -119,7 +140,14 @@ class Sweep(Section):
         """Name of the study: the name of the sweep, and a hash of everything that its trials share."""
         apart = {"name", "trials", "time_budget", "workers", "storage", "schedule", "sampler", "pruner", "seed"}
         dump = json.dumps(self.model_dump(mode="json", exclude=apart), sort_keys=True)
-        return f"{self.name}-{self.dataset.replace('/', '_')}-{hashlib.sha256(dump.encode()).hexdigest()[:8]}"
+        digest = hashlib.sha256(dump.encode()).hexdigest()[:8]
+        room = LONGEST_STUDY - len(f"{self.name}--{digest}".encode())
+        return f"{self.name}-{short_dataset(self.dataset, room)}-{digest}"
+
+    @property
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
+        """Whether more or less is better, of every objective."""
+        return ["maximize" if find_metric(metric).higher_is_better else "minimize" for metric in self.objectives]
 
     @property
     def num_trials(self) -> int:
@@ -129,6 +157,13 @@ class Sweep(Section):
     def grid(self) -> list[dict[str, Value]]:
         """All points of the grid."""
         return list(points({key: parameter.values() for key, parameter in self.space.items()}))
+
+    def outermost_points(self) -> Iterator[tuple[str, dict[str, Value]]]:
+        """A point of the space for every bound and choice of every setting, to find those that no run can take."""
+        first = {key: parameter.extremes()[0] for key, parameter in self.space.items()}
+        for key, parameter in self.space.items():
+            for value in parameter.extremes():
+                yield key, {**first, key: value}
 
     def recipe_point(self) -> dict[str, Value] | None:
         """The settings of the recipe itself; None if they are not in the space."""
@@ -144,6 +179,14 @@ class Sweep(Section):
                 return None
             point[key] = value
         return point
+
+    def needed(self, point: Mapping[str, Value]) -> dict[str, Value]:
+        """A point without the settings whose condition does not hold in it."""
+        chosen: dict[str, Value] = {}
+        for key, parameter in self.space.items():
+            if parameter.is_needed(chosen):
+                chosen[key] = point[key]
+        return chosen
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
         """Let a trial choose its settings; settings whose condition does not hold are left out."""
@@ -165,9 +208,13 @@ class Sweep(Section):
             "seeds": list(self.seeds),
             "recipe": self.recipe,
         }
-        return load_experiment(EXPERIMENTS / "bench.yaml", changes)
+        return load_experiment(EXPERIMENTS / "bench.yaml", changes, f"sweep {self.name}")
 
     def specs(self, chosen: dict[str, Value]) -> list[RunSpec]:
+        """The specs of the runs of a trial; errors as `planned`."""
+        return [item.spec for item in self.planned(chosen)]
+
+    def planned(self, chosen: dict[str, Value]) -> list[PlannedRun]:
         """The runs of a trial.
 
         Raises:
@@ -175,73 +222,32 @@ class Sweep(Section):
         """
         always = {"train": {"validate_every": 1}} if self.pruner != "none" else {}
         folds: list[Settings] = [{"data": {"held_out": f"{n}/{self.folds}"}} for n in range(1, (self.folds or 0) + 1)]
-        specs = []
+        planned = []
         for fold in folds or [{}]:
-            specs += expand(self.experiment(), merge(self.settings, always, fold, nest(chosen)))
-        for spec in specs:
-            tested = [item.name for item in spec.evaluate if "test" in item.splits]
+            settings = merge(self.settings, always, fold, nest(chosen))
+            planned += plan_grid(self.experiment().with_settings(settings, f"sweep {self.name}"))
+        for item in planned:
+            tested = [evaluation.name for evaluation in item.spec.evaluate if "test" in evaluation.splits]
             if tested:
                 raise UserError(
                     f"a sweep must not look at test images, as evaluation '{tested[0]}' of '{self.protocol}' does: "
                     f"use {', '.join(validation_protocols())}"
                 )
-        return specs
+        return planned
 
     def judged_on(self) -> str:
         """The images that trials are judged on, in words."""
         folds = f", {self.folds} folds" if self.folds else ""
-        return f"{self.protocol} of {self.dataset}, {self.shots} shots{folds}"
+        return f"{self.protocol} of {self.dataset}, {counted(self.shots, 'shot')}{folds}"
 
 
-def split_changes(settings: Settings) -> Settings:
-    """KEY=VALUE settings as changes of a sweep: keys of the sweep itself, and settings of its runs under `settings`."""
-    own = set(Sweep.model_fields) - {"method", "settings", "space", "name", "schedule"}
-    changes = {key: value for key, value in settings.items() if key in own}
-    of_runs = {key: value for key, value in settings.items() if key not in own}
-    return {**changes, **({"settings": of_runs} if of_runs else {})}
+def short_dataset(dataset: str, room: int) -> str:
+    """The name of a data set as part of a folder's name: of a long path its end, which says most.
 
-
-def load_sweep(name: str, changes: Settings, schedule: Settings | None = None) -> Sweep:
-    """A sweep by its name in experiments/sweeps/ or by the path of its file, with changes on top.
-
-    Raises:
-        UserError: no such sweep, or something in it that is wrong.
+    Args:
+        dataset: its name; that of an own folder holds a path.
+        room: bytes that it may take. Names that are cut are told apart by the hash that stands behind them.
     """
-    known = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
-    path = SWEEPS / f"{name}.yaml" if name in known else Path(name)
-    if name not in known and path.suffix not in (".yaml", ".yml"):
-        raise UserError(f"no sweep '{name}' in experiments/sweeps/.{nearest(name, known)} Or give a YAML file")
-    settings = merge({"name": path.stem}, read_yaml(path), {"schedule": schedule or {}})
-    of_runs = by_sections(changes.get("settings", {}))
-    # A new space, new objectives or new limits replace the old ones as a whole.
-    settings = {**settings, **changes, "settings": merge(by_sections(settings.get("settings") or {}), of_runs)}
-    method = check_method(str(settings["method"])) if "method" in settings else ""
-    if method and isinstance(settings.get("space"), Mapping):
-        settings = search_over(settings, of_runs, method)
-    sweep: Sweep = validate(Sweep, settings, "")
-    find_protocol(sweep.protocol)
-    return sweep
-
-
-def search_over(settings: Settings, changes: Settings, method: str) -> Settings:
-    """A sweep whose space is read and follows changes of its runs' settings.
-
-    A setting that is changed to several values is searched over; one that is changed to a single value no longer is.
-
-    Raises:
-        UserError: the file gives several values to a setting outside its space.
-    """
-    backbone = str(settings.get("backbone", Sweep.model_fields["backbone"].default))
-    space, fixed = dict(settings["space"]), flat_settings(settings["settings"])
-    axes = read_axes(
-        settings["settings"], lambda key: setting_kind(method, key), lambda: blocks_of(parse_backbone(backbone))
-    )
-    changed = flat_settings(changes)
-    for key, values in axes.items():
-        if len(values) > 1 and key not in changed:
-            raise UserError(f"settings: '{key}' has several values: a sweep searches over what is in its `space`")
-        if len(values) > 1:
-            space[key] = fixed.pop(key)
-        elif key in changed:
-            space.pop(key, None)
-    return {**settings, "settings": nest(fixed), "space": read_space(space, method, backbone)}
+    name = "".join(letter if letter.isprintable() else "_" for letter in dataset.replace("/", "_"))
+    data = name.encode(errors="replace")
+    return name if len(data) <= room else data[-room:].decode(errors="ignore")

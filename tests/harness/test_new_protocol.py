@@ -25,7 +25,8 @@ from harness.results.record import read_result
 from harness.tracking import wandb_run
 from harness.tracking.wandb_run import WandbRun, summary_of
 from harness.tune.objective import headline_of, metrics_of
-from harness.tune.sweep import Sweep, load_sweep
+from harness.tune.sweep import Sweep
+from harness.tune.sweep_file import load_sweep
 from tests.commands import error_line, skipbench
 
 Plan = Callable[..., list[RunSpec]]

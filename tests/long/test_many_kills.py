@@ -1,10 +1,10 @@
-"""The chaos test in full: twenty runs, at least thirty processes killed, W&B's among them."""
+"""The chaos tests in full: twenty runs and thirty kills, W&B's among them; eight runs whose machines fall asleep."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.chaos import Chaos, assert_nothing_left, assert_same_results, write_experiment
+from tests.chaos import Chaos, Crowd, assert_nothing_left, assert_same_results, write_experiment
 from tests.commands import skipbench
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")]
@@ -24,3 +24,20 @@ def test_twenty_runs_and_thirty_kills(seed: int, tmp_path: Path) -> None:
     assert_same_results(tmp_path / "disturbed", tmp_path / "calm")
     assert_nothing_left(tmp_path / "disturbed")
     assert chaos.survivors() == []
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_eight_runs_on_three_machines_that_die_sleep_and_wake_up(seed: int, tmp_path: Path) -> None:
+    experiment = write_experiment(tmp_path / "chaos.yaml", ["skip", "coop"], seeds=4, epochs=4)
+    calm = skipbench("run", str(experiment), "--results", str(tmp_path / "calm"))
+    assert calm.returncode == 0, calm.stderr
+    crowd = Crowd(experiment, tmp_path / "disturbed", schedulers=3, seed=seed, lease=3.0)
+    crowd.disturb(times=60)
+    done = skipbench("run", str(experiment), "--results", str(tmp_path / "disturbed"))
+    print(dict(crowd.done), f"takeovers: {crowd.takeovers}")
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in crowd.printed if "Traceback" in line or "cannot be written" in line]
+    assert crowd.takeovers > 0
+    assert_same_results(tmp_path / "disturbed", tmp_path / "calm")
+    assert_nothing_left(tmp_path / "disturbed")
+    assert crowd.survivors() == []

@@ -64,11 +64,11 @@ def load_tiny_clip(vectors: Vectors) -> CLIP:
     table = torch.zeros(open_clip.get_tokenizer("ViT-B-32").vocab_size, values.shape[1])
     table[rows] = values
     state["token_embedding.weight"] = table
-    config = openai_config(state) | {"quick_gelu": "QuickGELU" in vectors.about["activation"]}
+    config = openai_config(state).model_copy(update={"quick_gelu": "QuickGELU" in vectors.about["activation"]})
     network = build(config)
     network.load_state_dict(state)
-    tokenizer = open_clip.get_tokenizer("ViT-B-32", context_length=config["text_cfg"]["context_length"])
-    return wrap(network, tokenizer, vectors.backbone.stem, {}).eval().requires_grad_(False)
+    tokenizer = open_clip.get_tokenizer("ViT-B-32", context_length=config.text_cfg.context_length)
+    return wrap(network, tokenizer, vectors.backbone.stem).eval().requires_grad_(False)
 
 
 def find_method(vectors: Vectors) -> type[Method] | None:

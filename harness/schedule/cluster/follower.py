@@ -1,6 +1,7 @@
 """Events of runs that are computed on other machines, read from their folders on a shared file system."""
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,7 +9,8 @@ from pathlib import Path
 
 from harness.experiment.spec import RunSpec
 from harness.results.claim import Holder, is_claim, last_holder
-from harness.results.folder import RunFolder
+from harness.results.files import read_regular
+from harness.results.folder import RunFolder, legible_failure
 from harness.results.record import EpochRecord
 from harness.training.events import Done, Event, Failed, Started, TrainingProgress
 
@@ -75,7 +77,7 @@ class Follower:
         failure = fingerprint(folder.failure_file) if folder.failure_file.name in names else None
         if failure != seen.failure:
             seen.failure = failure
-            told = folder.read_failure()
+            told = legible_failure(folder)
             if told:
                 yield Failed(told.reason)
                 return
@@ -100,17 +102,18 @@ def names_in(folder: Path) -> set[str]:
 
 
 def fingerprint(path: Path) -> Fingerprint | None:
-    """State of a file; None if it is not there."""
+    """State of a regular file; None if it is not there."""
     with suppress(OSError):
         found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return None
         return found.st_ino, found.st_size, found.st_mtime_ns
     return None
 
 
 def last_record(path: Path) -> EpochRecord | None:
     """The last whole line of a `metrics.jsonl`; None if there is none."""
-    with suppress(OSError, ValueError, IndexError), path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL))
+    with suppress(OSError, ValueError, IndexError):
         # What follows the last end of line is being written.
-        return EpochRecord.model_validate_json(file.read().split(b"\n")[:-1][-1])
+        return EpochRecord.model_validate_json(read_regular(path, last=TAIL).split(b"\n")[:-1][-1])
     return None

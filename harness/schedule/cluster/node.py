@@ -8,8 +8,8 @@ from pathlib import Path
 from harness.errors import UserError
 from harness.experiment.settings import Settings
 from harness.experiment.spec import RunSpec, ScheduleSpec, parse_run_spec
-from harness.results.claim import holder_of
-from harness.results.failure import CLAIMED, Failure, RunFailure, explain_exception
+from harness.results.claim import ClaimedError, holder_of
+from harness.results.failure import CLAIMED, TAKEN_OVER, Failure, RunFailure, explain_exception
 from harness.results.folder import RunFolder
 from harness.schedule import run_all
 
@@ -76,8 +76,11 @@ def compute(settings: Settings, results: str, schedule: Settings, folder: str) -
         return failed[0].failure if failed else None
     except Exception as error:
         failure = explain_exception(error)
-        if run_folder is not None:
-            run_folder.write_failure(RunFailure(kind=failure.kind, reason=failure.reason))
+        if run_folder is not None and failure.kind not in (CLAIMED, TAKEN_OVER):
+            try:
+                run_folder.write_failure(RunFailure(kind=failure.kind, reason=failure.reason))
+            except ClaimedError as claimed:
+                return explain_exception(claimed)
         return failure
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.experiment.spec import RunSpec
-from harness.results.claim import HEARTBEAT, holder_of
-from harness.results.failure import CLAIMED, ERROR, KILLED, FailedAttempt, Failure, RunFailure
-from harness.results.folder import RunFolder
+from harness.results.claim import ClaimedError, heartbeat, holder_of
+from harness.results.failure import CLAIMED, ERROR, KILLED, TAKEN_OVER, FailedAttempt, Failure, RunFailure
+from harness.results.folder import RunFolder, legible_failure
 from harness.schedule.cluster.follower import Follower
 from harness.schedule.cluster.node import LATE
 from harness.schedule.events import FailedRun, OnEvent
@@ -156,7 +156,7 @@ class RemoteScheduler:
         """Queue runs again whose claims other processes have released."""
         if time.monotonic() < self._next_look_elsewhere:
             return
-        self._next_look_elsewhere = time.monotonic() + HEARTBEAT
+        self._next_look_elsewhere = time.monotonic() + heartbeat()
         for job in self.elsewhere[:]:
             if job.spec.id in self.over or holder_of(job.folder.path) is None:
                 self.elsewhere.remove(job)
@@ -169,7 +169,7 @@ class RemoteScheduler:
             if isinstance(event, Done):
                 self.over.add(spec.id)
             elif isinstance(event, Failed):
-                failure = folder.read_failure()
+                failure = legible_failure(folder)
                 kind = failure.kind if failure else ERROR
                 self._give_up(spec, Failure(kind, event.reason), folder.log_file)
             self.on_event(spec, event)
@@ -184,7 +184,7 @@ class RemoteScheduler:
         for run_id, job in list(self.queued.items()):
             if job.ended is None:
                 continue
-            claimed = job.ended.failure is not None and job.ended.failure.kind == CLAIMED
+            claimed = job.ended.failure is not None and job.ended.failure.kind in (CLAIMED, TAKEN_OVER)
             if run_id in self.over or claimed or time.monotonic() > job.patience:
                 del self.queued[run_id]
                 job.folder.tidy()
@@ -197,7 +197,7 @@ class RemoteScheduler:
         if holder and not ended.says:
             self._leave_elsewhere(job, str(holder))
             return
-        if ended.failure and ended.failure.kind == CLAIMED:
+        if ended.failure and ended.failure.kind in (CLAIMED, TAKEN_OVER):
             self.waiting.append(job)
             return
         failure = ended.failure or Failure(KILLED, f"its job ended without a result: {ended.says or 'no reason given'}")
@@ -216,7 +216,11 @@ class RemoteScheduler:
             self.waiting.append(job)
             self.on_event(job.spec, Retried(failure.reason))
             return
-        job.folder.write_failure(RunFailure(kind=failure.kind, reason=failure.reason, attempts=tuple(job.lost)))
+        try:
+            job.folder.write_failure(RunFailure(kind=failure.kind, reason=failure.reason, attempts=tuple(job.lost)))
+        except ClaimedError:
+            self.waiting.append(job)
+            return
         del self.follower.following[job.spec.id]
         self._give_up(job.spec, failure, ended.log)
         self.on_event(job.spec, Failed(failure.reason))

@@ -66,7 +66,7 @@ def damaged(tmp_path: Path, plan_runs: Plan, fill: Fill) -> Damaged:
         "list": "list/result.json' is not the result of a run (Input should be an object",
         "null": "null/result.json' is not the result of a run (Input should be an object",
         "foreign": "foreign/result.json' is not the result of a run (id: Field required",
-        "binary": "binary/spec.yaml' is damaged: remove its folder",
+        "binary": "binary/spec.yaml' is damaged (",
         bad[1].id: "metrics.jsonl' is damaged in line 1: ",
     }
     return Damaged(tmp_path, good, reasons)
@@ -183,7 +183,7 @@ def test_where_nothing_is_left_the_reason_is_in_the_error(tmp_path: Path, plan_r
             assert "Damaged: '" in message
             assert "result.json' is not the result of a run" in message
         message = error_line("table", "--methods", "skip", "--seeds", "1", "--results", str(tmp_path))
-        assert message.startswith("error: none of the 1 runs is complete in")
+        assert message.startswith("error: the run is not complete in")
         assert "Damaged: '" in message
 
 

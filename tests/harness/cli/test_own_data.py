@@ -116,3 +116,14 @@ def test_missing_test_pictures_are_told_before_training(make_spec: Make, picture
     gone.unlink()
     with pytest.raises(UserError, match=r"1 test images of data set .* are missing, the first is .*skip_broken=true"):
         run.execute()
+
+
+def test_the_sample_of_every_run_can_be_given_back(make_spec: Make, pictures: Path, tmp_path: Path) -> None:
+    folder, _ = broken_copy(pictures, tmp_path / "broken")
+    words = ("data.skip_broken=true", "train.batches=random", "data.held_out=1/2")
+    first = execute(on_folder(make_spec, folder, *words), tmp_path / "first")
+    index = next(tmp_path.glob("first/runs/*/sample.json"))
+    given = execute(on_folder(make_spec, folder, *words, f"data.index={index}"), tmp_path / "given")
+    assert first.sample.broken_images
+    assert given.sample.hash == first.sample.hash
+    assert given.accuracies == first.accuracies

@@ -8,6 +8,7 @@ from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.spec import RunSpec
 from tests.commands import ROOT, Finished, run_process, skipbench
+from tests.made_up_results import result_json, write_result
 
 
 def base_to_new() -> list[RunSpec]:
@@ -34,6 +35,9 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
         folder.mkdir(parents=True)
         for name in names:
             (folder / name).write_text("")
+        if "result.json" in names:
+            accuracies = {item.name: 50.0 for item in specs[number].evaluate}
+            write_result(results, result_json(specs[number], accuracies, {}))
     words = ["plan", "experiments/paper/base_to_new.yaml", "--results", str(results)]
     return results, run_process(*words, options=("-X", "importtime"))
 

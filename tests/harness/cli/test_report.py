@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from harness.cli.table import parts_of
 from harness.experiment.spec import RunSpec
 from tests.commands import error_line, skipbench
 
@@ -29,19 +27,6 @@ def test_table_prints_and_writes_what_is_asked_for(tmp_path: Path, plan_runs: Pl
     text = (tmp_path / "tables" / "results-base_to_new-16shot.tex").read_text()
     assert text.startswith(r"\documentclass")
     assert r"\caption{Mine}" in text
-
-
-def test_a_table_too_wide_for_the_terminal_is_cut_into_parts() -> None:
-    frame = pd.DataFrame({"data set": ["dtd"], "": ["base"], "skip": ["[bold]76.50[/bold] ± 0.31"], "coop": ["7.00"]})
-    assert len(parts_of(frame, 2, None)) == len(parts_of(frame, 2, 60)) == 1
-    # 10 + 6 for the names, 14 for the first column, 6 for the second.
-    assert len(parts_of(frame, 2, 36)) == 1
-    assert [list(part.columns) for part in parts_of(frame, 2, 35)] == [
-        ["data set", "", "skip"],
-        ["data set", "", "coop"],
-    ]
-    # A column that is wider than the terminal is still shown.
-    assert len(parts_of(frame, 2, 5)) == 2
 
 
 def test_an_experiment_shows_what_is_missing(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
@@ -75,7 +60,7 @@ def test_figures_and_report_write_files(tmp_path: Path, plan_runs: Plan, fill: F
     [
         (["table"], "no run is complete in"),
         (["report"], "no run is complete in"),
-        (["figures", "--seeds", "1"], "none of the 1 runs is complete in"),
+        (["figures", "--seeds", "1"], "the run is not complete in"),
         (["table", "--format", "latx"], "unknown format 'latx'. Did you mean 'latex'?"),
         (["figures", "--format", "svgg"], "unknown format 'svgg'. Did you mean 'svg'?"),
         (["table", "--methods", "skipp"], "unknown method 'skipp'. Did you mean 'skip'?"),

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from harness.clip.backbones import blocks_of, bundled, parse_backbone
-from harness.clip.load import fetch_weights, load_backbone, read_checkpoint, verify_tag
+from harness.clip.checkpoints import read_checkpoint
+from harness.clip.load import fetch_weights, load_backbone, verify_tag
 from harness.errors import UserError
 
 TINY = {
@@ -129,7 +130,7 @@ def test_damaged_checkpoint(tmp_path: Path) -> None:
         ("ViT-B-16", "Use 'ViT-B-16-quickgelu' instead"),
         ("ViT-B-16:openai", "Use 'ViT-B-16-quickgelu' instead"),
         ("ViT-B-16-quickgelu:laion400m_e31", "no pretrained tag 'laion400m_e31'"),
-        ("ViT-B16", "Did you mean 'ViT-B-16'"),
+        ("ViT-B16", "Did you mean 'ViT-B-16-quickgelu'"),
         ("clip-emoj", "Did you mean 'clip-emoji'"),
         ("/nowhere/x.safetensors", "does not exist"),
         ("ViT-B-16-quickgelu:/nowhere/x.pt", "does not exist"),

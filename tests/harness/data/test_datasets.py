@@ -1,5 +1,6 @@
 """The table of data sets: names, folders, templates."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 
 from harness.clip.prompts import fill_template
 from harness.data.catalog import DATASETS
-from harness.data.datasets import find_dataset, find_folder
+from harness.data.datasets import find_dataset, find_folder, own_content, split_names
 from harness.errors import UserError
+from harness.experiment.grid import Experiment
 
 
 def test_the_usual_folder_comes_before_its_aliases(tmp_path: Path) -> None:
@@ -81,3 +83,24 @@ def test_the_embedded_template_has_an_article() -> None:
 def test_naming_data_sets_needs_no_torch() -> None:
     code = "import sys, harness.data.status, harness.data.datasets; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_path_of_a_folder_may_contain_commas(tmp_path: Path) -> None:
+    folder = f"folder:{tmp_path}/a,b"
+    assert split_names(f"dtd, {folder},eurosat") == ["dtd", f"folder:{tmp_path}/a", "b", "eurosat"]
+    (tmp_path / "a,b").mkdir()
+    assert split_names(f"dtd, {folder},eurosat,") == ["dtd", folder, "eurosat"]
+    assert split_names(f"{folder},{folder}") == [folder, folder]
+    (tmp_path / "a").mkdir()
+    assert split_names(f"folder:{tmp_path}/a,{folder}") == [f"folder:{tmp_path}/a", folder]
+    experiment = Experiment(datasets=f"emoji,{folder}", targets=folder)
+    assert (experiment.datasets, experiment.targets) == (("emoji", folder), (folder,))
+
+
+def test_a_pipe_in_a_folder_of_ones_own_is_named(tmp_path: Path) -> None:
+    for number in range(2):
+        (tmp_path / "cat").mkdir(exist_ok=True)
+        (tmp_path / "cat" / f"{number}.jpg").touch()
+    os.mkfifo(tmp_path / "cat" / "pipe.jpg")
+    with pytest.raises(UserError, match=r"cat/pipe\.jpg' cannot be read: it is no regular file"):
+        own_content(f"folder:{tmp_path}")

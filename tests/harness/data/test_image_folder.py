@@ -1,6 +1,8 @@
 """Your own pictures: folders of class folders, with and without splits, names and a template."""
 
+import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -168,7 +170,7 @@ def test_a_split_does_not_depend_on_other_classes(
     tmp_path_factory: pytest.TempPathFactory, classes: dict[str, set[int]], changed: str, files: set[int]
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "own"
-    splitting: Callable[[], dict[str, dict[str, list[str]]]] = lambda: hashed_splits(folder, sorted(classes))  # noqa: E731
+    splitting: Callable[[], dict[str, dict[str, list[str]]]] = lambda: hashed_splits(folder, sorted(classes), Counter())  # noqa: E731
     shutil.rmtree(folder, ignore_errors=True)
     for name, numbers in classes.items():
         write(folder, *(f"{name}/{number}.jpg" for number in numbers))
@@ -184,3 +186,50 @@ def test_a_split_does_not_depend_on_other_classes(
     after = splitting()
     for name in classes.keys() - {changed}:
         assert {part: after[part][name] for part in PARTS} == {part: before[part][name] for part in PARTS}
+
+
+def test_what_is_no_image_is_told(tmp_path: Path) -> None:
+    write(
+        tmp_path, *some("cat", 4), *some("dog", 4), "cat/1.avif", "dog/2.AVIF", "cat/3.heic", "cat/notes", "loose.jpg"
+    )
+    write(tmp_path, "cat/more/1.jpg", "cat/Thumbs.db", "dog/.hidden.jpg", "cat/desktop.ini", "cat/@eaDir/1.jpg")
+    found, loose = read_own_folder(tmp_path).remarks
+    assert found.startswith(
+        "left out of the class folders: 2 .avif files, 1 .heic files, 1 folders, 1 files without an ending (images"
+    )
+    assert loose == f"left out: 1 images in '{tmp_path}' itself, in no class folder"
+    assert dataset_status(f"folder:{tmp_path}").remarks == (found, loose)
+    assert "has no images in" in error_of(write(tmp_path, "emu/1.avif", "emu/2.avif"))
+    assert "' but 2 .avif files: add some" in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("junk", ["@eaDir", "__MACOSX", "#recycle", ".ipynb_checkpoints", "$RECYCLE.BIN"])
+def test_folders_that_systems_leave_behind_are_no_classes(tmp_path: Path, junk: str) -> None:
+    write(tmp_path, *some("cat", 4), *some("dog", 4), *some(junk, 4))
+    splits = read_own_folder(tmp_path)
+    assert (splits.class_names, splits.remarks) == (("cat", "dog"), ())
+
+
+@pytest.mark.parametrize("name", ["red\npanda", "red\x1bpanda", "red\udcffpanda", "__"])
+def test_folders_that_no_class_can_be_called_by(tmp_path: Path, name: str) -> None:
+    write(tmp_path, *some("cat", 4), *some(name, 4))
+    assert ascii(name)[1:-1] in error_of(tmp_path)
+
+
+def test_a_file_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    write(tmp_path, *some("cat", 4), os.fsdecode(b"cat/\xe9.jpg"))
+    assert r"has the name '\udce9.jpg', which is no text in UTF-8: rename it" in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b\"c", "100%25", "#1?", "ünï", "a\nb", "x.zip", "a,b"])
+def test_folders_of_any_name(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, *some("cat", 4), *some("dog.zip", 4))
+    splits = read_dataset(f"folder:{tmp_path / name}")
+    assert splits.folder == tmp_path / name
+    assert dataset_status(f"folder:{tmp_path / name}").state == "ready"
+
+
+@pytest.mark.parametrize("name", ["\0", "x" * 5000, "~nobody/pictures"])
+def test_a_folder_that_cannot_be(name: str) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        read_dataset(f"folder:{name}")

@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_what_a_file_says_of_itself_must_fit(tmp_path: Path) -> None:
     sample = draw(SPLITS, 3, 1)
     write_lists(tmp_path / "i.json", sample, dataset="dtd", shots=3)
-    assert "has dataset dtd, and the run asks for eurosat" in error_of(tmp_path / "i.json", dataset="eurosat")
+    assert "has dataset 'dtd', and the run asks for 'eurosat'" in error_of(tmp_path / "i.json", dataset="eurosat")
     assert "has shots 3, and the run asks for 4" in error_of(tmp_path / "i.json", shots=4)
     write_lists(tmp_path / "i.json", sample, dataset="folder:/there", shots=3)
     assert read_index(tmp_path / "i.json", SPLITS, 3, "folder:/here") == sample
@@ -186,3 +186,33 @@ def test_a_data_set_for_testing_only_takes_no_index(tmp_path: Path) -> None:
     write_lists(tmp_path / "i.json", draw(SPLITS, 3, 1))
     with pytest.raises(UserError, match="is not in the data set, which has no train images"):
         read_index(tmp_path / "i.json", splits, 3)
+
+
+def test_the_sample_of_a_run_that_left_out_broken_pictures(tmp_path: Path) -> None:
+    drawn = draw(SPLITS, 3, 1)
+    broken = [drawn.train[0].path, drawn.val[-1].path]
+    usable = Sample(drawn.train[1:], drawn.val[:-1])
+    write_lists(tmp_path / "i.json", usable, shots=3, broken_images=broken)
+    assert read_index(tmp_path / "i.json", SPLITS, 3) == usable
+    write_lists(tmp_path / "i.json", usable, shots=3)
+    assert "has 2 training images of class 0 'class_0', expected 3" in error_of(tmp_path / "i.json")
+
+
+def test_the_sample_of_a_data_set_for_testing_only(tmp_path: Path) -> None:
+    splits = make_splits({"train": [0, 0, 0], "val": [0, 0, 0], "test": [2, 2, 2]})
+    write_lists(tmp_path / "i.json", draw(splits, 3, 1), shots=3)
+    assert read_index(tmp_path / "i.json", splits, 3) == Sample([], [])
+
+
+@pytest.mark.parametrize("about", [{"shots": "3"}, {"hash": 5}, {"dataset": []}, {"broken_images": [1]}])
+def test_facts_of_another_kind(tmp_path: Path, about: dict[str, Any]) -> None:
+    content = {**sample_index(draw(SPLITS, 3, 1), SPLITS.class_names), **about}
+    (tmp_path / "i.json").write_text(json.dumps(content))
+    assert f"ValueError: {next(iter(about))} is" in error_of(tmp_path / "i.json")
+
+
+def test_a_file_name_with_a_backslash_is_that_file(tmp_path: Path) -> None:
+    splits = Splits(Path("anywhere"), ("cat",), (Picture("cat/a\\b.jpg", 0),), (), ())
+    sample = Sample([splits.train[0]], [])
+    (tmp_path / "i.json").write_text(json.dumps(sample_index(sample, splits.class_names)))
+    assert read_index(tmp_path / "i.json", splits, 1) == sample

@@ -16,8 +16,8 @@ from harness.experiment.grid import (
     expand,
     load_experiment,
     values_at,
-    vary,
 )
+from harness.experiment.one_run import vary
 from harness.experiment.settings import parse_overrides
 from harness.experiment.spec import RunSpec
 
@@ -77,7 +77,7 @@ def test_what_is_trained_differently_is_one_run_where_nothing_trains() -> None:
 
 
 def test_runs_with_the_same_id_are_run_once() -> None:
-    specs = expand(grid("train.lr=1e-3,0.001,0.0010", "data.flip=true,yes"))
+    specs = expand(grid("train.lr=1e-3,0.001,0.0010", "data.flip=true,True"))
     assert len(specs) == 1
     # The official recipe of the embedded backbone's protocol, named and by default.
     assert len(expand(grid(recipe=(None, "clip-emoji"), backbone="clip-emoji"))) == 1
@@ -137,7 +137,7 @@ def test_the_command_line_replaces_an_axis_of_the_file(tmp_path: Path) -> None:
         ("seed=1..3", "'seed' is an axis of the experiment: set it with SEEDS=..."),
         ("skip.dept=1,2", "unknown key 'skip.dept'. Did you mean 'depth'?"),
         ("finetune.depth=1,2", "settings for method 'finetune' are given, but it is not run"),
-        ("skip.depth=2,four", "skip.depth='four': input should be a valid integer"),
+        ("skip.depth=2,four", "skip.depth='four': a whole number is needed"),
         ("skip.depth=0..9", "skip.depth=7 is beyond a backbone of 6 blocks"),
         ("data.crop_scale=0.5,1", "'data.crop_scale' is a list: write it in brackets, data.crop_scale=[0.5,1]"),
         ("train.batch_size=1..9999", "the grid has 199,980 runs, at most 100,000 are possible: give fewer values"),
@@ -159,9 +159,10 @@ def test_commas_between_braces_are_explained(tmp_path: Path) -> None:
 
 def test_a_run_of_a_file_is_varied_by_overrides() -> None:
     (spec,) = expand(grid())
-    specs = vary(spec.settings(), parse_overrides(["skip.depth=2,4", "seed=1..2"]))
+    planned = vary(spec.settings(), parse_overrides(["skip.depth=2,4", "seed=1..2"]))
+    specs = [item.spec for item in planned]
     assert depths(specs) == [("skip", depth, seed) for depth in (2, 4) for seed in (1, 2)]
-    assert [one.id for one in vary(spec.settings(), {})] == [spec.id]
+    assert [one.spec.id for one in vary(spec.settings(), {})] == [spec.id]
     assert differing_settings(specs) == ["skip.depth"]
     assert differing_settings(expand(grid(methods=("skip", "coop"), shots=(1, 16), protocol="few_shot"))) == []
 

@@ -84,7 +84,7 @@ def test_the_papers_grid(protocol: str, datasets: list[str], shots: list[int]) -
     ("protocol", "text"),
     [
         ("base_to_new", "11 data sets x 7 methods x 3 seeds = 231 runs, 209 of them different: "),
-        ("few_shot", "11 data sets x 5 shots x 7 methods x 3 seeds = 1155 runs, 1045 of them different: "),
+        ("few_shot", "11 data sets x 5 shots x 7 methods x 3 seeds = 1,155 runs, 1,045 of them different: "),
         ("cross_dataset", "7 methods x 3 seeds = 21 runs, 19 of them different: "),
         ("domain_generalization", "7 methods x 3 seeds = 21 runs, 19 of them different: "),
     ],

@@ -80,7 +80,7 @@ def test_overrides_are_nested_yaml_values() -> None:
         "skip.lambda=0.5",
         "data.crop_scale=[0.5, 1]",
         "a.b.c=x=y",
-        "d=",
+        "d=null",
     ]
     assert parse_overrides(pairs) == {
         "train": {"epochs": 10, "precision": "bf16"},
@@ -102,7 +102,7 @@ def test_a_word_that_is_no_pair_is_refused(word: str) -> None:
 
 
 def test_a_value_that_is_no_yaml_is_refused() -> None:
-    with pytest.raises(UserError, match=r"'train.epochs=\[1': the value is not valid YAML"):
+    with pytest.raises(UserError, match=r"train.epochs=\[1: not valid YAML: did not find expected"):
         parse_overrides(["train.epochs=[1"])
 
 
@@ -120,10 +120,10 @@ def test_a_rate_in_scientific_notation_without_a_point_is_a_number() -> None:
         ({"skip": {"lamda": 0.3}}, ["unknown key 'skip.lamda'", "Did you mean 'lambda'?"]),
         ({"method": "skpi"}, ["unknown method 'skpi'", "Did you mean 'skip'?"]),
         ({"finetune": {"depth": 1}}, ["unknown key 'finetune'"]),
-        ({"train": {"epochs": "many"}}, ["train.epochs='many'", "integer"]),
-        ({"train": {"epochs": 1.5}}, ["train.epochs=1.5", "integer"]),
+        ({"train": {"epochs": "many"}}, ["train.epochs='many'", "a whole number is needed"]),
+        ({"train": {"epochs": 1.5}}, ["train.epochs=1.5", "a whole number is needed"]),
         ({"train": 5}, ["train=5"]),
-        ({"skip": {"depth": "deep"}}, ["skip.depth='deep'", "integer"]),
+        ({"skip": {"depth": "deep"}}, ["skip.depth='deep'", "a whole number is needed"]),
         ({"train": {"epochs": -1}}, ["train.epochs=-1", "greater than or equal to 0"]),
         ({"train": {"momentum": 1}}, ["train.momentum=1", "less than 1"]),
         ({"data": {"shots": 0}}, ["data.shots=0", "greater than or equal to 1"]),
@@ -272,13 +272,13 @@ def test_yaml_files(tmp_path: Any) -> None:
     path.write_text("train: {epochs: 3}\n")
     assert read_yaml(path) == {"train": {"epochs": 3}}
     path.write_text("seed: 1\ntrain: {epochs: 3\nx: ]")
-    with pytest.raises(UserError, match=r"settings.yaml' line \d+ is not valid YAML"):
+    with pytest.raises(UserError, match=r"settings.yaml' line 3: not valid YAML"):
         read_yaml(path)
     path.write_text("- skip\n")
     with pytest.raises(UserError, match="must hold keys and values"):
         read_yaml(path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"settings.yaml' line 1 is not UTF-8 text"):
         read_yaml(path)
     with pytest.raises(UserError, match="does not exist"):
         read_yaml(tmp_path / "none.yaml")

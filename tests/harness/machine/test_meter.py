@@ -1,7 +1,9 @@
 """Measured costs, against bytes and operations counted by hand."""
 
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -179,6 +181,19 @@ def test_peak_rss_sees_what_was_freed() -> None:
     del block
     assert peak_rss() >= before
     assert peak_rss() >= 2**27
+
+
+def test_the_peak_of_a_phase_is_its_own_and_in_bytes() -> None:
+    meter = Meter(CPU)
+    with meter.phase("setup"):
+        block = torch.ones(2**26)  # 256 MiB
+    del block
+    with meter.phase("evaluate"):
+        pass
+    before, after = (meter.phases[name].peak_rss_bytes or 0 for name in ("setup", "evaluate"))
+    assert after < before - 2**27
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    assert peak_rss() > 0.99 * resident
 
 
 def test_a_probe_is_outside_time_and_pictures_and_keeps_the_highest_peak() -> None:

@@ -49,7 +49,8 @@ def test_variants_of_base_to_new_have_its_table(
     bench = skipbench("bench", "zeroshot,coop,skip", "--protocol", protocol, *setting, "--results", str(tmp_path))
     assert bench.returncode == 0
     assert line_of(bench.stdout, "method").split()[3:6] == ["base", "new", "H"]
-    printed = skipbench("table", "--results", str(tmp_path)).stdout
+    assert "--all-runs shows them" in error_line("table", "--results", str(tmp_path))
+    printed = skipbench("table", "--all-runs", "--results", str(tmp_path)).stdout
     methods = line_of(printed, "data", "set").split()[2:]
     cells = re.findall(r"\d+\.\d+(?: ± \d+\.\d+)?", line_of(printed, "H"))
     assert sorted(methods) == ["coop", "skip", "zeroshot"]
@@ -77,7 +78,7 @@ def test_variants_of_few_shot_have_its_table_and_curves(
     assert f"{protocol}-curves" in {figure.name for figure in paper_figures([table], tmp_path)}
     words = ("bench", "coop,skip", "--protocol", protocol, "--shots", "4,8", *setting, "--results", str(tmp_path))
     assert spread(own.mean(), own, 1) in line_of(skipbench(*words).stdout, "8", "skip")
-    assert spread(own.mean(), own, 2) in skipbench("table", "--results", str(tmp_path)).stdout
+    assert spread(own.mean(), own, 2) in skipbench("table", "--all-runs", "--results", str(tmp_path)).stdout
 
 
 def test_runs_of_an_unknown_protocol_are_an_error_and_never_laid_out_as_another(

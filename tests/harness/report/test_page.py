@@ -19,6 +19,7 @@ from harness.report.page import duration, page
 from harness.report.paper_tables import paper_tables
 from harness.report.run_details import Shared, read_url
 from harness.report.runs import experiment_runs, folder_runs
+from harness.results.record import DamagedError
 
 Plan = Callable[..., list[RunSpec]]
 Fill = Callable[..., dict[str, dict[str, float]]]
@@ -40,7 +41,7 @@ def test_the_page_holds_tables_figures_and_every_run(tmp_path: Path, plan_runs: 
     run = tmp_path / "runs" / specs[1].id
     prediction = {"path": "a/b.png", "label": "cat", "predicted": "dog", "confidence": 0.123}
     (run / "predictions.json").write_text(json.dumps({"base": [prediction]}))
-    (run / "wandb.json").write_text('{"url": "https://wandb.example/run"}')
+    (run / "wandb.json").write_text('{"mode": "online", "url": "https://wandb.example/run", "project": "p"}')
     text, data = write_page(specs, tmp_path)
     assert text.count('<figure class="table">') == len(data["latex"]) == 1
     assert r"\toprule" in data["latex"][0]
@@ -111,10 +112,15 @@ def test_shared_values_are_there_once() -> None:
 
 def test_a_url_is_read_or_there_is_none(tmp_path: Path) -> None:
     path = tmp_path / "wandb.json"
-    assert read_url(path) is None
-    for text in ("{", "[]", '{"url": 3}', "{}"):
+    assert read_url(tmp_path) is None
+    path.write_text('{"mode": "offline"}')
+    assert read_url(tmp_path) is None
+    path.write_text('{"mode": "online", "url": "https://page"}')
+    assert read_url(tmp_path) == "https://page"
+    for text in ("{", "[]", "{}", '{"mode": "online", "url": 3}'):
         path.write_text(text)
-        assert read_url(path) is None
+        with pytest.raises(DamagedError, match=r"wandb\.json' is damaged"):
+            read_url(tmp_path)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (90, "1.5 min"), (7200, "2.0 h")])
@@ -290,7 +296,7 @@ def test_a_table_of_ten_thousand_runs_takes_less_than_five_seconds(many: Path) -
 @pytest.mark.long
 @needs_browser
 def test_a_page_of_ten_thousand_runs_is_usable(many: Path, browser: Any) -> None:
-    runs, _ = folder_runs(many)
+    runs = folder_runs(many).runs
     path = many / "mine.html"
     text, _ = page("mine", paper_tables(runs), runs, many, many)
     path.write_text(text)

@@ -193,7 +193,7 @@ def test_runs_of_a_folder_that_differ_in_a_setting_are_columns_of_their_own(
     for depth in (2, 4):
         fill(tmp_path, plan_runs("base_to_new", f"skip.depth={depth}", methods=["skip", "zeroshot"], seeds=[1, 2])[:2])
     fill(tmp_path, plan_runs("few_shot", methods=["coop"], seeds=[1]))
-    few, base = sorted(paper_tables(folder_runs(tmp_path)[0]), key=lambda table: table.name, reverse=True)
+    few, base = sorted(paper_tables(folder_runs(tmp_path).runs), key=lambda table: table.name, reverse=True)
     assert base.columns == ["skip (depth=2)", "skip (depth=4)"]
     assert few.columns == ["coop"]
     assert {cell.seeds for cell in base.cells if cell.block == "emoji"} == {2}
@@ -202,7 +202,7 @@ def test_runs_of_a_folder_that_differ_in_a_setting_are_columns_of_their_own(
 def test_precision_is_part_of_the_name_where_it_differs(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
     fill(tmp_path, plan_runs("base_to_new", methods=["skip"], seeds=[1]))
     fill(tmp_path, plan_runs("base_to_new", "train.precision=bf16", methods=["skip", "coop"], seeds=[1]))
-    assert set(only(paper_tables(folder_runs(tmp_path)[0])).columns) == {"skip (fp32)", "skip (bf16)", "coop (bf16)"}
+    assert set(only(paper_tables(folder_runs(tmp_path).runs)).columns) == {"skip (fp32)", "skip (bf16)", "coop (bf16)"}
 
 
 def test_names_of_files_have_no_slashes() -> None:
@@ -217,7 +217,7 @@ def test_leaderboards_are_apart(tmp_path: Path, plan_runs: Plan, fill: Fill) -> 
     tuned = [spec.model_copy(update={"tuned": about, "seed": spec.seed}) for spec in specs]
     assert not {spec.id for spec in tuned} & {spec.id for spec in specs}, "a tuned run is a run of its own"
     fill(tmp_path, tuned, seed=1)
-    runs, _ = folder_runs(tmp_path)
+    runs = folder_runs(tmp_path).runs
     assert sorted({leaderboard(tuned) for tuned in runs["tuned"]}) == ["fixed", "tuned"]
     fixed, other = sorted(paper_tables(runs), key=lambda table: table.name)
     assert [table.leaderboard for table in (fixed, other)] == ["fixed", "tuned"]

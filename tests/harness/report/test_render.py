@@ -12,20 +12,10 @@ import pandas as pd
 import pytest
 
 from harness.experiment.spec import RunSpec
+from harness.report.latex import LATEX, latex, latex_document, to_latex
 from harness.report.paper_tables import ablation, paper_tables
 from harness.report.published import with_published
-from harness.report.render import (
-    HTML,
-    LATEX,
-    MARKDOWN,
-    cell_text,
-    latex,
-    latex_document,
-    to_csv,
-    to_html,
-    to_latex,
-    to_markdown,
-)
+from harness.report.render import HTML, MARKDOWN, cell_text, to_csv, to_html, to_markdown
 from harness.report.runs import axis_runs, experiment_runs
 from harness.report.table import Cell, Table
 

@@ -47,6 +47,9 @@ def test_signed_ranks_are_those_of_the_table() -> None:
     assert signed_rank_p(pd.Series([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])) == pytest.approx(0.03125)
     # Ranks against the sum: only the smallest of seven is negative, W = 1: p = 2 * 2 / 2^7.
     assert signed_rank_p(pd.Series([-1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])) == pytest.approx(0.03125)
+    # Pairs without a difference say nothing: they are left out, and neither shared among the signs nor ranked.
+    ten = [1.0, 2.0, -3.0, 4.0, 5.0, 6.0, 7.0]
+    assert signed_rank_p(pd.Series([*ten, 0.0, 0.0, 0.0])) == signed_rank_p(pd.Series(ten)) == pytest.approx(10 / 2**7)
     assert signed_rank_p(pd.Series([1.0] * 5)) is None
     assert signed_rank_p(pd.Series([0.0] * 6)) == 1.0
 

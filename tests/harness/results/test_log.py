@@ -1,6 +1,8 @@
 """The log of a run: what is written, and what is read from it."""
 
 import logging
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,22 @@ def test_what_ends_a_run_is_logged(error: BaseException, level: str, found: str 
         logging.getLogger("skipbench").info("again")
     assert path.read_text().splitlines()[-1].endswith("Z INFO again")
     assert last_error(path) is None
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_a_log_that_is_no_file_is_told_and_keeps_nobody_waiting(make: Callable[[Path], object], tmp_path: Path) -> None:
+    make(tmp_path / "log.txt")
+    with (
+        pytest.raises(UserError, match=r"log\.txt' is no regular file: move it away"),
+        logging_to(tmp_path / "log.txt"),
+    ):
+        pass
+
+
+def test_of_a_huge_log_only_the_end_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    with path.open("wb") as file:
+        file.truncate(2**34)
+        file.seek(0, 2)
+        file.write(b"\n2026-01-01T00:00:00Z ERROR the disk is full\n")
+    assert last_error(path) == "the disk is full"

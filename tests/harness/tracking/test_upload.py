@@ -16,8 +16,8 @@ import yaml
 
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
+from harness.tracking.delivery import read_delivery
 from harness.tracking.upload import finished_runs, upload_all
-from harness.tracking.wandb_run import read_delivery
 from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
 from tests.commands import ROOT, skipbench
@@ -189,12 +189,22 @@ def test_an_offline_run_is_uploaded_once(stub: WandbStub, offline: tuple[RunSpec
     assert run.resent == 0
 
 
-@pytest.mark.parametrize("mark", [None, "", "{", '{"complete": true}', '{"mode": "online", "complete": false}'])
-def test_a_missing_or_broken_mark_means_not_up(mark: str | None, offline: tuple[RunSpec, Path], results: Path) -> None:
+@pytest.mark.parametrize("mark", [None, '{"mode": "online", "complete": false}'])
+def test_without_a_mark_that_it_is_up_a_run_is_left(
+    mark: str | None, offline: tuple[RunSpec, Path], results: Path
+) -> None:
     path = results / "runs" / offline[0].id / "wandb.json"
     path.unlink() if mark is None else path.write_text(mark)
     (run,) = finished_runs(results)
     assert run.state == "left"
+
+
+@pytest.mark.parametrize("mark", ["", "{", '{"complete": true}'])
+def test_a_damaged_mark_is_told(mark: str, offline: tuple[RunSpec, Path], results: Path) -> None:
+    (results / "runs" / offline[0].id / "wandb.json").write_text(mark)
+    (run,) = finished_runs(results)
+    assert run.state == "failed"
+    assert "wandb.json' is damaged" in run.about
 
 
 def test_without_a_server_it_is_one_line_and_nothing_is_lost(

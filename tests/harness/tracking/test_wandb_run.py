@@ -13,7 +13,9 @@ from wandb.proto import wandb_internal_pb2
 from harness.experiment.spec import RunSpec
 from harness.machine.environment import Environment
 from harness.results.record import Costs, EpochRecord, Result
-from harness.tracking.wandb_run import Delivery, Tracker, read_delivery, remove_undelivered, tracking_mode
+from harness.tracking.delivery import Delivery, read_delivery
+from harness.tracking.settings import tracking_mode
+from harness.tracking.wandb_run import Tracker, remove_undelivered
 from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
 
@@ -130,7 +132,10 @@ def test_an_interrupted_run_leaves_one_whole_offline_run(make_spec: Make, tmp_pa
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
-        ({}, "No API key"),
+        (
+            {},
+            "no W&B key: run `wandb login` or set WANDB_API_KEY; the run continues offline; upload it later with `skip",
+        ),
         ({"WANDB_API_KEY": "x" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}, "W&B is not reachable ("),
     ],
 )

@@ -103,8 +103,19 @@ def test_logits_that_are_no_numbers_are_told(clip: CLIP) -> None:
     pictures = PictureSet(emoji.folder, emoji.test[:2])
     clip.image.proj.data.fill_(float("nan"))
     method = method_class("zeroshot")(clip, method_class("zeroshot").Config(), clip.tokenize(["a", "b"]))
-    with pytest.raises(UserError, match=r"logits that are not finite: training diverged, lower train.lr"):
-        evaluate(method, pictures, ["a", "b"], ["a", "b"], TestTransform(48), Meter(clip.device), "half")
+
+    def tell(precision: str) -> str:
+        with pytest.raises(UserError, match="logits that are not finite") as caught:
+            evaluate(method, pictures, ["a", "b"], ["a", "b"], TestTransform(48), Meter(clip.device), precision)
+        return str(caught.value)
+
+    assert tell("fp32").endswith(
+        "nothing was trained, so the weights of backbone 'clip-emoji' are too large: use others"
+    )
+    assert tell("half").endswith("nothing was trained, so use another train.precision than half")
+    clip.logit_scale.requires_grad_(True)
+    assert tell("fp32").endswith("training diverged, lower train.lr")
+    assert tell("half").endswith("training diverged, lower train.lr or use another train.precision than half")
 
 
 def test_examples_are_evenly_spaced_and_the_same_for_every_method(tmp_path: Path) -> None:

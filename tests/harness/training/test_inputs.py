@@ -52,7 +52,7 @@ def test_another_split_file_under_a_finished_run_is_refused(textures: Path, tiny
     assert skipbench(*words, DATA=str(textures)).returncode == 0
     (known,) = result_in(Path(results)).inputs
     assert (known.kind, known.name, known.file) == ("data set", "dtd", SPLIT_FILE)
-    assert "1 of 1 runs are complete already" in skipbench(*words, DATA=str(textures)).stdout
+    assert "1 of 1 run is complete already" in skipbench(*words, DATA=str(textures)).stdout
     rename_a_class(textures)
     line = error_line(*words, DATA=str(textures))
     assert f"has changed since: {SPLIT_FILE} of data set 'dtd'" in line
@@ -61,7 +61,7 @@ def test_another_split_file_under_a_finished_run_is_refused(textures: Path, tiny
     again = skipbench("rerun", run_id, "--results", results, DATA=str(textures))
     assert again.returncode == 0, again.stderr
     assert "knitted" in result_in(Path(results)).evaluations[0].per_class
-    assert "1 of 1 runs are complete already" in skipbench(*words, DATA=str(textures)).stdout
+    assert "1 of 1 run is complete already" in skipbench(*words, DATA=str(textures)).stdout
 
 
 def test_a_changed_folder_of_pictures_is_another_run(textures: Path, tiny: Path, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_changed_folder_of_pictures_is_another_run(textures: Path, tiny: Path,
     words = ("bench", "zeroshot", "--dataset", f"folder:{folder}", "--protocol", "few_shot", "--shots", "1")
     words = (*words, "--seeds", "1", "--backbone", str(tiny), "--results", str(results))
     assert skipbench(*words).returncode == 0
-    assert "1 of 1 runs are complete already" in skipbench(*words).stdout
+    assert "1 of 1 run is complete already" in skipbench(*words).stdout
     (folder / "dotted").rename(folder / "striped")
     again = skipbench(*words)
     assert "complete already" not in again.stdout

@@ -13,7 +13,8 @@ from harness.errors import UserError
 from harness.experiment.settings import parse_overrides
 from harness.experiment.spec import RunSpec
 from harness.tune.space import Parameter
-from harness.tune.sweep import SWEEPS, Sweep, load_sweep, split_changes
+from harness.tune.sweep import Sweep
+from harness.tune.sweep_file import SWEEPS, load_sweep, split_changes
 
 SMALL = {"method": "clip_adapter", "space": {"clip_adapter.residual_ratio": {"float": [0.0, 1.0], "step": 0.5}}}
 
@@ -190,3 +191,11 @@ def specs_of(path: str) -> list[RunSpec]:
 def test_a_sweep_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"no sweep 'mapel'.*Did you mean 'maple'"):
         load_sweep("mapel", {})
+
+
+def test_only_methods_with_a_caching_pass_set_its_batch_size() -> None:
+    for path in sorted(SWEEPS.glob("*.yaml")):
+        content = yaml.safe_load(path.read_text())
+        if "cache_batch_size" in content.get("settings", {}).get("train", {}):
+            # In MaPLe the whole image tower matters, in zero-shot CLIP nothing trains.
+            assert content["method"] not in ("maple", "zeroshot"), path.name

@@ -17,16 +17,17 @@ from harness.clip.load import load_backbone
 from harness.data.datasets import read_dataset
 from harness.experiment.registry import method_names
 from harness.reference.speed import benchmark as benchmark_module
-from harness.reference.speed.benchmark import TEMPLATE, Benchmark, Outcome, class_names
+from harness.reference.speed.benchmark import Benchmark, class_names
 from harness.reference.speed.measurement import Measurement
 from harness.reference.speed.spec import Row, settings_of
-from tests.harness.reference.speed.specs import BATCH, CLASSES, spec_of
+from harness.reference.speed.subject import TEMPLATE, Outcome
+from tests.harness.reference.speed.specs import BATCH, CLASSES, at_once, spec_of
 
 CPU = torch.device("cpu")
 
 ROWS = (
-    Row(method="zeroshot"),
-    Row(method="clip_adapter"),
+    Row(method="zeroshot", reference_texts_once=True),
+    Row(method="clip_adapter", reference_texts_once=True),
     Row(method="coop", options={"n_ctx": 4}),
     Row(method="cocoop", batch_size=1),
     Row(method="maple", options={"depth": 6}),
@@ -51,7 +52,7 @@ def one_thread() -> Iterator[None]:
 def measure() -> Iterator[Callable[..., Found]]:
     """Measures rows without repeating anything for the sake of its time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(benchmark_module, "median_seconds", lambda work, device: 2.0)
+        patch.setattr(benchmark_module, "time_in_turn", at_once)
 
         def found(*rows: Row, **changes: Any) -> Found:
             benchmark = Benchmark(spec_of(*rows, **changes), CPU)
@@ -159,7 +160,8 @@ def step_bounds(method: str) -> tuple[float, float]:
 
     frozen_images = images(1)[0], 0.0
     parts = {
-        "clip_adapter": [frozen_images, (texts(1)[0], 0.0)],
+        # The official code encodes the texts once.
+        "clip_adapter": [frozen_images],
         "coop": [frozen_images, texts(2)],
         "cocoop": [frozen_images, texts(2)],
         "maple": [images(2, prompts=2), texts(2), (pictures * EMBED, pictures * EMBED)],
@@ -192,7 +194,7 @@ def test_a_step_never_takes_more_operations_or_memory_on_than_off(brief: Found, 
     assert 0 < (on.step_mib or 0) < off.step_mib
 
 
-@pytest.mark.parametrize("method", ["zeroshot", "clip_adapter", "coop", "finetune", "skip"])
+@pytest.mark.parametrize("method", ["coop", "finetune", "skip"])
 def test_inference_encodes_the_prompts_of_every_batch_only_where_it_is_off(brief: Found, method: str) -> None:
     off, on = (brief[method, setting].costs.inference_gflop for setting in ("off", "on"))
     picture = IMAGE.whole(PIXELS, 1, IMAGE.blocks)
@@ -220,19 +222,42 @@ def test_the_cache_is_filled_by_the_frozen_blocks_only(brief: Found) -> None:
     }
 
 
+@pytest.mark.parametrize("method", ["zeroshot", "clip_adapter"])
+def test_methods_whose_official_code_encodes_texts_once_gain_nothing_from_it(brief: Found, method: str) -> None:
+    off, on = (brief[method, setting].costs.inference_gflop for setting in ("off", "on"))
+    assert off
+    assert on
+    # The whole tower, beside one whose last block computes a single token.
+    assert 1 < off / on < 1 + 1 / IMAGE.blocks + 0.1
+
+
 def test_what_does_not_train_has_no_step(brief: Found) -> None:
     costs = brief["zeroshot", "on"].costs
     assert (costs.step_seconds, costs.step_mib, costs.step_gflop, costs.cache_seconds) == (None,) * 4
-    assert costs.inference_seconds == 2.0 / BATCH
+    assert costs.epoch_cpu_seconds is None
+    assert (costs.inference_cpu_seconds, costs.inference_seconds) == (2.0 / BATCH, 3.0 / BATCH)
 
 
-def test_ratios_are_those_of_off_by_here(brief: Found, each: Found) -> None:
+def test_an_epoch_is_its_caching_pass_and_its_steps(brief: Found) -> None:
+    images, steps = CLASSES * 16, CLASSES * 16 // BATCH
+    # `off` caches nothing but Skip Tuning's tokens; a step takes 4 seconds off and 2 on, and so does a caching batch.
+    assert brief["coop", "off"].costs.epoch_cpu_seconds == pytest.approx(4 * steps)
+    assert brief["coop", "on"].costs.epoch_cpu_seconds == pytest.approx(2 * steps + images * 2 / BATCH)
+    assert brief["coop", "on"].costs.epoch_seconds == pytest.approx(3 * steps + images * 3 / BATCH)
+    assert brief["skip", "off"].costs.epoch_cpu_seconds == pytest.approx(4 * steps + images * 4 / BATCH)
+    assert brief["maple", "on"].costs.epoch_cpu_seconds == pytest.approx(2 * steps)
+    assert brief["cocoop", "off"].costs.epoch_cpu_seconds == pytest.approx(4 * images)
+
+
+def test_ratios_are_those_of_the_other_setting_by_here(brief: Found, each: Found) -> None:
     for found in (brief, each):
-        for (method, _), item in found.items():
-            off, here = asdict(found[method, "off"].costs), asdict(item.costs)
-            assert item.ratios == {
-                name: off[name] / here[name] for name in off if off[name] and here[name]
-            }  # of what both have
+        for (method, setting), item in found.items():
+            assert item.against == ("off" if setting in ("off", "on") else "on")
+            other, here = asdict(found[method, item.against].costs), asdict(item.costs)
+            expected = {name: other[name] / here[name] for name in other if other[name] and here[name]}
+            # Times here are 4 and 2 seconds, whatever the settings; a pair is worth 2.
+            timed = {f"{work}_cpu_seconds": 2.0 for work in item.spreads}
+            assert item.ratios == expected | timed
 
 
 def test_settings_that_change_nothing_for_a_method_are_left_out(each: Found) -> None:
@@ -259,6 +284,7 @@ def test_without_a_speed_up_only_what_it_changes_is_measured_again(each: Found) 
                 for costs in (item.costs, each[method, "on"].costs)
             )
             assert here[0] is None or (here[0] >= on[0] and here != on)
+            assert (work in item.spreads) == (here[0] is not None)
         assert (item.costs.cache_gflop, item.costs.texts_gflop) == (None, None)
     texts_once = each["finetune", "on without texts_once"].costs
     assert texts_once.step_gflop is None

@@ -6,8 +6,9 @@ import pytest
 
 from harness.clip.speedups import NO_SPEEDUPS, Speedups
 from harness.errors import UserError
+from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
-from harness.experiment.registry import method_names
+from harness.experiment.registry import method_class, method_names
 from harness.experiment.settings import parse_overrides, read_yaml, validate
 from harness.reference.speed.spec import Row, Setting, SpeedSpec, choose_rows, settings_of, vary
 from tests.harness.reference.speed.specs import spec_of
@@ -15,16 +16,16 @@ from tests.harness.reference.speed.specs import spec_of
 
 def test_a_setting_differs_from_on_in_one_speed_up() -> None:
     off, on, *without = settings_of(Row(method="coop"), each=True)
-    assert (off.name, off.cached, off.texts_once, off.speedups) == ("off", False, False, NO_SPEEDUPS)
-    assert (on.name, on.cached, on.texts_once, on.speedups) == ("on", True, True, Speedups())
+    assert off == Setting("off", NO_SPEEDUPS, cached=False, cached_texts=False, texts_once=False)
+    assert on == Setting("on", Speedups(), cached=True, cached_texts=True, texts_once=True)
     switches = [item.name for item in fields(Speedups)]
     assert [setting.name for setting in without] == [
         f"on without {name}" for name in (*switches, "cache", "texts_once")
     ]
     for name, setting in zip(switches, without, strict=False):
         changed = replace(on.speedups, **{name: getattr(NO_SPEEDUPS, name)})
-        assert setting == Setting(setting.name, changed, cached=True, texts_once=True)
-    assert without[-2] == replace(on, name="on without cache", cached=False)
+        assert setting == replace(on, name=setting.name, speedups=changed)
+    assert without[-2] == replace(on, name="on without cache", cached=False, cached_texts=False)
     assert without[-1] == replace(on, name="on without texts_once", texts_once=False)
     assert settings_of(Row(method="coop"), each=False) == [off, on]
 
@@ -35,7 +36,24 @@ def test_off_is_cached_where_the_reference_is() -> None:
     assert [row["method"] for row in rows if row.get("reference_caches")] == ["skip"]
 
 
-ASKED = (Row(method="coop", options={"n_ctx": 4}), Row(method="coop", options={"n_ctx": 8}), Row(method="skip"))
+def test_off_encodes_texts_once_where_the_reference_does() -> None:
+    off = settings_of(Row(method="clip_adapter", reference_texts_once=True), each=False)[0]
+    assert (off.cached, off.cached_texts, off.texts_once) == (False, True, True)
+    rows = read_yaml(EXPERIMENTS / "speed.yaml")["rows"]
+    assert [row["method"] for row in rows if row.get("reference_texts_once")] == ["zeroshot", "clip_adapter"]
+
+
+# A backbone without recipes of its own.
+OTHER = "ViT-B-16"
+ASKED = (
+    Row(method="coop", options={"n_ctx": 4, "ctx_init": None}),
+    Row(method="coop", options={"n_ctx": 8, "ctx_init": None}),
+    Row(method="skip"),
+)
+
+
+def asked() -> SpeedSpec:
+    return spec_of(*ASKED, backbone=OTHER)
 
 
 def titles(spec: SpeedSpec) -> list[str]:
@@ -43,29 +61,51 @@ def titles(spec: SpeedSpec) -> list[str]:
 
 
 def test_rows_are_those_of_the_methods_asked_for() -> None:
-    spec = spec_of(*ASKED)
+    spec = asked()
     assert titles(choose_rows(spec, [], {})) == ["coop n_ctx=4", "coop n_ctx=8", "skip"]
     assert titles(choose_rows(spec, ["skip"], {})) == ["skip"]
     # Of methods without a row, one with their defaults.
     assert titles(choose_rows(spec, ["maple", "skip"], {})) == ["skip", "maple"]
-    assert choose_rows(spec, ["maple"], {}).rows == (Row(method="maple"),)
+    (maple,) = choose_rows(spec, ["maple"], {}).rows
+    assert (maple.method, maple.recipe, maple.options["depth"]) == ("maple", "official", 9)
+
+
+def test_the_recipe_of_the_backbone_is_measured_as_bench_runs_it() -> None:
+    spec = validate(SpeedSpec, {**read_yaml(EXPERIMENTS / "speed.yaml"), "backbone": "clip-emoji"}, "")
+    rows = {row.method: row for row in choose_rows(spec, [], {}).rows}
+    assert len(rows) == len(choose_rows(spec, [], {}).rows) == len(method_names())
+    for name, row in rows.items():
+        experiment = load_experiment(EXPERIMENTS / "bench.yaml", {"methods": [name], "backbone": "clip-emoji"})
+        (run, *_) = expand(experiment)
+        assert row.recipe == run.recipe
+        assert row.all_options() == method_class(name).Config(**run.options).model_dump()
+        if run.recipe == "clip-emoji":
+            assert (row.batch_size, row.cache_batch_size) == (run.train.batch_size, run.train.cache_batch_size)
+    # What is asked for comes before the recipe.
+    (skip,) = choose_rows(spec, ["skip"], parse_overrides(["skip.depth=2"]), recipe_batches=False).rows
+    assert (skip.options["depth"], skip.options["class_ratio"], skip.batch_size) == (2, 0.5, None)
 
 
 def test_options_are_changed_in_all_rows_of_their_method_only() -> None:
-    spec = choose_rows(spec_of(*ASKED), [], parse_overrides(["coop.class_specific=true", "skip.depth=2"]))
+    spec = choose_rows(
+        spec_of(*ASKED, backbone=OTHER), [], parse_overrides(["coop.class_specific=true", "skip.depth=2"])
+    )
     assert titles(spec) == [
         "coop n_ctx=4 class_specific=True",
         "coop n_ctx=8 class_specific=True",
         "skip depth=2",
     ]
     # Several values make several rows.
-    assert titles(choose_rows(spec_of(*ASKED), ["skip"], parse_overrides(["skip.depth=0..12..6"]))) == [
+    assert titles(choose_rows(asked(), ["skip"], parse_overrides(["skip.depth=0..12..6"]))) == [
         "skip depth=0",
         "skip",
         "skip depth=12",
     ]
     # Rows that have become the same are one.
-    assert titles(choose_rows(spec_of(*ASKED), [], parse_overrides(["coop.n_ctx=2"]))) == ["coop n_ctx=2", "skip"]
+    assert titles(choose_rows(asked(), [], parse_overrides(["coop.n_ctx=2"]))) == [
+        "coop n_ctx=2",
+        "skip",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +120,7 @@ def test_options_are_changed_in_all_rows_of_their_method_only() -> None:
 )
 def test_what_cannot_be_chosen_is_refused_in_one_line(methods: list[str], override: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        choose_rows(spec_of(*ASKED), methods, parse_overrides([override]))
+        choose_rows(asked(), methods, parse_overrides([override]))
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
 
@@ -101,7 +141,7 @@ def test_several_values_of_a_size_make_several_specs() -> None:
 @pytest.mark.parametrize("override", ["skip=5", "skip="])
 def test_a_section_of_the_wrong_shape_is_refused_in_one_line(override: str) -> None:
     with pytest.raises(UserError, match="skip"):
-        choose_rows(spec_of(*ASKED), ["skip"], parse_overrides([override]))
+        choose_rows(asked(), ["skip"], parse_overrides([override]))
 
 
 def test_options_stand_under_the_methods_name() -> None:

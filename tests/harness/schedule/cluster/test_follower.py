@@ -71,8 +71,8 @@ def test_an_old_claim_and_an_old_failure_are_no_news(make_spec: Make, tmp_path: 
     spec = make_spec("skip")
     folder = RunFolder(tmp_path, spec.id)
     folder.create()
-    link = claim(folder, 1)
     folder.write_failure(RunFailure(reason="an earlier one"))
+    link = claim(folder, 1)
     follower = Follower([spec], tmp_path)
     assert look(follower) == []
     link.unlink()

@@ -53,8 +53,9 @@ def finish(folder: RunFolder) -> Ended:
 
 @pytest.fixture(autouse=True)
 def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in {"POLL": 0.01, "AFTER_FAILURE": 0.03, "LATE": 0.1, "HEARTBEAT": 0.05}.items():
+    for name, seconds in {"POLL": 0.01, "AFTER_FAILURE": 0.03, "LATE": 0.1}.items():
         monkeypatch.setattr(remote, name, seconds)
+    monkeypatch.setenv("SKIPBENCH_LEASE", "0.6")
 
 
 def execute(spec: RunSpec, queue: FakeQueue) -> tuple[list[FailedRun], list[Event]]:

@@ -1,0 +1,220 @@
+"""Reads the tensors of a checkpoint file, without running code from it, under the names that open_clip gives them."""
+
+import math
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from harness.clip.torchscript import is_torchscript, read_torchscript
+from harness.errors import UserError, first_line
+
+State = dict[str, Tensor]
+
+# Wrappers put these before every name: parallel training, Lightning, classes that hold a CLIP.
+PREFIXES = ("module.", "model.", "clip_model.", "clip.")
+# Compiling or sharding a part of a model puts these into the middle of names.
+WRAPPERS = re.compile(r"_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.")
+# Training scripts keep the weights under one of these, beside the epoch and the optimizer.
+WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model")
+SHOWN = 3
+
+
+def read_checkpoint(path: Path) -> State:
+    """Read the tensors of a checkpoint without running code from the file.
+
+    Args:
+        path: of a safetensors file, a PyTorch file of tensors, or an OpenAI TorchScript archive.
+
+    Returns:
+        Name -> tensor, without what wrappers add to names.
+
+    Raises:
+        UserError: the file is damaged, or contains pickled objects other than tensors.
+    """
+    return without_wrappers(state_dict_in(read_file(path), path), path)
+
+
+def read_file(path: Path) -> Any:
+    """What a file holds.
+
+    Raises:
+        UserError: it cannot be read without running code.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise UserError(f"checkpoint '{path}' is empty: copy it again")
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if is_torchscript(path):
+            return read_torchscript(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"checkpoint '{path}' cannot be read: {error.strerror or first_line(error)}") from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, MemoryError, zipfile.BadZipFile) as error:
+        raise UserError(f"checkpoint '{path}' cannot be read: {first_line(error)}") from error
+    except Exception as error:  # weights_only refuses other objects with pickle.UnpicklingError and other errors
+        raise UserError(
+            f"checkpoint '{path}' is no file of weights, or contains more than tensors, and unpickling that could run "
+            f"code: save its state_dict as .safetensors and give that file ({type(error).__name__})"
+        ) from error
+
+
+def state_dict_in(content: Any, path: Path) -> State:
+    """The names and tensors in what a file holds.
+
+    Raises:
+        UserError: there are none; the message names the first entry that is something else.
+    """
+    where = f"checkpoint '{path}'"
+    key = next((key for key in WEIGHTS_KEYS if isinstance(content, dict) and isinstance(content.get(key), dict)), None)
+    if key:
+        content, where = content[key], f"'{key}' of {where}"
+    if not isinstance(content, dict):
+        raise UserError(f"{where} is not a state dict: it holds a {type(content).__name__}, not names and tensors")
+    if not content:
+        raise UserError(f"{where} is not a state dict: it is empty")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise UserError(f"{where} is not a state dict: {quoted(name)} is a {kind}, not a name with a tensor")
+        if value.device.type != "cpu" or value.layout != torch.strided or value.is_quantized:
+            raise UserError(f"{where}: the tensor {quoted(name)} is sparse, quantized or without values")
+    return content
+
+
+def without_wrappers(state: State, path: Path) -> State:
+    """Tensors by the names that they had before wrappers added to them.
+
+    Raises:
+        UserError: two names become one.
+    """
+    names = {name: WRAPPERS.sub("", name) for name in state}
+    while found := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in names.values())), ""):
+        names = {old: new.removeprefix(found) for old, new in names.items()}
+    # Constants of attention, which some formats store beside the weights; they follow from the architecture.
+    result = {names[old]: tensor for old, tensor in state.items() if not names[old].endswith("attn_mask")}
+    if len(set(names.values())) < len(names):
+        raise UserError(f"checkpoint '{path}' holds a tensor twice, with and without what a wrapper adds to its name")
+    return result
+
+
+def load_strictly(network: nn.Module, state: State, path: Path, model: str, hint: str = "") -> None:
+    """Load weights into a model.
+
+    Args:
+        network: receives them.
+        state: name -> tensor.
+        path: their file, for messages.
+        model: what the network is, for messages.
+        hint: what to do, ends the message.
+
+    Raises:
+        UserError: a name, a shape or a type does not fit.
+    """
+    expected = network.state_dict()
+    # Single numbers, such as the logit scale, are stored with and without a dimension.
+    state = {
+        name: tensor.reshape(expected[name].shape)
+        if name in expected and tensor.numel() == expected[name].numel() == 1
+        else tensor
+        for name, tensor in state.items()
+    }
+    if problems := differences(state, expected):
+        raise UserError(
+            f"checkpoint '{path}' does not fit its model, {model}: {'; '.join(problems)}{format_of(state)}.{hint}"
+        )
+    network.load_state_dict(state, strict=True)
+
+
+def differences(state: State, expected: State) -> list[str]:
+    """How the names, shapes and types of a file differ from those of a model; a few of each kind."""
+    missing = [quoted(name) for name in expected if name not in state]
+    unexpected = [quoted(name) for name in state if name not in expected]
+    common = [name for name in expected if name in state]
+    misshaped = [
+        f"{quoted(name)} is {shape_of(state[name])} and should be {shape_of(expected[name])}"
+        for name in common
+        if state[name].shape != expected[name].shape
+    ]
+    others = [
+        f"{quoted(name)} is {str(state[name].dtype).removeprefix('torch.')}"
+        for name in common
+        if not state[name].dtype.is_floating_point
+    ]
+    kinds = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": misshaped,
+        "without floating-point numbers": others,
+    }
+    return [f"{len(found)} of its tensors are {kind} ({some(found)})" for kind, found in kinds.items() if found]
+
+
+def format_of(state: State) -> str:
+    """Which format the names of a file belong to, as a part of a sentence; empty if they say nothing."""
+    marks = {
+        "vision_model.": "transformers' models",
+        "text.transformer.": "open_clip's CustomTextCLIP",
+        "text_decoder.": "open_clip's CoCa",
+        "prompt_learner.": "CoOp's prompts, which are no CLIP",
+        "visual.layer1.": "a CLIP with a ResNet, which is not supported",
+        "visual.trunk.": "a CLIP with an image tower of timm, which is not supported",
+        "img/": "big_vision",
+    }
+    found = next((what for mark, what in marks.items() if any(name.startswith(mark) for name in state)), None)
+    if not found and state and all(name in ("ctx", "token_prefix", "token_suffix") for name in state):
+        found = marks["prompt_learner."]
+    return f"; these are names of {found}" if found else ""
+
+
+def refuse_not_finite(network: nn.Module, weights: str) -> None:
+    """Raise a UserError that names the tensors of a network that hold NaN or infinity.
+
+    Args:
+        network: with its weights.
+        weights: what they are, for the message.
+    """
+    wrong = [quoted(name) for name, tensor in network.named_parameters() if not bool(tensor.isfinite().all())]
+    if wrong:
+        raise UserError(
+            f"{weights}: {len(wrong)} tensors hold NaN or infinity ({some(wrong)}): the file is damaged, or the "
+            "training that wrote it diverged; use another"
+        )
+
+
+def quoted(name: object) -> str:
+    """A name for a message: printable anywhere, and short."""
+    text = ascii(name)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def shape_of(tensor: Tensor) -> str:
+    """A shape for a message, such as 512x768."""
+    return "x".join(map(str, tensor.shape)) or "a single number"
+
+
+def some(names: list[str]) -> str:
+    """The first names of a list."""
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
+def is_exact_in_fp16(state: State) -> bool:
+    """Whether all values are exact in half precision, as those of OpenAI's checkpoints are."""
+    return all(torch.equal(tensor.half().to(tensor.dtype), tensor) for tensor in state.values() if tensor.numel())
+
+
+def has_openai_scale(state: State) -> bool:
+    """Whether the logits are scaled by 100, where OpenAI's training stopped the scale."""
+    scale = state.get("logit_scale")
+    return scale is not None and scale.numel() == 1 and math.isclose(float(scale), math.log(100), abs_tol=1e-3)

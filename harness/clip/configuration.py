@@ -1,0 +1,253 @@
+"""open_clip's configuration of a model, read from a file and checked before anything is built from it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from harness.clip.preprocessing import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    Channels,
+    Interpolation,
+    Preprocessing,
+    ResizeMode,
+)
+from harness.clip.strict_json import Part, check, parse_json
+from harness.errors import UserError, first_line
+
+# No configuration of a CLIP is larger; a file that never ends must not fill the memory.
+LARGEST_FILE = 2**20
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Layers = Annotated[int, Field(ge=1, le=1000)]
+Pixels = Annotated[int, Field(ge=1, le=8192)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Square = Pixels | tuple[Pixels, Pixels]
+
+
+class NormOptions(Part):
+    """Options of a tower's LayerNorms."""
+
+    eps: Positive = 1e-5
+
+
+class ActivationOptions(Part):
+    """Options of a tower's GELU."""
+
+    approximate: Literal["none", "tanh"] = "none"
+
+
+class TokenizerOptions(Part):
+    """Options of the tokenizer. The names of other tokenizers' options are known, so that these can be refused."""
+
+    bpe_path: str | None = None
+    clean: Literal["lower", "whitespace", "canonicalize"] | None = None
+    strip_sep_token: bool = False
+
+
+class TowerConfiguration(Part):
+    """What both towers can be configured with; fields as in open_clip."""
+
+    width: Count = 1
+    mlp_ratio: Positive = 4.0
+    ls_init_value: float | None = None
+    final_ln_after_pool: bool = False
+    pool_type: str = ""
+    output_tokens: bool = False
+    act_kwargs: ActivationOptions | None = None
+    norm_kwargs: NormOptions | None = None
+    block_type: str | None = None
+    qk_norm: bool = False
+    scaled_cosine_attn: bool = False
+    scale_heads: bool = False
+    scale_attn_inner: bool = False
+    scale_attn: bool = False
+    scale_fc: bool = False
+
+    @property
+    def has_custom_blocks(self) -> bool:
+        """Whether its blocks are others than CLIP's."""
+        changes = (self.qk_norm, self.scaled_cosine_attn, self.scale_heads, self.scale_attn_inner)
+        return any((*changes, self.scale_attn, self.scale_fc, self.block_type not in (None, "default")))
+
+
+class VisionConfiguration(TowerConfiguration):
+    """The image tower; fields and defaults as in open_clip."""
+
+    layers: Layers | tuple[Layers, Layers, Layers, Layers] = 12
+    width: Count = 768
+    head_width: Count = 64
+    patch_size: Pixels | None = 16
+    image_size: Square = 224
+    pool_type: str = "tok"
+    patch_dropout: Share = 0.0
+    attentional_pool: bool | str = False
+    attn_pooler_queries: Count = 256
+    attn_pooler_heads: Count = 8
+    no_ln_pre: bool = False
+    pos_embed_type: Literal["learnable", "sin_cos_2d"] = "learnable"
+    timm_model_name: str | None = None
+    timm_model_pretrained: bool = False
+    timm_pool: str = "avg"
+    timm_proj: str | None = "linear"
+    timm_proj_bias: bool = False
+    timm_drop: Share = 0.0
+    timm_drop_path: Share | None = None
+
+    @property
+    def side(self) -> int | None:
+        """Side of its images in pixels; None if they are not square."""
+        sides = (self.image_size,) if isinstance(self.image_size, int) else self.image_size
+        return sides[0] if len(set(sides)) == 1 else None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "VisionConfiguration":
+        if self.timm_model_name is None and isinstance(self.layers, int):
+            if self.width % self.head_width:
+                raise ValueError(f"width {self.width} is no multiple of head_width {self.head_width}")
+            if self.patch_size is None:
+                raise ValueError("a ViT needs a patch_size")
+            if self.side and self.patch_size > self.side:
+                raise ValueError(f"patch_size {self.patch_size} is larger than image_size {self.side}")
+        return self
+
+
+class TextConfiguration(TowerConfiguration):
+    """The text tower; fields and defaults as in open_clip."""
+
+    context_length: Annotated[int, Field(ge=3, le=10_000)] = 77
+    vocab_size: Annotated[int, Field(ge=1, le=10_000_000)] = 49408
+    width: Count = 512
+    heads: Count = 8
+    layers: Layers = 12
+    pool_type: str = "argmax"
+    hf_tokenizer_name: str | None = None
+    tokenizer_mode: str | None = None
+    tokenizer_kwargs: TokenizerOptions | None = None
+    embed_cls: bool = False
+    pad_id: int = 0
+    eos_id: int = 2
+    no_causal_mask: bool = False
+    proj_bias: bool = False
+    proj_type: str | None = "linear"
+    hf_model_name: str | None = None
+    hf_model_pretrained: bool = True
+    hf_proj_type: str | None = "mlp"
+    hf_pooler_type: str = "mean_pooler"
+
+    @model_validator(mode="after")
+    def _fits(self) -> "TextConfiguration":
+        if self.hf_model_name is None and self.width % self.heads:
+            raise ValueError(f"width {self.width} is no multiple of heads {self.heads}")
+        return self
+
+
+class PreprocessConfiguration(Part):
+    """open_clip's preprocessing; fields and defaults as there, a null is the default."""
+
+    size: Square | None = None
+    mode: Literal["RGB"] = "RGB"
+    mean: Channels = OPENAI_MEAN
+    std: tuple[Positive, Positive, Positive] = OPENAI_STD
+    interpolation: Interpolation = "bicubic"
+    resize_mode: ResizeMode = "shortest"
+    fill_color: Annotated[int, Field(ge=0, le=255)] = 0
+
+    def for_images_of(self, size: int, name: str) -> Preprocessing:
+        """The preprocessing for an image tower.
+
+        Args:
+            size: side of the images that the tower takes.
+            name: of the backbone, for the message.
+
+        Raises:
+            UserError: its own size is another.
+        """
+        if self.size not in (None, size, (size, size)):
+            raise UserError(
+                f"backbone '{name}' takes images of {size} pixels, but its preprocess_cfg.size is {self.size}: "
+                "one of the two is wrong in its configuration"
+            )
+        return Preprocessing(size, self.mean, self.std, self.interpolation, self.resize_mode, self.fill_color)
+
+
+class ModelConfiguration(Part):
+    """open_clip's configuration of a model, with the preprocessing that may stand in it."""
+
+    embed_dim: Count
+    vision_cfg: VisionConfiguration
+    text_cfg: TextConfiguration
+    quick_gelu: bool = False
+    custom_text: bool = False
+    init_logit_scale: float | None = None
+    init_logit_bias: float | None = None
+    multimodal_cfg: dict[str, Any] | None = None
+    preprocess_cfg: PreprocessConfiguration = PreprocessConfiguration()
+
+    @property
+    def blocks(self) -> int | None:
+        """Number of blocks that both towers have; None if a tower has none."""
+        layers = (self.vision_cfg.layers, self.text_cfg.layers)
+        return min(layer for layer in layers if isinstance(layer, int)) if isinstance(layers[0], int) else None
+
+    @property
+    def unsupported(self) -> str | None:
+        """What is unusual about the model, so that its stages would not give open_clip's outputs; None if nothing."""
+        vision, text = self.vision_cfg, self.text_cfg
+        # Each entry: what is unusual, and whether this model has it.
+        unusual = {
+            "it is a CoCa, with a decoder of captions": self.multimodal_cfg is not None,
+            "its logits have a bias, as SigLIP's do": self.init_logit_bias is not None,
+            f"its text tower is '{text.hf_model_name}' of transformers": bool(text.hf_model_name),
+            f"its image tower is timm's '{vision.timm_model_name}'": bool(vision.timm_model_name),
+            "its image tower is a ResNet": not isinstance(vision.layers, int),
+            f"its tokenizer is '{text.hf_tokenizer_name}' of transformers": bool(text.hf_tokenizer_name),
+            "its text tower is a module of its own (custom_text)": self.custom_text,
+            "its image tower pools by attention": bool(vision.attentional_pool),
+            f"its image tower pools by '{vision.pool_type}', not by the class token": vision.pool_type != "tok",
+            "it normalises after pooling": vision.final_ln_after_pool or text.final_ln_after_pool,
+            "its image tower drops patches (patch_dropout)": vision.patch_dropout > 0,
+            "its images are not square": vision.side is None,
+            f"its text tower reads '{text.pool_type}', not the end of text": text.pool_type != "argmax",
+            "its text tower has a class token": text.embed_cls,
+            "its text tower is not causal": text.no_causal_mask,
+            "its text projection is no plain matrix": text.proj_bias or text.proj_type != "linear",
+            "its towers return all tokens": vision.output_tokens or text.output_tokens,
+            "its blocks are not CLIP's": vision.has_custom_blocks or text.has_custom_blocks,
+            "its activation is both QuickGELU and a GELU with options": self.quick_gelu
+            and bool(vision.act_kwargs or text.act_kwargs),
+        }
+        return next((what for what, present in unusual.items() if present), None)
+
+
+class Snapshot(Part):
+    """open_clip_config.json of a hub: a model and its preprocessing."""
+
+    model_cfg: ModelConfiguration
+    preprocess_cfg: PreprocessConfiguration = PreprocessConfiguration()
+
+
+def read_configuration(path: Path) -> ModelConfiguration:
+    """Read the configuration beside a checkpoint, or the open_clip_config.json of a hub.
+
+    Raises:
+        UserError: it is no configuration of open_clip; one line names the file and the key.
+    """
+    where = f"configuration '{path}'"
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise UserError(f"{where} cannot be read: {error.strerror or first_line(error)}") from None
+    if len(content) > LARGEST_FILE:
+        raise UserError(f"{where} is larger than 1 MiB, so it is no configuration of open_clip")
+    data = parse_json(content, where, "an object with embed_dim, vision_cfg and text_cfg")
+    if isinstance(preprocess := data.get("preprocess_cfg"), dict):
+        data["preprocess_cfg"] = {key: value for key, value in preprocess.items() if value is not None}
+    if "model_cfg" not in data:
+        return check(ModelConfiguration, data, where)
+    snapshot = check(Snapshot, data, where)
+    update = {"preprocess_cfg": snapshot.preprocess_cfg} if "preprocess_cfg" in data else {}
+    return snapshot.model_cfg.model_copy(update=update)

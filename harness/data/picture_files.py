@@ -1,0 +1,111 @@
+"""From a picture's path to the bytes of its file: in a folder or in a zip file, regular files of sensible size only."""
+
+import os
+import re
+import stat
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+ARCHIVE = ".zip/"
+MOST_BYTES = 512 << 20
+"""Size of the largest file that is read as a picture."""
+SEPARATORS = re.compile("[/\\\\]" if os.sep == "\\" else "/")
+"""What separates the parts of a path on this system."""
+
+
+def is_outside(path: str) -> bool:
+    """Whether a path is absolute or goes upwards, so that it may lead out of the folder that it is relative to."""
+    return os.path.isabs(path) or (".." in path and ".." in SEPARATORS.split(path))
+
+
+def in_archive(folder: Path, path: str) -> tuple[str, str]:
+    """Split a picture's path into zip file and member; the first is empty if the picture is a file of its own.
+
+    A folder may also have a name that ends in `.zip`.
+    """
+    end = path.find(ARCHIVE)
+    while end >= 0:
+        end += len(ARCHIVE)
+        archive = path[: end - 1]
+        if not os.path.isdir(os.path.join(folder, archive)):
+            return archive, path[end:]
+        end = path.find(ARCHIVE, end)
+    return "", path
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, unless it is a pipe, a device, a socket or a folder: those may block or never end.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    # Without O_NONBLOCK a pipe blocks until somebody writes to it; for regular files it changes nothing.
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError("it is no regular file")
+        return os.fdopen(number, "rb")
+    except BaseException:
+        os.close(number)
+        raise
+
+
+@cache
+def open_archive(path: Path, process: int) -> zipfile.ZipFile:
+    """A zip file, opened once per process; forked processes must not share the position in the file."""
+    return zipfile.ZipFile(open_regular(path))
+
+
+def read_bytes(folder: Path, path: str) -> bytes:
+    """The content of a picture's file.
+
+    Args:
+        folder: the folder that the path is relative to.
+        path: of a `Picture`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        Exception: whatever is raised for what cannot be read; among others by `zipfile`.
+    """
+    if is_outside(path):
+        raise ValueError(f"it lies outside '{folder}'")
+    archive, member = in_archive(folder, path)
+    if archive:
+        return read_member(folder / archive, member)
+    with open_regular(folder / path) as file:
+        size = os.fstat(file.fileno()).st_size
+        check_size(size)
+        return file.read(size)
+
+
+def read_member(archive: Path, member: str) -> bytes:
+    """The content of a member of a zip file."""
+    opened = open_archive(archive, os.getpid())
+    try:
+        info = opened.getinfo(member)
+    except KeyError:
+        raise FileNotFoundError(member) from None
+    if len(opened.NameToInfo) < len(opened.filelist) and opened.namelist().count(member) > 1:
+        raise ValueError("the zip file has several members of this name")
+    check_size(info.file_size)
+    # Never more than the header states, however much comes out.
+    with opened.open(info) as file:
+        return file.read(info.file_size)
+
+
+def check_size(size: int) -> None:
+    """Raise a ValueError if a file is empty or larger than any picture."""
+    if size == 0:
+        raise ValueError("it is empty")
+    if size > MOST_BYTES:
+        raise ValueError(f"it has {size >> 20:,} MiB, a picture at most {MOST_BYTES >> 20}")
+
+
+def names_at(place: Path, is_archive: bool) -> frozenset[str]:
+    """Names in a folder or zip file; none if it does not exist."""
+    try:
+        return frozenset(open_archive(place, os.getpid()).namelist() if is_archive else os.listdir(place))
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
+        return frozenset()

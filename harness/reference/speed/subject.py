@@ -1,0 +1,244 @@
+"""One method under one setting: what it computes, and the operations whose costs are measured."""
+
+import math
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from harness.clip.prompts import fill_template
+from harness.clip.towers import END
+from harness.experiment.registry import method_class
+from harness.experiment.spec import TrainSpec
+from harness.machine.meter import count_flops, peak_bytes, storage_bytes
+from harness.machine.units import MIB
+from harness.reference.speed.measurement import SpeedCosts
+from harness.reference.speed.spec import OFF, Row, Setting
+from harness.reference.speed.timing import Sample, Work, medians
+from harness.training.build import build_method
+from harness.training.feature_cache import is_worth_caching
+from harness.training.inference import classify, encode_texts, run_frozen, set_classes
+from harness.training.optimizer import build_optimizer
+from harness.training.precision import gradient_scaler
+from harness.training.state import trained_parameters
+from harness.training.step import on_gradients, training_step
+from methods.base import Method
+
+if TYPE_CHECKING:
+    from harness.reference.speed.benchmark import Benchmark
+
+TEMPLATE = "a photo of a {}."
+# Small enough to leave random weights where they are, large enough for a second loss to reveal a wrong gradient.
+LR = 1e-3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was computed, for comparison.
+
+    Attributes:
+        losses: of two training steps (2,); empty if nothing trains.
+        gradient: of the first step, all trained parameters in one vector; empty if nothing trains.
+        logits: of a batch after these steps (B, C).
+    """
+
+    losses: Tensor
+    gradient: Tensor
+    logits: Tensor
+
+    def difference(self, other: "Outcome") -> float:
+        """Largest distance of the three, each relative to the other's norm."""
+        pairs = [(getattr(self, item.name), getattr(other, item.name)) for item in fields(self)]
+        # If the other is zero, the distance itself; if anything is NaN, infinity.
+        found = [float((ours - theirs).norm()) / (float(theirs.norm()) or 1.0) for ours, theirs in pairs]
+        return math.inf if any(map(math.isnan, found)) else max(found)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Something whose cost is measured.
+
+    Attributes:
+        run: does it.
+        images: by which its cost is divided.
+        mib: its peak memory above the resting model.
+        gflop: its operations in 10^9, per image.
+    """
+
+    run: Work
+    images: int
+    mib: float
+    gflop: float
+
+
+class Subject:
+    """One method under one setting, after two training steps.
+
+    Several live at once and share a CLIP: its weights have no influence on costs, and each operation first sets the
+    speed-ups of its subject.
+
+    Args:
+        benchmark: provides backbone, images and class names.
+        row: the method.
+        setting: how to compute.
+
+    Attributes:
+        works: step, cache, texts, inference -> the operation, if the method has it.
+
+    Raises:
+        UserError: the options do not fit the backbone.
+    """
+
+    def __init__(self, benchmark: "Benchmark", row: Row, setting: Setting) -> None:
+        self.benchmark = benchmark
+        self.row = row
+        self.spec = benchmark.spec
+        self.device = benchmark.device
+        self.setting = setting
+        self.pixels = benchmark.pixels
+        self.batch_size = row.batch_size or self.spec.batch_size
+        self.cache_batch_size = row.cache_batch_size or self.spec.cache_batch_size
+        self.labels = benchmark.labels[: self.batch_size]
+        cls = method_class(row.method)
+        clip = benchmark.fresh_clip(setting.speedups)
+        template = cls.prompt_template(cls.Config(**row.options), TEMPLATE)
+        texts = [fill_template(template, name) for name in benchmark.names]
+        self.method: Method = build_method(
+            clip, row.method, row.options, texts, self.spec.precision, seed=0, cache_text=setting.cached_texts
+        )
+        self.trains = bool(trained_parameters(self.method))
+        self.optimizer = build_optimizer(self.method, TrainSpec(lr=LR), self.spec.precision) if self.trains else None
+        # A scale that cannot overflow: a step that is skipped would cost less.
+        self.scaler = gradient_scaler(self.spec.precision, self.device, init_scale=1.0)
+        self.has_frozen_images = is_worth_caching(self.method.image_start)
+        self.cached = self.images() if setting.cached and self.has_frozen_images else None
+        self.outcome = self._train_two_steps()
+        self.works = {name: self._operation(work, images) for name, (work, images) in self._works().items()}
+
+    def _train_two_steps(self) -> Outcome:
+        losses: list[Tensor] = []
+        gradients: dict[int, Tensor] = {}
+
+        def keep(parameter: Tensor) -> None:
+            assert parameter.grad is not None
+            gradients[id(parameter)] = parameter.grad.detach().float().flatten().clone()
+
+        parameters = trained_parameters(self.method).values()
+        if self.trains:
+            with on_gradients(parameters, keep):
+                losses.append(self.step().float())
+            losses.append(self.step().float())
+        in_order = [gradients[id(parameter)] for parameter in parameters if id(parameter) in gradients]
+        return Outcome(
+            losses=torch.stack(losses) if losses else torch.zeros(0),
+            gradient=torch.cat(in_order) if in_order else torch.zeros(0),
+            logits=self.infer(),
+        )
+
+    def images(self) -> Tensor:
+        """The training batch at the method's stage, computed from its pixels."""
+        pixels = self.pixels[: self.batch_size]
+        return run_frozen(self.method.clip, pixels, self.method.image_start, self.spec.precision)
+
+    def step(self) -> Tensor:
+        """One training step, on cached images if there are some; its loss."""
+        assert self.optimizer
+        x = self.images() if self.cached is None else self.cached.clone()
+        return training_step(self.method, self.optimizer, self.scaler, x, self.labels, self.spec.precision)
+
+    def fill_cache(self) -> Tensor:
+        """The caching pass of one batch: the frozen stages, or the whole tower as in the reference code."""
+        stage = END if self.setting.name == OFF else self.method.image_start
+        return run_frozen(self.method.clip, self.pixels[: self.cache_batch_size], stage, self.spec.precision)
+
+    def encode_texts(self) -> Tensor:
+        """What inference needs of the classes: from their cached texts or, if every batch encodes them, from words."""
+        method = self.method
+        kept, method.frozen_text = method.frozen_text, method.frozen_text if self.setting.texts_once else None
+        text = encode_texts(method, self.spec.precision)
+        method.frozen_text = kept
+        return text
+
+    def set_classes(self) -> None:
+        """What a new list of classes costs before the first image."""
+        set_classes(self.method, self.method.prompts, self.spec.precision)
+        self.encode_texts()
+
+    def infer(self, text: Tensor | None = None) -> Tensor:
+        """Logits (B, C) of a batch of pixels.
+
+        Args:
+            text: what `encode_texts` returned; None encodes the texts again.
+        """
+        text = self.encode_texts() if text is None else text
+        return classify(self.method, self.pixels[: self.spec.eval_batch_size], text, self.spec.precision)
+
+    def _works(self) -> dict[str, tuple[Work, int]]:
+        """Each measured operation: a callable, and the number of images by which its cost is divided."""
+        text = self.encode_texts() if self.setting.texts_once else None
+        works: dict[str, tuple[Work, int]] = {}
+        if self.trains:
+            works["step"] = self.step, 1
+        if self.trains and self.has_frozen_images:
+            works["cache"] = self.fill_cache, self.cache_batch_size
+        works["texts"] = self.set_classes, 1
+        works["inference"] = lambda: self.infer(text), self.spec.eval_batch_size
+        return works
+
+    def _operation(self, work: Work, images: int) -> Operation:
+        def run() -> object:
+            self.benchmark.use(self.setting.speedups)
+            return work()
+
+        mib, gflop = self.probe(run)
+        return Operation(run, images, mib, gflop / images)
+
+    def differs(self, other: "Subject", work: str) -> bool:
+        """Whether an operation costs other work or memory than that of another subject."""
+        if work not in self.works:
+            return False
+        ours, theirs = self.works[work], other.works[work]
+        return (ours.mib, ours.gflop) != (theirs.mib, theirs.gflop)
+
+    def costs(self, samples: dict[str, tuple[Sample, ...]]) -> SpeedCosts:
+        """All costs of the operations that were timed."""
+        found: dict[str, float | None] = {}
+        for name, taken in samples.items():
+            work, middle = self.works[name], medians(taken)
+            found[f"{name}_cpu_seconds"] = None if self.device.type == "cuda" else middle.cpu / work.images
+            found[f"{name}_seconds"] = middle.wall / work.images
+            found |= {f"{name}_mib": work.mib, f"{name}_gflop": work.gflop}
+        costs = SpeedCosts(**found)
+        return replace(
+            costs,
+            epoch_cpu_seconds=self._epoch(costs.step_cpu_seconds, costs.cache_cpu_seconds),
+            epoch_seconds=self._epoch(costs.step_seconds, costs.cache_seconds),
+        )
+
+    def _epoch(self, step: float | None, cache: float | None) -> float | None:
+        """Seconds of an epoch from those of a step and of caching an image; None if either was not measured."""
+        if step is None or (self.cached is not None and cache is None):
+            return None
+        images = self.spec.classes * self.spec.shots
+        caching = images * (cache or 0.0) if self.cached is not None else 0.0
+        return caching + images // self.batch_size * step
+
+    def probe(self, work: Work) -> tuple[float, float]:
+        """Peak memory above the resting model in MiB, and operations in 10^9. This run is also the warm-up."""
+        model = [*self.method.parameters(), *self.method.buffers()]
+        states = self.optimizer.state.values() if self.optimizer else ()
+        momentum = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+        kept = [value for value in (self.method.frozen_text, self.cached) if value is not None]
+        flops = 0
+
+        def counted() -> None:
+            nonlocal flops
+            flops = count_flops(work)
+
+        own = [*model, *momentum, *kept]
+        # On a GPU, the allocator also counts what other subjects hold.
+        on_gpu = self.device.type == "cuda"
+        others = torch.cuda.memory_allocated(self.device) - storage_bytes(own) if on_gpu else 0
+        peak = peak_bytes(counted, own, self.device) - others
+        return (peak - storage_bytes(model)) / MIB, flops / 1e9

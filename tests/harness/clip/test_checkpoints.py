@@ -1,0 +1,340 @@
+"""Checkpoints as others write them: prefixes, formats, folders of a hub; and what is told where one does not fit."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.clip.activation import doubt_about_activation
+from harness.clip.backbones import blocks_of, files_of, model_config, parse_backbone
+from harness.clip.checkpoints import read_checkpoint
+from harness.clip.load import build, build_without_weights, load_backbone, local_tokenizer, openai_config
+from harness.clip.transformers_names import to_open_clip
+from harness.errors import UserError
+
+State = dict[str, Tensor]
+
+
+def told(text: str) -> str:
+    """The one line that loading a backbone ends with."""
+    with pytest.raises(UserError) as caught:
+        load_backbone(text)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def state(tiny: Path) -> State:
+    return load_file(tiny)
+
+
+@pytest.fixture
+def save(tiny: Path, tmp_path: Path) -> Callable[..., str]:
+    """Save something as a checkpoint with the configuration of the tiny backbone beside it."""
+    shutil.copy(tiny.parent / "bpe_4k.txt.gz", tmp_path)
+
+    def write(content: object, name: str = "x.pt", configured: bool = True) -> str:
+        path = tmp_path / name
+        torch.save(content, path)
+        if configured:
+            shutil.copy(tiny.with_suffix(".json"), path.with_suffix(".json"))
+        return str(path)
+
+    return write
+
+
+def assert_same(text: str, tiny: Path) -> None:
+    ours, expected = load_backbone(text).state_dict(), load_backbone(str(tiny)).state_dict()
+    assert ours.keys() == expected.keys()
+    assert all(torch.equal(ours[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "_orig_mod.", "model.", "clip_model.", "clip.", "module._orig_mod.model.", "model.clip_model."],
+)
+def test_prefixes_of_wrappers_are_removed(state: State, save: Callable[..., str], tiny: Path, prefix: str) -> None:
+    assert_same(save({prefix + name: tensor for name, tensor in state.items()}), tiny)
+
+
+def test_wrappers_of_parts_and_constants_are_removed(state: State, save: Callable[..., str], tiny: Path) -> None:
+    renamed = {name.replace("transformer.", "transformer._orig_mod.", 1): tensor for name, tensor in state.items()}
+    assert_same(save({"model": renamed | {"attn_mask": torch.zeros(3)}, "epoch": 3}), tiny)
+
+
+def test_a_name_that_only_some_tensors_begin_with_is_no_prefix(state: State, save: Callable[..., str]) -> None:
+    some = {("module." if "ln_final" in name else "") + name: tensor for name, tensor in state.items()}
+    message = told(save(some))
+    assert "2 of its tensors are missing ('ln_final.weight', 'ln_final.bias')" in message
+    assert "2 of its tensors are unexpected ('module.ln_final." in message
+    assert "holds a tensor twice" in told(save(state | {"_orig_mod.logit_scale": state["logit_scale"]}))
+
+
+@pytest.mark.parametrize("name", ["x.ckpt", "model.pth.tar", "model.pth.tar-5", "x.bin", "x.pth", "no_ending"])
+def test_endings_of_training_scripts(state: State, save: Callable[..., str], tiny: Path, name: str) -> None:
+    assert_same(save({"state_dict": state, "epoch": 5, "optimizer": {"lr": 0.1}}, name), tiny)
+
+
+def test_prompts_of_coop_are_no_clip(save: Callable[..., str]) -> None:
+    prompts = {"state_dict": {"prompt_learner.ctx": torch.zeros(16, 512)}, "epoch": 5}
+    message = told(save(prompts, "model.pth.tar-5", configured=False))
+    assert "does not hold a CLIP of a ViT" in message
+    assert "'prompt_learner.ctx'; these are names of CoOp's prompts, which are no CLIP" in message
+    assert "are missing ('positional_embedding', 'text_projection'" in told(f"ViT-B-16-quickgelu:{save(prompts)}")
+
+
+def test_a_plain_resnet_is_called_one(save: Callable[..., str]) -> None:
+    resnet = {"visual.conv1.weight": torch.zeros(64, 3, 3, 3), "visual.layer1.0.conv1.weight": torch.zeros(1)}
+    message = told(save(resnet, "rn50.pt", configured=False))
+    assert "a CLIP with a ResNet, which is not supported" in message
+    assert "ViT-B-16" not in message
+
+
+def test_a_plain_state_dict_is_told_the_models_that_it_fits(save: Callable[..., str]) -> None:
+    with torch.device("meta"):
+        shapes = build(model_config("ViT-B-32")).state_dict()
+    path = save({name: torch.zeros(()).expand(tensor.shape) for name, tensor in shapes.items()}, configured=False)
+    message = told(path)
+    assert f"name the model (BACKBONE=ViT-B-32:{path} or BACKBONE=ViT-B-32-quickgelu:{path}; -quickgelu for" in message
+    assert "Its shapes are those of ViT-B-32 and ViT-B-32-quickgelu." in told(f"ViT-B-16:{path}")
+
+
+def test_missing_unexpected_and_misshaped_tensors_are_counted_and_named(state: State, save: Callable[..., str]) -> None:
+    wrong = dict(state)
+    del wrong["logit_scale"]
+    wrong["extra"] = torch.zeros(1)
+    wrong["text_projection"] = torch.zeros(3, 4)
+    wrong["ln_final.bias"] = torch.zeros(32, dtype=torch.int64)
+    message = told(save(wrong))
+    for part in (
+        "1 of its tensors are missing ('logit_scale')",
+        "1 of its tensors are unexpected ('extra')",
+        "1 of its tensors are of another shape ('text_projection' is 3x4 and should be 32x32)",
+        "1 of its tensors are without floating-point numbers ('ln_final.bias' is int64)",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize("name", ["visual.proj", "logit_scale", "transformer.resblocks.1.mlp.c_fc.bias"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_named(state: State, save: Callable[..., str], name: str, value: float) -> None:
+    state[name].view(-1)[-1] = value
+    path = save(state)
+    message = told(path)
+    assert message.startswith(f"checkpoint '{path}': 1 tensors hold NaN or infinity (")
+    assert name.removeprefix("visual.") in message
+
+
+def to_transformers(state: State) -> State:
+    """A state dict of open_clip under the names of transformers' CLIPModel, written from their documentation."""
+    blocks = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+    blocks["attn.out_proj"] = "self_attn.out_proj"
+    names = {
+        "visual.class_embedding": "vision_model.embeddings.class_embedding",
+        "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
+        "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
+        "visual.ln_pre": "vision_model.pre_layrnorm",
+        "visual.ln_post": "vision_model.post_layernorm",
+        "positional_embedding": "text_model.embeddings.position_embedding.weight",
+        "token_embedding": "text_model.embeddings.token_embedding",
+        "ln_final": "text_model.final_layer_norm",
+    }
+    found = {
+        "visual_projection.weight": state["visual.proj"].t().contiguous(),
+        "text_projection.weight": state["text_projection"].t().contiguous(),
+        "logit_scale": state["logit_scale"],
+        "text_model.embeddings.position_ids": torch.arange(3),
+    }
+    for name, tensor in state.items():
+        tower = "vision" if name.startswith("visual.") else "text"
+        if ".resblocks." in name:
+            number, _, rest = name.split(".resblocks.")[1].partition(".")
+            prefix = f"{tower}_model.encoder.layers.{number}."
+            if "in_proj" in rest:
+                for part, piece in zip("qkv", tensor.chunk(3), strict=True):
+                    found[f"{prefix}self_attn.{part}_proj.{rest.split('_')[-1]}"] = piece.contiguous()
+            else:
+                inner, _, kind = rest.rpartition(".")
+                found[f"{prefix}{blocks[inner]}.{kind}"] = tensor
+        elif name in names:
+            found[names[name]] = tensor
+        elif name.rpartition(".")[0] in names:
+            found[f"{names[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}"] = tensor
+    return found
+
+
+def test_names_of_transformers_are_converted_exactly(state: State, save: Callable[..., str], tiny: Path) -> None:
+    theirs = to_transformers(state)
+    assert len(theirs) == len(state) + 1 + 4 * 4
+    assert_same(save(theirs), tiny)
+    del theirs["text_model.encoder.layers.0.self_attn.k_proj.weight"]
+    assert "'transformer.resblocks.0.attn.in_proj_weight' is 64x32 and should be 96x32" in told(save(theirs))
+    del theirs["vision_model.embeddings.class_embedding"]
+    theirs["vision_model.more"] = torch.zeros(1)
+    message = told(save(theirs))
+    assert "1 of its tensors are missing ('visual.class_embedding')" in message
+    assert "these are names of transformers' models" in message
+
+
+def test_the_attention_of_transformers_is_that_of_open_clip() -> None:
+    """Queries, keys and values, each with a projection of its own as transformers has them, give the same output."""
+    torch.manual_seed(0)
+    x, parts = torch.randn(1, 5, 8), {part: (torch.randn(8, 8), torch.randn(8)) for part in ("q", "k", "v", "out")}
+    prefix = "text_model.encoder.layers.0.self_attn."
+    named = {f"{prefix}{part}_proj.weight": weight for part, (weight, _) in parts.items()}
+    converted = to_open_clip(named | {f"{prefix}{part}_proj.bias": bias for part, (_, bias) in parts.items()})
+    attention = nn.MultiheadAttention(8, 2, batch_first=True)
+    attention.load_state_dict({name.removeprefix("transformer.resblocks.0.attn."): t for name, t in converted.items()})
+    q, k, v = (F.linear(x, *parts[part]).view(1, 5, 2, 4).transpose(1, 2) for part in "qkv")
+    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(1, 5, 8)
+    torch.testing.assert_close(attention(x, x, x)[0], F.linear(mixed, *parts["out"]))
+
+
+@pytest.fixture
+def snapshot(tiny: Path, tmp_path: Path) -> Path:
+    """A folder as open_clip's hub stores the tiny model."""
+    folder = tmp_path / "snapshot"
+    folder.mkdir()
+    config = json.loads(tiny.with_suffix(".json").read_text())
+    preprocess = config.pop("preprocess_cfg") | {"size": 16, "resize_mode": "squash"}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
+    shutil.copy(tiny.parent / "bpe_4k.txt.gz", folder)
+    torch.save(load_file(tiny), folder / "open_clip_pytorch_model.bin")
+    return folder
+
+
+@pytest.mark.parametrize("notation", ["{}", "local-dir:{}"])
+def test_a_folder_of_the_hub(snapshot: Path, tiny: Path, notation: str) -> None:
+    text = notation.format(snapshot)
+    assert_same(text, tiny)
+    clip = load_backbone(text)
+    assert (clip.name, clip.preprocessing.resize_mode, clip.mean) == (text, "squash", (0.75, 0.75, 0.75))
+    assert blocks_of(parse_backbone(text)) == build_without_weights(text).num_blocks == 2
+    names = ["open_clip_pytorch_model.bin", "open_clip_config.json", "bpe_4k.txt.gz"]
+    assert files_of(text) == (None, tuple(snapshot / name for name in names))
+    # A model.safetensors may be transformers'; open_clip's own file comes first, in open_clip's order.
+    save_file({"other": torch.zeros(1)}, snapshot / "model.safetensors")
+    assert_same(text, tiny)
+    shutil.copy(tiny, snapshot / "open_clip_model.safetensors")
+    assert parse_backbone(text).checkpoint == snapshot / "open_clip_model.safetensors"
+
+
+def test_a_model_of_the_hubs_cache(snapshot: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def cached(repository: str, name: str) -> str | None:
+        return str(snapshot / name) if repository == "some/clip" else None
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    assert_same("hf-hub:some/clip", tiny)
+    assert "'other/clip' with its open_clip_config.json is not in the hub's cache" in told("hf-hub:other/clip")
+    monkeypatch.undo()
+    assert "is no name on the hub: write hf-hub:organisation/name" in told("hf-hub:../..")
+
+
+def test_folders_that_are_no_model(snapshot: Path, tmp_path: Path) -> None:
+    (snapshot / "open_clip_pytorch_model.bin").unlink()
+    assert "has none of the weights open_clip_model.safetensors" in told(str(snapshot))
+    (snapshot / "open_clip_config.json").rename(snapshot / "config.json")
+    (snapshot / "model.safetensors").touch()
+    message = told(f"local-dir:{snapshot}")
+    assert f"name the model and the weights, BACKBONE=ViT-B-16-quickgelu:{snapshot}/model.safetensors" in message
+    assert "has no open_clip_config.json" in told(str(tmp_path))
+    assert "does not exist" in told("local-dir:/nowhere")
+    assert "is a folder" in told(f"ViT-B-16:{tmp_path}")
+
+
+def test_doubts_about_the_activation_of_a_plain_state_dict() -> None:
+    openai = {"logit_scale": torch.tensor(math.log(100)), "x": torch.tensor([0.5, 1 / 4])}
+    openai["logit_scale"] = openai["logit_scale"].half().float()
+    other = openai | {"x": torch.tensor([1 / 3])}
+    assert doubt_about_activation("ViT-B-16-quickgelu", openai) is None
+    expected = "if these weights were trained with QuickGELU, use 'ViT-B-16-quickgelu'."
+    assert str(doubt_about_activation("ViT-B-16", other)).endswith(expected)
+    assert "as in OpenAI's weights, which need QuickGELU" in str(doubt_about_activation("ViT-B-16", openai))
+    for unlike in (other, openai | {"logit_scale": torch.tensor(4.5)}, {"x": torch.tensor([0.5])}):
+        message = str(doubt_about_activation("ViT-B-16-quickgelu", unlike))
+        assert message.endswith("if these weights were trained with GELU, use 'ViT-B-16'.")
+    assert "put an open_clip configuration beside it" in str(doubt_about_activation("ViT-S-32", other))
+
+
+def test_only_a_named_plain_state_dict_is_doubted(
+    state: State, save: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_backbone(save(state)).notices == ()
+    monkeypatch.setattr("harness.clip.load.model_config", lambda name: openai_config(openai_like))
+    openai_like = open_clip.CLIP(
+        32,
+        {"layers": 1, "width": 64, "patch_size": 8, "image_size": 16},
+        {"context_length": 20, "width": 64, "heads": 1, "layers": 1, "vocab_size": 49408},
+    ).state_dict()
+    path = save(openai_like, "plain.pt", configured=False)
+    (notice,) = load_backbone(f"ViT-B-16:{path}").notices
+    assert notice.startswith(f"backbone ViT-B-16:{path}: a state dict does not say which activation")
+
+
+def test_heads_of_openais_models_follow_from_their_width() -> None:
+    for name, image_heads, text_heads in (("ViT-B-32", 12, 8), ("ViT-L-14", 16, 12), ("ViT-L-14-336", 16, 12)):
+        with torch.device("meta"):
+            expected = build(model_config(f"{name}-quickgelu"))
+            found = build(openai_config(expected.state_dict()))
+        for network in (expected, found):
+            assert network.visual.transformer.resblocks[0].attn.num_heads == image_heads
+            assert network.transformer.resblocks[0].attn.num_heads == text_heads
+            assert type(network.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
+        assert found.visual.image_size == expected.visual.image_size
+        assert found.state_dict().keys() == expected.state_dict().keys()
+
+
+def test_the_whole_configuration_reaches_the_towers(state: State, save: Callable[..., str]) -> None:
+    path = Path(save(state))
+    config = json.loads(path.with_suffix(".json").read_text())
+    config["quick_gelu"] = True
+    config["vision_cfg"] |= {"norm_kwargs": {"eps": 0.25}, "head_width": 8}
+    config["text_cfg"] |= {"norm_kwargs": {"eps": 0.5}, "heads": 4, "context_length": 20}
+    path.with_suffix(".json").write_text(json.dumps(config))
+    clip = load_backbone(str(path))
+    image, text = clip.image.blocks[0], clip.text.blocks[0]
+    assert (image.ln_1.eps, text.ln_1.eps, clip.text.ln_final.eps) == (0.25, 0.5, 0.5)
+    assert (image.attn.num_heads, text.attn.num_heads) == (4, 4)
+    assert {type(block.mlp.gelu).__name__ for block in (image, text)} == {"QuickGELU"}
+    assert clip.tokenizer(["a"]).shape == (1, 20)
+    assert not any(module.training for module in clip.modules())
+
+
+def test_a_vocabulary_larger_than_the_text_tower_is_refused(state: State, save: Callable[..., str]) -> None:
+    path = Path(save(state))
+    config = json.loads(path.with_suffix(".json").read_text())
+    config["text_cfg"]["tokenizer_kwargs"] = {}
+    path.with_suffix(".json").write_text(json.dumps(config))
+    assert "asks for, has 49408 tokens, and text_cfg.vocab_size is 4096" in told(str(path))
+    config["text_cfg"]["tokenizer_kwargs"] = {"bpe_path": "vocabulary.gz"}
+    path.with_suffix(".json").write_text(json.dumps(config))
+    assert "vocabulary.gz' does not exist" in told(str(path))
+    path.with_name("vocabulary.gz").write_text("{}")
+    assert "cannot be read as a vocabulary of CLIP" in told(str(path))
+
+
+def test_tokenizers_of_names_are_open_clips() -> None:
+    texts = ["a photo of a Cat.", "caf\u00e9   naïve"]
+    for name in ("ViT-B-16", "ViT-S-32-alt"):
+        assert torch.equal(local_tokenizer(model_config(name).text_cfg)(texts), open_clip.get_tokenizer(name)(texts))
+
+
+def test_archives_of_torchscript(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "archive.pt"
+    network = build_without_weights(str(tiny)).image
+    with torch.no_grad():
+        torch.jit.save(torch.jit.trace(network.transformer.resblocks[0].mlp.half(), torch.ones(1, 32).half()), path)
+    read = read_checkpoint(path)
+    expected = torch.jit.load(path).state_dict()
+    assert read.keys() == expected.keys()
+    assert all(torch.equal(read[name], expected[name]) for name in expected)

@@ -1,0 +1,76 @@
+"""Settings that were asked for and change nothing are told, and no others."""
+
+import pytest
+
+from harness.experiment.grid import load_experiment, plan_grid
+from harness.experiment.layers import COMMAND_LINE, Setting
+from harness.experiment.no_effect import without_effect
+from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.settings import parse_overrides
+from tests.commands import skipbench
+
+
+def told(words: str, **changes: object) -> list[str]:
+    experiment = load_experiment(EXPERIMENTS / "bench.yaml", {"seeds": [1], **changes})
+    return without_effect(plan_grid(experiment, parse_overrides(words.split())))
+
+
+@pytest.mark.parametrize(
+    ("methods", "words", "changes", "line"),
+    [
+        ("skip", "train.validate_every=1", {},
+         "train.validate_every has no effect: all evaluations of base_to_new are on test pictures, which are left for "
+         "the end, use base_to_new_validation or base_to_new_held_out"),
+        ("skip", "train.batches=same_class", {"shots": [1]}, "train.batches has no effect: with 1 shots batches are"),
+        ("skip", "train.batches=same_class", {"shots": [1, 4]}, "train.batches has no effect in 1 of 2 runs, such as"),
+        ("coop", "train.lr_image=0.1", {}, "train.lr_image has no effect: coop trains no weights of the image tower"),
+        ("skip", "train.warmup_lr=0.1 train.warmup_epochs=0", {}, "train.warmup_lr has no effect: train.warmup_epochs"),
+        ("skip", "train.lr=0.1 train.epochs=1", {}, "train.lr has no effect: all 1 epochs are warm-up at warmup_lr"),
+        ("skip", "train.cache_batch_size=8 train.cache=none", {}, "train.cache_batch_size has no effect: train.cache"),
+        ("skip", "data.held_out=1/4", {}, "data.held_out has no effect: base_to_new does not evaluate the shots"),
+        ("coop", "coop.n_ctx=8", {}, "coop.n_ctx has no effect: the context has the words of ctx_init='a drawing of"),
+        ("maple", "maple.n_ctx=6 maple.ctx_init=hello", {}, "maple.ctx_init has no effect: a context of n_ctx=6 is"),
+        ("coop", "data.templates=finetune", {}, "data.templates has no effect: coop has prompts of its own"),
+        ("skip", "train.momentum=0.5 train.optimizer=adam", {}, "train.momentum has no effect: it is of sgd"),
+        ("skip", "train.eps=1e-4", {}, "train.eps has no effect: it is of adam and adamw"),
+        ("skip", "train.betas=[0.8,0.9]", {}, "train.betas has no effect: it is of adam and adamw"),
+        ("skip", "train.lr_min=1e-4 train.schedule=constant", {}, "train.lr_min has no effect: train.schedule is"),
+        ("zeroshot", "train.lr=0.1", {}, "train.lr has no effect: nothing trains"),
+        ("skip", "wandb.project=x wandb.mode=disabled", {}, "wandb.project has no effect: wandb.mode is disabled"),
+    ],
+)  # fmt: skip
+def test_what_changes_nothing_is_told(methods: str, words: str, changes: dict[str, object], line: str) -> None:
+    (found,) = told(words, methods=methods, **changes)
+    assert found.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("methods", "words", "changes"),
+    [
+        ("all", "", {}),
+        ("skip", "train.validate_every=1", {"protocol": "base_to_new_validation"}),
+        ("skip", "train.batches=same_class train.lr_image=0.1 train.warmup_lr=0.1 data.templates=zeroshot", {}),
+        ("skip", "train.cache_batch_size=8 train.epochs=0", {"methods": "zeroshot,skip"}),
+        ("zeroshot,skip", "train.lr=0.1", {}),
+        ("coop", "coop.n_ctx=8 coop.ctx_init=null", {}),
+        ("skip", "data.held_out=1/4", {"protocol": "base_to_new_held_out"}),
+        ("zeroshot", "data.templates=finetune train.precision=bf16", {}),
+    ],
+)
+def test_what_may_change_something_is_not(methods: str, words: str, changes: dict[str, object]) -> None:
+    found = told(words, **{"methods": methods, **changes})
+    assert [line for line in found if "train.cache_batch_size" not in line] == []
+
+
+def test_another_executor_and_one_sample_for_all_seeds() -> None:
+    schedule = [
+        Setting("schedule.executor", "local", "default"),
+        Setting("schedule.slurm.partition", "x", COMMAND_LINE),
+    ]
+    assert without_effect([], schedule) == ["schedule.slurm.partition has no effect: the executor is local, not slurm"]
+
+
+def test_it_is_told_before_the_first_run() -> None:
+    done = skipbench("bench", "skip", "train.validate_every=1", "--dry-run", RESULTS="nowhere")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("note: train.validate_every has no effect: all evaluations of base_to_new are on test")

@@ -9,10 +9,11 @@ import unicodedata
 from pathlib import Path
 
 PROGRAM = "skipbench"
-# Cc: control characters. Cs: bytes of a file name that are no UTF-8. Zl, Zp: line breaks beside the newline.
-HIDDEN_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
-# They turn the order of what follows around.
-TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Cc: control characters. Cf: what is not seen, such as a byte order mark, or turns the order of what follows around. Cs:
+# bytes of a file name that are no UTF-8. Zl, Zp: line breaks beside the newline.
+HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
+# Between letters of some scripts, and in emoji.
+JOINERS = "\u200c\u200d"
 # In prose a command stands in backticks; in the examples of help it begins a line, behind variables perhaps.
 IN_PROSE = re.compile(r"`skipbench (?=[a-z-])")
 IN_EXAMPLE = re.compile(r"(?m)^( +(?:[A-Z_]+=\S+ +)*)skipbench (?=[a-z-])")
@@ -24,7 +25,7 @@ def plain(text: str) -> str:
         return text
     return "".join(
         character.encode("unicode_escape").decode()
-        if unicodedata.category(character) in HIDDEN_CATEGORIES or character in TURNING
+        if unicodedata.category(character) in HIDDEN_CATEGORIES and character not in JOINERS
         else character
         for character in text
     )

@@ -28,9 +28,13 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+# The tests may be run by make themselves.
+OF_AN_OUTER_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "RESULTS", "DATA")
+
+
 def make(venv: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run make as a user does."""
-    clean = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "RESULTS", "DATA")}
+    clean = {name: value for name, value in os.environ.items() if name not in OF_AN_OUTER_MAKE}
     command = ["make", f"VENV={venv}", *words]
     return subprocess.run(command, cwd=ROOT, env={**clean, **environment}, capture_output=True, text=True)
 

@@ -9,8 +9,8 @@ import unicodedata
 from pathlib import Path
 
 PROGRAM = "skipbench"
-# Cc: control characters. Cf: what is not seen, such as a byte order mark, or turns the order of what follows around. Cs:
-# bytes of a file name that are no UTF-8. Zl, Zp: line breaks beside the newline.
+# Cc: control characters. Cf: what is not seen, such as a byte order mark, or turns the order of what follows. Cs: bytes
+# of a file name that are no UTF-8. Zl, Zp: line breaks beside the newline.
 HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
 # Between letters of some scripts, and in emoji.
 JOINERS = "\u200c\u200d"

@@ -100,8 +100,8 @@ def plain(text: str) -> str:
 def settings() -> dict[str, str]:
     """Key of every setting that ARGS= can change -> what it is called in words, as far as its description begins so."""
     found = {}
-    files = [ROOT / "harness/experiment/spec.py", *sorted((ROOT / "methods").glob("*.py"))]
-    for path in files:
+    specs = [ROOT / "harness/experiment" / name for name in ("spec.py", "place.py")]
+    for path in [*specs, *sorted((ROOT / "methods").glob("*.py"))]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef) and (node.name in SECTIONS or node.name == "Config"):
                 section = SECTIONS.get(node.name, path.stem)

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from harness.errors import UserError
 
 
-def random_batches(labels: Sequence[int], batch_size: int, rng: random.Random) -> list[list[int]]:
-    """Batches of positions, drawn uniformly without replacement; a remainder smaller than a batch is dropped.
+def random_batches(
+    labels: Sequence[int], batch_size: int, rng: random.Random, keep_remainder: bool = False
+) -> list[list[int]]:
+    """Batches of positions, drawn uniformly without replacement.
 
     Args:
         labels: (N,) of the images at positions 0..N-1.
         batch_size: images per batch.
         rng: source of randomness.
+        keep_remainder: whether a remainder smaller than a batch is a batch too; else it is dropped.
     """
     remaining = list(range(len(labels)))
     batches = []
@@ -21,19 +24,24 @@ def random_batches(labels: Sequence[int], batch_size: int, rng: random.Random) -
         batch = rng.sample(remaining, batch_size)
         batches.append(batch)
         remaining = without(remaining, batch)
+    if keep_remainder and remaining:
+        batches.append(rng.sample(remaining, len(remaining)))
     return batches
 
 
-def same_class_batches(labels: Sequence[int], batch_size: int, rng: random.Random) -> list[list[int]]:
+def same_class_batches(
+    labels: Sequence[int], batch_size: int, rng: random.Random, keep_remainder: bool = False
+) -> list[list[int]]:
     """Batches of positions of one class each, as the authors of Skip Tuning draw them.
 
     For each batch a class is drawn from those that still have enough images, and then the batch from its remaining
-    images. What remains of a class is dropped.
+    images.
 
     Args:
         labels: (N,) of the images at positions 0..N-1.
         batch_size: images per batch.
         rng: source of randomness.
+        keep_remainder: whether what remains of a class is a batch too; else it is dropped.
 
     Raises:
         UserError: no class has enough images for a batch.
@@ -42,9 +50,10 @@ def same_class_batches(labels: Sequence[int], batch_size: int, rng: random.Rando
     for position, label in enumerate(labels):
         remaining[label].append(position)
     batches = []
-    while classes := sorted(label for label, positions in remaining.items() if len(positions) >= batch_size):
+    least = 1 if keep_remainder else batch_size
+    while classes := sorted(label for label, positions in remaining.items() if len(positions) >= least):
         label = rng.choice(classes)
-        batch = rng.sample(remaining[label], batch_size)
+        batch = rng.sample(remaining[label], min(batch_size, len(remaining[label])))
         batches.append(batch)
         remaining[label] = without(remaining[label], batch)
     if labels and not batches:

@@ -117,6 +117,11 @@ def of_held_out(spec: RunSpec) -> str | None:
     return f"{spec.protocol} does not evaluate the shots that are held out of training{use}"
 
 
+def of_adam(spec: RunSpec) -> str | None:
+    """SGD has no second moments."""
+    return "it is of adam and adamw" if spec.train.optimizer == "sgd" else None
+
+
 RULES: dict[str, Callable[[RunSpec], str | None]] = {
     "train.validate_every": of_validation,
     "train.lr_image": of_image_rate,
@@ -125,6 +130,10 @@ RULES: dict[str, Callable[[RunSpec], str | None]] = {
         if spec.train.warmup_epochs >= spec.train.epochs
         else None
     ),
+    "train.momentum": lambda spec: None if spec.train.optimizer == "sgd" else "it is of sgd",
+    "train.betas": of_adam,
+    "train.eps": of_adam,
+    "train.lr_min": lambda spec: "train.schedule is constant" if spec.train.schedule == "constant" else None,
     "train.warmup_lr": lambda spec: None if spec.train.warmup_epochs else "train.warmup_epochs is 0",
     "train.batches": lambda spec: (
         f"with {spec.data.shots} shots batches are random"

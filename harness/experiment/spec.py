@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
 from harness.experiment.content import backbone_content, dataset_content, index_content
+from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.yaml_values import LARGEST
 from harness.machine.units import parse_seconds
@@ -19,9 +19,8 @@ from harness.text import counted
 
 Precision = Literal["fp32", "bf16", "fp16", "half"]
 BatchKind = Literal["random", "same_class"]
-
-# More threads or processes than any machine has are a mistake that would take it down.
-MOST_THREADS = 4096
+OptimizerKind = Literal["sgd", "adam", "adamw"]
+ScheduleKind = Literal["epoch", "step", "constant"]
 
 # With fewer shots the authors of Skip Tuning mix the classes of a batch.
 SAME_CLASS_SHOTS = 4
@@ -71,18 +70,26 @@ class DataSpec(Section):
 
 
 class TrainSpec(Section):
-    """How a run trains. SGD; the learning rate changes once an epoch."""
+    """How a run trains."""
 
     epochs: int = Field(10, ge=0, description="passes over the training pictures")
     batch_size: int = Field(4, ge=1, description="pictures a step; a smaller remainder is dropped")
     batches: BatchKind = Field(
         "random", description="random, or same_class: every batch from one class (random below 4 shots)"
     )
+    keep_remainder: bool = Field(False, description="train on a remainder smaller than a batch too")
+    optimizer: OptimizerKind = Field("sgd", description="sgd, adam, or adamw (whose weight decay is decoupled)")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="adam, adamw: decay of the two moments")
+    eps: float = Field(1e-8, gt=0, description="adam, adamw: added to the root of the second moment")
     lr: float = Field(2e-3, ge=0, description="learning rate")
     lr_image: float | None = Field(None, ge=0, description="learning rate of the image tower's own weights; null: lr")
+    lr_min: float = Field(0.0, ge=0, description="learning rate at the end of the cosine")
+    schedule: ScheduleKind = Field(
+        "epoch", description="when the cosine moves: epoch, step (after each batch), or constant (not at all)"
+    )
     warmup_epochs: int = Field(0, ge=0, description="first epochs at warmup_lr")
     warmup_lr: float = Field(1e-5, ge=0, description="learning rate of all weights during warm-up")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: momentum")
     weight_decay: float = Field(5e-4, ge=0, description="weight decay, on every trained tensor")
     precision: Precision = Field(
         "fp32",
@@ -107,13 +114,24 @@ class TrainSpec(Section):
         """How the images of a batch are chosen: as `batches` says, but at random below 4 shots."""
         return self.batches if shots >= SAME_CLASS_SHOTS else "random"
 
-    def lr_factor(self, epoch: int) -> float:
-        """Cosine factor of the learning rate in an epoch behind the warm-up: 1/2 (1 + cos(pi (e - w) / E))."""
-        return 0.5 * (1 + math.cos(math.pi * (epoch - self.warmup_epochs) / self.epochs))
+    def lr_at(self, epoch: int, lr: float, step: int = 0, steps: int = 1) -> float:
+        """Learning rate of weights whose full rate is `lr`: the warm-up's, then a cosine from `lr` to `lr_min`.
 
-    def lr_at(self, epoch: int, lr: float) -> float:
-        """Learning rate in an epoch (0, 1, ...) of weights whose full rate is `lr`."""
-        return self.warmup_lr if epoch < self.warmup_epochs else lr * self.lr_factor(epoch)
+        1/2 (1 + cos(pi (e - w) / E)) of the way, with epoch e, w warm-up epochs and E epochs; with `schedule: step`,
+        parts of an epoch count.
+
+        Args:
+            epoch: 0, 1, ...
+            lr: full rate.
+            step: 0, 1, ... of the epoch.
+            steps: of an epoch.
+        """
+        if epoch < self.warmup_epochs:
+            return self.warmup_lr
+        if self.schedule == "constant":
+            return lr
+        passed = epoch - self.warmup_epochs + (step / steps if self.schedule == "step" else 0)
+        return self.lr_min + (lr - self.lr_min) * 0.5 * (1 + math.cos(math.pi * passed / self.epochs))
 
 
 class EvalSpec(Section):
@@ -137,43 +155,6 @@ class TunedSpec(Section):
         """How the recipe was found, for footnotes."""
         seeds = ("seed " if len(self.seeds) == 1 else "seeds ") + ",".join(map(str, self.seeds))
         return f"{counted(self.trials, 'trial')} on {self.data}, {seeds} (study {self.study})"
-
-
-class WandbSpec(Section):
-    """Where a run is tracked."""
-
-    mode: Literal["offline", "online", "disabled"] | None = Field(
-        None, description="null: WANDB_MODE or WANDB_DISABLED, and without them offline"
-    )
-    project: str | None = Field(None, description="W&B project; null: WANDB_PROJECT, and without that skipbench")
-    entity: str | None = Field(None, description="W&B team or user; null: WANDB_ENTITY, and without that your default")
-    group: str | None = Field(
-        None, max_length=128, description="W&B group; null: WANDB_RUN_GROUP, and without that the experiment's name"
-    )
-    tags: tuple[str, ...] = Field(
-        (), description="W&B tags besides method, data set, protocol and backbone; none: those of WANDB_TAGS"
-    )
-
-
-class RuntimeSpec(Section):
-    """Where and how a run is executed. Changes no result, so it is no part of the run's id."""
-
-    device: Word = Field("auto", description="auto, cpu, cuda or cuda:1")
-    threads: int | None = Field(None, ge=1, le=MOST_THREADS, description="CPU threads; null: one a core")
-    workers: int | None = Field(
-        None, ge=0, le=MOST_THREADS, description="processes that decode pictures; null: 0 beside a CPU, 8 beside a GPU"
-    )
-    eval_batch_size: int = Field(100, ge=1, description="pictures a batch in evaluation")
-    cache_gpu_mib: int = Field(4096, ge=0, description="cached features up to this size stay on the GPU")
-    cache_host_mib: int = Field(
-        16384, ge=0, description="cached features up to this size stay in memory, larger ones in a file"
-    )
-    data_root: str | None = Field(None, description="folder that holds the data sets; null: $DATA")
-    device_shared: bool = Field(False, description="others use the device: costs are marked as not measured alone")
-
-    def find_data_root(self) -> str | None:
-        """The data root asked for, else $DATA."""
-        return self.data_root or os.environ.get("DATA")
 
 
 class ScheduleSpec(Section):
@@ -263,9 +244,10 @@ class RunSpec(Section):
             section["dataset"] = dataset_content(section["dataset"])
         if self.data.index:
             dump["data"]["index"] = index_content(self.data.index)
-        for section, key in ((dump, "tuned"), (dump["data"], "held_out"), (dump["train"], "validate_every")):
-            if section[key] is None:
-                del section[key]
+        for section, fields in ((dump, RunSpec), (dump["data"], DataSpec), (dump["train"], TrainSpec)):
+            for key in ADDED_LATER & section.keys():
+                if section[key] == jsonable_default(fields, key):
+                    del section[key]
         return _with_options(dump)
 
     def settings(self) -> Settings:
@@ -288,6 +270,18 @@ def _with_options(dump: Settings) -> Settings:
     options = dump.pop("options")
     method = dump["method"]
     return {"method": method, method: options, **{key: value for key, value in dump.items() if key != "method"}}
+
+
+ADDED_LATER = frozenset(
+    ("tuned", "held_out", "validate_every", "keep_remainder", "optimizer", "betas", "eps", "lr_min", "schedule")
+)
+"""Settings that came after the first results. At their defaults they are no part of an id, so that ids stay."""
+
+
+def jsonable_default(section: type[Section], key: str) -> Any:
+    """The default of a setting, as it is written in JSON."""
+    default = section.model_fields[key].default
+    return list(default) if isinstance(default, tuple) else default
 
 
 SPEC_KEYS = frozenset(RunSpec.model_fields) - {"options"}

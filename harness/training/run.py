@@ -35,9 +35,10 @@ from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
 from harness.training.inputs import changed_files, datasets_of, input_files
 from harness.training.notices import data_notices, prompt_notice, training_shots
+from harness.training.resuming import misfit
 from harness.training.run_data import FewShotData, RunData
 from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
-from harness.training.state import misfit, trained_parameters, trained_state
+from harness.training.state import trained_parameters, trained_state
 from harness.training.trainer import Trainer
 from harness.training.training import Report, Session, Training
 from methods.base import Method, OtherClassesError
@@ -227,7 +228,7 @@ class Run:
         method = setup.method
         for line in self.notices(setup):
             self.report(Notice(line))
-        if tensors and (reason := misfit(method, tensors, spec.train.momentum > 0)):
+        if tensors and (reason := misfit(method, tensors, spec.train)):
             self._say_anew(f"'{self.folder.path}' has the progress of another training ({reason})")
             tensors, progress = {}, Progress(starts=1)
             meter = Meter(self.device, {"setup": meter.phases["setup"]})

@@ -13,9 +13,16 @@ from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter, count_flops
 from harness.results.record import EpochRecord
 from harness.training.feature_cache import TrainingImages
+from harness.training.optimizer import (
+    build_optimizer,
+    is_optimizer_state,
+    load_optimizer_state,
+    optimizer_state,
+    set_rates,
+)
 from harness.training.precision import gradient_scaler, loss_scale, set_loss_scale
-from harness.training.state import LOSS_SCALE, MOMENTUM, load_trained_state, trained_parameters, trained_state
-from harness.training.step import IMAGE_GROUP, build_optimizer, training_step
+from harness.training.state import LOSS_SCALE, load_trained_state, trained_parameters, trained_state
+from harness.training.step import training_step
 from methods.base import Method
 
 
@@ -41,25 +48,16 @@ class Trainer:
         self.optimizer = self._new_optimizer()
         self.scaler = self._new_scaler()
 
-    def _new_optimizer(self) -> torch.optim.SGD:
-        recipe = self.spec.train
-        return build_optimizer(
-            self.method, recipe.lr, recipe.lr_image, recipe.momentum, recipe.weight_decay, recipe.precision
-        )
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        return build_optimizer(self.method, self.spec.train, self.spec.train.precision)
 
     def _new_scaler(self, **options: float) -> torch.amp.GradScaler:
         return gradient_scaler(self.spec.train.precision, self.method.clip.device, **options)
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that training needs to continue: trained tensors, momentum and, for fp16, the loss scale."""
-        names = {id(parameter): name for name, parameter in trained_parameters(self.method).items()}
-        momentum = {
-            MOMENTUM + names[id(parameter)]: values["momentum_buffer"]
-            for parameter, values in self.optimizer.state.items()
-            if values.get("momentum_buffer") is not None
-        }
+        """What training needs to continue: trained tensors, the optimizer's state and, for fp16, the loss scale."""
         scale = {LOSS_SCALE: loss_scale(self.scaler)} if self.scaler.is_enabled() else {}
-        return {**trained_state(self.method), **momentum, **scale}
+        return {**trained_state(self.method), **optimizer_state(self.optimizer, self.method), **scale}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue from what `state` returned.
@@ -67,12 +65,9 @@ class Trainer:
         Raises:
             UserError: it is the state of another training.
         """
-        weights = {name: value for name, value in state.items() if not name.startswith((MOMENTUM, LOSS_SCALE))}
-        load_trained_state(self.method, weights)
-        for name, parameter in trained_parameters(self.method).items():
-            if MOMENTUM + name in state:
-                momentum = state[MOMENTUM + name].to(parameter.device)
-                self.optimizer.state[parameter]["momentum_buffer"] = momentum
+        others = [name for name in state if name == LOSS_SCALE or is_optimizer_state(name)]
+        load_trained_state(self.method, {name: value for name, value in state.items() if name not in others})
+        load_optimizer_state(self.optimizer, self.method, state)
         if LOSS_SCALE in state:
             set_loss_scale(self.scaler, state[LOSS_SCALE])
 
@@ -84,7 +79,8 @@ class Trainer:
         """
         recipe, labels = self.spec.train, self.images.pictures.labels.tolist()
         kind = recipe.batch_kind(self.spec.data.shots)
-        batches = BATCHES[kind](labels, recipe.batch_size, random.Random(f"batches/{self.spec.seed}/{epoch}"))
+        rng = random.Random(f"batches/{self.spec.seed}/{epoch}")
+        batches = BATCHES[kind](labels, recipe.batch_size, rng, recipe.keep_remainder)
         if not batches:
             raise UserError(
                 f"train.batch_size={recipe.batch_size} is more than the {len(labels)} training images: lower it"
@@ -102,7 +98,6 @@ class Trainer:
 
     def _run_epoch(self, epoch: int) -> EpochRecord:
         batches = self.draw_batches(epoch)
-        self._set_lr(epoch)
         torch.manual_seed(random.Random(f"epoch/{self.spec.seed}/{epoch}").getrandbits(63))
         before = self.meter.phases["cache"].seconds, self.meter.phases["train"].seconds
         self.images.prepare(epoch)
@@ -144,19 +139,15 @@ class Trainer:
             batches: positions of the images of every batch.
         """
         total = torch.zeros((), device=self.method.clip.device)
-        for x, labels in self.images.batches(epoch, batches):
+        for step, (x, labels) in enumerate(self.images.batches(epoch, batches)):
+            set_rates(self.optimizer, *self._rates(epoch, step, len(batches)))
             total += self._step(self.optimizer, self.scaler, x, labels)
         return total
 
-    def _rates(self, epoch: int) -> tuple[float, float]:
+    def _rates(self, epoch: int, step: int = 0, steps: int = 1) -> tuple[float, float]:
         recipe = self.spec.train
         lr_image = recipe.lr if recipe.lr_image is None else recipe.lr_image
-        return recipe.lr_at(epoch, recipe.lr), recipe.lr_at(epoch, lr_image)
-
-    def _set_lr(self, epoch: int) -> None:
-        lr, lr_image = self._rates(epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr_image if group["name"] == IMAGE_GROUP else lr
+        return recipe.lr_at(epoch, recipe.lr, step, steps), recipe.lr_at(epoch, lr_image, step, steps)
 
     def _step(
         self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, x: Tensor, labels: Tensor

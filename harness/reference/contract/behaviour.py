@@ -10,8 +10,8 @@ from harness.experiment.spec import Precision
 from harness.reference.contract.candidate import BATCH, PLAIN, Candidate, Way, all_tensors
 from harness.reference.contract.verdicts import Broken, NothingToCheck, explain
 from harness.training.inference import run_frozen
+from harness.training.optimizer import is_optimizer_state
 from harness.training.state import trained_parameters
-from harness.training.trainer import MOMENTUM
 from methods.base import Method, OtherClassesError
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -98,7 +98,8 @@ def trains(candidate: Candidate) -> str:
             "trains nothing says trains = False"
         )
     trained = candidate.trained
-    without = [name for name in declared if MOMENTUM + name not in trained.state]
+    stepped = {name.split(".", 1)[1] for name in trained.state if is_optimizer_state(name)}
+    without = [name for name in declared if name not in stepped]
     if without:
         raise Broken(
             f"'{without[0]}' requires gradients and never gets one: leave it frozen, or let start_stages() begin "

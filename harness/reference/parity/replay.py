@@ -17,6 +17,7 @@ from torch import Tensor
 from harness.clip.towers import RAW
 from harness.data.sampler import random_batches, same_class_batches
 from harness.errors import UserError
+from harness.experiment.spec import TrainSpec
 from harness.reference.parity.comparison import RTOL, Comparison, gradient_atol, worst_by_quantity, worst_element
 from harness.reference.parity.vectors import (
     Vectors,
@@ -28,8 +29,9 @@ from harness.reference.parity.vectors import (
     read_config,
 )
 from harness.training.inference import classify, encode_texts, run_frozen, set_classes
+from harness.training.optimizer import build_optimizer
 from harness.training.precision import gradient_scaler
-from harness.training.step import build_optimizer, on_gradients, training_step
+from harness.training.step import on_gradients, training_step
 from methods.base import Method
 
 PRECISION = "fp32"
@@ -162,7 +164,9 @@ class Replay:
         """One training step on each stored batch: logits, losses, first gradients, and the weights after all steps."""
         hyper, options = self.vectors.about["hyper"]["optimizer"], self.vectors.about["hyper"]["method_options"]
         lr_image = options["OPTIM.NEW_LR"] if options.get("OPTIM.STAGED_LR") else None
-        optimizer = build_optimizer(self.method, hyper["lr"], lr_image, hyper["momentum"], hyper["weight_decay"])
+        rates = {"lr": hyper["lr"], "lr_image": lr_image}
+        recipe = TrainSpec(**rates, momentum=hyper["momentum"], weight_decay=hyper["weight_decay"])
+        optimizer = build_optimizer(self.method, recipe, PRECISION)
         scaler = gradient_scaler(PRECISION, self.clip.device)
         before = {name: value.detach().clone() for name, value in self.trained.items()}
         gradients: dict[int, Tensor] = {}

@@ -10,6 +10,7 @@ from torch import Tensor
 from harness.clip.prompts import fill_template
 from harness.clip.towers import END
 from harness.experiment.registry import method_class
+from harness.experiment.spec import TrainSpec
 from harness.machine.meter import count_flops, peak_bytes, storage_bytes
 from harness.machine.units import MIB
 from harness.reference.speed.measurement import SpeedCosts
@@ -18,9 +19,10 @@ from harness.reference.speed.timing import Sample, Work, medians
 from harness.training.build import build_method
 from harness.training.feature_cache import is_worth_caching
 from harness.training.inference import classify, encode_texts, run_frozen, set_classes
+from harness.training.optimizer import build_optimizer
 from harness.training.precision import gradient_scaler
 from harness.training.state import trained_parameters
-from harness.training.step import build_optimizer, on_gradients, training_step
+from harness.training.step import on_gradients, training_step
 from methods.base import Method
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ class Subject:
             clip, row.method, row.options, texts, self.spec.precision, seed=0, cache_text=setting.cached_texts
         )
         self.trains = bool(trained_parameters(self.method))
-        self.optimizer = build_optimizer(self.method, LR, precision=self.spec.precision) if self.trains else None
+        self.optimizer = build_optimizer(self.method, TrainSpec(lr=LR), self.spec.precision) if self.trains else None
         # A scale that cannot overflow: a step that is skipped would cost less.
         self.scaler = gradient_scaler(self.spec.precision, self.device, init_scale=1.0)
         self.has_frozen_images = is_worth_caching(self.method.image_start)

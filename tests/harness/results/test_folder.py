@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
@@ -263,3 +264,16 @@ def test_a_killed_process_holds_no_claim(folder: RunFolder) -> None:
     process.join()
     with folder.claimed():
         pass
+
+
+def test_a_folder_is_set_aside_under_a_free_number(folder: RunFolder, spec: RunSpec) -> None:
+    root = folder.path.parents[1]
+    for removed, number in ((None, 1), (None, 2), (1, 3), (None, 4), (4, 4)):
+        if removed:
+            shutil.rmtree(root / "replaced" / f"{spec.id}-{removed}")
+        folder.create()
+        folder.prepare(spec)
+        assert folder.set_aside(root) == root / "replaced" / f"{spec.id}-{number}"
+    (root / "replaced" / f"{spec.id}-of-mine").mkdir()
+    folder.create()
+    assert folder.set_aside(root).name == f"{spec.id}-5"

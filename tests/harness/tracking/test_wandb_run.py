@@ -3,6 +3,7 @@
 import json
 import os
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,18 @@ def test_the_result_does_not_wait_for_wandb(make_spec: Make, tmp_path: Path, mon
     with pytest.raises(KeyboardInterrupt):
         run.execute()
     assert run.folder.is_complete
+
+
+def test_the_command_line_is_kept_from_wandb(tmp_path: Path, make_spec: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of an offline run holds it: it may hold the password of a database."""
+    words = ["skipbench", "sweep", "--storage", "postgresql://me:hunter@host/x"]
+    monkeypatch.setattr("sys.argv", words)
+    spec = make_spec("zeroshot", "wandb.mode=offline")
+    tracker = Tracker(spec, tmp_path, Environment(device="cpu"), notify=pytest.fail)
+    assert tracker.run
+    tracker.run._run.finish()
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert spec.id.encode() in written
+    assert b"hunter" not in written
+    assert b"--storage" not in written
+    assert sys.argv == words

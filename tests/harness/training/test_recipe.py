@@ -61,9 +61,11 @@ def test_the_step_that_is_measured_uses_the_recipe_too(make_spec: Make) -> None:
 
 
 def test_without_a_rate_of_its_own_the_image_tower_trains_at_the_rate_of_all(make_spec: Make) -> None:
-    trainer = make_trainer(make_spec("skip", *SMALL, "train.lr=0.2", "train.lr_image=null", shots=1))
-    trainer._set_lr(3)
-    assert {group["lr"] for group in trainer.optimizer.param_groups} == {expected_rate(3, 0.2)}
+    spec = make_spec("skip", *SMALL, "train.lr=0.2", "train.lr_image=null", "train.warmup_lr=0.03", shots=1)
+    trainer = make_trainer(spec)
+    trainer.images.prepare(3)
+    trainer.run_steps(3, trainer.draw_batches(3)[:1])
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == pytest.approx([expected_rate(3, 0.2)] * 2)
 
 
 def test_the_seed_decides_the_batches(make_spec: Make) -> None:

@@ -54,7 +54,7 @@ def test_a_run_whose_progress_is_not_to_be_believed_starts_anew(damage: str, mak
         saved = folder.load_progress()
         assert saved
         folder.save_progress({k: v for k, v in saved[0].items() if not k.startswith("momentum")}, saved[1])
-        reason = "has the progress of another training (its momentum is not that of the method)"
+        reason = "has the progress of another training (what its optimizer knew is not that of the recipe)"
     Run(spec, tmp_path, note).execute()
     assert len(told) == 1
     assert f"{reason}: the run starts anew" in told[0]

@@ -14,13 +14,13 @@ from harness.data.loader import PictureSet
 from harness.data.transforms import TrainTransform
 from harness.errors import UserError
 from harness.experiment.registry import method_class
-from harness.experiment.spec import RunSpec
+from harness.experiment.spec import RunSpec, TrainSpec
 from harness.machine.meter import Meter
 from harness.results.record import EpochRecord
 from harness.training.build import build_clip, build_method
 from harness.training.feature_cache import TrainingImages
+from harness.training.optimizer import build_optimizer
 from harness.training.state import load_trained_state, trained_state
-from harness.training.step import build_optimizer
 from harness.training.trainer import Trainer
 
 Make = Callable[..., RunSpec]
@@ -159,7 +159,7 @@ def test_measured_peaks_repeat_exactly_and_grow_with_the_batch(make_spec: Make) 
 def test_two_learning_rates(make_spec: Make) -> None:
     spec = make_spec("skip", *SMALL)
     trainer = make_trainer(spec)
-    optimizer = build_optimizer(trainer.method, 0.1, 0.02, 0.9, 5e-4)
+    optimizer = build_optimizer(trainer.method, TrainSpec(lr=0.1, lr_image=0.02))
     rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
     assert rates == {"image": 0.02, "other": 0.1}
     sizes = {group["name"]: sum(p.numel() for p in group["params"]) for group in optimizer.param_groups}

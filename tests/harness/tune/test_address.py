@@ -65,3 +65,8 @@ def test_a_password_is_known_wherever_it_is_told(password: str, monkeypatch: pyt
     remember_password(f"postgresql://me:{password}@host/x")
     assert password not in masked(f"storage='postgresql://me:{password}@host/x': password {password} is wrong")
     assert masked("user me at host") == "user me at host"
+
+
+def test_braces_in_a_url_are_no_template(tmp_path: Path) -> None:
+    open_storage(f"sqlite:///{tmp_path}/{{x}}.db")
+    assert [path.name for path in tmp_path.iterdir()] == ["{x}.db"]

@@ -90,6 +90,15 @@ def test_repeats_and_foreign_points_use_up_no_budget_of_a_grid() -> None:
     assert num_done(study.trials, sweep) == sweep.num_trials == 6
 
 
+def test_a_point_that_another_worker_has_is_not_taken_again() -> None:
+    study, sweep = a_study(), a_sweep()
+    for _ in range(2):  # queued twice, as two machines may do at the same moment
+        study.enqueue_trial({DEPTH: 0, RATIO: 0.1})
+    assert next_trial(study, sweep)
+    assert next_trial(study, sweep) is None
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING, TrialState.FAIL]
+
+
 def test_a_grid_without_waiting_points_asks_no_sampler() -> None:
     study, sweep = a_study(), a_sweep()
     assert next_trial(study, sweep) is None

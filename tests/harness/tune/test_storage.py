@@ -7,6 +7,7 @@ import optuna
 import pytest
 
 from harness.tune import storage
+from harness.tune.pending import QUEUED, point_of
 from harness.tune.storage import heartbeat, heartbeat_recorder, open_storage
 
 # As `open_study` does: what is experimental in optuna is covered by tests here.
@@ -35,6 +36,12 @@ def test_optuna_records_a_heartbeat_in_a_database(tmp_path: Path) -> None:
     assert heartbeats(tmp_path / "optuna.db") == 0
     record()
     assert heartbeats(tmp_path / "optuna.db") == 1, "optuna changed: record_heartbeat(trial id) writes no heartbeat"
+
+
+def test_optuna_keeps_the_settings_of_a_queued_trial() -> None:
+    study = optuna.create_study()
+    study.enqueue_trial({"x": 3})
+    assert point_of(study.trials[0]) == {"x": 3}, f"optuna changed: a queued trial has no '{QUEUED}' any more"
 
 
 def test_a_journal_keeps_no_heartbeats_and_no_stale_trials(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from harness.machine.costs import PhaseCosts
 from harness.machine.environment import Environment
 from harness.results.record import Costs, Evaluation, Result, read_result
 from harness.tune.objective import metrics_of
-from harness.tune.report import best_trials
+from harness.tune.report import best_trials, write_outcome
 from harness.tune.sweep import Sweep
+from harness.tune.sweep_file import load_sweep
 from tests.commands import parents, results_of, skipbench, start, wait_for
 
 RATIO = "clip_adapter.residual_ratio"
@@ -168,6 +169,31 @@ def test_failed_trials_are_told_and_count(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "train.batch_size=4000 is more than" in done.stderr
     assert [trial.state for trial in trials_of(tmp_path / "r")] == [TrialState.FAIL] * 2
+
+
+def test_the_password_of_a_storage_is_told_nowhere(tmp_path: Path) -> None:
+    sweep = write(tmp_path, schedule={"devices": "cpu", "ray_address": "ray://me:hunter@host:1"})
+    storage = "postgresql+nothing://me:hunter@127.0.0.1:1/x"
+    for words in (["--storage", storage], [f"storage={storage}"], [storage], [f"objectives={storage}"]):
+        done = skipbench("--debug", "sweep", str(sweep), *words, "--results", str(tmp_path / "r"))
+        assert done.returncode == 2
+        assert "***" in done.stderr
+        assert "hunter" not in done.stdout + done.stderr
+    assert not [path for path in (tmp_path / "r").rglob("*") if path.is_file() and b"hunter" in path.read_bytes()]
+
+
+def test_the_written_sweep_holds_no_secret_and_says_so_when_it_is_read(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/x.db?password=hunter"
+    sweep = load_sweep(
+        str(write(tmp_path, objectives=["H"])), {"storage": storage}, {"ray_address": "ray://u:hunter@h"}
+    )
+    study = optuna.create_study(direction="maximize")
+    study.add_trial(create_trial(value=1.0))
+    write_outcome(study, sweep, {}, tmp_path / "out")
+    written = tmp_path / "out" / "sweep.yaml"
+    assert "hunter" not in written.read_text()
+    with pytest.raises(UserError, match=r"sweep\.yaml.*masked"):
+        load_sweep(str(written), {})
 
 
 def make_study(values: list[list[float]]) -> optuna.Study:

@@ -136,6 +136,36 @@ def test_the_study_is_the_same_for_more_trials_and_another_for_other_data() -> N
     assert one.study_name == more.study_name
     assert one.study_name != load_sweep("skip", {"shots": 4}).study_name
     assert one.study_name != load_sweep("skip", {"settings": {"train": {"epochs": 9}}}).study_name
+    assert one.study_name != load_sweep("skip", {"seeds": [1, 3]}).study_name
+    assert one.study_name != load_sweep("skip", {"objectives": ["H"]}).study_name
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "..", ".", ".x", "/tmp/x", "a/b", "a\\b", "a\nb", "\x1b[31m", "\0", " ", "x" * 65, "ü" * 33, 5]
+)
+def test_a_name_that_is_no_folder_beside_the_others_is_refused(name: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as told:
+        load_sweep(write(tmp_path, name=name), {})
+    assert "name=" in str(told.value)
+    assert len(str(told.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("folder", ["/data/" + "a" * 250, "/" + "ü/" * 200, "/data/a\nb", "/data/\x1b[31mred"])
+def test_a_study_on_any_folder_has_a_name_that_folders_and_wandb_take(folder: str) -> None:
+    sweep = Sweep.model_validate(
+        {"name": "x" * 64, "method": "skip", "dataset": f"folder:{folder}", "space": SMALL["space"]}
+    )
+    assert len(sweep.study_name.encode()) <= 128
+    assert sweep.study_name.isprintable()
+    assert "/" not in sweep.study_name
+    other = sweep.model_copy(update={"dataset": f"folder:/other{folder}"})
+    assert other.study_name != sweep.study_name
+
+
+def test_names_of_studies_stay() -> None:
+    space = {"clip_adapter.residual_ratio": {"float": [0.0, 1.0], "step": 0.5}}
+    sweep = Sweep.model_validate({"name": "s", "method": "clip_adapter", "dataset": "folder:/d/x", "space": space})
+    assert sweep.study_name.startswith("s-folder:_d_x-")
 
 
 def test_folds_hold_out_every_shot_once(tmp_path: Path) -> None:

@@ -1,0 +1,49 @@
+"""Where a run is executed and tracked. None of it changes a result, so none of it is part of a run's id."""
+
+import os
+from typing import Literal
+
+from pydantic import Field
+
+from harness.experiment.axes import Word
+from harness.experiment.settings import Section
+
+# More threads or processes than any machine has are a mistake that would take it down.
+MOST_THREADS = 4096
+
+
+class WandbSpec(Section):
+    """Where a run is tracked."""
+
+    mode: Literal["offline", "online", "disabled"] | None = Field(
+        None, description="null: WANDB_MODE or WANDB_DISABLED, and without them offline"
+    )
+    project: str | None = Field(None, description="W&B project; null: WANDB_PROJECT, and without that skipbench")
+    entity: str | None = Field(None, description="W&B team or user; null: WANDB_ENTITY, and without that your default")
+    group: str | None = Field(
+        None, max_length=128, description="W&B group; null: WANDB_RUN_GROUP, and without that the experiment's name"
+    )
+    tags: tuple[str, ...] = Field(
+        (), description="W&B tags besides method, data set, protocol and backbone; none: those of WANDB_TAGS"
+    )
+
+
+class RuntimeSpec(Section):
+    """Where and how a run is executed. Changes no result, so it is no part of the run's id."""
+
+    device: Word = Field("auto", description="auto, cpu, cuda or cuda:1")
+    threads: int | None = Field(None, ge=1, le=MOST_THREADS, description="CPU threads; null: one a core")
+    workers: int | None = Field(
+        None, ge=0, le=MOST_THREADS, description="processes that decode pictures; null: 0 beside a CPU, 8 beside a GPU"
+    )
+    eval_batch_size: int = Field(100, ge=1, description="pictures a batch in evaluation")
+    cache_gpu_mib: int = Field(4096, ge=0, description="cached features up to this size stay on the GPU")
+    cache_host_mib: int = Field(
+        16384, ge=0, description="cached features up to this size stay in memory, larger ones in a file"
+    )
+    data_root: str | None = Field(None, description="folder that holds the data sets; null: $DATA")
+    device_shared: bool = Field(False, description="others use the device: costs are marked as not measured alone")
+
+    def find_data_root(self) -> str | None:
+        """The data root asked for, else $DATA."""
+        return self.data_root or os.environ.get("DATA")

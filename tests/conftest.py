@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import harness  # before torch: it sets how torch's threads wait
@@ -60,6 +61,11 @@ os.environ["WANDB_MODE"] = "disabled"
 os.environ["TERM"] = "dumb"  # no colours and 80 columns, wherever the tests run
 os.environ.pop("DATA", None)
 assert harness.__version__
+# The same examples every time, so that a change is judged and not its luck. SKIPBENCH_RANDOM_EXAMPLES=1 draws new ones.
+TOO_SLOW = [hypothesis.HealthCheck.too_slow]  # on a busy machine anything may be
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=TOO_SLOW)
+if not os.environ.get("SKIPBENCH_RANDOM_EXAMPLES"):
+    hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture

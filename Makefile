@@ -71,7 +71,7 @@ help: ## list the targets
 	@echo "make check METHOD=my_method the contract of a method, one line per property; BACKBONE= ARGS=\"my_method.option=1\""
 	@echo "make data                   which data sets are under \$$DATA, complete or not; DATASET= ARGS=--verify"
 	@echo "make test                   lint, type check and tests"
-	@echo "make test-fast              the tests that take about a minute together"
+	@echo "make test-fast              the tests that take about two minutes together"
 	@echo "make test-long              the tests that take minutes: kills, Ray, Slurm, ..."
 	@echo "make test-mutants           plants mistakes in a copy, one at a time, and tells which the tests do not notice"
 	@echo "make coverage               all tests but the long ones, and which lines and branches they reach"
@@ -156,7 +156,7 @@ PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest --numprocesses $(TEST_PROCESSES) -
 test: lint ## lint, type check and all tests but the long ones
 	@$(PYTEST) -m "not long"
 
-test-fast: $(VENV)/installed-dev ## the tests that take about a minute together
+test-fast: $(VENV)/installed-dev ## the tests that take about two minutes together
 	@$(PYTEST) -m "not long and not slow"
 
 coverage: $(VENV)/installed-dev ## all tests but the long ones, and which lines and branches they reach

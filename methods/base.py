@@ -1,5 +1,6 @@
 """The interface of adaptation methods: how image tokens and class prompts become logits, and which parameters train."""
 
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -17,7 +18,8 @@ class Official:
     """Names in the authors' implementation, with which `skipbench parity` reads its reference vectors.
 
     Attributes:
-        trainers: names of the authors' trainers; vectors of any of them are read.
+        trainers: names of the authors' trainers; vectors of any of them are read. Options that tell methods with the
+            same trainer apart may follow a name: `ADAPTER CONSTRAINT=l2`.
         options: its option (last part of the name) -> field of our Config.
         tensors: its parameter or stored state -> our parameter or buffer; a name that ends in a dot stands for all
             names that begin with it. Parameters of CLIP itself need no entry.
@@ -26,6 +28,43 @@ class Official:
     trainers: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shots:
+    """The training images, as `Method.fit` gets them.
+
+    Attributes:
+        x: V random views of each of N images at the method's `image_start`: (V, N, E) at END.
+        labels: (N,), among the training classes.
+        per_class: k, the number of shots that was asked for.
+    """
+
+    x: Tensor
+    labels: Tensor
+    per_class: int
+
+
+Candidate = dict[str, float]
+"""What a method may choose: name of a number -> its value."""
+Search = Generator[Candidate, float, Candidate]
+"""Yields candidates, receives the accuracy of each on validation images in percent, returns the chosen one."""
+
+
+def first_best(candidates: Iterable[Candidate]) -> Search:
+    """Try all candidates and choose the first of those with the highest accuracy.
+
+    Raises:
+        ValueError: there are none.
+    """
+    chosen, highest = None, float("-inf")
+    for candidate in candidates:
+        accuracy = yield candidate
+        if accuracy > highest:
+            chosen, highest = candidate, accuracy
+    if chosen is None:
+        raise ValueError("there are no candidates to choose from")
+    return chosen
 
 
 class OtherClassesError(ValueError):
@@ -53,7 +92,15 @@ class Method(nn.Module):
     """Which of a data set's two templates the authors use: 'zeroshot' or 'finetune'."""
 
     trains: ClassVar[bool] = True
-    """Whether anything trains; a method that does not train is evaluated once for all seeds and recipes."""
+    """Whether weights train by gradient steps. A method that neither trains nor is fitted is evaluated once for all
+    seeds and recipes."""
+
+    keeps_underscores: ClassVar[bool] = False
+    """Whether the authors leave underscores in class names, instead of writing spaces."""
+
+    averages_normalised: ClassVar[bool] = True
+    """How the texts of a class with several prompts become one: the mean of normalised embeddings, normalised, or else
+    the mean of embeddings as they are."""
 
     stays_fp32: ClassVar[tuple[str, ...]] = ()
     """Prefixes of the names of parameters that the authors keep in float32 when they train in half precision."""
@@ -77,6 +124,16 @@ class Method(nn.Module):
         self.build()
 
     @classmethod
+    def is_fitted(cls) -> bool:
+        """Whether something follows from the shots without training."""
+        return cls.fit is not Method.fit
+
+    @classmethod
+    def selects(cls) -> bool:
+        """Whether something is chosen on validation images."""
+        return cls.search is not Method.search
+
+    @classmethod
     def check(cls, config: Any, num_blocks: int) -> None:
         """Raise ValueError, naming the option, if the options do not fit a backbone of `num_blocks` blocks."""
 
@@ -96,6 +153,41 @@ class Method(nn.Module):
 
     def build(self) -> None:
         """Create or unfreeze the parameters that train. The training classes are already set."""
+
+    def fit(self, shots: Shots) -> None:
+        """Compute what follows from the shots without training: a closed form, a cache, initial weights, step sizes.
+
+        Called once, after `build()` and before anything trains, with the training classes set. Tensors that later
+        stages need become buffers, or parameters if they train.
+        """
+
+    def search(self) -> Search:
+        """Choose on validation images, after the training: see `Search`. The harness calls `use` with each candidate
+        before it takes its accuracy, and with the chosen one in the end.
+        """
+        return {}
+        yield
+
+    def use(self, candidate: Candidate) -> None:
+        """Take the numbers of a candidate of `search`: by default each fills the buffer of its name."""
+        for name, value in candidate.items():
+            self.get_buffer(name).fill_(value)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups of parameters with settings of their own instead of the recipe's, in the form of torch's optimizers.
+
+        Parameters that are in none of them follow the recipe. The schedule moves a `lr` given here as it moves the
+        recipe's.
+        """
+        return []
+
+    def after_epoch(self, epoch: int) -> None:
+        """Called after the last step of epoch 0, 1, ..., without gradients."""
+
+    @property
+    def has_training_classes(self) -> bool:
+        """Whether the classes that are set are those of the training."""
+        return self.prompts.texts == self.training_texts
 
     def check_classes(self, texts: tuple[str, ...]) -> None:
         """Raise OtherClassesError if the method cannot be used for the classes of these prompts."""

@@ -21,7 +21,8 @@ from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import method_class, method_names
 from harness.experiment.settings import parse_overrides
-from harness.experiment.spec import RunSpec, TrainSpec
+from harness.experiment.spec import RunSpec
+from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import Meter
 from harness.results.record import EpochRecord
 from harness.training.precision import autocast

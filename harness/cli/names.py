@@ -85,7 +85,8 @@ def keys(words: Words, grid: GridOptions, what: str | None) -> None:
 def declared_settings() -> list[tuple[str, Any, str]]:
     """Key, default and description of the settings of all runs."""
     from harness.experiment.place import RuntimeSpec, WandbSpec
-    from harness.experiment.spec import DataSpec, ScheduleSpec, TrainSpec
+    from harness.experiment.spec import DataSpec, ScheduleSpec
+    from harness.experiment.training_spec import TrainSpec
 
     sections: dict[str, Any] = {
         "data": DataSpec,

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -13,17 +12,10 @@ from harness.experiment.axes import Word
 from harness.experiment.content import backbone_content, dataset_content, index_content
 from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
+from harness.experiment.training_spec import SelectSpec, TrainSpec
 from harness.experiment.yaml_values import LARGEST
 from harness.machine.units import parse_seconds
 from harness.text import counted
-
-Precision = Literal["fp32", "bf16", "fp16", "half"]
-BatchKind = Literal["random", "same_class"]
-OptimizerKind = Literal["sgd", "adam", "adamw"]
-ScheduleKind = Literal["epoch", "step", "constant"]
-
-# With fewer shots the authors of Skip Tuning mix the classes of a batch.
-SAME_CLASS_SHOTS = 4
 
 
 class DataSpec(Section):
@@ -67,71 +59,6 @@ class DataSpec(Section):
         if not 0 < value[0] <= value[1] <= 1:
             raise ValueError("give two numbers, 0 < smallest <= largest <= 1")
         return value
-
-
-class TrainSpec(Section):
-    """How a run trains."""
-
-    epochs: int = Field(10, ge=0, description="passes over the training pictures")
-    batch_size: int = Field(4, ge=1, description="pictures a step; a smaller remainder is dropped")
-    batches: BatchKind = Field(
-        "random", description="random, or same_class: every batch from one class (random below 4 shots)"
-    )
-    keep_remainder: bool = Field(False, description="train on a remainder smaller than a batch too")
-    optimizer: OptimizerKind = Field("sgd", description="sgd, adam, or adamw (whose weight decay is decoupled)")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="adam, adamw: decay of the two moments")
-    eps: float = Field(1e-8, gt=0, description="adam, adamw: added to the root of the second moment")
-    lr: float = Field(2e-3, ge=0, description="learning rate")
-    lr_image: float | None = Field(None, ge=0, description="learning rate of the image tower's own weights; null: lr")
-    lr_min: float = Field(0.0, ge=0, description="learning rate at the end of the cosine")
-    schedule: ScheduleKind = Field(
-        "epoch", description="when the cosine moves: epoch, step (after each batch), or constant (not at all)"
-    )
-    warmup_epochs: int = Field(0, ge=0, description="first epochs at warmup_lr")
-    warmup_lr: float = Field(1e-5, ge=0, description="learning rate of all weights during warm-up")
-    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: momentum")
-    weight_decay: float = Field(5e-4, ge=0, description="weight decay, on every trained tensor")
-    precision: Precision = Field(
-        "fp32",
-        description="fp32; bf16, fp16: autocast; half: weights in float16 too, as the official code trains",
-    )
-    cache: Literal["none", "fresh", "once"] = Field(
-        "fresh",
-        description="frozen stages: none (run at every step), fresh (once an epoch, same result), "
-        "once (the first epoch's augmented pictures serve all epochs)",
-    )
-    validate_every: int | None = Field(
-        None, ge=1, description="evaluate after every so many epochs, test pictures excepted; null: only at the end"
-    )
-    cache_batch_size: int = Field(64, ge=1, description="pictures a batch when the cache is filled")
-
-    @property
-    def caches(self) -> bool:
-        """Whether the outputs of frozen stages are kept."""
-        return self.cache != "none"
-
-    def batch_kind(self, shots: int) -> BatchKind:
-        """How the images of a batch are chosen: as `batches` says, but at random below 4 shots."""
-        return self.batches if shots >= SAME_CLASS_SHOTS else "random"
-
-    def lr_at(self, epoch: int, lr: float, step: int = 0, steps: int = 1) -> float:
-        """Learning rate of weights whose full rate is `lr`: the warm-up's, then a cosine from `lr` to `lr_min`.
-
-        1/2 (1 + cos(pi (e - w) / E)) of the way, with epoch e, w warm-up epochs and E epochs; with `schedule: step`,
-        parts of an epoch count.
-
-        Args:
-            epoch: 0, 1, ...
-            lr: full rate.
-            step: 0, 1, ... of the epoch.
-            steps: of an epoch.
-        """
-        if epoch < self.warmup_epochs:
-            return self.warmup_lr
-        if self.schedule == "constant":
-            return lr
-        passed = epoch - self.warmup_epochs + (step / steps if self.schedule == "step" else 0)
-        return self.lr_min + (lr - self.lr_min) * 0.5 * (1 + math.cos(math.pi * passed / self.epochs))
 
 
 class EvalSpec(Section):
@@ -213,6 +140,7 @@ class RunSpec(Section):
     tuned: TunedSpec | None = None
     data: DataSpec = DataSpec()
     train: TrainSpec = TrainSpec()
+    select: SelectSpec = SelectSpec()
     evaluate: tuple[EvalSpec, ...] = Field(min_length=1)
     wandb: WandbSpec = WandbSpec()
     runtime: RuntimeSpec = RuntimeSpec()
@@ -244,6 +172,8 @@ class RunSpec(Section):
             section["dataset"] = dataset_content(section["dataset"])
         if self.data.index:
             dump["data"]["index"] = index_content(self.data.index)
+        if self.select == SelectSpec():
+            del dump["select"]
         for section, fields in ((dump, RunSpec), (dump["data"], DataSpec), (dump["train"], TrainSpec)):
             for key in ADDED_LATER & section.keys():
                 if section[key] == jsonable_default(fields, key):
@@ -273,7 +203,19 @@ def _with_options(dump: Settings) -> Settings:
 
 
 ADDED_LATER = frozenset(
-    ("tuned", "held_out", "validate_every", "keep_remainder", "optimizer", "betas", "eps", "lr_min", "schedule")
+    (
+        "tuned",
+        "held_out",
+        "validate_every",
+        "keep_remainder",
+        "optimizer",
+        "betas",
+        "eps",
+        "lr_min",
+        "schedule",
+        "views",
+        "fit_views",
+    )
 )
 """Settings that came after the first results. At their defaults they are no part of an id, so that ids stay."""
 
@@ -289,7 +231,7 @@ SPEC_KEYS = frozenset(RunSpec.model_fields) - {"options"}
 
 def check_shape(settings: Mapping[str, Any], *methods: str) -> None:
     """Raise a UserError where a section is given as a single value, or evaluations are no list of sections."""
-    for key in ("data", "train", "wandb", "runtime", "schedule", *methods):
+    for key in ("data", "train", "select", "wandb", "runtime", "schedule", *methods):
         left_empty = key in methods and settings.get(key) is None
         if key in settings and not left_empty and not isinstance(settings[key], Mapping):
             raise UserError(f"{key}={settings[key]!r}: '{key}' is a section, set the keys in it, such as data.shots=4")

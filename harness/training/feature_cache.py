@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.clip.towers import CLIP, Stage
 from harness.data.loader import PictureSet, Transform, normalise
-from harness.experiment.spec import TrainSpec
+from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import Meter
 from harness.results.record import CacheFacts
 from harness.training.feature_storage import Place

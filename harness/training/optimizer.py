@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from harness.experiment.spec import TrainSpec
+from harness.experiment.training_spec import TrainSpec
 from harness.training.state import trained_parameters
 from methods.base import Method
 

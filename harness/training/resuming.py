@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from harness.experiment.spec import TrainSpec
+from harness.experiment.training_spec import TrainSpec
 from harness.training.optimizer import is_optimizer_state, state_names
 from harness.training.state import LOSS_SCALE, trained_parameters, trained_state
 from methods.base import Method

@@ -6,7 +6,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from harness.experiment.spec import Precision
+from harness.experiment.training_spec import Precision
 from harness.reference.contract.candidate import BATCH, PLAIN, Candidate, Way, all_tensors
 from harness.reference.contract.verdicts import Broken, NothingToCheck, explain
 from harness.training.inference import run_frozen

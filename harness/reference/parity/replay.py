@@ -17,7 +17,7 @@ from torch import Tensor
 from harness.clip.towers import RAW
 from harness.data.sampler import random_batches, same_class_batches
 from harness.errors import UserError
-from harness.experiment.spec import TrainSpec
+from harness.experiment.training_spec import TrainSpec
 from harness.reference.parity.comparison import RTOL, Comparison, gradient_atol, worst_by_quantity, worst_element
 from harness.reference.parity.vectors import (
     Vectors,

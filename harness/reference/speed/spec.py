@@ -14,7 +14,7 @@ from harness.experiment.grid import Experiment, setting_kind
 from harness.experiment.recipes import OFFICIAL, choose_variant, recipe_settings
 from harness.experiment.registry import check_method, method_class, method_names
 from harness.experiment.settings import Section, Settings, merge, nest, validate
-from harness.experiment.spec import Precision, TrainSpec
+from harness.experiment.training_spec import Precision, TrainSpec
 
 OFF, ON = "off", "on"
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from harness.clip.prompts import fill_template
 from harness.clip.towers import END
 from harness.experiment.registry import method_class
-from harness.experiment.spec import TrainSpec
+from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import count_flops, peak_bytes, storage_bytes
 from harness.machine.units import MIB
 from harness.reference.speed.measurement import SpeedCosts

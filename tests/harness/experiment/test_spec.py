@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from harness.errors import UserError
 from harness.experiment.settings import merge, parse_overrides, read_yaml
-from harness.experiment.spec import RunSpec, TrainSpec, parse_run_spec
+from harness.experiment.spec import RunSpec, parse_run_spec
+from harness.experiment.training_spec import TrainSpec
 
 SETTINGS = {"method": "skip", "evaluate": [{"name": "base", "dataset": "emoji", "classes": "base"}]}
 KEYS = st.sampled_from("abc")

@@ -7,7 +7,7 @@ from harness.clip.towers import CLIP, END, RAW
 from harness.data.datasets import read_dataset
 from harness.data.loader import PictureSet
 from harness.data.transforms import TrainTransform
-from harness.experiment.spec import TrainSpec
+from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import Meter
 from harness.training.feature_cache import TrainingImages
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.experiment.spec import RunSpec, TrainSpec
+from harness.experiment.spec import RunSpec
+from harness.experiment.training_spec import TrainSpec
 from harness.results.record import EpochRecord
 from harness.training.optimizer import build_optimizer, is_optimizer_state, optimizer_state
 from harness.training.state import trained_parameters, trained_state

@@ -14,7 +14,8 @@ from harness.data.loader import PictureSet
 from harness.data.transforms import TrainTransform
 from harness.errors import UserError
 from harness.experiment.registry import method_class
-from harness.experiment.spec import RunSpec, TrainSpec
+from harness.experiment.spec import RunSpec
+from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import Meter
 from harness.results.record import EpochRecord
 from harness.training.build import build_clip, build_method

@@ -172,8 +172,6 @@ class RunSpec(Section):
             section["dataset"] = dataset_content(section["dataset"])
         if self.data.index:
             dump["data"]["index"] = index_content(self.data.index)
-        if self.select == SelectSpec():
-            del dump["select"]
         for section, fields in ((dump, RunSpec), (dump["data"], DataSpec), (dump["train"], TrainSpec)):
             for key in ADDED_LATER & section.keys():
                 if section[key] == jsonable_default(fields, key):
@@ -204,6 +202,7 @@ def _with_options(dump: Settings) -> Settings:
 
 ADDED_LATER = frozenset(
     (
+        "select",
         "tuned",
         "held_out",
         "validate_every",
@@ -223,6 +222,8 @@ ADDED_LATER = frozenset(
 def jsonable_default(section: type[Section], key: str) -> Any:
     """The default of a setting, as it is written in JSON."""
     default = section.model_fields[key].default
+    if isinstance(default, Section):
+        return default.model_dump(mode="json")
     return list(default) if isinstance(default, tuple) else default
 
 

@@ -21,13 +21,16 @@ class Official:
         trainers: names of the authors' trainers; vectors of any of them are read. Options that tell methods with the
             same trainer apart may follow a name: `ADAPTER CONSTRAINT=l2`.
         options: its option (last part of the name) -> field of our Config.
-        tensors: its parameter or stored state -> our parameter or buffer; a name that ends in a dot stands for all
-            names that begin with it. Parameters of CLIP itself need no entry.
+        tensors: its parameter or stored state -> our parameter, buffer or attribute (such as `weight.T`); a name that
+            ends in a dot stands for all names that begin with it. Parameters of CLIP itself need no entry.
+        trainer_options: name of a trainer -> what it means for fields of our Config, where the authors have a trainer
+            of its own for what is an option here.
     """
 
     trainers: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
+    trainer_options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 RTOL = 1e-4
+Found = tuple[str, tuple[float, float]]
+"""A quantity, and error and tolerance of its worst element."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The interface of adaptation methods: how image tokens and class prompts become logits, and which parameters train."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -71,6 +71,15 @@ class OtherClassesError(ValueError):
     """A trained method can be used only for the classes on which it was trained."""
 
 
+WEIGHTS_FILE = "file of weights"
+WeightsFile = Annotated[str, WEIGHTS_FILE]
+"""Type of an option: path of a file with one tensor, which the harness reads; its content belongs to a run's id."""
+
+
+class WeightsError(ValueError):
+    """The tensor of a file does not fit; the message begins with the name of its option."""
+
+
 class Method(nn.Module):
     """An adaptation method. Subclasses override what their paper changes, and nothing else.
 
@@ -79,6 +88,7 @@ class Method(nn.Module):
         config: the method's options.
         prompts: prompts of the classes to train on.
         cache_text: False computes the frozen text stages again at every use, as the reference code does.
+        weights: option -> the tensor of its file, of the options of type `WeightsFile` that are set; on the device.
 
     Attributes:
         image_start: the image stage from which training matters.
@@ -113,11 +123,19 @@ class Method(nn.Module):
 
         model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
-    def __init__(self, clip: CLIP, config: Any, prompts: Prompts, cache_text: bool = True) -> None:
+    def __init__(
+        self,
+        clip: CLIP,
+        config: Any,
+        prompts: Prompts,
+        cache_text: bool = True,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.clip = clip
         self.config = config
         self.cache_text = cache_text
+        self.weights = dict(weights or {})
         self.training_texts = prompts.texts
         self.image_start, self.text_start = self.start_stages()
         self.set_classes(prompts)

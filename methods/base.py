@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -150,6 +150,16 @@ class Method(nn.Module):
     def selects(cls) -> bool:
         """Whether something is chosen on validation images."""
         return cls.search is not Method.search
+
+    @classmethod
+    def weights_options(cls) -> list[str]:
+        """The options of type `WeightsFile`, by the names that stand in settings."""
+        return [
+            info.alias or name
+            for name, info in cls.Config.model_fields.items()
+            if any(WEIGHTS_FILE in getattr(kind, "__metadata__", ()) for kind in get_args(info.annotation))
+            or WEIGHTS_FILE in info.metadata
+        ]
 
     @classmethod
     def check(cls, config: Any, num_blocks: int) -> None:

@@ -1,8 +1,8 @@
 """The interface of adaptation methods: how image tokens and class prompts become logits, and which parameters train."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +74,15 @@ class OtherClassesError(ValueError):
     """A trained method can be used only for the classes on which it was trained."""
 
 
+WEIGHTS_FILE = "file of weights"
+WeightsFile = Annotated[str, WEIGHTS_FILE]
+"""Type of an option: path of a file with one tensor, which the harness reads; its content belongs to a run's id."""
+
+
+class WeightsError(ValueError):
+    """The tensor of a file does not fit; the message begins with the name of its option."""
+
+
 class Method(nn.Module):
     """An adaptation method. Subclasses override what their paper changes, and nothing else.
 
@@ -82,6 +91,7 @@ class Method(nn.Module):
         config: the method's options.
         prompts: prompts of the classes to train on.
         cache_text: False computes the frozen text stages again at every use, as the reference code does.
+        weights: option -> the tensor of its file, of the options of type `WeightsFile` that are set; on the device.
 
     Attributes:
         image_start: the image stage from which training matters.
@@ -116,11 +126,19 @@ class Method(nn.Module):
 
         model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
-    def __init__(self, clip: CLIP, config: Any, prompts: Prompts, cache_text: bool = True) -> None:
+    def __init__(
+        self,
+        clip: CLIP,
+        config: Any,
+        prompts: Prompts,
+        cache_text: bool = True,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.clip = clip
         self.config = config
         self.cache_text = cache_text
+        self.weights = dict(weights or {})
         self.training_texts = prompts.texts
         self.image_start, self.text_start = self.start_stages()
         self.set_classes(prompts)
@@ -135,6 +153,16 @@ class Method(nn.Module):
     def selects(cls) -> bool:
         """Whether something is chosen on validation images."""
         return cls.search is not Method.search
+
+    @classmethod
+    def weights_options(cls) -> list[str]:
+        """The options of type `WeightsFile`, by the names that stand in settings."""
+        return [
+            info.alias or name
+            for name, info in cls.Config.model_fields.items()
+            if any(WEIGHTS_FILE in getattr(kind, "__metadata__", ()) for kind in get_args(info.annotation))
+            or WEIGHTS_FILE in info.metadata
+        ]
 
     @classmethod
     def check(cls, config: Any, num_blocks: int) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
-from harness.experiment.content import backbone_content, dataset_content, index_content
+from harness.experiment.content import backbone_content, dataset_content, index_content, weights_content
 from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.training_spec import SelectSpec, TrainSpec
@@ -172,6 +172,7 @@ class RunSpec(Section):
             section["dataset"] = dataset_content(section["dataset"])
         if self.data.index:
             dump["data"]["index"] = index_content(self.data.index)
+        dump["options"] = self._options_by_content()
         if self.select == SelectSpec():
             del dump["select"]
         for section, fields in ((dump, RunSpec), (dump["data"], DataSpec), (dump["train"], TrainSpec)):
@@ -179,6 +180,17 @@ class RunSpec(Section):
                 if section[key] == jsonable_default(fields, key):
                     del section[key]
         return _with_options(dump)
+
+    def _options_by_content(self) -> Settings:
+        """The method's options; of a file of weights what is in it."""
+        options = self.model_dump(mode="json", include={"options"})["options"]
+        texts = {name for name, value in options.items() if isinstance(value, str)}
+        if texts:  # else the method need not be imported, which takes seconds
+            from harness.experiment.registry import method_class
+
+            for name in texts.intersection(method_class(self.method).weights_options()):
+                options[name] = weights_content(f"{self.method}.{name}", options[name])
+        return dict(options)
 
     def settings(self) -> Settings:
         """The whole spec as plain data, the form of `spec.yaml`."""

@@ -1,6 +1,6 @@
 """The interface of adaptation methods: how image tokens and class prompts become logits, and which parameters train."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -23,11 +23,14 @@ class Official:
         options: its option (last part of the name) -> field of our Config.
         tensors: its parameter or stored state -> our parameter or buffer; a name that ends in a dot stands for all
             names that begin with it. Parameters of CLIP itself need no entry.
+        trainer_options: name of a trainer -> what it means for fields of our Config, where the authors have a trainer
+            of its own for what is an option here.
     """
 
     trainers: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
+    trainer_options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,14 @@ class Method(nn.Module):
         """
         return {}
         yield
+
+    def candidate_logits(self, x: Tensor, text: Tensor) -> Callable[[Candidate], Tensor]:
+        """A function that gives the `logits` (B, C) of the same images for one candidate of `search` after another.
+
+        The harness calls `use` with a candidate first, then this function. Override it to compute only once what the
+        candidates share; the logits must be those of `logits`.
+        """
+        return lambda candidate: self.logits(x, text)
 
     def use(self, candidate: Candidate) -> None:
         """Take the numbers of a candidate of `search`: by default each fills the buffer of its name."""

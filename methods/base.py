@@ -74,6 +74,10 @@ class OtherClassesError(ValueError):
     """A trained method can be used only for the classes on which it was trained."""
 
 
+class TooFewShotsError(ValueError):
+    """A method cannot be fitted to so few shots or views; the message says which setting helps."""
+
+
 class Method(nn.Module):
     """An adaptation method. Subclasses override what their paper changes, and nothing else.
 
@@ -162,6 +166,9 @@ class Method(nn.Module):
 
         Called once, after `build()` and before anything trains, with the training classes set. Tensors that later
         stages need become buffers, or parameters if they train.
+
+        Raises:
+            TooFewShotsError: it does not follow from so few of them.
         """
 
     def search(self) -> Search:
@@ -171,13 +178,13 @@ class Method(nn.Module):
         return {}
         yield
 
-    def candidate_logits(self, x: Tensor, text: Tensor) -> Callable[[Candidate], Tensor]:
-        """A function that gives the `logits` (B, C) of the same images for one candidate of `search` after another.
+    def candidate_logits(self, x: Tensor) -> Callable[[Candidate], Tensor]:
+        """A function that gives the logits (B, C) of the same images for one candidate of `search` after another.
 
-        The harness calls `use` with a candidate first, then this function. Override it to compute only once what the
+        The harness calls `use` with a candidate first, then this function. Override it to compute only once what
         candidates share; the logits must be those of `logits`.
         """
-        return lambda candidate: self.logits(x, text)
+        return lambda candidate: self.logits(x, self.text_features())
 
     def use(self, candidate: Candidate) -> None:
         """Take the numbers of a candidate of `search`: by default each fills the buffer of its name."""

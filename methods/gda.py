@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.clip.prompts import Prompts
-from methods.base import Method, Official, Search, Shots, first_best
+from methods.base import Method, Official, Search, Shots, TooFewShotsError, first_best
 
 ALPHAS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 # Of a new class: the features of training images that are nearest to its text, and what its text counts among them.
@@ -57,7 +57,7 @@ class GDA(Method):
         views, _, size = shots.x.shape
         pooled = self.config.covariance == "pooled"
         if not pooled and views == shots.per_class == 1:
-            raise ValueError("one image has no covariance: use more shots, train.fit_views, or covariance=pooled")
+            raise TooFewShotsError("one image of a class has no covariance: raise data.shots or train.fit_views")
         with torch.autocast(shots.x.device.type, enabled=False):
             bank, labels = F.normalize(shots.x.float(), dim=-1).flatten(0, 1), shots.labels.repeat(views)
             counts = bank.new_zeros(len(self.prompts)).index_add(0, labels, torch.ones_like(bank[:, 0]))

@@ -76,9 +76,9 @@ class TipAdapter(Method):
         image = self.image_features(x)
         return self.similarity_logits(image, text) + self.alpha * self.cache_logits(self.affinity(image))
 
-    def candidate_logits(self, x: Tensor, text: Tensor) -> Callable[[Candidate], Tensor]:
+    def candidate_logits(self, x: Tensor) -> Callable[[Candidate], Tensor]:
         image = self.image_features(x)
-        clip_logits, affinity = self.similarity_logits(image, text), self.affinity(image)
+        clip_logits, affinity = self.similarity_logits(image, self.text_features()), self.affinity(image)
         # The grid's inner loop is alpha, which leaves what the cache says as it is.
         of_last_beta: dict[float, Tensor] = {}
 

@@ -1,6 +1,6 @@
 """The interface of adaptation methods: how image tokens and class prompts become logits, and which parameters train."""
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, get_args
 
@@ -81,6 +81,10 @@ WeightsFile = Annotated[str, WEIGHTS_FILE]
 
 class WeightsError(ValueError):
     """The tensor of a file does not fit; the message begins with the name of its option."""
+
+
+class TooFewShotsError(ValueError):
+    """A method cannot be fitted to so few shots or views; the message says which setting helps."""
 
 
 class Method(nn.Module):
@@ -190,6 +194,9 @@ class Method(nn.Module):
 
         Called once, after `build()` and before anything trains, with the training classes set. Tensors that later
         stages need become buffers, or parameters if they train.
+
+        Raises:
+            TooFewShotsError: it does not follow from so few of them.
         """
 
     def search(self) -> Search:
@@ -198,6 +205,14 @@ class Method(nn.Module):
         """
         return {}
         yield
+
+    def candidate_logits(self, x: Tensor) -> Callable[[Candidate], Tensor]:
+        """A function that gives the logits (B, C) of the same images for one candidate of `search` after another.
+
+        The harness calls `use` with a candidate first, then this function. Override it to compute only once what
+        candidates share; the logits must be those of `logits`.
+        """
+        return lambda candidate: self.logits(x, self.text_features())
 
     def use(self, candidate: Candidate) -> None:
         """Take the numbers of a candidate of `search`: by default each fills the buffer of its name."""

@@ -1,0 +1,27 @@
+"""Tip-Adapter-F (Zhang et al., ECCV 2022, arXiv:2207.09519): the keys of Tip-Adapter's cache train."""
+
+from torch import nn
+
+from methods.base import Official, Shots
+from methods.tip_adapter import TipAdapter
+
+
+class TipAdapterF(TipAdapter):
+    """Tip-Adapter whose keys train with init_beta and init_alpha, before the search, without a fixed length."""
+
+    trains = True
+    official = Official(
+        trainers=("TipAdapterF",),
+        options=TipAdapter.official.options,
+        tensors={"cache.keys": "keys", "adapter.weight": "keys"},
+    )
+
+    @classmethod
+    def unused(cls, config: TipAdapter.Config) -> dict[str, str]:
+        return {}
+
+    def fit(self, shots: Shots) -> None:
+        super().fit(shots)
+        keys = self.keys
+        del self.keys
+        self.keys = nn.Parameter(keys)

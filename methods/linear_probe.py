@@ -18,7 +18,11 @@ class LinearProbe(Method):
     """
 
     trains = False
-    official = Official(trainers=("LinearProbe",), options={"NUM_STEP": "num_step", "C_LIST": "c_list"})
+    official = Official(
+        trainers=("LinearProbe",),
+        options={"NUM_STEP": "num_step", "C_LIST": "c_list"},
+        tensors={"final.coef": "weight", "final.intercept": "bias"},
+    )
 
     class Config(Method.Config):
         c_list: tuple[float, ...] = Field(

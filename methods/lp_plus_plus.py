@@ -20,7 +20,8 @@ class LPPlusPlus(Method):
     """
 
     official = Official(
-        trainers=("LinearProbe_P2",), tensors={"const.lr_w": "weight_step", "const.lr_alpha": "alpha_step"}
+        trainers=("LinearProbe_P2",),
+        tensors={"const.lr_w": "weight_step", "const.lr_alpha": "alpha_step", "const.init_alpha": "alpha"},
     )
 
     alpha_gradient: Tensor

@@ -29,7 +29,7 @@ class TipAdapter(Method):
             "INIT_BETA": "init_beta",
             "INIT_ALPHA": "init_alpha",
         },
-        tensors={"cache.keys": "keys"},
+        tensors={"cache.keys": "keys", "cache.values": "key_labels"},
     )
 
     class Config(Method.Config):

@@ -11,7 +11,7 @@ class ZSLP(Method):
 
     keeps_underscores = True
     averages_normalised = False
-    official = Official(trainers=("ADAPTER CONSTRAINT=none",), tensors={"adapter.prototypes": "prototypes"})
+    official = Official(trainers=("ADAPTER INIT=ZS CONSTRAINT=none",), tensors={"adapter.prototypes": "prototypes"})
 
     def build(self) -> None:
         with torch.no_grad():

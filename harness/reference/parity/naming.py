@@ -1,6 +1,5 @@
 """What official names mean here: which method a trainer is, what its options and its tensors are called."""
 
-from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
 
@@ -127,19 +126,14 @@ def our_name(official: str, cls: type[Method]) -> str:
     return official
 
 
-def named_tensors(method: Method) -> dict[str, Tensor]:
-    """Name -> parameter or buffer of a method."""
-    return dict(method.named_parameters()) | dict(method.named_buffers())
-
-
-def our_tensor(method: Method, official: str, named: Mapping[str, Tensor] | None = None) -> Tensor:
+def our_tensor(method: Method, official: str) -> Tensor:
     """Our tensor of an official name: a parameter, a buffer, or what an attribute such as `weight.T` computes.
 
     Raises:
         UserError: the method has none of this name.
     """
     name = our_name(official, type(method))
-    named = named_tensors(method) if named is None else named
+    named = dict(method.named_parameters()) | dict(method.named_buffers())
     if name in named:
         return named[name]
     try:

@@ -10,7 +10,8 @@ from torch import Tensor
 from harness.clip.towers import CLIP, Stage
 from harness.errors import UserError
 from harness.reference.parity.comparison import Found, worst_element
-from harness.reference.parity.naming import named_tensors, official_of, our_tensor, read_config
+from harness.reference.parity.description import incomplete
+from harness.reference.parity.naming import official_of, our_tensor, read_config
 from harness.reference.parity.tolerances import tolerance_of
 from harness.reference.parity.vectors import Vectors, load_tiny_clip
 from harness.training.fitting import fit_method
@@ -54,18 +55,28 @@ class Subject:
             torch.manual_seed(seed)
             torch.randperm(1 + (self.clip.image.positional_embedding.shape[0] - 1))
         self.method = self._build(self.clip)
-        self.named = named_tensors(self.method)
         self.drawn = {
             name for name in self.initial_names() if not torch.equal(our_tensor(other, name), self.tensor(name))
         }
 
     def _build(self, clip: CLIP) -> Method:
         """The method, fitted, as its own draws leave it."""
-        method = self.cls(clip, self.config, self.prompts)
+        weights = {option: self._file_of(option) for option in self.cls.weights_options() if self._is_set(option)}
+        method = self.cls(clip, self.config, self.prompts, weights=weights)
         if self.cls.is_fitted():
             shots = self._as_shots(self.views_at(method.image_start))
             fit_method(method, shots, PRECISION, int(torch.randint(2**31, ())))
         return method
+
+    def _is_set(self, option: str) -> bool:
+        return getattr(self.config, option) is not None
+
+    def _file_of(self, option: str) -> Tensor:
+        """The tensor in the place of the file that an option of the method names."""
+        name = getattr(self.config, option)
+        if name not in self.stored:
+            raise incomplete(self.vectors.file, f"it names a tensor '{name}', and holds none")
+        return self.stored[name]
 
     def initial_names(self) -> list[str]:
         """Official names of the stored initial values."""
@@ -73,7 +84,7 @@ class Subject:
 
     def tensor(self, official: str) -> Tensor:
         """Our tensor of an official name."""
-        return our_tensor(self.method, official, self.named)
+        return our_tensor(self.method, official)
 
     @cached_property
     def trained(self) -> dict[str, Tensor]:

@@ -26,13 +26,13 @@ class KeptEpoch:
     """The epoch that the authors keep.
 
     Attributes:
-        accuracies: its accuracy in percent; empty until there is one.
+        accuracy: its accuracy in percent; None until there is one.
         epoch: 0, 1, ...
         steps: of the training until its end.
         weights: at its end.
     """
 
-    accuracies: list[float] = field(default_factory=list)
+    accuracy: float | None = None
     epoch: int = 0
     steps: int = 0
     weights: Weights = field(default_factory=dict)
@@ -110,8 +110,8 @@ class Training:
             if subject.has(name):
                 accuracy = subject.accuracy()
                 yield subject.compare(name, torch.tensor(accuracy, dtype=torch.float64), row=epoch)
-                if is_better(accuracy, self.kept.accuracies, rule):
-                    self.kept = KeptEpoch([accuracy], epoch, step.number + 1, self._weights())
+                if is_better(accuracy, self.kept.accuracy, rule):
+                    self.kept = KeptEpoch(accuracy, epoch, step.number + 1, self._weights())
 
     def _check_history(self, epoch: int) -> Iterator[Found]:
         """Weights that are stored for each epoch, as they are before one."""

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from harness.errors import UserError
 
@@ -65,10 +65,38 @@ def same_class_batches(
     return batches
 
 
+def all_view_batches(
+    labels: Sequence[int],
+    batch_size: int,
+    rng: random.Random,
+    keep_remainder: bool = False,
+    pictures: int | None = None,
+) -> list[list[int]]:
+    """Batches of rows, drawn uniformly without replacement from all views of all images together.
+
+    An epoch has as many rows as there are images, so it sees some images in several views and others in none.
+
+    Args:
+        labels: (V * N,) of the rows; row v * N + n is view v of image n.
+        batch_size: rows per batch.
+        rng: source of randomness.
+        keep_remainder: whether a remainder smaller than a batch is a batch too; else it is dropped.
+        pictures: N; None: as many rows as there are.
+    """
+    rows = len(labels) if pictures is None else pictures
+    drawn = rng.sample(range(len(labels)), rows)
+    end = rows if keep_remainder else rows - rows % batch_size
+    return [drawn[start : start + batch_size] for start in range(0, end, batch_size)]
+
+
 def without(positions: list[int], drawn: list[int]) -> list[int]:
     """The positions that were not drawn, in the same order."""
     gone = set(drawn)
     return [position for position in positions if position not in gone]
 
 
-BATCHES = {"random": random_batches, "same_class": same_class_batches}
+BATCHES: dict[str, Callable[[Sequence[int], int, random.Random, bool], list[list[int]]]] = {
+    "random": random_batches,
+    "same_class": same_class_batches,
+    "all_views": all_view_batches,
+}

@@ -160,6 +160,12 @@ class RunSpec(Section):
             raise ValueError(f"evaluations need different names, these are {names}")
         return self
 
+    @model_validator(mode="after")
+    def _training_has_no_conflict(self) -> "RunSpec":
+        if self.train.epochs and (conflict := self.train.conflict):
+            raise ValueError(conflict)
+        return self
+
     def identity(self) -> Settings:
         """Everything that decides the result, as plain data; of files what is in them, not where they lie.
 
@@ -215,6 +221,8 @@ ADDED_LATER = frozenset(
         "schedule",
         "views",
         "fit_views",
+        "iterations_per_shot",
+        "lbfgs_iterations",
     )
 )
 """Settings that came after the first results. At their defaults they are no part of an id, so that ids stay."""

@@ -2,7 +2,7 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from harness.errors import UserError
 
@@ -66,27 +66,22 @@ def same_class_batches(
 
 
 def all_view_batches(
-    labels: Sequence[int],
-    batch_size: int,
-    rng: random.Random,
-    keep_remainder: bool = False,
-    pictures: int | None = None,
+    labels: Sequence[int], batch_size: int, rng: random.Random, keep_remainder: bool = False, views: int = 1
 ) -> list[list[int]]:
     """Batches of rows, drawn uniformly without replacement from all views of all images together.
 
-    An epoch has as many rows as there are images, so it sees some images in several views and others in none.
+    An epoch has as many batches as if there were one view, so it sees 1/V of the rows.
 
     Args:
-        labels: (V * N,) of the rows; row v * N + n is view v of image n.
-        batch_size: rows per batch.
+        labels: (N,) of the images.
+        batch_size: images per batch.
         rng: source of randomness.
         keep_remainder: whether a remainder smaller than a batch is a batch too; else it is dropped.
-        pictures: N; None: as many rows as there are.
+        views: V; row `view * N + position` is a view of the image at a position.
     """
-    rows = len(labels) if pictures is None else pictures
-    drawn = rng.sample(range(len(labels)), rows)
-    end = rows if keep_remainder else rows - rows % batch_size
-    return [drawn[start : start + batch_size] for start in range(0, end, batch_size)]
+    rows = rng.sample(range(views * len(labels)), len(labels))
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    return batches if keep_remainder or not batches or len(batches[-1]) == batch_size else batches[:-1]
 
 
 def without(positions: list[int], drawn: list[int]) -> list[int]:
@@ -95,8 +90,4 @@ def without(positions: list[int], drawn: list[int]) -> list[int]:
     return [position for position in positions if position not in gone]
 
 
-BATCHES: dict[str, Callable[[Sequence[int], int, random.Random, bool], list[list[int]]]] = {
-    "random": random_batches,
-    "same_class": same_class_batches,
-    "all_views": all_view_batches,
-}
+BATCHES = {"random": random_batches, "same_class": same_class_batches}

@@ -197,6 +197,11 @@ class RunSpec(Section):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
+    def most_epochs(self) -> int:
+        """Epochs of the training; a bound where its length is given in steps and the pictures decide."""
+        return self.train.num_epochs(self.data.shots, steps=1)
+
+    @property
     def name(self) -> str:
         """A name for people, such as skip-dtd-16shot-seed1; several runs may share it."""
         return f"{self.method}-{self.data.dataset}-{self.data.shots}shot-seed{self.seed}"

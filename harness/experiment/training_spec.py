@@ -34,7 +34,7 @@ class TrainSpec(Section):
     keep_remainder: bool = Field(False, description="train on a remainder smaller than a batch too")
     optimizer: OptimizerKind = Field(
         "sgd",
-        description="sgd, adam, adamw (whose weight decay is decoupled), or lbfgs (all pictures at once, a line search, "
+        description="sgd, adam, adamw (whose weight decay is decoupled), or lbfgs (all pictures at once, line search, "
         "no weight decay, started anew in each epoch)",
     )
     lbfgs_iterations: int = Field(20, ge=1, description="lbfgs: most iterations of an epoch")

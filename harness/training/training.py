@@ -78,7 +78,7 @@ class Training:
             log.info("going on from epoch %d", first)
         self.records = self.folder.read_metrics(epochs=first)
         self.session.tracker.log_epochs(self.records)
-        self.session.report(TrainingProgress(first, self.spec.train.epochs))
+        self.session.report(TrainingProgress(first, self.trainer.epochs))
         self.trainer.train(first, self._on_epoch)
         return self.progress
 
@@ -101,7 +101,7 @@ class Training:
         self.folder.save_progress(self.trainer.state(), self.progress)
         self.session.tracker.log_epochs(self.records)
         log.info("epoch %d loss %.4f lr %.3g train %.2f s", record.epoch, record.loss, record.lr, record.train_seconds)
-        self.session.report(TrainingProgress(epoch, self.spec.train.epochs, record))
+        self.session.report(TrainingProgress(epoch, self.trainer.epochs, record))
 
     def _validate(self, epochs: int) -> dict[str, float]:
         """Accuracies after some epochs, if they are asked for by then; test images are left for the end."""

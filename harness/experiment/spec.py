@@ -160,6 +160,12 @@ class RunSpec(Section):
             raise ValueError(f"evaluations need different names, these are {names}")
         return self
 
+    @model_validator(mode="after")
+    def _training_has_no_conflict(self) -> "RunSpec":
+        if self.train.epochs and (conflict := self.train.conflict):
+            raise ValueError(conflict)
+        return self
+
     def identity(self) -> Settings:
         """Everything that decides the result, as plain data; of files what is in them, not where they lie.
 
@@ -203,6 +209,11 @@ class RunSpec(Section):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
+    def most_epochs(self) -> int:
+        """Epochs of the training; a bound where its length is given in steps and the pictures decide."""
+        return self.train.num_epochs(self.data.shots, steps=1)
+
+    @property
     def name(self) -> str:
         """A name for people, such as skip-dtd-16shot-seed1; several runs may share it."""
         return f"{self.method}-{self.data.dataset}-{self.data.shots}shot-seed{self.seed}"
@@ -227,6 +238,8 @@ ADDED_LATER = frozenset(
         "schedule",
         "views",
         "fit_views",
+        "iterations_per_shot",
+        "lbfgs_iterations",
     )
 )
 """Settings that came after the first results. At their defaults they are no part of an id, so that ids stay."""

@@ -91,7 +91,7 @@ class Training:
             log.info("going on from epoch %d", first)
         self.records = self.folder.read_metrics(epochs=first)
         self.session.tracker.log_epochs(self.records)
-        self.session.report(TrainingProgress(first, self.spec.train.epochs))
+        self.session.report(TrainingProgress(first, self.trainer.epochs))
         self.trainer.train(first, self._on_epoch)
         if self.kept:
             load_trained_state(self.trainer.method, self.kept)
@@ -121,7 +121,7 @@ class Training:
         self.folder.save_progress({**self.trainer.state(), **kept}, self.progress)
         self.session.tracker.log_epochs(self.records)
         log.info("epoch %d loss %.4f lr %.3g train %.2f s", record.epoch, record.loss, record.lr, record.train_seconds)
-        self.session.report(TrainingProgress(epoch, self.spec.train.epochs, record))
+        self.session.report(TrainingProgress(epoch, self.trainer.epochs, record))
 
     def _keep_best(self, epoch: int) -> float | None:
         """Keep the weights of an epoch if they are the best so far; returns the accuracy that says so, if any does."""

@@ -30,8 +30,9 @@ def replay(cls: type[Method], vectors: Vectors) -> Iterator[Comparison]:
     try:
         for quantity, (error, tolerance) in _compare_all(cls, vectors):
             yield Comparison(vectors.name, quantity, error, tolerance)
-    except UserError:
-        raise
+    except UserError as error:
+        named = str(error).startswith(str(vectors.file))
+        raise UserError(str(error) if named else f"{vectors.file}: {error}") from error
     except Exception as error:  # whatever values of the wrong kind do inside a method
         problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else first_line(error)
         raise UserError(

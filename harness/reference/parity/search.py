@@ -9,11 +9,11 @@ from torch import Tensor
 
 from harness.reference.parity.comparison import Found
 from harness.reference.parity.description import incomplete
+from harness.reference.parity.stages import FINAL
 from harness.reference.parity.subject import Subject
 from harness.training.selection import Choice, choose
 from methods.base import Method
 
-FINAL = "final."
 FIXED = re.compile(r"fixed_([A-Za-z]+?)([-+0-9.e]+)\.(\w+)")
 """What a search gives for one candidate: `fixed_C100.coef`."""
 
@@ -78,7 +78,7 @@ def _check_final(subject: Subject, choice: Choice) -> Iterator[Found]:
         fixed = FIXED.fullmatch(name)
         if fixed:
             letter, number, what = fixed.groups()
-            subject.method.use({letter: float(number)})
+            subject.method.use({next(iter(choice.chosen), letter): float(number)})
             given = subject.logits() if what == "eval_logits" else subject.tensor(FINAL + what)
             yield subject.compare(name, given, f"fixed_{letter}.{what}")
     subject.method.use(choice.chosen)

@@ -63,7 +63,8 @@ def _from_bank(subject: Subject) -> Iterator[Step]:
     x, shots = subject.shots.x.flatten(0, 1), len(subject.shots.labels)
     labels = subject.shots.labels.repeat(len(x) // shots)
     size = subject.option("BATCH_SIZE") or shots
-    steps = shots // size
+    # Fewer images than a batch are one batch.
+    steps = max(1, shots // size)
     for epoch, order in enumerate(subject.stored["epoch_order"]):
         for place, rows in enumerate(order.split(size)[:steps]):
             yield Step(x[rows], labels[rows], epoch * steps + place, epoch, place, steps)

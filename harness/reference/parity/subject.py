@@ -159,7 +159,7 @@ class Subject:
         """
         theirs = self.stored[name] if row is None else self.stored[name][row]
         allowed = tolerance_of(self.vectors, name, theirs, largest)
-        if theirs.dim() == 0:
+        if theirs.dim() == 0 and ours.numel():
             theirs = theirs.expand(ours.shape)
         elif not ours.is_floating_point() and theirs.dim() == ours.dim() + 1:
             ours = F.one_hot(ours.long(), theirs.shape[-1])

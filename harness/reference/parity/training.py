@@ -75,15 +75,10 @@ class Training:
         return {name: value.detach().clone() for name, value in self.subject.trained.items()}
 
     def _take(self, step: Step) -> Iterator[Found]:
-        subject, recipe, number = self.subject, self.recipe, step.number
-        at = moment(recipe, subject, step)
-        lr, lr_image = (
-            recipe.lr_at(at[0], rate, *at[1:])
-            for rate in (recipe.lr, recipe.lr if recipe.lr_image is None else recipe.lr_image)
-        )
-        set_rates(self.optimizer, lr, lr_image)
+        subject, number = self.subject, step.number
+        set_rates(self.optimizer, self.recipe, *moment(self.recipe, subject, step))
         if subject.has("train_lrs"):
-            yield subject.compare("train_lrs", torch.tensor(lr), row=number)
+            yield subject.compare("train_lrs", torch.tensor(self._rate(), dtype=torch.float64), row=number)
         with torch.no_grad():
             logits, labels = subject.method.training_logits(step.x, step.labels)
         if subject.has(f"train_logits_b{number}"):
@@ -94,6 +89,12 @@ class Training:
         with on_gradients(parameters, self._keep_first):
             loss = training_step(subject.method, self.optimizer, self.scaler, step.x, step.labels, PRECISION)
         yield subject.compare("train_losses", loss, row=number)
+
+    def _rate(self) -> float:
+        """The learning rate that the first of the trained tensors has now."""
+        first = next(iter(self.subject.trained.values()))
+        rates = [group["lr"] for group in self.optimizer.param_groups if any(first is p for p in group["params"])]
+        return float(rates[0]) if rates else 0.0
 
     def _keep_first(self, parameter: Tensor) -> None:
         assert parameter.grad is not None

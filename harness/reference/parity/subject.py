@@ -48,16 +48,18 @@ class Subject:
         self.clip = load_tiny_clip(vectors)
         self.prompts = self.clip.tokenize(vectors.about.prompts_base)
         self.prompts_new = self.clip.tokenize(vectors.about.prompts_new or vectors.about.prompts_base)
-        other = self._build(copy.deepcopy(self.clip))
+        initial = self.initial_names()
+        # Two of it, to see what is drawn; their tokenizer never changes.
+        other = (
+            self._build(copy.deepcopy(self.clip, {id(self.clip.tokenizer): self.clip.tokenizer})) if initial else None
+        )
         seed = vectors.about.hyper.train_rng_seed
         if seed is not None:
             # The official loop draws one permutation of the image tokens before the method draws anything.
             torch.manual_seed(seed)
             torch.randperm(1 + (self.clip.image.positional_embedding.shape[0] - 1))
         self.method = self._build(self.clip)
-        self.drawn = {
-            name for name in self.initial_names() if not torch.equal(our_tensor(other, name), self.tensor(name))
-        }
+        self.drawn = {name for name in initial if other and not torch.equal(our_tensor(other, name), self.tensor(name))}
 
     def _build(self, clip: CLIP) -> Method:
         """The method, fitted, as its own draws leave it."""

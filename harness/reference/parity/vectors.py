@@ -6,6 +6,7 @@ A folder of vectors holds one backbone, shared inputs and, for every method, a J
 import math
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import open_clip
@@ -107,6 +108,12 @@ def group_of(name: str) -> str:
     return re.sub(r"_b\d+$", "", name)
 
 
+@cache
+def _tokenizer(context_length: int | None = None) -> "open_clip.tokenizer.SimpleTokenizer":
+    """OpenAI's tokenizer, whose vocabulary takes a while to read."""
+    return open_clip.get_tokenizer("ViT-B-32", context_length=context_length)
+
+
 def load_tiny_clip(vectors: Vectors) -> CLIP:
     """The backbone of some vectors, with their logit scale.
 
@@ -114,13 +121,13 @@ def load_tiny_clip(vectors: Vectors) -> CLIP:
     """
     state = load_file(vectors.backbone)
     rows, values = state.pop("token_embedding.rows"), state.pop("token_embedding.values")
-    table = torch.zeros(open_clip.get_tokenizer("ViT-B-32").vocab_size, values.shape[1])
+    table = torch.zeros(_tokenizer().vocab_size, values.shape[1])
     table[rows] = values
     state["token_embedding.weight"] = table
     config = openai_config(state).model_copy(update={"quick_gelu": "QuickGELU" in vectors.about.activation})
     network = build(config)
     network.load_state_dict(state)
-    tokenizer = open_clip.get_tokenizer("ViT-B-32", context_length=config.text_cfg.context_length)
+    tokenizer = _tokenizer(config.text_cfg.context_length)
     clip = wrap(network, tokenizer, vectors.backbone.stem).eval().requires_grad_(False)
     if vectors.about.hyper.logit_scale is not None:
         clip.logit_scale.fill_(math.log(vectors.about.hyper.logit_scale))

@@ -50,9 +50,8 @@ class Subject:
         self.prompts_new = self.clip.tokenize(vectors.about.prompts_new or vectors.about.prompts_base)
         initial = self.initial_names()
         # Two of it, to see what is drawn; their tokenizer never changes.
-        other = (
-            self._build(copy.deepcopy(self.clip, {id(self.clip.tokenizer): self.clip.tokenizer})) if initial else None
-        )
+        shared = {id(self.clip.tokenizer): self.clip.tokenizer}
+        other = self._build(copy.deepcopy(self.clip, shared)) if initial else None
         seed = vectors.about.hyper.train_rng_seed
         if seed is not None:
             # The official loop draws one permutation of the image tokens before the method draws anything.

@@ -1,4 +1,4 @@
-"""Negative controls: one thing of a method or its training is broken at a time, and the replay of its vectors says so."""
+"""Negative controls: one thing of a method or its training is broken at a time, and replaying its vectors shows it."""
 
 import json
 import shutil
@@ -192,7 +192,7 @@ def test_the_logit_scale_of_the_model(name: str, over_with: Callable[..., set[st
     assert "eval_logits_base" in over_with(name, logit_scale=None)
 
 
-def test_a_penalty_of_the_intercept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_the_weight_of_the_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     use = LinearProbe.use
     monkeypatch.setattr(LinearProbe, "use", lambda self, given: use(self, {"C": given["C"] / 2}))
     assert over("linear_probe") >= {"fixed_C.coef", "fixed_C.eval_logits", "final.coef", "eval_logits_base"}

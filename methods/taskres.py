@@ -43,8 +43,8 @@ class TaskRes(Method):
     def replace_projection(self, weight: Tensor) -> None:
         """Let the text tower end with a tuned projection, stored as the weight (E, width) of a linear layer."""
         projection = self.clip.text.text_projection
-        if weight.T.shape != projection.shape:
-            width, size = projection.shape
+        width, size = projection.shape
+        if weight.shape != (size, width):
             found = "x".join(map(str, weight.shape)) or "a single number"
             raise WeightsError(f"enhanced_base: its tensor is {found}, and this text tower needs {size}x{width}")
         projection.data = weight.T.to(projection.dtype).contiguous()

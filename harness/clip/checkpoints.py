@@ -93,7 +93,10 @@ def read_tensor(path: Path) -> Tensor:
     (tensor,) = state.values()
     # A few numbers can be repeated to a tensor of any size.
     if not tensor.is_floating_point() or tensor.nbytes > size or not bool(tensor.isfinite().all()):
-        raise UserError(f"checkpoint '{path}': its tensor ({shape_of(tensor)}) must consist of finite fractions")
+        raise UserError(
+            f"checkpoint '{path}': its tensor ({shape_of(tensor)}) must be floating-point numbers, finite and "
+            "stored one by one"
+        )
     return tensor.detach()
 
 

@@ -57,7 +57,7 @@ class TipAdapter(Method):
         self.register_buffer("alpha", torch.tensor(self.config.init_alpha))
 
     def fit(self, shots: Shots) -> None:
-        self.register_buffer("keys", F.normalize(shots.x.float().mean(dim=0), dim=-1))
+        self.register_buffer("keys", cache_keys(shots))
         self.register_buffer("key_labels", shots.labels)
 
     def affinity(self, image: Tensor) -> Tensor:
@@ -94,6 +94,11 @@ class TipAdapter(Method):
     def search(self) -> Search:
         betas, alphas = map(grid, self.config.search_scale, self.config.search_step)
         return (yield from first_best({"beta": beta, "alpha": alpha} for beta, alpha in product(betas, alphas)))
+
+
+def cache_keys(shots: Shots) -> Tensor:
+    """The mean of the views of every shot, as they are, then normalised (N, E)."""
+    return F.normalize(shots.x.float().mean(dim=0), dim=-1)
 
 
 def grid(scale: float, steps: int) -> list[float]:

@@ -3,7 +3,7 @@
 from torch import nn
 
 from methods.base import Official, Shots
-from methods.tip_adapter import TipAdapter
+from methods.tip_adapter import TipAdapter, cache_keys
 
 
 class TipAdapterF(TipAdapter):
@@ -21,7 +21,5 @@ class TipAdapterF(TipAdapter):
         return {}
 
     def fit(self, shots: Shots) -> None:
-        super().fit(shots)
-        keys = self.keys
-        del self.keys
-        self.keys = nn.Parameter(keys)
+        self.keys = nn.Parameter(cache_keys(shots))
+        self.register_buffer("key_labels", shots.labels)

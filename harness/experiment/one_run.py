@@ -91,12 +91,12 @@ def check_fits(spec: RunSpec) -> None:
         find_dataset(evaluation.dataset)
         class_subset(2**16, evaluation.classes)
     class_subset(2**16, spec.data.classes)
-    check_options(spec.method, json.dumps(spec.options), spec.backbone)
+    check_options(spec.method, json.dumps(spec.options, sort_keys=True), spec.backbone)
 
 
 @cache
 def check_options(method: str, options: str, backbone: str) -> None:
-    """Check a method's options, as JSON, against the number of blocks of the backbone (the same for all seeds)."""
+    """Check a method's options, in JSON, against the number of blocks of the backbone (the same for all seeds)."""
     num_blocks = blocks_of(parse_backbone(backbone))
     if num_blocks is not None:
         cls = method_class(method)

@@ -128,7 +128,7 @@ class Trainer:
     def _run_epoch(self, epoch: int) -> EpochRecord:
         batches = self.draw_batches(epoch)
         torch.manual_seed(random.Random(f"epoch/{self.spec.seed}/{epoch}").getrandbits(63))
-        before = self.meter.phases["cache"].seconds, self.meter.phases["train"].seconds
+        before = self.meter.seconds("cache"), self.meter.seconds("train")
         self.images.prepare(epoch)
         if not self.flops:
             self.probe(epoch, batches[0])
@@ -136,7 +136,7 @@ class Trainer:
         if self.spec.train.optimizer == "lbfgs":
             # What it knows belongs to no saved state, so that an interruption changes nothing.
             self.optimizer = self._new_optimizer()
-        with self.meter.phase("train", images=images):
+        with self.meter.phase("train", images=images, repeats=True):
             total = self.run_steps(epoch, batches)
             with torch.no_grad():
                 self.method.after_epoch(epoch)
@@ -150,8 +150,8 @@ class Trainer:
             lr_image=lr_image,
             steps=len(batches),
             images=images,
-            train_seconds=self.meter.phases["train"].seconds - before[1],
-            cache_seconds=self.meter.phases["cache"].seconds - before[0],
+            train_seconds=self.meter.seconds("train") - before[1],
+            cache_seconds=self.meter.seconds("cache") - before[0],
         )
 
     def _check_finite(self, epoch: int, loss: float, rates: str) -> None:

@@ -12,7 +12,7 @@ from harness.reference.parity.description import incomplete
 from harness.reference.parity.stages import FINAL
 from harness.reference.parity.subject import Subject
 from harness.training.selection import Choice, choose
-from methods.base import Method
+from methods.base import Candidate
 
 FIXED = re.compile(r"fixed_([A-Za-z]+?)([-+0-9.e]+)\.(\w+)")
 """What a search gives for one candidate: `fixed_C100.coef`."""
@@ -34,16 +34,19 @@ def check_search(subject: Subject) -> Generator[Found, None, float]:
     """
     if not subject.has("eval_labels"):
         raise incomplete(subject.vectors.file, "a search needs eval_labels")
-    logits: list[Tensor] = []
-
-    def score(method: Method) -> float:
-        logits.append(subject.logits())
-        right = logits[-1].argmax(dim=1) == subject.stored["eval_labels"]
-        return 100 * int(right.sum()) / len(right)
+    found: list[Tensor] = []
 
     with torch.no_grad():
+        # As a run scores candidates: what they share is computed once.
+        logits_of = subject.method.candidate_logits(subject.tested)
+
+        def score(candidate: Candidate) -> float:
+            found.append(logits_of(candidate).float())
+            right = found[-1].argmax(dim=1) == subject.stored["eval_labels"]
+            return 100 * int(right.sum()) / len(right)
+
         choice = choose(subject.method, score)
-        yield from _check_candidates(subject, choice, logits)
+        yield from _check_candidates(subject, choice, found)
         yield from _check_final(subject, choice)
     return max(choice.chosen.values(), default=0.0)
 

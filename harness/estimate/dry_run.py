@@ -187,7 +187,8 @@ def first_batch(spec: RunSpec, labels: Sequence[int]) -> list[int]:
     Raises:
         UserError: there are too few images for a batch.
     """
-    size, order = spec.train.batch_size, candidates(spec, labels)
+    order = candidates(spec, labels)
+    size = spec.train.batch_size or len(order)
     if len(order) < size:
         of_what = f"of one class ({len(order)})" if is_same_class(spec) else f"({len(order)})"
         raise UserError(f"train.batch_size={size} is more than the training images {of_what}: lower it")

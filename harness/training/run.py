@@ -309,7 +309,7 @@ class Run:
     def _load_progress(self) -> tuple[dict[str, Tensor], Progress]:
         """Tensors and facts of an interrupted run, or those of a new one."""
         try:
-            tensors, progress = self.folder.load_progress(self.spec.train.epochs) or ({}, Progress())
+            tensors, progress = self.folder.load_progress(self.spec.most_epochs) or ({}, Progress())
         except DamagedError as error:
             self._say_anew(str(error))
             tensors, progress = {}, Progress()

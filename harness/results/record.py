@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
+from pydantic import Field, ValidationError, field_serializer, model_validator
 
 from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
@@ -17,6 +17,9 @@ from harness.machine.costs import CACHE, TRAIN, PhaseCosts, highest_peak
 from harness.machine.environment import Environment
 from harness.results.files import read_problem, read_regular
 from harness.results.numbers import Amount, Count, Number, Percent, Probability, check_json
+from harness.results.parts import Record as Record
+from harness.results.parts import Refusal as Refusal
+from harness.results.parts import Selection as Selection
 
 SCHEMA_VERSION = 2
 """Of `result.json`. 1: written by SkipBench 0.1, which did not write the number."""
@@ -26,12 +29,6 @@ ACCURACY_KEY = "accuracy."
 
 class DamagedError(UserError):
     """A file of a run that cannot be read as what it should be."""
-
-
-class Record(BaseModel):
-    """A part of a record: immutable, keys of other versions ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Evaluation(Record):
@@ -92,8 +89,8 @@ class Costs(Record):
     checkpoint_bytes: Count = 0
 
     def seconds(self, *phases: str) -> float:
-        """Wall time of some phases together."""
-        return sum(self.phases[name].seconds for name in phases if name in self.phases)
+        """Wall time of some phases together, of the method alone: with what another run spent on shared features."""
+        return sum(self.phases[name].whole_seconds for name in phases if name in self.phases)
 
     def peak_bytes(self, *phases: str) -> int | None:
         """Highest peak memory of some phases; None if none of them was measured."""
@@ -171,7 +168,9 @@ class Result(Header):
         id: of the run.
         name: for people; not unique.
         spec: what was run.
-        evaluations: in the order of the spec.
+        evaluations: in the order of the spec, without those that were refused.
+        refusals: evaluations of the spec that the method cannot take part in.
+        selection: what the run chose on validation images; None if it chose nothing.
         costs: measured.
         method_facts: what the method reports of its training.
         sample: the k-shot sample; None if unknown.
@@ -187,6 +186,8 @@ class Result(Header):
     name: str = ""
     spec: RunSpec
     evaluations: tuple[Evaluation, ...]
+    refusals: tuple[Refusal, ...] = ()
+    selection: Selection | None = None
     costs: Costs
     method_facts: dict[str, Number] = Field(default_factory=dict)
     sample: SampleFacts | None = None

@@ -25,6 +25,7 @@ from harness.machine.digests import file_digest
 from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
+from harness.results.parts import Refusal
 from harness.results.progress import Progress
 from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result, SampleFacts
 from harness.tracking.wandb_run import Tracker
@@ -35,6 +36,7 @@ from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
 from harness.training.inputs import changed_files, datasets_of, input_files
 from harness.training.notices import data_notices, prompt_notice, training_shots
+from harness.training.refusals import find_refusals, served
 from harness.training.resuming import misfit
 from harness.training.run_data import FewShotData, RunData
 from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
@@ -67,11 +69,13 @@ class Setup:
         clip: the backbone, as the precision stores it, on the device.
         data: the few-shot sample.
         method: built for the training classes.
+        refusals: evaluations that the method cannot take part in.
     """
 
     clip: CLIP
     data: FewShotData
     method: Method
+    refusals: tuple[Refusal, ...] = ()
 
 
 class Run:
@@ -120,6 +124,7 @@ class Run:
 
         Raises:
             UserError: weights or images cannot be read, or options do not fit.
+            OtherClassesError: the method can take part in none of the evaluations.
         """
         spec = self.spec
         precision = spec.train.precision
@@ -129,9 +134,8 @@ class Run:
         for dataset in filter(lambda name: name.startswith(OWN), datasets_of(spec)):
             refuse_same_prompts(dataset, self.same_prompts(clip, dataset, "all"))
         method = build_method(clip, spec.method, spec.options, texts, precision, spec.seed, spec.train.caches)
-        for item in spec.evaluate:
-            method.check_classes(tuple(self.data.texts(item.dataset, item.classes)))
-        return Setup(clip, data, method)
+        refusals = find_refusals(method, spec.evaluate, lambda item: self.data.texts(item.dataset, item.classes))
+        return Setup(clip, data, method, refusals)
 
     def make_trainer(self, setup: Setup, meter: Meter) -> Trainer:
         """The trainer of the run's method on its sample."""
@@ -195,6 +199,8 @@ class Run:
         yield from data_notices(self.spec, self.data, setup.data)
         for item in self.spec.evaluate:
             yield from prompt_notice(item.dataset, self.same_prompts(setup.clip, item.dataset, item.classes))
+        for refusal in setup.refusals:
+            yield f"{self.spec.method} is not evaluated on '{refusal.evaluation}': {refusal.reason}"
 
     def check_unchanged(self) -> None:
         """Raise a UserError if files that the run names by their paths are not what they were when it began."""
@@ -247,9 +253,10 @@ class Run:
             self.report(TrackingOffline())
         if trained_parameters(method):
             session = Session(use, tracker, self.report)
-            training = Training(self.make_trainer(setup, meter), self.folder, progress, session, self.evaluate)
+            trainer = self.make_trainer(setup, meter)
+            training = Training(trainer, self.folder, progress, session, self.evaluate, setup.refusals)
             progress = training.run(tensors)
-        evaluated = [self.evaluate(method, item, meter) for item in spec.evaluate]
+        evaluated = [self.evaluate(method, item, meter) for item in served(spec.evaluate, setup.refusals)]
         use.check()
         self.check_unchanged()
         # In a file of its own, so that the result stays small: tables read it for thousands of runs.
@@ -261,6 +268,7 @@ class Run:
             name=spec.name,
             spec=spec,
             evaluations=tuple(evaluation for evaluation, _ in evaluated),
+            refusals=setup.refusals,
             costs=self._costs(method, meter, progress, alone),
             method_facts=method.facts(),
             sample=SampleFacts(

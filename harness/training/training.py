@@ -1,6 +1,6 @@
 """The training of a run: continues from the last saved epoch; records, saves and tracks every epoch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,10 +11,11 @@ from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log
 from harness.results.progress import Progress
-from harness.results.record import EpochRecord, Evaluation, Prediction
+from harness.results.record import EpochRecord, Evaluation, Prediction, Refusal
 from harness.tracking.wandb_run import Tracker
 from harness.training.events import Event, TrainingProgress
 from harness.training.inference import set_classes
+from harness.training.refusals import served
 from harness.training.trainer import Trainer
 from methods.base import Method
 
@@ -48,13 +49,20 @@ class Training:
         progress: of earlier starts.
         session: of this start.
         evaluate: for validation after epochs.
+        refusals: evaluations that the method cannot take part in.
 
     Attributes:
         progress: so far.
     """
 
     def __init__(
-        self, trainer: Trainer, folder: RunFolder, progress: Progress, session: Session, evaluate: Evaluate
+        self,
+        trainer: Trainer,
+        folder: RunFolder,
+        progress: Progress,
+        session: Session,
+        evaluate: Evaluate,
+        refusals: Sequence[Refusal] = (),
     ) -> None:
         self.trainer = trainer
         self.spec = trainer.spec
@@ -62,6 +70,7 @@ class Training:
         self.progress = progress
         self.session = session
         self.evaluate = evaluate
+        self.refusals = refusals
         self.records: list[EpochRecord] = []
 
     def run(self, tensors: dict[str, Tensor]) -> Progress:
@@ -109,7 +118,7 @@ class Training:
             return {}
         method, meter = self.trainer.method, self.trainer.meter
         prompts = method.prompts
-        items = [item for item in self.spec.evaluate if "test" not in item.splits]
+        items = [item for item in served(self.spec.evaluate, self.refusals) if "test" not in item.splits]
         scores = {item.name: self.evaluate(method, item, meter)[0].accuracy for item in items}
         set_classes(method, prompts, self.spec.train.precision)
         return scores

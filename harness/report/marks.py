@@ -80,7 +80,7 @@ def mark_of(result: Result, recipe: str) -> str:
     return strongest([*marks, LAX_MARK if recipe == AS_PUBLISHED else ""])
 
 
-def strongest(marks: Iterable[str]) -> str:
+def strongest(marks: Iterable[object]) -> str:
     """The mark of several results together."""
     found = set(marks)
     return next((mark for mark in (TEST_MARK, LAX_MARK) if mark in found), "")
@@ -88,7 +88,7 @@ def strongest(marks: Iterable[str]) -> str:
 
 def mark_in(runs: pd.DataFrame) -> str:
     """The mark of some runs together; empty if none of them is marked."""
-    return strongest(mark for mark in runs["mark"] if isinstance(mark, str)) if "mark" in runs else ""
+    return strongest(runs["mark"].unique()) if "mark" in runs else ""
 
 
 def marked(name: str, mark: str) -> str:

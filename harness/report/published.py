@@ -116,9 +116,7 @@ def comparison_table(compared: pd.DataFrame) -> pd.DataFrame:
             "precision": compared["precision"],
             "metric": compared["metric"],
             "published": cells("published", "{:.2f}".format),
-            "ours": [
-                marked(f"{ours:.2f}", mark) for ours, mark in zip(compared["ours"], compared["mark"], strict=True)
-            ],
+            "ours": list(map(marked, cells("ours", "{:.2f}".format), compared["mark"])),
             "± std": cells("std", "{:.2f}".format),
             "seeds": compared["seeds"].astype(str),
             "difference": cells("difference", "{:+.2f}".format),

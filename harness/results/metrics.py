@@ -270,7 +270,7 @@ def run_values(result: Result) -> dict[str, float]:
 
 def metric_values(result: Result) -> dict[str, float]:
     """All metrics of a result by name; none that sums up evaluations if one of them was refused."""
-    return mean_values([result])
+    return values_together([result], evaluation_values(result), run_values(result))
 
 
 def mean_values(results: Sequence[Result]) -> dict[str, float]:
@@ -281,6 +281,13 @@ def mean_values(results: Sequence[Result]) -> dict[str, float]:
     """
     evaluations = mean_by_name(evaluation_values(result) for result in results)
     runs = mean_by_name(run_values(result) for result in results)
+    return values_together(results, evaluations, runs)
+
+
+def values_together(
+    results: Sequence[Result], evaluations: Mapping[str, float], runs: Mapping[str, float]
+) -> dict[str, float]:
+    """`all_values` of some results; only those given if an evaluation was refused, since nothing sums up the others."""
     if any(result.refusals for result in results):
         return {**evaluations, **runs}
     return all_values(results[0].spec.data.dataset, evaluations, runs)

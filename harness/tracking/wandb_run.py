@@ -263,7 +263,7 @@ def summary_of(result: Result) -> dict[str, Any]:
 
 
 def selection_of(result: Result) -> dict[str, Any]:
-    """What a run chose, under W&B's names: `selection.chosen.<name>`, `selection.candidates`, ...; empty for nothing."""
+    """What a run chose, under W&B's names: `selection.chosen.<name>`, `selection.candidates`, ...; empty if nothing."""
     if result.selection is None:
         return {}
     chosen = {f"selection.chosen.{name}": value for name, value in result.selection.chosen.items()}

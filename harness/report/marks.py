@@ -4,14 +4,17 @@ A marked number is never ranked, tested against others or part of a Pareto front
 images than the shots, took part in it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from harness.data.sample_file import VALIDATION_SHOTS
 from harness.experiment.recipes import AS_PUBLISHED
 from harness.results.record import Result
+from harness.text import counted
+
+if TYPE_CHECKING:  # pandas takes a second to import, and showing one run does not need it
+    import pandas as pd
 
 TEST_MARK, LAX_MARK, SHARED_MARK, REFUSED_MARK = "§", "¶", "‖", "n/a"
 EPOCH = "epoch"
@@ -86,7 +89,35 @@ def strongest(marks: Iterable[object]) -> str:
     return next((mark for mark in (TEST_MARK, LAX_MARK) if mark in found), "")
 
 
-def mark_in(runs: pd.DataFrame) -> str:
+def details_of(result: Result) -> list[str]:
+    """What a run chose, on which images, with which accuracy; what it cannot be evaluated on; what it shares."""
+    lines = []
+    selection = result.selection
+    for choice in choices_of(result) if selection else ():
+        assert selection is not None
+        is_epoch = choice.names == (EPOCH,)
+        what = f"epoch {selection.epoch}" if is_epoch else in_words(selection.chosen)
+        accuracy = selection.epoch_accuracy if is_epoch else selection.accuracy
+        of = "" if is_epoch else f" of {counted(selection.candidates, 'candidate')}"
+        number = "" if choice.on_test else f" ({counted(selection.images, 'image')})"
+        best = "" if accuracy is None else f", with {accuracy:.2f} %"
+        lines.append(" ".join(filter(None, [choice.mark, f"Chosen on {choice.images}{number}: {what}{of}{best}."])))
+    lines += [f"Not evaluated on {item.evaluation}: {item.reason}." for item in result.refusals]
+    for name, costs in result.costs.phases.items():
+        if costs.shared_seconds:
+            lines.append(
+                f"{SHARED_MARK} Phase {name}: {costs.whole_seconds:.2f} s as if alone, "
+                f"{costs.shared_seconds:.2f} s of them spent by another run for the features both use."
+            )
+    return lines
+
+
+def in_words(chosen: Mapping[str, float]) -> str:
+    """Chosen numbers: `alpha=1.2, beta=3.5`."""
+    return ", ".join(f"{name}={value:.4g}" for name, value in chosen.items())
+
+
+def mark_in(runs: "pd.DataFrame") -> str:
     """The mark of some runs together; empty if none of them is marked."""
     return strongest(runs["mark"].unique()) if "mark" in runs else ""
 
@@ -96,7 +127,7 @@ def marked(name: str, mark: str) -> str:
     return f"{name} {mark}" if mark else name
 
 
-def marks_by_label(runs: pd.DataFrame) -> dict[str, str]:
+def marks_by_label(runs: "pd.DataFrame") -> dict[str, str]:
     """Label -> mark, of those that have one, in their order of appearance."""
     if "mark" not in runs:
         return {}
@@ -104,13 +135,15 @@ def marks_by_label(runs: pd.DataFrame) -> dict[str, str]:
     return {label: mark for label, mark in marks.items() if mark}
 
 
-def refused_in(runs: pd.DataFrame) -> dict[str, str]:
+def refused_in(runs: "pd.DataFrame") -> dict[str, str]:
     """Evaluation -> why the method cannot take part in it, of all runs together."""
     several = [pairs for pairs in runs.get("refusals", []) if isinstance(pairs, tuple)]
     return {evaluation: reason for pairs in several for evaluation, reason in pairs}
 
 
-def shared_seconds(runs: pd.DataFrame, phases: Iterable[str]) -> pd.Series:
+def shared_seconds(runs: "pd.DataFrame", phases: Iterable[str]) -> "pd.Series":
     """Seconds of some phases that another run spent on features which these runs took from the store, by run."""
+    import pandas as pd
+
     columns = [f"{phase}.shared_seconds" for phase in phases if f"{phase}.shared_seconds" in runs]
     return runs[columns].apply(pd.to_numeric).fillna(0.0).sum(axis=1) if columns else pd.Series(0.0, index=runs.index)

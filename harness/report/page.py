@@ -47,7 +47,7 @@ def page(
         left_out: which runs it is not about, in words.
     """
     drawn = paper_figures(tables, results)
-    notes = [" ".join([figure.note.strip(), *(f"{line}." for line in figure.key)]) for figure in drawn]
+    notes = [" ".join([figure.note.strip(), *(f"{line}." for line in figure.key), *figure.marks]) for figure in drawn]
     figures = [asdict(replace(figure, note=note)) for figure, note in zip(drawn, notes, strict=True)]
     plain = [label for label in in_order(runs["label"]) if is_plain(label)]
     data: dict[str, Any] = {

@@ -6,6 +6,7 @@ With fake tensors this is an estimate. With real tensors it is the measurement w
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -22,11 +23,13 @@ from harness.estimate.memory_breakdown import BreakdownMeter
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.meter import Meter
+from harness.results.record import Refusal
 from harness.training.build import build_method, probe_setup, prompt_texts
 from harness.training.evaluate import Classifier
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import GPU, Place
 from harness.training.inference import set_classes
+from harness.training.refusals import find_refusals, served
 from harness.training.state import trained_parameters
 from harness.training.trainer import Trainer
 from methods.base import Method, OtherClassesError
@@ -79,7 +82,7 @@ class DryRun:
         stand_ins: names of data sets that are not on this machine, as keys.
 
     Raises:
-        UserError: the options do not fit the backbone, or the method cannot be used for the classes of an evaluation.
+        UserError: the options do not fit the backbone.
     """
 
     def __init__(self, spec: RunSpec, clip: CLIP, classes: int | None, device: torch.device) -> None:
@@ -96,6 +99,18 @@ class DryRun:
         )
         self.trainer: Trainer | None = None
 
+    @cached_property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Evaluations that the method cannot take part in; they cost nothing.
+
+        Raises:
+            UserError: it can take part in none.
+        """
+        try:
+            return find_refusals(self.method, self.spec.evaluate, self._texts)
+        except OtherClassesError as error:
+            raise UserError(f"{self.spec.method}: {error}") from None
+
     @property
     def trains(self) -> bool:
         """Whether anything is trained."""
@@ -110,7 +125,7 @@ class DryRun:
             flops: False counts no operations.
 
         Raises:
-            UserError: there are too few images for a batch.
+            UserError: there are too few images for a batch, or the method can take part in no evaluation.
         """
         meter.method = self.method
         probe_setup(self.method, self.spec.train.precision, meter)
@@ -121,7 +136,7 @@ class DryRun:
             self.trainer.probe(0, first_batch(self.spec, self.labels), flops)
             meter.images = None
         if "evaluate" in phases:
-            for item in self.spec.evaluate:
+            for item in served(self.spec.evaluate, self.refusals):
                 self._classifier(item, meter.label_inputs).probe(meter)
 
     def run(self, meter: Meter) -> None:
@@ -134,7 +149,7 @@ class DryRun:
             batch = first_batch(self.spec, self.labels)
             with meter.phase("train"):
                 self.trainer.run_steps(0, [batch, batch])
-        for item in self.spec.evaluate:
+        for item in served(self.spec.evaluate, self.refusals):
             with meter.phase("evaluate"):
                 self._classifier(item).logits()
 
@@ -144,6 +159,10 @@ class DryRun:
         if not found.is_here:
             self.stand_ins[dataset] = None
         return found
+
+    def _texts(self, item: EvalSpec) -> list[str]:
+        """Prompts of the classes of an evaluation."""
+        return prompt_texts(self.spec, item.dataset, self._expected(item.dataset, item.classes).class_names)
 
     def _make_trainer(self, meter: Meter, on_inputs: Callable[[Tensor], None] | None = None) -> Trainer:
         spec, clip, runtime = self.spec, self.method.clip, self.spec.runtime
@@ -164,11 +183,7 @@ class DryRun:
         """The classifier of the first batch of an evaluation."""
         spec, side, size = self.spec, self.method.clip.image_size, self.spec.runtime.eval_batch_size
         seen = self._expected(item.dataset, item.classes)
-        texts = prompt_texts(spec, item.dataset, seen.class_names)
-        try:
-            self.method.check_classes(tuple(texts))
-        except OtherClassesError as error:
-            raise UserError(f"{spec.method}: {error}") from None
+        texts = self._texts(item)
         labels = [0] * min(seen.num_images(item.splits), size)
         pictures = blank_pictures(labels, side, on_inputs)
         return Classifier(

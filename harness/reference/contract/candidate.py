@@ -26,8 +26,9 @@ from harness.results.epochs import EpochRecord
 from harness.training.build import build_method
 from harness.training.inference import classify, encode_texts, set_classes
 from harness.training.precision import store_clip
-from harness.training.run import Run, Setup
+from harness.training.run import Run
 from harness.training.run_data import FewShotData, RunData
+from harness.training.setup import Setup
 from harness.training.trainer import Trainer
 from methods.base import Method, OtherClassesError
 

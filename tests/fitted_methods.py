@@ -37,8 +37,7 @@ class Prototypes(Method):
 """A closed form."""
 
 SEARCHED = (
-    PROTOTYPES.replace("import torch\n", "from collections.abc import Iterable\n\nimport torch\n", 1)
-    .replace("Method, OtherClassesError, Shots", "Method, OtherClassesError, Search, Shots, first_best")
+    PROTOTYPES.replace("Method, OtherClassesError, Shots", "Method, OtherClassesError, Search, Shots, first_best")
     .replace(
         """    class Config(Method.Config):
         strength: float = Field(0.5, gt=0, description="weight of the similarity to prototypes")

@@ -24,7 +24,7 @@ from harness.experiment.settings import parse_overrides
 from harness.experiment.spec import RunSpec
 from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import Meter
-from harness.results.record import EpochRecord
+from harness.results.epochs import EpochRecord
 from harness.training.precision import autocast
 from harness.training.run import Run
 from harness.training.state import trained_state

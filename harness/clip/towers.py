@@ -1,9 +1,10 @@
 """CLIP as two towers of stages.
 
-    raw input ──embed──▶ 0 ──block──▶ 1 ──block──▶ 2 … ──block──▶ N ──project──▶ END
+    raw input ──embed──▶ 0 ──block──▶ 1 ──block──▶ 2 … ──block──▶ N ──pool──▶ POOLED ──project──▶ END
 
-At stage i are the tokens that enter block i, at stage N those that leave the last block, at END one embedding per
-input. Caches, methods and evaluation are all written with `tower.run(x, start, stop)`.
+At stage i are the tokens that enter block i, at stage N those that leave the last block, at POOLED the one that is read
+after the final LayerNorm, at END one embedding per input. Caches, methods and evaluation are all written with
+`tower.run(x, start, stop)`.
 """
 
 import sys
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Stage = int
 BlockHook = Callable[[int, Tensor], Tensor]
 RAW: Stage = -1
+POOLED: Stage = sys.maxsize - 1
 END: Stage = sys.maxsize
 
 
@@ -71,8 +73,12 @@ class Tower(nn.Module):
         """Raw input -> tokens at stage 0, (B, T, width)."""
         raise NotImplementedError
 
+    def pool(self, x: Tensor) -> Tensor:
+        """The tokens (B, width) that are read after the last block -> those at POOLED (B, width)."""
+        raise NotImplementedError
+
     def project(self, x: Tensor) -> Tensor:
-        """The tokens (B, width) that are read after the last block -> embeddings (B, E)."""
+        """Vectors (B, width) at POOLED -> embeddings (B, E)."""
         raise NotImplementedError
 
     def end_of_text(self, x: Tensor) -> Tensor | None:
@@ -117,7 +123,8 @@ class Tower(nn.Module):
         The result does not depend on `speedups`, except in the last digits of floating point.
 
         Args:
-            x: pixels (B, 3, H, W) or token ids (B, T) at RAW, tokens (B, T, width) at 0..N, embeddings (B, E) at END.
+            x: pixels (B, 3, H, W) or token ids (B, T) at RAW, tokens (B, T, width) at 0..N, (B, width) at POOLED,
+                embeddings (B, E) at END.
             start: the stage of x.
             stop: the stage to take it to, not before `start`.
             eot: end-of-text positions (B,), needed for texts that start after RAW.
@@ -134,18 +141,21 @@ class Tower(nn.Module):
         """
         n = self.num_blocks
         for stage in (start, stop):
-            if stage != END and not RAW <= stage <= n:
+            if stage not in (POOLED, END) and not RAW <= stage <= n:
                 raise ValueError(f"there is no stage {stage} in a tower of {n} blocks")
         if stop < start:
             raise ValueError(f"cannot run backwards, from stage {start} to {stop}")
         if start == stop:
             return x
+        if start == POOLED:
+            return self.project(x)
         if start == RAW:
             eot = self.end_of_text(x) if eot is None else eot
             x = self.embed(x)
         first = max(start, 0)
-        if stop == END:
-            return self.project(self._run_to_read(x, first, eot, before_block, shared, groups))
+        if stop >= POOLED:
+            pooled = self.pool(self._run_to_read(x, first, eot, before_block, shared, groups))
+            return pooled if stop == POOLED else self.project(pooled)
         return self._run_whole(x, first, stop, before_block)
 
     def _run_whole(self, x: Tensor, first: int, stop: int, before_block: BlockHook | None) -> Tensor:
@@ -211,8 +221,12 @@ class ImageTower(Tower):
     def read_positions(self, x: Tensor, eot: Tensor | None) -> Tensor:
         return torch.zeros(len(x), dtype=torch.int64, device=x.device)
 
+    def pool(self, x: Tensor) -> Tensor:
+        pooled: Tensor = self.ln_post(x)
+        return pooled
+
     def project(self, x: Tensor) -> Tensor:
-        return self.ln_post(x) @ self.proj
+        return x @ self.proj
 
 
 class TextTower(Tower):
@@ -255,8 +269,12 @@ class TextTower(Tower):
         assert eot is not None
         return pack_texts(x, eot, shared, groups, self.speedups.cut_prompts)
 
+    def pool(self, x: Tensor) -> Tensor:
+        pooled: Tensor = self.ln_final(x)
+        return pooled
+
     def project(self, x: Tensor) -> Tensor:
-        return self.ln_final(x) @ self.text_projection
+        return x @ self.text_projection
 
 
 class CLIP(nn.Module):

@@ -68,7 +68,7 @@ class PictureSet(Dataset[Tensor]):
         self,
         transform: Transform,
         indices: Sequence[Sequence[int]],
-        key: str = "",
+        key: str | Sequence[str] = "",
         workers: int = 0,
         pin_memory: bool = False,
     ) -> Iterator[Tensor]:
@@ -76,9 +76,9 @@ class PictureSet(Dataset[Tensor]):
 
         Args:
             transform: returns square images.
-            indices: positions of the pictures of every batch.
+            indices: positions of the pictures of every batch; with V keys, rows `view * N + position`.
             key: seed and epoch. Together with a picture's path it is the key of its transform, so that a random view
-                depends on nothing else.
+                depends on nothing else. Several keys: one for each of V views.
             workers: number of processes that decode; 0 decodes in this process.
             pin_memory: for fast transfers to a GPU.
 
@@ -88,7 +88,7 @@ class PictureSet(Dataset[Tensor]):
         Raises:
             UserError: an image cannot be read.
         """
-        views = Views(self, transform, key)
+        views = Views(self, transform, [key] if isinstance(key, str) else key)
         # With a generator of its own the loader does not use random numbers of the training.
         loader = DataLoader(
             views,
@@ -121,26 +121,27 @@ def stack_or_error(items: list[Tensor | UserError]) -> Tensor | UserError:
 
 
 class Views(Dataset[Tensor | UserError]):
-    """The transformed images of some pictures, uint8 (3, H, W).
+    """Transformed images, uint8 (3, H, W): V views of each of N pictures, as rows `view * N + position`.
 
     For a broken image the error itself is returned, because an exception in a worker process loses its form.
     """
 
-    def __init__(self, pictures: PictureSet, transform: Transform, key: str) -> None:
+    def __init__(self, pictures: PictureSet, transform: Transform, keys: Sequence[str]) -> None:
         self.pictures = pictures
         self.transform = transform
-        self.key = key
+        self.keys = keys
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.keys) * len(self.pictures)
 
-    def __getitem__(self, position: int) -> Tensor | UserError:
+    def __getitem__(self, row: int) -> Tensor | UserError:
+        view, position = divmod(row, len(self.pictures))
         path = self.pictures.pictures[position].path
         try:
-            view = self.transform(self.pictures.decode(position), f"{self.key}/{path}")
+            image = self.transform(self.pictures.decode(position), f"{self.keys[view]}/{path}")
         except UserError as error:
             return error
-        return torch.from_numpy(np.array(view)).permute(2, 0, 1)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def load_pixels(clip: CLIP, folder: Path, pictures: Sequence[Picture]) -> tuple[Tensor, Tensor]:

@@ -65,6 +65,25 @@ def same_class_batches(
     return batches
 
 
+def all_view_batches(
+    labels: Sequence[int], batch_size: int, rng: random.Random, keep_remainder: bool = False, views: int = 1
+) -> list[list[int]]:
+    """Batches of rows, drawn uniformly without replacement from all views of all images together.
+
+    An epoch has as many batches as if there were one view, so it sees 1/V of the rows.
+
+    Args:
+        labels: (N,) of the images.
+        batch_size: images per batch.
+        rng: source of randomness.
+        keep_remainder: whether a remainder smaller than a batch is a batch too; else it is dropped.
+        views: V; row `view * N + position` is a view of the image at a position.
+    """
+    rows = rng.sample(range(views * len(labels)), len(labels))
+    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    return batches if keep_remainder or not batches or len(batches[-1]) == batch_size else batches[:-1]
+
+
 def without(positions: list[int], drawn: list[int]) -> list[int]:
     """The positions that were not drawn, in the same order."""
     gone = set(drawn)

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-SETUP, CACHE, TRAIN, EVALUATE = "setup", "cache", "train", "evaluate"
+SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE = "setup", "cache", "fit", "train", "select", "evaluate"
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-PHASES = (SETUP, CACHE, TRAIN, EVALUATE)
+PHASES = (SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE)
 
 
 class PhaseCosts(BaseModel):

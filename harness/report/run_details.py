@@ -15,8 +15,9 @@ import yaml
 from harness.errors import UserError
 from harness.machine.costs import PhaseCosts
 from harness.machine.units import MIB
+from harness.results.epochs import EpochRecord
 from harness.results.folder import DAMAGED, DONE, FAILED, RunFolder
-from harness.results.record import DamagedError, EpochRecord, Prediction, Result
+from harness.results.record import DamagedError, Prediction, Result
 from harness.text import counted
 from harness.tracking.delivery import read_delivery
 

@@ -1,11 +1,66 @@
 """`metrics.jsonl`: one line per epoch of a run."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
 
 from harness.results.files import read_problem, read_regular
-from harness.results.record import DamagedError, EpochRecord
+from harness.results.numbers import Amount, Count, Number, Percent
+from harness.results.record import DamagedError, Record
+
+ACCURACY_KEY = "accuracy."
+
+
+class EpochRecord(Record):
+    """One epoch: a line of `metrics.jsonl`.
+
+    Attributes:
+        epoch: 0, 1, ...
+        loss: mean over the epoch's steps.
+        lr: learning rate of all weights but the image tower's own.
+        lr_image: learning rate of the image tower's own weights.
+        steps: steps of the epoch.
+        images: images of the epoch.
+        train_seconds: time in training steps.
+        cache_seconds: time in filling the cache.
+        accuracies: evaluation -> accuracy in percent, if the epoch was validated.
+        selection_accuracy: percent, on the images by which the epoch to keep is chosen.
+    """
+
+    epoch: Count
+    loss: Number
+    lr: Amount
+    lr_image: Amount | None = None
+    steps: Count = 0
+    images: Count = 0
+    train_seconds: Amount = 0.0
+    cache_seconds: Amount = 0.0
+    accuracies: dict[str, Percent] = Field(default_factory=dict)
+    selection_accuracy: Percent | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_accuracies(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "accuracies" not in value:
+            found = {key.removeprefix(ACCURACY_KEY): value[key] for key in value if str(key).startswith(ACCURACY_KEY)}
+            return {**value, "accuracies": found}
+        return value
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput of training and filling the cache together."""
+        seconds = self.train_seconds + self.cache_seconds
+        return self.images / seconds if seconds else 0.0
+
+    def line(self) -> dict[str, Any]:
+        """The record as it is written: accuracies as keys `accuracy.<evaluation>`."""
+        values = self.model_dump(mode="json", exclude={"accuracies"})
+        if self.selection_accuracy is None:
+            del values["selection_accuracy"]
+        return {**values, **{f"{ACCURACY_KEY}{name}": value for name, value in self.accuracies.items()}}
 
 
 def read_bytes(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
 from harness.experiment.yaml_values import dump_yaml
 from harness.results.claim import Claim, ClaimedError, claimed, holder_of, is_claim, remove_dead_claims
-from harness.results.epochs import epoch_lines, read_bytes, read_epochs
+from harness.results.epochs import EpochRecord, epoch_lines, read_bytes, read_epochs
 from harness.results.failure import RunFailure
 from harness.results.files import (
     TEMPORARY,
@@ -29,7 +29,7 @@ from harness.results.files import (
 )
 from harness.results.log import last_error
 from harness.results.progress import Progress, load_progress, save_progress
-from harness.results.record import DamagedError, EpochRecord, Prediction, Result, read_result
+from harness.results.record import DamagedError, Prediction, Result, read_result
 
 if TYPE_CHECKING:  # torch and pandas take a second each, and listing runs needs neither
     from torch import Tensor

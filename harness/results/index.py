@@ -12,10 +12,11 @@ from harness.experiment.settings import Settings, validate
 from harness.experiment.spec import RunSpec
 from harness.experiment.yaml_values import parse_yaml
 from harness.results.claim import Holder, holder_of
+from harness.results.epochs import EpochRecord
 from harness.results.failure import RunFailure
 from harness.results.files import read_problem, read_regular
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, State
-from harness.results.record import DamagedError, EpochRecord, Result, parse_result
+from harness.results.record import DamagedError, Result, parse_result
 from harness.text import counted
 
 UNREADABLE = "unreadable"

@@ -28,6 +28,8 @@ class Progress(Record):
         alone: whether it had its device to itself so far; None if that is not known.
         cache: of the training images.
         inputs: files that decide the result and that the spec does not name.
+        kept_epoch: the best epoch so far, if it is chosen.
+        kept_accuracy: of it, percent.
     """
 
     epoch: int = 0
@@ -37,6 +39,8 @@ class Progress(Record):
     alone: bool | None = True
     cache: CacheFacts = CacheFacts()
     inputs: tuple[InputFile, ...] = ()
+    kept_epoch: int | None = None
+    kept_accuracy: float | None = None
 
 
 class Facts(BaseModel):

@@ -5,11 +5,10 @@ empty. Readers of results never index plain dictionaries.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
 from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
@@ -20,8 +19,6 @@ from harness.results.numbers import Amount, Count, Number, Percent, Probability,
 
 SCHEMA_VERSION = 2
 """Of `result.json`. 1: written by SkipBench 0.1, which did not write the number."""
-
-ACCURACY_KEY = "accuracy."
 
 
 class DamagedError(UserError):
@@ -138,6 +135,34 @@ class SampleFacts(Record):
     shots: tuple[int, int] | None = None
 
 
+class Selection(Record):
+    """What a run chose on pictures that it did not train on.
+
+    Attributes:
+        chosen: name of a number -> its chosen value; empty if the method searches nothing.
+        accuracy: of what was chosen, percent.
+        candidates: number of candidates that were tried; `selection.json` has them all.
+        pictures: the split that the search looked at.
+        images: number of its images.
+        shots: validation images a class that were asked for; None: as many as shots, at most 4.
+        epoch: the epoch that was kept, 0, 1, ...; None: the last one, whatever its accuracy.
+        epoch_accuracy: of it, percent.
+        epoch_pictures: the split that it was judged on.
+        epoch_images: number of its images.
+    """
+
+    chosen: dict[str, Number] = Field(default_factory=dict)
+    accuracy: Percent | None = None
+    candidates: Count = 0
+    pictures: Literal["val", "test"] = "val"
+    images: Count = 0
+    shots: int | Literal["shots", "all"] | None = None
+    epoch: Count | None = None
+    epoch_accuracy: Percent | None = None
+    epoch_pictures: Literal["val", "test"] = "val"
+    epoch_images: Count = 0
+
+
 class InputFile(Record):
     """A file that decided a result without being named in its spec.
 
@@ -175,6 +200,7 @@ class Result(Header):
         costs: measured.
         method_facts: what the method reports of its training.
         sample: the k-shot sample; None if unknown.
+        selection: what was chosen on validation images; None if nothing was.
         layout: how the training data set was found on disk, in words.
         transform_hash: of the image transforms.
         weights_sha256: of the backbone's checkpoint file; None for weights without a file.
@@ -190,6 +216,7 @@ class Result(Header):
     costs: Costs
     method_facts: dict[str, Number] = Field(default_factory=dict)
     sample: SampleFacts | None = None
+    selection: Selection | None = None
     layout: tuple[str, ...] = ()
     transform_hash: str | None = None
     weights_sha256: str | None = None
@@ -210,51 +237,6 @@ class Result(Header):
     def template(self) -> str:
         """The prompt templates of all evaluations."""
         return ", ".join(dict.fromkeys(item.template or "" for item in self.evaluations))
-
-
-class EpochRecord(Record):
-    """One epoch: a line of `metrics.jsonl`.
-
-    Attributes:
-        epoch: 0, 1, ...
-        loss: mean over the epoch's steps.
-        lr: learning rate of all weights but the image tower's own.
-        lr_image: learning rate of the image tower's own weights.
-        steps: steps of the epoch.
-        images: images of the epoch.
-        train_seconds: time in training steps.
-        cache_seconds: time in filling the cache.
-        accuracies: evaluation -> accuracy in percent, if the epoch was validated.
-    """
-
-    epoch: Count
-    loss: Number
-    lr: Amount
-    lr_image: Amount | None = None
-    steps: Count = 0
-    images: Count = 0
-    train_seconds: Amount = 0.0
-    cache_seconds: Amount = 0.0
-    accuracies: dict[str, Percent] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather_accuracies(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "accuracies" not in value:
-            found = {key.removeprefix(ACCURACY_KEY): value[key] for key in value if str(key).startswith(ACCURACY_KEY)}
-            return {**value, "accuracies": found}
-        return value
-
-    @property
-    def images_per_second(self) -> float:
-        """Throughput of training and filling the cache together."""
-        seconds = self.train_seconds + self.cache_seconds
-        return self.images / seconds if seconds else 0.0
-
-    def line(self) -> dict[str, Any]:
-        """The record as it is written: accuracies as keys `accuracy.<evaluation>`."""
-        values = self.model_dump(mode="json", exclude={"accuracies"})
-        return {**values, **{f"{ACCURACY_KEY}{name}": value for name, value in self.accuracies.items()}}
 
 
 class CacheFacts(Record):

@@ -18,9 +18,10 @@ from harness.errors import first_line
 from harness.experiment.spec import RunSpec
 from harness.machine.environment import Environment
 from harness.results.claim import TakenOverError
+from harness.results.epochs import EpochRecord
 from harness.results.files import nothing
 from harness.results.metrics import evaluation_metrics, metric_values, run_metrics, summary_metrics
-from harness.results.record import EpochRecord, Result
+from harness.results.record import Result
 from harness.tracking.delivery import Delivery, write_delivery
 from harness.tracking.settings import tracking_mode, tracking_of
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # pydantic takes a while to import, and `--help` needs none of it
-    from harness.results.record import EpochRecord
+    from harness.results.epochs import EpochRecord
 
 
 @dataclass(frozen=True)

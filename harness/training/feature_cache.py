@@ -3,12 +3,15 @@
 none    every step computes the frozen stages of its images
 fresh   the frozen stages are computed once per epoch, in large batches; the numbers are the same as with `none`
 once    the frozen stages are computed once, for the augmented images of the first epoch; all epochs use these
+
+With a number of views V, epoch e uses the augmented images of epoch e mod V, whose frozen stages are computed once.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from harness.clip.towers import CLIP, Stage
@@ -43,7 +46,8 @@ class TrainingImages:
 
     Attributes:
         is_cached: whether features are kept.
-        features: images at the stage, (N, ...); None until the cache is filled.
+        views: V, the number of views that epochs choose from; None: each epoch has its own.
+        features: images at the stage, (V * N, ...), one view after the other; None until the cache is filled.
         location: `gpu`, `host` or `file`, once there are features.
     """
 
@@ -72,18 +76,21 @@ class TrainingImages:
         self.on_inputs = on_inputs or (lambda tensor: None)
         self.features: Tensor | None = None
         self.location: str | None = None
-        self._filled_for: int | None = None
+        self._filled: set[int] = set()
         self.is_cached = spec.caches and is_worth_caching(stage)
+        self.views = 1 if spec.cache == "once" and self.is_cached and spec.views is None else spec.views
 
-    def pixels(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[Tensor]:
-        """Augmented and normalised batches (B, 3, H, W) of an epoch, on the device.
+    def pixels(self, epoch: int, indices: Sequence[Sequence[int]], views: int = 1) -> Iterator[Tensor]:
+        """Augmented and normalised batches (B, 3, H, W), on the device.
 
         Args:
-            epoch: 0, 1, ...
-            indices: positions of the images of every batch.
+            epoch: the first of the epochs whose augmented images they are.
+            indices: positions of the images of every batch; with several views rows `view * N + position`.
+            views: number of epochs.
         """
         pin = self.clip.device.type == "cuda"
-        for batch in self.pictures.batches(self.transform, indices, f"{self.seed}/{epoch}", self.workers, pin):
+        keys = [f"{self.seed}/{one}" for one in range(epoch, epoch + views)]
+        for batch in self.pictures.batches(self.transform, indices, keys, self.workers, pin):
             pixels = normalise(batch, self.clip.mean, self.clip.std, self.clip.device)
             self.on_inputs(pixels)
             yield pixels
@@ -101,38 +108,70 @@ class TrainingImages:
         """
         if not self.is_cached:
             return
-        source = 0 if self.spec.cache == "once" else epoch
-        if self._filled_for == source:
+        mixed = self.spec.batches == "all_views" and batches is None
+        for view in range(self.views or 1) if mixed else [self.view_of(epoch)]:
+            self._fill(view, batches)
+
+    def view_of(self, epoch: int) -> int:
+        """The view that an epoch uses."""
+        return epoch % self.views if self.views else epoch
+
+    def _fill(self, view: int, batches: int | None = None) -> None:
+        if view in self._filled:
             return
         indices = self.pictures.in_order(self.spec.cache_batch_size)[:batches]
+        first = view * len(self.pictures) if self.views else 0
         with self.meter.phase("cache", images=sum(map(len, indices))):
-            for positions, pixels in zip(indices, self.pixels(source, indices), strict=True):
-                self._store(positions, self.run_frozen(pixels))
+            for positions, pixels in zip(indices, self.pixels(view, indices), strict=True):
+                self._store(first, positions, self.run_frozen(pixels))
         if batches is None:
-            self._filled_for = source
+            # Without views there is room for one epoch.
+            self._filled = {*self._filled, view} if self.views else {view}
 
-    def _store(self, positions: range, tokens: Tensor) -> None:
+    def _store(self, first: int, positions: range, tokens: Tensor) -> None:
         if self.features is None:
-            self.features, self.location = self.place.allocate((len(self.pictures), *tokens.shape[1:]), tokens.dtype)
-        self.features[positions.start : positions.stop] = tokens
+            rows = (self.views or 1) * len(self.pictures)
+            self.features, self.location = self.place.allocate((rows, *tokens.shape[1:]), tokens.dtype)
+        self.features[first + positions.start : first + positions.stop] = tokens
+
+    def first_views(self, count: int) -> Tensor:
+        """The first views of all images at the method's stage, (count, N, ...), on the device."""
+        if self.is_cached and self.views and count <= self.views:
+            for view in range(count):
+                self._fill(view)
+            assert self.features is not None
+            rows = self.features[: count * len(self.pictures)].to(self.clip.device)
+            return rows.view(count, len(self.pictures), *rows.shape[1:])
+        indices = self.pictures.in_order(self.spec.cache_batch_size)
+        found = []
+        for view in range(count):
+            with self.meter.phase("cache", images=len(self.pictures)):
+                found.append(torch.cat([self.run_frozen(pixels) for pixels in self.pixels(view, indices)]))
+        return torch.stack(found)
 
     def batches(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of an epoch for which `prepare` was called.
 
         Args:
             epoch: 0, 1, ...
-            indices: positions of the images of every batch.
+            indices: positions of the images of every batch; of batches of all views rows `view * N + position`.
 
         Yields:
             Images at the method's stage and their labels (B,), on the device.
         """
+        mixed = self.spec.batches == "all_views"
         if self.is_cached:
             assert self.features is not None
-            tokens: Iterator[Tensor] = (self.features[list(batch)].to(self.clip.device) for batch in indices)
+            first = 0 if mixed or not self.views else self.view_of(epoch) * len(self.pictures)
+            tokens: Iterator[Tensor] = (
+                self.features[[first + row for row in batch]].to(self.clip.device) for batch in indices
+            )
         else:
-            tokens = (self.run_frozen(pixels) for pixels in self.pixels(epoch, indices))
+            source = (0, self.views or 1) if mixed else (self.view_of(epoch), 1)
+            tokens = (self.run_frozen(pixels) for pixels in self.pixels(source[0], indices, source[1]))
         for batch, x in zip(indices, tokens, strict=True):
-            labels = self.pictures.labels[list(batch)].to(self.clip.device)
+            positions = [row % len(self.pictures) for row in batch]
+            labels = self.pictures.labels[positions].to(self.clip.device)
             self.on_inputs(x)
             self.on_inputs(labels)
             yield x, labels

@@ -41,3 +41,10 @@ def classify(method: Method, pixels: Tensor, text: Tensor, precision: str) -> Te
     """Logits (B, C), float32, of pixels (B, 3, H, W), given what `encode_texts` returned."""
     with autocast(precision, method.clip.device):
         return method.logits(method.clip.image.run(pixels, RAW, method.image_start), text).float()
+
+
+@torch.no_grad()
+def classify_features(method: Method, x: Tensor, text: Tensor, precision: str) -> Tensor:
+    """Logits (B, C), float32, of images at the method's `image_start`, given what `encode_texts` returned."""
+    with autocast(precision, method.clip.device):
+        return method.logits(x, text).float()

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from harness.data.sampler import BATCHES
+from harness.data.sampler import BATCHES, all_view_batches
 from harness.errors import DivergedError, UserError
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter, count_flops
-from harness.results.record import EpochRecord
+from harness.results.epochs import EpochRecord
 from harness.training.feature_cache import TrainingImages
 from harness.training.optimizer import (
     build_optimizer,
@@ -80,7 +80,10 @@ class Trainer:
         recipe, labels = self.spec.train, self.images.pictures.labels.tolist()
         kind = recipe.batch_kind(self.spec.data.shots)
         rng = random.Random(f"batches/{self.spec.seed}/{epoch}")
-        batches = BATCHES[kind](labels, recipe.batch_size, rng, recipe.keep_remainder)
+        if kind == "all_views":
+            batches = all_view_batches(labels, recipe.batch_size, rng, recipe.keep_remainder, self.images.views or 1)
+        else:
+            batches = BATCHES[kind](labels, recipe.batch_size, rng, recipe.keep_remainder)
         if not batches:
             raise UserError(
                 f"train.batch_size={recipe.batch_size} is more than the {len(labels)} training images: lower it"
@@ -195,7 +198,7 @@ class Trainer:
         indices = self.images.pictures.in_order(self.spec.train.cache_batch_size)[:1]
 
         def fill() -> None:
-            for pixels in self.images.pixels(epoch, indices):
+            for pixels in self.images.pixels(self.images.view_of(epoch), indices):
                 self.images.run_frozen(pixels)
 
         self.meter.probe("cache", fill, [*self.resident(), *momentum])

@@ -8,10 +8,11 @@ from torch import Tensor
 from harness.experiment.spec import EvalSpec
 from harness.machine.device import DeviceUse, both_alone
 from harness.machine.meter import Meter
+from harness.results.epochs import EpochRecord
 from harness.results.folder import RunFolder
 from harness.results.log import log
 from harness.results.progress import Progress
-from harness.results.record import EpochRecord, Evaluation, Prediction
+from harness.results.record import Evaluation, Prediction
 from harness.tracking.wandb_run import Tracker
 from harness.training.events import Event, TrainingProgress
 from harness.training.inference import set_classes

@@ -11,6 +11,7 @@ from harness.errors import UserError, first_line
 from harness.experiment.protocols import find_protocol
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.machine.masking import masked
+from harness.results.epochs import EpochRecord
 from harness.results.folder import RunFolder
 from harness.results.metrics import (
     ACCURACY,
@@ -20,7 +21,7 @@ from harness.results.metrics import (
     metric_values,
     summary_values,
 )
-from harness.results.record import EpochRecord, Result
+from harness.results.record import Result
 from harness.schedule import run_all
 from harness.training.events import Event, TrainingProgress
 from harness.tune.sweep import Sweep

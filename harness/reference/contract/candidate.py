@@ -22,7 +22,7 @@ from harness.experiment.settings import parse_overrides
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine.meter import Meter
 from harness.reference.contract.verdicts import NothingToCheck
-from harness.results.record import EpochRecord
+from harness.results.epochs import EpochRecord
 from harness.training.build import build_method
 from harness.training.inference import classify, encode_texts, set_classes
 from harness.training.precision import store_clip

@@ -15,8 +15,8 @@ from harness.reference.contract.candidate import CPU, OTHER, SEEN, Candidate, Tr
 from harness.reference.contract.verdicts import Broken, NothingToCheck
 from harness.reference.parity.replay import replay
 from harness.reference.parity.vectors import Vectors
+from harness.results.epochs import EpochRecord
 from harness.results.files import load_tensors, save_tensors
-from harness.results.record import EpochRecord
 from harness.training.build import probe_setup
 from harness.training.state import load_trained_state, trained_parameters, trained_state
 from methods.base import Method

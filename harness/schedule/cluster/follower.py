@@ -9,9 +9,9 @@ from pathlib import Path
 
 from harness.experiment.spec import RunSpec
 from harness.results.claim import Holder, is_claim, last_holder
+from harness.results.epochs import EpochRecord
 from harness.results.files import read_regular
 from harness.results.folder import RunFolder, legible_failure
-from harness.results.record import EpochRecord
 from harness.training.events import Done, Event, Failed, Started, TrainingProgress
 
 # More than one line of `metrics.jsonl`.

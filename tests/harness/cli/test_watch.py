@@ -9,7 +9,7 @@ from rich.console import Console
 from harness.cli import watch
 from harness.cli.watch import Watcher, in_words
 from harness.experiment.spec import RunSpec
-from harness.results.record import EpochRecord
+from harness.results.epochs import EpochRecord
 from harness.training.events import ComputedElsewhere, Done, Failed, Notice, Retried, Started, TrainingProgress
 
 Make = Callable[..., RunSpec]

@@ -17,10 +17,11 @@ import yaml
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec, parse_run_spec
 from harness.machine.costs import PhaseCosts
+from harness.results.epochs import EpochRecord
 from harness.results.files import check_writable, load_tensors, save_tensors
 from harness.results.folder import RunFolder
 from harness.results.progress import Progress
-from harness.results.record import CacheFacts, DamagedError, EpochRecord, Prediction, Result, read_result
+from harness.results.record import CacheFacts, DamagedError, Prediction, Result, read_result
 from tests.commands import ROOT
 from tests.made_up_results import a_result
 

@@ -9,10 +9,10 @@ import pytest
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.results.claim import claimed
+from harness.results.epochs import EpochRecord
 from harness.results.failure import FailedAttempt, RunFailure
 from harness.results.folder import RunFolder
 from harness.results.index import StoredRun, find_id, find_run, planned_runs, runs_if_any, stored_runs
-from harness.results.record import EpochRecord
 from tests.made_up_results import result_json, write_result
 
 MakeSpec = Callable[..., RunSpec]

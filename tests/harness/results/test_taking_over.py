@@ -12,12 +12,13 @@ from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.machine import processes
 from harness.results.claim import TakenOverError
+from harness.results.epochs import EpochRecord
 from harness.results.failure import RunFailure
 from harness.results.files import file_system_time, remove_leftovers, temporary_path, write_atomically
 from harness.results.folder import RunFolder
 from harness.results.log import last_error, logging_to
 from harness.results.progress import Progress
-from harness.results.record import EpochRecord, Result
+from harness.results.record import Result
 from tests.made_up_results import a_result
 
 WRITES: dict[str, Callable[[RunFolder, RunSpec, Result], object]] = {

@@ -13,7 +13,8 @@ from wandb.proto import wandb_internal_pb2
 
 from harness.experiment.spec import RunSpec
 from harness.machine.environment import Environment
-from harness.results.record import Costs, EpochRecord, Result
+from harness.results.epochs import EpochRecord
+from harness.results.record import Costs, Result
 from harness.tracking.delivery import Delivery, read_delivery
 from harness.tracking.settings import tracking_mode
 from harness.tracking.wandb_run import Tracker, remove_undelivered

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.experiment.spec import RunSpec
 from harness.experiment.training_spec import TrainSpec
-from harness.results.record import EpochRecord
+from harness.results.epochs import EpochRecord
 from harness.training.optimizer import build_optimizer, is_optimizer_state, optimizer_state
 from harness.training.state import trained_parameters, trained_state
 from tests.harness.training.test_trainer import assert_same, make_trainer, train

@@ -14,7 +14,7 @@ from harness.clip.towers import CLIP
 from harness.experiment.registry import method_class, method_names
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter
-from harness.results.record import EpochRecord
+from harness.results.epochs import EpochRecord
 from harness.training.precision import autocast, gradient_scaler, store_clip
 from harness.training.run import Run
 from harness.training.state import trained_parameters

@@ -17,7 +17,7 @@ from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
 from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import Meter
-from harness.results.record import EpochRecord
+from harness.results.epochs import EpochRecord
 from harness.training.build import build_clip, build_method
 from harness.training.feature_cache import TrainingImages
 from harness.training.optimizer import build_optimizer

@@ -10,7 +10,7 @@ from optuna.trial import TrialState, create_trial
 
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
-from harness.results.record import EpochRecord
+from harness.results.epochs import EpochRecord
 from harness.tune.objective import Pruning, metrics_of, violation
 from harness.tune.report import best_trials, is_inside
 from harness.tune.study import open_study, pruner_of, sampler_of

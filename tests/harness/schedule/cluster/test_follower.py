@@ -10,9 +10,9 @@ import pytest
 
 from harness.experiment.spec import RunSpec
 from harness.results.claim import Holder
+from harness.results.epochs import EpochRecord
 from harness.results.failure import RunFailure
 from harness.results.folder import RunFolder
-from harness.results.record import EpochRecord
 from harness.schedule.cluster.follower import Follower, last_record
 from harness.training.events import Done, Event, Failed, Started, TrainingProgress
 

@@ -10,9 +10,11 @@ from harness.estimate.estimator import Estimator
 from harness.experiment.spec import EvalSpec
 from harness.machine.meter import Meter
 from harness.machine.units import MIB
-from harness.reference.contract.behaviour import is_close
-from harness.reference.contract.candidate import CPU, OTHER, SEEN, Candidate, Trained, Way
+from harness.reference.contract.candidate import Candidate
+from harness.reference.contract.fitting import other_labels, use_a_candidate
+from harness.reference.contract.same import first_difference, is_close
 from harness.reference.contract.verdicts import Broken, NothingToCheck
+from harness.reference.contract.ways import CPU, OTHER, PLAIN, SEEN, Trained, Way
 from harness.reference.parity.replay import replay
 from harness.reference.parity.vectors import Vectors
 from harness.results.epochs import EpochRecord
@@ -41,11 +43,16 @@ def repeats_bit_for_bit(candidate: Candidate) -> str:
 def trains_the_same_with_and_without_cache(candidate: Candidate) -> str:
     """`train.cache=fresh` and `none` end with the same weights; bit for bit while the speed-ups are off."""
     reason = "what is cached depends on what trains: look at start_stages(), and at what build() and set_classes() keep"
+    if candidate.cls.is_fitted() and not candidate.cls.trains:
+        fresh, none = (fitted_state(candidate, Way(cached=cached, speedups=False)) for cached in (True, False))
+        if name := first_difference(fresh, none):
+            raise Broken(f"'{name}' differs, speed-ups off, between fits with train.cache=fresh and none: {reason}")
+        return "bit for bit without speed-ups"
     name = far_apart(candidate.trained, candidate.train(Way(cached=False)))
     if name:
         raise Broken(f"'{name}' differs between trainings with train.cache=fresh and none: {reason}")
-    fresh, none = (candidate.train(Way(cached=cached, speedups=False)) for cached in (True, False))
-    name = first_difference(fresh.state, none.state)
+    fresh, none = (candidate.train(Way(cached=cached, speedups=False)).state for cached in (True, False))
+    name = first_difference(fresh, none)
     if name:
         raise Broken(f"'{name}' differs, speed-ups off, between trainings with train.cache=fresh and none: {reason}")
     return "bit for bit without speed-ups"
@@ -66,6 +73,9 @@ def trains_the_same_with_and_without_speedups(candidate: Candidate) -> str:
         # The same weights, so that only the computation of logits is compared.
         for method in (fast, plain):
             load_trained_state(method, dict(trained_state(without.method)))
+    elif candidate.cls.is_fitted():
+        # A closed form may be badly conditioned: a matter of the paper, not of the speed-ups.
+        load_trained_state(fast, dict(trained_state(plain)))
     for texts in texts_that_fit(candidate, fast):
         if not is_close(candidate.logits(fast, texts), candidate.logits(plain, texts)):
             raise Broken(f"the logits differ with the speed-ups and without: {reason}")
@@ -104,20 +114,26 @@ def resumes_bit_for_bit(candidate: Candidate) -> str:
 
 
 def loads_from_its_checkpoint(candidate: Candidate) -> str:
-    """A checkpoint, loaded into a new method of another seed, gives the same logits."""
-    trained = candidate.trained.method
+    """A checkpoint, loaded into a method of another seed that is fitted to other shots, gives the same logits."""
+    if not (candidate.cls.trains or candidate.cls.is_fitted()):
+        raise NothingToCheck("nothing trains and nothing is fitted")
+    method = candidate.finished
+    if candidate.cls.selects():
+        use_a_candidate(method)
     with TemporaryDirectory() as folder:
         file = Path(folder) / "checkpoint.safetensors"
-        size = save_tensors(file, trained_state(trained), {})
+        size = save_tensors(file, trained_state(method), {})
         saved, _ = load_tensors(file)
-    fresh = candidate.build(Way(seed=2))
+    other = Way(seed=2)
+    shots = other_labels(candidate.shots(other), len(candidate.texts)) if candidate.cls.is_fitted() else None
+    fresh = candidate.build(other, shots=shots)
     load_trained_state(fresh, saved)
-    for texts in texts_that_fit(candidate, trained):
-        if not torch.equal(candidate.logits(trained, texts), candidate.logits(fresh, texts)):
+    for texts in texts_that_fit(candidate, method):
+        if not torch.equal(candidate.logits(method, texts), candidate.logits(fresh, texts)):
             raise Broken(
-                "the logits differ when the checkpoint is loaded into a method that was built with another seed: keep "
-                "all that is drawn or learned in parameters that train or in buffers, and compute nothing from them "
-                "ahead in build()"
+                "the logits differ when the checkpoint is loaded into a method that was built with another seed"
+                f"{' and fitted to others' if shots else ''}: keep all that is drawn or learned in parameters that "
+                "train or in buffers, and compute nothing from them ahead in build()"
             )
     return f"{size:,} bytes"
 
@@ -164,26 +180,14 @@ def equals_the_official_implementation(candidate: Candidate) -> str:
 
 
 def outcome(candidate: Candidate) -> dict[str, Tensor]:
-    """What a run ends with: what its trainer would save, or the logits where nothing trains."""
-    if candidate.cls.trains:
-        return candidate.train().state
-    return {"logits": candidate.logits(candidate.build(), candidate.texts)}
+    """What a run ends with: what its trainer would save, or what was fitted and the logits where nothing trains."""
+    return candidate.train().state if candidate.cls.trains else fitted_state(candidate)
 
 
-def first_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> str | None:
-    """The name of the first tensor whose bits differ; None if all are the same."""
-    names = [name for name in ours if name not in theirs or not same_bits(ours[name], theirs[name])]
-    return next(iter([*names, *(theirs.keys() - ours.keys())]), None)
-
-
-def same_bits(ours: Tensor, theirs: Tensor) -> bool:
-    """Whether two tensors have the same bytes, also where they are not finite."""
-    return ours.shape == theirs.shape and torch.equal(bits(ours), bits(theirs))
-
-
-def bits(value: Tensor) -> Tensor:
-    """The bytes of a tensor."""
-    return value.detach().contiguous().flatten().view(torch.uint8)
+def fitted_state(candidate: Candidate, way: Way = PLAIN) -> dict[str, Tensor]:
+    """What a method that trains nothing is made of, and its logits."""
+    method = candidate.build(way)
+    return {**trained_state(method), "logits": candidate.logits(method, candidate.texts)}
 
 
 def far_apart(ours: Trained, theirs: Trained) -> str | None:

@@ -80,7 +80,7 @@ class Head(Method):
     def fit(self, shots: Shots) -> None:
         images = F.normalize(shots.x.float(), dim=-1).mean(dim=0)
         one_hot = F.one_hot(shots.labels, len(self.prompts)).to(images)
-        self.weight = nn.Parameter(F.normalize(one_hot.T @ images, dim=-1))
+        self.weight = nn.Parameter(F.normalize((one_hot.T @ images).float(), dim=-1))
 
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
         image = self.image_features(x)

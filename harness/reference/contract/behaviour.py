@@ -178,18 +178,26 @@ def reports_facts_as_numbers(candidate: Candidate) -> str:
 
 
 def works_in_every_precision(candidate: Candidate) -> str:
-    """Training and logits stay finite in fp32, bf16, fp16 and half."""
+    """Fitting, training and logits stay finite in fp32, bf16, fp16 and half."""
     for precision in PRECISIONS:
         way = Way(precision=precision)
         try:
-            if not candidate.cls.trains:
-                method = candidate.build(way)
-            else:
+            method = candidate.build(way)
+            refuse_narrow_weights(method, precision)
+            if candidate.cls.trains:
                 method = (candidate.trained if way == PLAIN else candidate.train(way)).method
             checked_logits(candidate, method, candidate.texts, candidate.test_pixels, precision)
         except Exception as error:
             raise Broken(f"train.precision={precision}: {explain(error, candidate.files[0])}") from error
     return ", ".join(PRECISIONS)
+
+
+def refuse_narrow_weights(method: Method, precision: str) -> None:
+    """Raise Broken if something trains in the type of autocast computations, in which a loss scale cannot work."""
+    for name, parameter in trained_parameters(method).items():
+        if precision != "half" and parameter.dtype != torch.float32:
+            dtype = str(parameter.dtype).removeprefix("torch.")
+            raise Broken(f"'{name}' is {dtype}, as autocast computes: begin with float32, by .float()")
 
 
 def checked_logits(

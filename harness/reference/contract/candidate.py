@@ -235,18 +235,12 @@ class Candidate:
         transform, stage = run.train_transform(method.clip), method.image_start
         return TrainingImages(method.clip, pictures, transform, stage, run.spec.train, way.seed, meter or Meter(CPU))
 
-    def trainer(self, way: Way = PLAIN, meter: Meter | None = None) -> Trainer:
-        """A trainer of the method, as a run has one.
-
-        Args:
-            way: how to train.
-            meter: takes the costs; None: nothing is measured.
-        """
+    def trainer(self, way: Way = PLAIN) -> Trainer:
+        """A trainer of the method, as a run has one, that measures nothing."""
         method = self.build(way)
-        trainer = Trainer(method, self.images(method, way, meter), self.run(way).spec, meter or Meter(CPU))
-        if meter is None:
-            # As in a run that is continued. Measuring a step takes longer than both epochs.
-            trainer.flops = {"train": 0.0, "cache": 0.0}
+        trainer = Trainer(method, self.images(method, way), self.run(way).spec, Meter(CPU))
+        # As in a run that is continued. Measuring a step takes longer than both epochs.
+        trainer.flops = {"train": 0.0, "cache": 0.0}
         return trainer
 
     def train(self, way: Way = PLAIN) -> Trained:

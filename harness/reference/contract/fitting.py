@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -32,7 +33,7 @@ SCORES: dict[str, Callable[[int], float]] = {
 
 
 def is_fitted_to_the_shots(candidate: Candidate) -> str:
-    """`fit` computes from the shots alone, always the same, and changes neither them nor CLIP nor the classes."""
+    """`fit` computes from the shots alone, the same when repeated, and changes neither them nor CLIP nor the classes."""
     if not candidate.cls.is_fitted():
         raise NothingToCheck("the class has no fit()")
     method, shots = candidate.build_unfitted(), candidate.shots()
@@ -45,15 +46,17 @@ def is_fitted_to_the_shots(candidate: Candidate) -> str:
     if method.prompts.texts != texts:
         raise Broken("fit() leaves other classes set than those of the training: set them back")
     refuse_use_of_shots(method, shots, candidate.shots())
+    # Memory is measured in a fit of its own, before the one that counts.
     again = candidate.build()
+    fit_method(again, candidate.shots(), "fp32", seed=1)
     name = first_difference(dict(trained_state(method)), dict(trained_state(again)))
     if name or not torch.equal(candidate.logits(method, candidate.texts), candidate.logits(again, candidate.texts)):
         raise Broken(
-            f"{f'{name!r} differs' if name else 'the logits differ'} between two fits to the same shots: draw with "
+            f"{f'{name!r} differs' if name else 'the logits differ'} in a second fit to the same shots: draw with "
             "torch, which the harness seeds, and let fit() depend on nothing but the shots and the options"
         )
     if not candidate.cls.trains:
-        refuse_what_ignores_shots(candidate, method)
+        refuse_what_ignores_shots(candidate)
     made = {name: value for name, value in trained_state(method).items() if name not in before}
     return f"{sum(value.numel() for value in made.values()):,} numbers from {len(shots.labels)} shots"
 
@@ -67,15 +70,22 @@ def refuse_use_of_shots(method: Method, shots: Shots, original: Shots) -> None:
             raise Broken(f"'{name}' trains in the memory of the shots, which other methods share: add .clone()")
 
 
-def refuse_what_ignores_shots(candidate: Candidate, method: Method) -> None:
+def refuse_what_ignores_shots(candidate: Candidate) -> None:
     """Raise Broken if neither other images nor other labels change the logits of a method that trains nothing."""
-    logits, shots = candidate.logits(method, candidate.texts), candidate.shots()
+
+    def logits(shots: Shots) -> Tensor:
+        method = candidate.build(shots=shots)
+        if candidate.cls.selects():
+            use_a_candidate(method)
+        return candidate.logits(method, candidate.texts)
+
+    shots = candidate.shots()
     others = {
-        "other images": Shots(candidate.shots(Way(seed=2)).x, shots.labels, shots.per_class),
+        "other images": replace(shots, x=candidate.shots(Way(seed=2)).x),
         "other labels": other_labels(shots, len(candidate.texts)),
     }
     for what, other in others.items():
-        if torch.equal(candidate.logits(candidate.build(shots=other), candidate.texts), logits):
+        if torch.equal(logits(shots), logits(other)):
             raise Broken(
                 f"{what} of the shots give the same logits, and nothing trains: if fit() is of no consequence, leave "
                 "it out, so that one seed is enough"
@@ -84,7 +94,7 @@ def refuse_what_ignores_shots(candidate: Candidate, method: Method) -> None:
 
 def other_labels(shots: Shots, classes: int) -> Shots:
     """The same images, each with the label of the next class."""
-    return Shots(shots.x, (shots.labels + 1) % classes, shots.per_class)
+    return replace(shots, labels=(shots.labels + 1) % classes)
 
 
 def chooses_on_validation_images(candidate: Candidate) -> str:

@@ -174,7 +174,11 @@ class Method(nn.Module):
 
     @classmethod
     def unused(cls, config: Any) -> dict[str, str]:
-        """Options that change nothing beside the others -> why; whoever sets one is told."""
+        """Options that change nothing beside the others -> why; whoever sets one is told.
+
+        A setting of runs that the method takes from elsewhere has its whole name, such as `train.lr` where
+        `parameter_groups` gives all parameters rates of their own.
+        """
         return {}
 
     @classmethod

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from harness.clip.towers import END
 from harness.experiment.layers import DEFAULT, PlannedRun, Setting
+from harness.experiment.needs import ALWAYS, OF_FIT, chooses, is_fitted
 from harness.experiment.protocols import PROTOCOLS
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
@@ -32,11 +33,10 @@ def without_effect(planned: Sequence[PlannedRun], schedule: Sequence[Setting] = 
             if reason := reason_in(item.spec, setting.key):
                 found.setdefault(f"{setting.key}\n{reason}", []).append(item)
     lines = []
-    trains = any(item.spec.train.epochs for item in planned)
+    excused = {reason for reason, does in OF_METHODS.items() if any(does(item.spec) for item in planned)}
     for name, runs in found.items():
         key, reason = name.split("\n")
-        if reason == NOTHING_TRAINS and trains:
-            # Zero-shot CLIP beside methods that train.
+        if reason in excused:
             continue
         some = f" in {len(runs)} of {given[key]} runs, such as {runs[0].spec.name}" if len(runs) < given[key] else ""
         lines.append(f"{key} has no effect{some}: {reason}")
@@ -60,23 +60,61 @@ def of_index(planned: Sequence[PlannedRun]) -> Iterator[str]:
 
 
 NOTHING_TRAINS = "nothing trains"
+NOT_FITTED = "the method computes nothing from the shots but by training"
+CHOOSES_NOTHING = "nothing is chosen on validation pictures"
+# What some methods do not do: no news beside methods that do it, as of zero-shot CLIP beside methods that train.
+OF_METHODS: dict[str, Callable[[RunSpec], bool]] = {
+    NOTHING_TRAINS: lambda spec: spec.train.epochs > 0,
+    NOT_FITTED: is_fitted,
+    CHOOSES_NOTHING: chooses,
+}
 
 
 def reason_in(spec: RunSpec, key: str) -> str | None:
     """Why a setting changes nothing in a run; None if it may change something."""
     section, _, name = key.partition(".")
-    if spec.train.epochs == 0 and (key in AUGMENTED or (section == "train" and key != "train.precision")):
-        is_choice = key == "train.epochs" and method_class(spec.method).trains
-        return None if is_choice else NOTHING_TRAINS
+    cls = method_class(spec.method)
+    unused = cls.unused(cls.Config(**spec.options))
     if section == spec.method:
-        cls = method_class(spec.method)
-        return cls.unused(cls.Config(**spec.options)).get(name)
+        return unused.get(name)
+    if spec.train.epochs == 0 and is_of_training(key) and not (cls.is_fitted() and is_of_fit(key)):
+        return None if key == "train.epochs" and cls.trains else NOTHING_TRAINS
+    if key in unused:
+        return unused[key]
     if key in TRACKED and spec.wandb.mode == "disabled":
         return "wandb.mode is disabled"
     if key in CACHED and not spec.train.caches:
         return "train.cache is none"
     rule = RULES.get(key)
     return rule(spec) if rule else None
+
+
+def is_of_training(key: str) -> bool:
+    """Whether a setting says how something trains, so that it changes nothing where nothing does."""
+    of_section = key.startswith("train.") and key not in ALWAYS
+    return of_section or key in AUGMENTED or key in ("select.epoch", "select.epoch_pictures")
+
+
+def is_of_fit(key: str) -> bool:
+    """Whether a setting of the training also decides what a method is fitted to: random views of the shots."""
+    return key in OF_FIT or key in AUGMENTED
+
+
+def of_views(spec: RunSpec) -> str | None:
+    """Views are those of the training and, unless `fit_views` is given, of what is fitted."""
+    if spec.train.epochs == 0 and spec.train.fit_views is not None:
+        return f"{NOTHING_TRAINS}, and train.fit_views={spec.train.fit_views} is given"
+    return None
+
+
+def of_validation_shots(spec: RunSpec) -> str | None:
+    """Nothing may look at validation pictures."""
+    select = spec.select
+    looked_at = [select.pictures] if chooses(spec) else []
+    looked_at += [select.epoch_pictures] if select.epoch != "last" and spec.train.epochs else []
+    if not looked_at:
+        return CHOOSES_NOTHING
+    return None if "val" in looked_at else "all choices are made on test pictures"
 
 
 def of_validation(spec: RunSpec) -> str | None:
@@ -161,6 +199,11 @@ RULES: dict[str, Callable[[RunSpec], str | None]] = {
     "train.lr_min": lambda spec: "train.schedule is constant" if spec.train.schedule == "constant" else None,
     "train.warmup_lr": lambda spec: None if spec.train.warmup_epochs else "train.warmup_epochs is 0",
     "train.batches": of_batches,
+    "train.views": of_views,
+    "train.fit_views": lambda spec: None if is_fitted(spec) else NOT_FITTED,
+    "select.pictures": lambda spec: None if chooses(spec) else CHOOSES_NOTHING,
+    "select.shots": of_validation_shots,
+    "select.epoch_pictures": lambda spec: "select.epoch is last" if spec.select.epoch == "last" else None,
     "data.templates": of_template,
     "data.held_out": of_held_out,
 }

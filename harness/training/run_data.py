@@ -10,7 +10,7 @@ from harness.data.pictures import Broken, check_pictures, missing_pictures
 from harness.data.readers import SPLITS, Picture, Splits
 from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index
 from harness.errors import UserError
-from harness.experiment.registry import method_class
+from harness.experiment.needs import uses_training_pictures
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.training.build import prompt_texts
 
@@ -80,7 +80,7 @@ class RunData:
         """
         spec = self.spec
         splits = self.read(spec.data.dataset)
-        if not splits.train and (spec.train.epochs or method_class(spec.method).is_fitted()):
+        if not splits.train and uses_training_pictures(spec):
             layout = f" ({'; '.join(splits.layout)})" if splits.layout else ""
             raise UserError(f"data set '{spec.data.dataset}' has no training images{layout}: train on another")
         sample = self._draw_sample(spec.data.dataset, splits)

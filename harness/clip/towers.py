@@ -7,7 +7,7 @@ input. Caches, methods and evaluation are all written with `tower.run(x, start, 
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -319,8 +319,11 @@ class CLIP(nn.Module):
         """Where the weights are."""
         return self.logit_scale.device
 
-    def tokenize(self, texts: list[str] | tuple[str, ...]) -> Prompts:
+    def tokenize(self, texts: Sequence[str | Sequence[str]]) -> Prompts:
         """Prompts on the device of the weights, cut after the largest end-of-text position unless that is switched off.
+
+        Args:
+            texts: of each class its prompt, or its prompts.
 
         Raises:
             UserError: as `prompts.tokenize`.

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from harness.clip.texts import Text
 from harness.clip.towers import CLIP
 from harness.data.counts import ClassCounts, class_counts
 from harness.data.loader import PictureSet
@@ -90,7 +91,7 @@ class DryRun:
         self.train_classes = self._expected(spec.data.dataset, spec.data.classes)
         counts = self.train_classes.counts["train"]
         self.labels = [label for label, count in enumerate(counts) for _ in range(count)]
-        texts = prompt_texts(spec, spec.data.dataset, self.train_classes.class_names)
+        texts = self._texts(spec.data.dataset, self.train_classes)
         self.method: Method = build_method(
             clip, spec.method, spec.options, texts, spec.train.precision, spec.seed, spec.train.caches
         )
@@ -145,6 +146,9 @@ class DryRun:
             self.stand_ins[dataset] = None
         return found
 
+    def _texts(self, dataset: str, classes: ClassCounts) -> list[Text]:
+        return prompt_texts(self.spec, dataset, classes.class_names, stand_ins=not classes.is_here)
+
     def _make_trainer(self, meter: Meter, on_inputs: Callable[[Tensor], None] | None = None) -> Trainer:
         spec, clip, runtime = self.spec, self.method.clip, self.spec.runtime
         images = TrainingImages(
@@ -164,7 +168,7 @@ class DryRun:
         """The classifier of the first batch of an evaluation."""
         spec, side, size = self.spec, self.method.clip.image_size, self.spec.runtime.eval_batch_size
         seen = self._expected(item.dataset, item.classes)
-        texts = prompt_texts(spec, item.dataset, seen.class_names)
+        texts = self._texts(item.dataset, seen)
         try:
             self.method.check_classes(tuple(texts))
         except OtherClassesError as error:

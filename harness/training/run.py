@@ -19,6 +19,7 @@ from harness.data.transforms import TestTransform, TrainTransform, transform_has
 from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE, look_anew
 from harness.experiment.spec import EvalSpec, RunSpec
+from harness.experiment.templates import templates_of
 from harness.machine import environment
 from harness.machine.device import DeviceUse, both_alone, choose_device, device_use
 from harness.machine.digests import file_digest
@@ -28,7 +29,7 @@ from harness.results.log import log, logging_to
 from harness.results.progress import Progress
 from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result, SampleFacts
 from harness.tracking.wandb_run import Tracker
-from harness.training.build import build_clip, build_method, probe_setup, prompt_template
+from harness.training.build import build_clip, build_method, probe_setup
 from harness.training.evaluate import evaluate
 from harness.training.events import Notice, PhaseStarted, TrackingOffline
 from harness.training.feature_cache import TrainingImages
@@ -173,7 +174,7 @@ class Run:
         )
         evaluation = Evaluation(
             **item.model_dump(),
-            template=prompt_template(self.spec, item.dataset),
+            template=templates_of(self.spec, item.dataset),
             layout=splits.facts,
             broken_images=len(broken),
             same_prompts=self.same_prompts(method.clip, item.dataset, item.classes),

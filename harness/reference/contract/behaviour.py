@@ -1,11 +1,13 @@
 """Properties of what a method does: builds, classifies, trains."""
 
 import math
+from collections.abc import Sequence
 from typing import get_args
 
 import torch
 from torch import Tensor
 
+from harness.clip.texts import Text
 from harness.experiment.training_spec import Precision
 from harness.reference.contract.candidate import BATCH, PLAIN, Candidate, Way, all_tensors
 from harness.reference.contract.verdicts import Broken, NothingToCheck, explain
@@ -160,7 +162,7 @@ def works_in_every_precision(candidate: Candidate) -> str:
 
 
 def checked_logits(
-    candidate: Candidate, method: Method, texts: list[str], pixels: Tensor, precision: str = "fp32"
+    candidate: Candidate, method: Method, texts: Sequence[Text], pixels: Tensor, precision: str = "fp32"
 ) -> Tensor:
     """Logits of images among the classes of some prompts.
 

@@ -15,6 +15,7 @@ from harness.clip.texts import MOST_OF_A_CLASS
 from harness.data.text_files import MOST_NAME, UNREADABLE, parse_json, read_text, short, why_unreadable
 from harness.errors import UserError, nearest
 from harness.experiment.yaml_values import parse_yaml
+from harness.text import counted
 
 ENDINGS = (".json", ".yaml", ".yml")
 MOST_BYTES = 32 << 20
@@ -53,7 +54,7 @@ class Descriptions:
         known = {letters(name): sentences for name, sentences in self.by_class.items()}
         missing = [name for name in class_names if letters(name) not in known]
         if missing:
-            more = f" (and none of {len(missing) - 1} more classes)" if len(missing) > 1 else ""
+            more = f" (nor of {counted(len(missing) - 1, 'more class', 'more classes')})" if len(missing) > 1 else ""
             raise UserError(
                 f"'{self.path}' has no descriptions of class '{missing[0]}'{more}.{nearest(missing[0], self.by_class)}"
             )

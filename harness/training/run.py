@@ -17,6 +17,7 @@ from harness.data.transforms import TestTransform, TrainTransform, transform_has
 from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE, look_anew
 from harness.experiment.spec import EvalSpec, RunSpec
+from harness.experiment.templates import templates_of
 from harness.machine import environment
 from harness.machine.device import DeviceUse, both_alone, choose_device, device_use
 from harness.machine.digests import file_digest
@@ -34,7 +35,7 @@ from harness.results.record import (
     SampleFacts,
 )
 from harness.tracking.wandb_run import Tracker
-from harness.training.build import build_clip, build_method, probe_setup, prompt_template
+from harness.training.build import build_clip, build_method, probe_setup
 from harness.training.evaluate import evaluate
 from harness.training.events import Notice, PhaseStarted, TrackingOffline
 from harness.training.feature_cache import TrainingImages
@@ -165,7 +166,7 @@ class Run:
         )
         evaluation = Evaluation(
             **item.model_dump(),
-            template=prompt_template(self.spec, item.dataset),
+            template=templates_of(self.spec, item.dataset),
             layout=splits.facts,
             broken_images=len(broken),
             same_prompts=self.same_prompts(method.clip, item.dataset, item.classes),

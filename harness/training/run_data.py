@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.clip.texts import Text
 from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes
 from harness.data.pictures import Broken, check_pictures, missing_pictures
@@ -68,8 +69,8 @@ class RunData:
         names = self.read(dataset).class_names
         return [names[label] for label in class_subset(len(names), classes)]
 
-    def texts(self, dataset: str, classes: str) -> list[str]:
-        """Prompts of a subset of a data set's classes."""
+    def texts(self, dataset: str, classes: str) -> list[Text]:
+        """Of each class of a subset of a data set's classes its prompt, or its prompts."""
         return prompt_texts(self.spec, dataset, self.class_names(dataset, classes))
 
     def few_shot(self) -> FewShotData:

@@ -2,6 +2,7 @@
 
 import math
 import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 import methods
+from harness.clip.texts import Text
 from harness.experiment.training_spec import Precision
 from harness.reference.contract.candidate import Candidate
 from harness.reference.contract.same import is_close
@@ -201,7 +203,7 @@ def refuse_narrow_weights(method: Method, precision: str) -> None:
 
 
 def checked_logits(
-    candidate: Candidate, method: Method, texts: list[str], pixels: Tensor, precision: str = "fp32"
+    candidate: Candidate, method: Method, texts: Sequence[Text], pixels: Tensor, precision: str = "fp32"
 ) -> Tensor:
     """Logits of images among the classes of some prompts.
 

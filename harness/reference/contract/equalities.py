@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from harness.clip.texts import Text
 from harness.estimate.estimator import Estimator
 from harness.experiment.spec import EvalSpec
 from harness.machine.meter import Meter
@@ -220,7 +221,7 @@ def checkpoint_bytes(method: Method) -> bytes:
         return file.read_bytes()
 
 
-def texts_that_fit(candidate: Candidate, method: Method) -> list[list[str]]:
+def texts_that_fit(candidate: Candidate, method: Method) -> list[list[Text]]:
     """Prompts of the training classes and, unless the method refuses them, of others."""
     return [candidate.texts, *([] if candidate.refusal(method) else [candidate.other_texts])]
 

@@ -184,8 +184,9 @@ def plan_all(experiment: Experiment) -> Iterator[PlannedRun]:
         for point in points(setting_axes(experiment, method, backbone)):
             settings = merge(experiment.settings, nest(point))
             planned = plan_one(experiment, backbone, dataset, shots, method, recipe, settings)
-            # Where nothing trains, all seeds give the same.
-            for seed in experiment.seeds if planned.spec.train.epochs else experiment.seeds[:1]:
+            # Where nothing is learned from the shots, all seeds give the same.
+            learns = planned.spec.train.epochs or method_class(method).is_fitted()
+            for seed in experiment.seeds if learns else experiment.seeds[:1]:
                 yield replace(planned, spec=planned.spec.model_copy(update={"seed": seed}))
 
 
@@ -203,7 +204,8 @@ def setting_axes(experiment: Experiment, method: str, backbone: str) -> dict[str
     if method_class(method).trains:
         return axes
     # Nothing trains: how it would be trained makes no second run.
-    trained = [key for key in axes if key.startswith("train.") and key != "train.precision"]
+    of_fit = ("train.views", "train.fit_views") if method_class(method).is_fitted() else ()
+    trained = [key for key in axes if key.startswith("train.") and key not in ("train.precision", *of_fit)]
     return {**axes, **{key: axes[key][:1] for key in trained}}
 
 

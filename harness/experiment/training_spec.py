@@ -1,7 +1,7 @@
 """How a run trains, and what it chooses on validation pictures: two sections of a spec."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -94,7 +94,7 @@ class TrainSpec(Section):
 class SelectSpec(Section):
     """What is chosen on validation pictures within a run: the epoch that is kept, and what `Method.search` chooses."""
 
-    shots: int | Literal["shots", "all"] | None = Field(
+    shots: Annotated[int, Field(ge=1)] | Literal["shots", "all"] | None = Field(
         None, description="validation pictures a class: a number, shots (as many as data.shots), all; null: at most 4"
     )
     pictures: Literal["val", "test"] = Field(

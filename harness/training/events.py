@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # pydantic takes a while to import, and `--help` needs none o
 
 @dataclass(frozen=True)
 class PhaseStarted:
-    """A run begins a phase: setup, train or evaluate.
+    """A run begins a phase: setup, fit, train, select or evaluate.
 
     Attributes:
         phase: which.

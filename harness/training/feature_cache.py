@@ -112,6 +112,13 @@ class TrainingImages:
         for view in range(self.views or 1) if mixed else [self.view_of(epoch)]:
             self._fill(view, batches)
 
+    def run_first_batch(self, epoch: int = 0) -> int:
+        """Compute the first batch of a caching pass, to measure it; returns its number of images."""
+        indices = self.pictures.in_order(self.spec.cache_batch_size)[:1]
+        for pixels in self.pixels(self.view_of(epoch), indices):
+            self.run_frozen(pixels)
+        return len(indices[0])
+
     def view_of(self, epoch: int) -> int:
         """The view that an epoch uses."""
         return epoch % self.views if self.views else epoch

@@ -4,7 +4,10 @@ import random
 
 import torch
 
+from harness.experiment.spec import RunSpec
+from harness.machine.meter import Meter
 from harness.training.build import move
+from harness.training.feature_cache import TrainingImages
 from harness.training.precision import autocast, store_method
 from methods.base import Method, Shots
 
@@ -24,3 +27,27 @@ def fit_method(method: Method, shots: Shots, precision: str, seed: int) -> None:
     with autocast(precision, device):
         method.fit(shots)
     move(store_method(method, precision), device)
+
+
+def fit_to_images(method: Method, images: TrainingImages, spec: RunSpec, meter: Meter) -> None:
+    """Fit the method of a run to its training images.
+
+    Args:
+        method: built for the training classes, which are set.
+        images: at the method's stage.
+        spec: the run.
+        meter: receives the costs of the phase `fit`.
+    """
+    views = images.first_views(spec.train.fit_views or images.views or 1)
+    shots = Shots(views, images.pictures.labels.to(method.clip.device), spec.data.shots)
+    before = [*method.parameters(), *method.buffers(), *images.resident(), views]
+
+    def fit() -> None:
+        fit_method(method, shots, spec.train.precision, spec.seed)
+
+    if not method.trains and images.is_cached:
+        meter.probe("cache", images.run_first_batch, before)
+    # First, so that what it leaves behind is replaced.
+    meter.probe("fit", fit, before)
+    with meter.phase("fit", images=len(images.pictures)):
+        fit()

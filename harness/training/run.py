@@ -1,6 +1,5 @@
 """One run from start to finish: spec -> results/runs/<id>/."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,30 +32,18 @@ from harness.training.evaluate import evaluate
 from harness.training.events import Notice, PhaseStarted, TrackingOffline
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
+from harness.training.fitting import fit_to_images
 from harness.training.inputs import changed_files, datasets_of, input_files
 from harness.training.notices import data_notices, prompt_notice, training_shots
+from harness.training.process import choose_workers, make_repeatable
 from harness.training.resuming import misfit
 from harness.training.run_data import FewShotData, RunData
 from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
-from harness.training.state import trained_parameters, trained_state
+from harness.training.selection import Choice, Selector
+from harness.training.state import trained_parameters, trained_state, without_kept
 from harness.training.trainer import Trainer
 from harness.training.training import Report, Session, Training
 from methods.base import Method, OtherClassesError
-
-
-def choose_workers(spec: RunSpec, device: torch.device) -> int:
-    """Processes that decode images: as asked, else none with a CPU, else one per core up to 8."""
-    if spec.runtime.workers is not None:
-        return spec.runtime.workers
-    return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
-
-
-def make_repeatable(seed: int) -> None:
-    """Seed torch and ask for the same result every time, bit for bit, on the same machine."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.backends.cudnn.benchmark = False
-    torch.manual_seed(seed)
 
 
 @dataclass(frozen=True)
@@ -133,11 +120,11 @@ class Run:
             method.check_classes(tuple(self.data.texts(item.dataset, item.classes)))
         return Setup(clip, data, method)
 
-    def make_trainer(self, setup: Setup, meter: Meter) -> Trainer:
-        """The trainer of the run's method on its sample."""
+    def training_images(self, setup: Setup, meter: Meter) -> TrainingImages:
+        """The images of the run's sample at its method's stage."""
         clip, runtime = setup.clip, self.spec.runtime
         pictures = PictureSet(setup.data.splits.folder, self.data.training_pictures(setup.data))
-        images = TrainingImages(
+        return TrainingImages(
             clip,
             pictures,
             self.train_transform(clip),
@@ -148,7 +135,18 @@ class Run:
             self.workers,
             Place(self.device, runtime.cache_gpu_mib, runtime.cache_host_mib, self.folder.path),
         )
-        return Trainer(setup.method, images, self.spec, meter)
+
+    def make_trainer(self, setup: Setup, meter: Meter) -> Trainer:
+        """The trainer of the run's method on its sample, to which the method is fitted."""
+        return Trainer(setup.method, self.fit(setup, meter), self.spec, meter)
+
+    def fit(self, setup: Setup, meter: Meter) -> TrainingImages:
+        """Fit the run's method to its sample, if it is a method that is fitted; returns the training images."""
+        images = self.training_images(setup, meter)
+        if setup.method.is_fitted():
+            self.report(PhaseStarted("fit"))
+            fit_to_images(setup.method, images, self.spec, meter)
+        return images
 
     def evaluate(self, method: Method, item: EvalSpec, meter: Meter) -> tuple[Evaluation, list[Prediction]]:
         """One evaluation, and a few of its predictions; the method's classes are set to those of the evaluation.
@@ -228,11 +226,13 @@ class Run:
         method = setup.method
         for line in self.notices(setup):
             self.report(Notice(line))
-        if tensors and (reason := misfit(method, tensors, spec.train)):
+        probe_setup(method, spec.train.precision, meter)
+        trainer = self._prepare(setup, meter)
+        if tensors and (reason := misfit(method, without_kept(tensors), spec.train)):
             self._say_anew(f"'{self.folder.path}' has the progress of another training ({reason})")
             tensors, progress = {}, Progress(starts=1)
-            meter = Meter(self.device, {"setup": meter.phases["setup"]})
-        probe_setup(method, spec.train.precision, meter)
+            meter = Meter(self.device, {name: meter.phases[name] for name in ("setup", "fit")})
+            trainer = self._prepare(setup, meter)
         self._write_sample(setup.data)
         inputs = input_files(spec, {name: self.data.read(name) for name in datasets_of(spec)})
         progress = progress.model_copy(update={"inputs": inputs})
@@ -245,10 +245,12 @@ class Run:
             self.report(Notice(use.problem))
         if tracker.fell_back:
             self.report(TrackingOffline())
-        if trained_parameters(method):
+        selector = Selector(spec, setup.data, self.test_transform(setup.clip), meter, self.workers)
+        if trainer:
             session = Session(use, tracker, self.report)
-            training = Training(self.make_trainer(setup, meter), self.folder, progress, session, self.evaluate)
-            progress = training.run(tensors)
+            judge = None if spec.select.epoch == "last" else selector.epoch_accuracy
+            progress = Training(trainer, self.folder, progress, session, self.evaluate, judge).run(tensors)
+        choice = self._search(method, selector)
         evaluated = [self.evaluate(method, item, meter) for item in spec.evaluate]
         use.check()
         self.check_unchanged()
@@ -270,9 +272,12 @@ class Run:
                 broken_images=tuple(broken.path for broken in setup.data.broken),
                 shots=training_shots(spec, self.data, setup.data),
             ),
+            selection=selector.record(choice, progress),
             layout=setup.data.splits.facts,
-            transform_hash=self._transform_hash(setup.clip),
-            weights_sha256=self._weights_hash(),
+            transform_hash=transform_hash(
+                [self.train_transform(setup.clip), self.test_transform(setup.clip)], setup.clip.mean, setup.clip.std
+            ),
+            weights_sha256=file_digest(weights) if (weights := parse_backbone(spec.backbone).checkpoint) else None,
             inputs=inputs,
             interruptions=progress.starts - 1,
             environment=machine,
@@ -281,6 +286,25 @@ class Run:
         log.info("complete: %s", {name: round(accuracy, 2) for name, accuracy in result.accuracies.items()})
         # Last: a server may keep us waiting, and what it does not get now it gets later from the result.
         tracker.finish(result)
+
+    def _prepare(self, setup: Setup, meter: Meter) -> Trainer | None:
+        """Fit the method; returns its trainer, or None if nothing trains."""
+        if setup.method.trains:
+            return self.make_trainer(setup, meter)
+        if setup.method.is_fitted():
+            self.fit(setup, meter)
+        return None
+
+    def _search(self, method: Method, selector: Selector) -> Choice | None:
+        """What the method chooses on validation images, if it chooses anything."""
+        if not method.selects():
+            return None
+        self.report(PhaseStarted("select"))
+        choice = selector.search(method)
+        self.folder.write_json(
+            "selection.json", {"candidates": list(choice.candidates), "accuracies": list(choice.accuracies)}
+        )
+        return choice
 
     def _load_progress(self) -> tuple[dict[str, Tensor], Progress]:
         """Tensors and facts of an interrupted run, or those of a new one."""
@@ -293,7 +317,7 @@ class Run:
             self.report(Notice(f"{'; '.join(changes)} has changed since the run was interrupted: it starts anew"))
             tensors, progress = {}, Progress(starts=progress.starts)
         # This start sets up anew; what the earlier one spent on it belongs to no result.
-        phases = {name: costs for name, costs in progress.phases.items() if name != "setup"}
+        phases = {name: costs for name, costs in progress.phases.items() if name not in ("setup", "fit")}
         return tensors, progress.model_copy(update={"phases": phases, "starts": progress.starts + 1})
 
     def _say_anew(self, reason: str) -> None:
@@ -323,10 +347,3 @@ class Run:
         if not trained_parameters(method):
             return 0
         return self.folder.save_checkpoint(trained_state(method), {"id": self.id, "spec": self.spec.settings()})
-
-    def _transform_hash(self, clip: CLIP) -> str:
-        return transform_hash([self.train_transform(clip), self.test_transform(clip)], clip.mean, clip.std)
-
-    def _weights_hash(self) -> str | None:
-        checkpoint = parse_backbone(self.spec.backbone).checkpoint
-        return file_digest(checkpoint) if checkpoint else None

@@ -1,5 +1,6 @@
 """What a run reads of its data sets: the few-shot sample, prompts, and the images of its evaluations."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,19 @@ from harness.data.pictures import Broken, check_pictures, missing_pictures
 from harness.data.readers import SPLITS, Picture, Splits
 from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index
 from harness.errors import UserError
+from harness.experiment.registry import method_class
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.training.build import prompt_texts
+
+
+def validation_shots(spec: RunSpec) -> int:
+    """The validation images a class that a run chooses by: at most 4 of them, if `select.shots` says nothing else."""
+    asked = spec.select.shots
+    if asked is None:
+        return min(spec.data.shots, VALIDATION_SHOTS)
+    if asked == "shots":
+        return spec.data.shots
+    return sys.maxsize if asked == "all" else asked
 
 
 @dataclass(frozen=True)
@@ -37,12 +49,14 @@ class RunData:
 
     Args:
         spec: the run.
+        tests: whether test images and their labels may be read; None: if the run is tested.
     """
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, spec: RunSpec, tests: bool | None = None) -> None:
         self.spec = spec
         self.root = spec.runtime.find_data_root()
-        tests = any("test" in item.splits for item in spec.evaluate)
+        if tests is None:
+            tests = any("test" in item.splits for item in spec.evaluate)
         self.split_names = SPLITS if tests else tuple(split for split in SPLITS if split != "test")
 
     def read(self, dataset: str) -> Splits:
@@ -66,7 +80,7 @@ class RunData:
         """
         spec = self.spec
         splits = self.read(spec.data.dataset)
-        if not splits.train and spec.train.epochs:
+        if not splits.train and (spec.train.epochs or method_class(spec.method).is_fitted()):
             layout = f" ({'; '.join(splits.layout)})" if splits.layout else ""
             raise UserError(f"data set '{spec.data.dataset}' has no training images{layout}: train on another")
         sample = self._draw_sample(spec.data.dataset, splits)
@@ -82,6 +96,36 @@ class RunData:
         """The images of the sample that belong to the training classes, with labels among these."""
         labels = class_subset(len(data.splits.class_names), self.spec.data.classes)
         return keep_classes(data.sample.train, labels)
+
+    def validation_pictures(self, data: FewShotData, split: str) -> list[Picture]:
+        """The images that a run chooses by, with labels among its training classes.
+
+        Where a data set has no validation images, training images that are not in the sample take their place.
+
+        Args:
+            data: the sample of the run.
+            split: val, or test to repeat what published code does.
+
+        Raises:
+            UserError: there are none.
+        """
+        spec, splits = self.spec, self.read(self.spec.data.dataset)
+        if split == "test":
+            found = list(splits.test)
+        elif spec.data.index:
+            found = list(data.drawn.val)
+        else:
+            drawn = {picture.path for picture in data.drawn.train}
+            pool = splits.val or [picture for picture in splits.train if picture.path not in drawn]
+            found = few_shot_sample(pool, validation_shots(spec), spec.seed)
+        labels = class_subset(len(splits.class_names), spec.data.classes)
+        chosen = keep_classes(check_pictures(splits.folder, found, spec.data.skip_broken).usable, labels)
+        if not chosen:
+            raise UserError(
+                f"method '{spec.method}' chooses on {split} images, and data set '{spec.data.dataset}' has none that "
+                "are not trained on: use fewer shots, or a recipe that chooses nothing"
+            )
+        return chosen
 
     def evaluated_pictures(self, item: EvalSpec, splits: Splits) -> tuple[list[Picture], list[Broken]]:
         """The images of an evaluation with labels among its classes, and those that were left out as broken.

@@ -3,14 +3,19 @@
 A method sees no image here: it says what it may choose, and receives the accuracy of each candidate.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from harness.data.loader import PictureSet, Transform, normalise
+from harness.experiment.spec import RunSpec
+from harness.machine.meter import Meter
+from harness.results.progress import Progress
+from harness.results.record import Selection
 from harness.training.inference import classify_features, encode_texts, run_frozen
+from harness.training.run_data import FewShotData, RunData
 from methods.base import Candidate, Method
 
 
@@ -107,13 +112,96 @@ def choose(method: Method, score: Callable[[Method], float]) -> Choice:
     return Choice(chosen, accuracy, candidates, accuracies)
 
 
-def is_better(accuracy: float, so_far: Sequence[float], rule: str) -> bool:
+def is_better(accuracy: float, highest: float | None, rule: str) -> bool:
     """Whether an epoch takes the place of the best of those before it.
 
     Args:
         accuracy: of the epoch, percent.
-        so_far: of the best epoch before it; empty if there is none.
+        highest: of the best epoch before it; None if there is none.
         rule: first_best or last_best.
     """
-    highest = max(so_far, default=float("-inf"))
-    return accuracy >= highest if rule == "last_best" else accuracy > highest
+    return highest is None or accuracy > highest or (rule == "last_best" and accuracy == highest)
+
+
+class Selector:
+    """What a run chooses by: images that it does not train on, at its method's stage, prepared when they are needed.
+
+    Args:
+        spec: the run.
+        sample: its few-shot sample.
+        transform: of testing.
+        meter: receives the costs of the phase `select`.
+        workers: number of processes that decode images.
+    """
+
+    def __init__(self, spec: RunSpec, sample: FewShotData, transform: Transform, meter: Meter, workers: int) -> None:
+        self.spec = spec
+        self.sample = sample
+        self.transform = transform
+        self.meter = meter
+        self.workers = workers
+        self._validations: dict[str, Validation] = {}
+
+    def validation(self, method: Method, split: str) -> Validation:
+        """The images of a split, val or test; where test is not asked for, nothing of it is read.
+
+        Raises:
+            UserError: there are none, or an image cannot be read.
+        """
+        if split not in self._validations:
+            data = RunData(self.spec, tests=split == "test")
+            pictures = PictureSet(self.sample.splits.folder, data.validation_pictures(self.sample, split))
+            size = self.spec.runtime.eval_batch_size
+            with self.meter.phase("select", images=len(pictures)):
+                self._validations[split] = validation_images(
+                    method, pictures, self.transform, self.spec.train.precision, size, self.workers
+                )
+        return self._validations[split]
+
+    def epoch_accuracy(self, method: Method) -> float:
+        """Accuracy by which the epoch to keep is chosen, percent.
+
+        Raises:
+            UserError: as `validation`.
+        """
+        images = self.validation(method, self.spec.select.epoch_pictures)
+        with self.meter.phase("select"):
+            return images.accuracy(method)
+
+    def search(self, method: Method) -> Choice:
+        """Let a method choose among the candidates of its search.
+
+        Raises:
+            UserError: as `validation`.
+        """
+        images = self.validation(method, self.spec.select.pictures)
+        with self.meter.phase("select"):
+            choice = choose(method, images.accuracy)
+        resident = [*method.parameters(), *method.buffers(), images.x]
+        self.meter.probe("select", lambda: images.accuracy(method), resident)
+        return choice
+
+    def record(self, choice: Choice | None, progress: Progress) -> Selection | None:
+        """What was chosen; None if nothing was.
+
+        Args:
+            choice: of the search, if there was one.
+            progress: of the training.
+        """
+        if choice is None and progress.kept_epoch is None:
+            return None
+        select = self.spec.select
+        sizes = {split: len(images.labels) for split, images in self._validations.items()}
+        found = choice or Choice({})
+        return Selection(
+            chosen=found.chosen,
+            accuracy=found.accuracy,
+            candidates=len(found.candidates),
+            pictures=select.pictures,
+            images=sizes.get(select.pictures, 0) if choice else 0,
+            shots=select.shots,
+            epoch=progress.kept_epoch,
+            epoch_accuracy=progress.kept_accuracy,
+            epoch_pictures=select.epoch_pictures,
+            epoch_images=sizes.get(select.epoch_pictures, 0) if progress.kept_epoch is not None else 0,
+        )

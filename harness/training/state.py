@@ -6,8 +6,10 @@ from torch import Tensor, nn
 from harness.errors import UserError
 from methods.base import Method
 
-# Name in the saved state.
+# Names in the saved state.
 LOSS_SCALE = "loss_scale"
+KEPT = "kept."
+"""How the names of the tensors of the best epoch so far begin."""
 
 
 def trained_parameters(method: Method) -> dict[str, nn.Parameter]:
@@ -33,3 +35,13 @@ def load_trained_state(method: Method, state: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, value in state.items():
             own[name].copy_(value)
+
+
+def kept_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The trained state of the best epoch so far among saved tensors; empty if none is kept."""
+    return {name.removeprefix(KEPT): value for name, value in tensors.items() if name.startswith(KEPT)}
+
+
+def without_kept(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The other saved tensors: those of the last epoch."""
+    return {name: value for name, value in tensors.items() if not name.startswith(KEPT)}

@@ -195,14 +195,14 @@ class Trainer:
         """
         if not self.images.is_cached:
             return 0.0
-        indices = self.images.pictures.in_order(self.spec.train.cache_batch_size)[:1]
+        images = 0
 
         def fill() -> None:
-            for pixels in self.images.pixels(self.images.view_of(epoch), indices):
-                self.images.run_frozen(pixels)
+            nonlocal images
+            images = self.images.run_first_batch(epoch)
 
         self.meter.probe("cache", fill, [*self.resident(), *momentum])
-        return count_flops(fill) / len(indices[0]) if flops else 0.0
+        return count_flops(fill) / images if flops else 0.0
 
     def resident(self) -> list[Tensor]:
         """All tensors that are in memory in every phase: weights, buffers, texts, cached images."""

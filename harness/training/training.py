@@ -16,11 +16,14 @@ from harness.results.record import Evaluation, Prediction
 from harness.tracking.wandb_run import Tracker
 from harness.training.events import Event, TrainingProgress
 from harness.training.inference import set_classes
+from harness.training.selection import is_better
+from harness.training.state import KEPT, kept_state, load_trained_state, trained_state, without_kept
 from harness.training.trainer import Trainer
 from methods.base import Method
 
 Report = Callable[[Event], None]
 """Receives the events of a run."""
+Judge = Callable[[Method], float]
 Evaluate = Callable[[Method, EvalSpec, Meter], tuple[Evaluation, list[Prediction]]]
 """Evaluates a method; its classes are set to those of the evaluation."""
 
@@ -49,13 +52,20 @@ class Training:
         progress: of earlier starts.
         session: of this start.
         evaluate: for validation after epochs.
+        judge: accuracy of a method, percent, by which the epoch to keep is chosen; None: the last one is kept.
 
     Attributes:
         progress: so far.
     """
 
     def __init__(
-        self, trainer: Trainer, folder: RunFolder, progress: Progress, session: Session, evaluate: Evaluate
+        self,
+        trainer: Trainer,
+        folder: RunFolder,
+        progress: Progress,
+        session: Session,
+        evaluate: Evaluate,
+        judge: Judge | None = None,
     ) -> None:
         self.trainer = trainer
         self.spec = trainer.spec
@@ -63,6 +73,8 @@ class Training:
         self.progress = progress
         self.session = session
         self.evaluate = evaluate
+        self.judge = judge
+        self.kept: dict[str, Tensor] = {}
         self.records: list[EpochRecord] = []
 
     def run(self, tensors: dict[str, Tensor]) -> Progress:
@@ -74,19 +86,24 @@ class Training:
         first = self.progress.epoch
         self.trainer.flops = dict(self.progress.flops)
         if tensors:
-            self.trainer.load_state(tensors)
+            self.trainer.load_state(without_kept(tensors))
+            self.kept = kept_state(tensors)
             log.info("going on from epoch %d", first)
         self.records = self.folder.read_metrics(epochs=first)
         self.session.tracker.log_epochs(self.records)
         self.session.report(TrainingProgress(first, self.spec.train.epochs))
         self.trainer.train(first, self._on_epoch)
+        if self.kept:
+            load_trained_state(self.trainer.method, self.kept)
+            log.info("kept epoch %s", self.progress.kept_epoch)
         return self.progress
 
     def _on_epoch(self, record: EpochRecord) -> None:
         self.folder.check_claim()
         self.session.use.check()
         epoch = record.epoch + 1
-        record = record.model_copy(update={"accuracies": self._validate(epoch)})
+        judged = self._keep_best(record.epoch)
+        record = record.model_copy(update={"accuracies": self._validate(epoch), "selection_accuracy": judged})
         self.folder.append_metrics(record)
         self.records.append(record)
         self.progress = Progress(
@@ -97,11 +114,24 @@ class Training:
             alone=both_alone(self.progress.alone, self.session.use.alone),
             cache=self.trainer.images.facts(),
             inputs=self.progress.inputs,
+            kept_epoch=self.progress.kept_epoch,
+            kept_accuracy=self.progress.kept_accuracy,
         )
-        self.folder.save_progress(self.trainer.state(), self.progress)
+        kept = {f"{KEPT}{name}": value for name, value in self.kept.items()}
+        self.folder.save_progress({**self.trainer.state(), **kept}, self.progress)
         self.session.tracker.log_epochs(self.records)
         log.info("epoch %d loss %.4f lr %.3g train %.2f s", record.epoch, record.loss, record.lr, record.train_seconds)
         self.session.report(TrainingProgress(epoch, self.spec.train.epochs, record))
+
+    def _keep_best(self, epoch: int) -> float | None:
+        """Keep the weights of an epoch if they are the best so far; returns the accuracy that says so, if any does."""
+        if self.judge is None:
+            return None
+        accuracy = self.judge(self.trainer.method)
+        if is_better(accuracy, self.progress.kept_accuracy, self.spec.select.epoch):
+            self.kept = {name: value.detach().clone() for name, value in trained_state(self.trainer.method).items()}
+            self.progress = self.progress.model_copy(update={"kept_epoch": epoch, "kept_accuracy": accuracy})
+        return accuracy
 
     def _validate(self, epochs: int) -> dict[str, float]:
         """Accuracies after some epochs, if they are asked for by then; test images are left for the end."""

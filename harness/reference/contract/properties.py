@@ -34,7 +34,7 @@ from harness.reference.contract.source import (
     reaches_for_nothing_outside,
 )
 from harness.reference.contract.verdicts import NothingToCheck, Remark, explain
-from harness.training.run import make_repeatable
+from harness.training.process import make_repeatable
 
 OK, FAILED, SKIPPED, REMARK = "ok", "FAILED", "skipped", "remark"
 Check = Callable[[Candidate], str]

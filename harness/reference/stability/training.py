@@ -11,7 +11,8 @@ from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter
 from harness.reference.stability.recording import RecordedImages
 from harness.results.metrics import METRICS, SummaryMetric
-from harness.training.run import Run, make_repeatable
+from harness.training.process import make_repeatable
+from harness.training.run import Run
 from harness.training.state import trained_parameters
 from methods.base import Method
 

@@ -1,0 +1,22 @@
+"""What a process that computes a run is set to: how many others decode images, and that its results repeat."""
+
+import os
+
+import torch
+
+from harness.experiment.spec import RunSpec
+
+
+def choose_workers(spec: RunSpec, device: torch.device) -> int:
+    """Processes that decode images: as asked, else none with a CPU, else one per core up to 8."""
+    if spec.runtime.workers is not None:
+        return spec.runtime.workers
+    return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+
+
+def make_repeatable(seed: int) -> None:
+    """Seed torch and ask for the same result every time, bit for bit, on the same machine."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.manual_seed(seed)

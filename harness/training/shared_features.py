@@ -19,8 +19,9 @@ from torch import Tensor
 
 from harness.clip.towers import CLIP, POOLED, Stage
 from harness.data.loader import PictureSet, Transform, normalise
+from harness.experiment.spec import RunSpec
 from harness.training.feature_identity import UNKNOWN, entry_name, names_tensor, picture_names, tower_digest
-from harness.training.feature_store import FeatureStore, Rows
+from harness.training.feature_store import FeatureStore, Rows, open_store
 from harness.training.inference import run_frozen
 
 AT_ONCE = 8
@@ -45,6 +46,17 @@ class Features:
     rows: Tensor
     computed: int
     shared_seconds: float
+
+
+def share_features(clip: CLIP, spec: RunSpec, tell: Callable[[str], None]) -> "SharedFeatures":
+    """The features of a run's backbone; kept on disk for other runs unless the run keeps no outputs of frozen stages.
+
+    Args:
+        clip: as the precision of the run stores it, on its device.
+        spec: the run.
+        tell: takes one line if nothing can be kept.
+    """
+    return SharedFeatures(clip, spec.train.precision, open_store(spec.runtime, tell) if spec.train.caches else None)
 
 
 class SharedFeatures:

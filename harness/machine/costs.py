@@ -17,7 +17,8 @@ class PhaseCosts(BaseModel):
 
     Attributes:
         seconds: wall time spent in it.
-        shared_seconds: wall time that another run spent on features which this one took from the store; None: none.
+        shared_seconds: what this run was spared, since another had computed the same features of images: the time that
+            they took there. Both together are the time of a run that is alone.
         images: images that were processed.
         peak_tensor_bytes: CPU only: exact peak of live tensor bytes.
         peak_rss_bytes: peak resident set size of the process.
@@ -28,7 +29,7 @@ class PhaseCosts(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     seconds: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
-    shared_seconds: float | None = Field(None, ge=0, le=1e30, allow_inf_nan=False)
+    shared_seconds: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
     images: Count = 0
     peak_tensor_bytes: Count | None = None
     peak_rss_bytes: Count | None = None
@@ -43,13 +44,14 @@ class PhaseCosts(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def images_per_second(self) -> float | None:
-        """Throughput; None if no image was processed."""
-        return self.images / self.seconds if self.images and self.seconds else None
+        """Throughput, including what was shared; None if no image was processed."""
+        seconds = self.whole_seconds
+        return self.images / seconds if self.images and seconds else None
 
     @property
     def whole_seconds(self) -> float:
         """What the phase would take without the features of another run."""
-        return self.seconds + (self.shared_seconds or 0.0)
+        return self.seconds + self.shared_seconds
 
     @property
     def peak_bytes(self) -> int | None:

@@ -233,7 +233,7 @@ class Candidate:
         """
         run = self.run(way)
         pictures = PictureSet(self.few_shot.splits.folder, self.data.training_pictures(self.few_shot))
-        transform, stage = run.train_transform(method.clip), method.image_start
+        transform, stage = run.data.train_transform(method.clip), method.image_start
         return TrainingImages(method.clip, pictures, transform, stage, run.spec.train, way.seed, meter or Meter(CPU))
 
     def trainer(self, way: Way = PLAIN) -> Trainer:

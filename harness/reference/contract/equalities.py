@@ -243,7 +243,7 @@ def measured_peaks(candidate: Candidate, evaluations: tuple[EvalSpec, ...]) -> d
         images.prepare(0)
         trainer.probe(0, trainer.draw_batches(0)[0], flops=False)
     if candidate.cls.selects():
-        selector = Selector(run.spec, candidate.few_shot, run.test_transform(method.clip), meter, workers=0)
+        selector = Selector(run.spec, candidate.few_shot, run.data.test_transform(method.clip), meter, workers=0)
         validation = selector.validation(method, "val")
         with torch.no_grad():
             method.use(next(method.search()))

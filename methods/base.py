@@ -1,8 +1,8 @@
 """The interface of adaptation methods: how image tokens and class prompts become logits, and which parameters train."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +21,16 @@ class Official:
         trainers: names of the authors' trainers; vectors of any of them are read. Options that tell methods with the
             same trainer apart may follow a name: `ADAPTER CONSTRAINT=l2`.
         options: its option (last part of the name) -> field of our Config.
-        tensors: its parameter or stored state -> our parameter or buffer; a name that ends in a dot stands for all
-            names that begin with it. Parameters of CLIP itself need no entry.
+        tensors: its parameter or stored state -> our parameter, buffer or attribute (such as `weight.T`); a name that
+            ends in a dot stands for all names that begin with it. Parameters of CLIP itself need no entry.
+        trainer_options: name of a trainer -> what it means for fields of our Config, where the authors have a trainer
+            of its own for what is an option here.
     """
 
     trainers: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
+    trainer_options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,19 @@ class OtherClassesError(ValueError):
     """A trained method can be used only for the classes on which it was trained."""
 
 
+WEIGHTS_FILE = "file of weights"
+WeightsFile = Annotated[str, WEIGHTS_FILE]
+"""Type of an option: path of a file with one tensor, which the harness reads; its content belongs to a run's id."""
+
+
+class WeightsError(ValueError):
+    """The tensor of a file does not fit; the message begins with the name of its option."""
+
+
+class TooFewShotsError(ValueError):
+    """A method cannot be fitted to so few shots or views; the message says which setting helps."""
+
+
 class Method(nn.Module):
     """An adaptation method. Subclasses override what their paper changes, and nothing else.
 
@@ -79,6 +95,7 @@ class Method(nn.Module):
         config: the method's options.
         prompts: prompts of the classes to train on.
         cache_text: False computes the frozen text stages again at every use, as the reference code does.
+        weights: option -> the tensor of its file, of the options of type `WeightsFile` that are set; on the device.
 
     Attributes:
         image_start: the image stage from which training matters.
@@ -113,11 +130,19 @@ class Method(nn.Module):
 
         model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
-    def __init__(self, clip: CLIP, config: Any, prompts: Prompts, cache_text: bool = True) -> None:
+    def __init__(
+        self,
+        clip: CLIP,
+        config: Any,
+        prompts: Prompts,
+        cache_text: bool = True,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.clip = clip
         self.config = config
         self.cache_text = cache_text
+        self.weights = dict(weights or {})
         self.training_texts = prompts.texts
         self.image_start, self.text_start = self.start_stages()
         self.set_classes(prompts)
@@ -132,6 +157,16 @@ class Method(nn.Module):
     def selects(cls) -> bool:
         """Whether something is chosen on validation images."""
         return cls.search is not Method.search
+
+    @classmethod
+    def weights_options(cls) -> list[str]:
+        """The options of type `WeightsFile`, by the names that stand in settings."""
+        return [
+            info.alias or name
+            for name, info in cls.Config.model_fields.items()
+            if any(WEIGHTS_FILE in getattr(kind, "__metadata__", ()) for kind in get_args(info.annotation))
+            or WEIGHTS_FILE in info.metadata
+        ]
 
     @classmethod
     def check(cls, config: Any, num_blocks: int) -> None:
@@ -163,6 +198,9 @@ class Method(nn.Module):
 
         Called once, after `build()` and before anything trains, with the training classes set. Tensors that later
         stages need become buffers, or parameters if they train.
+
+        Raises:
+            TooFewShotsError: it does not follow from so few of them.
         """
 
     def search(self) -> Search:
@@ -171,6 +209,14 @@ class Method(nn.Module):
         """
         return {}
         yield
+
+    def candidate_logits(self, x: Tensor) -> Callable[[Candidate], Tensor]:
+        """A function that gives the logits (B, C) of the same images for one candidate of `search` after another.
+
+        The harness calls `use` with a candidate first, then this function. Override it to compute only once what
+        candidates share; the logits must be those of `logits`.
+        """
+        return lambda candidate: self.logits(x, self.text_features())
 
     def use(self, candidate: Candidate) -> None:
         """Take the numbers of a candidate of `search`: by default each fills the buffer of its name."""

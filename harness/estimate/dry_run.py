@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from harness.estimate.memory_breakdown import BreakdownMeter
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.meter import Meter, count_flops
+from harness.results.record import Refusal
 from harness.training.build import build_method, probe_setup, prompt_texts
 from harness.training.evaluate import Classifier
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import GPU, Place
 from harness.training.fitting import fit_to_images
 from harness.training.inference import run_frozen, set_classes
+from harness.training.refusals import find_refusals, served
 from harness.training.run_data import validation_shots
 from harness.training.selection import Validation, probe_choice
 from harness.training.state import trained_parameters
@@ -123,7 +126,7 @@ class DryRun:
         stand_ins: names of data sets that are not on this machine, as keys.
 
     Raises:
-        UserError: the options do not fit the backbone, or the method cannot be used for the classes of an evaluation.
+        UserError: the options do not fit the backbone.
     """
 
     def __init__(
@@ -148,6 +151,18 @@ class DryRun:
         )
         self.trainer: Trainer | None = None
         self.cache_flops: float | None = None
+
+    @cached_property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Evaluations that the method cannot take part in; they cost nothing.
+
+        Raises:
+            UserError: it can take part in none.
+        """
+        try:
+            return find_refusals(self.method, self.spec.evaluate, self._texts)
+        except OtherClassesError as error:
+            raise UserError(f"{self.spec.method}: {error}") from None
 
     @property
     def trains(self) -> bool:
@@ -177,7 +192,7 @@ class DryRun:
             flops: False counts no operations.
 
         Raises:
-            UserError: there are too few images for a batch.
+            UserError: there are too few images for a batch, or the method can take part in no evaluation.
         """
         meter.method = self.method
         probe_setup(self.method, self.spec.train.precision, meter)
@@ -194,7 +209,7 @@ class DryRun:
         meter.images = None
         self._select(meter)
         if "evaluate" in phases:
-            for item in self.spec.evaluate:
+            for item in served(self.spec.evaluate, self.refusals):
                 self._classifier(item, meter.label_inputs).probe(meter)
 
     def run(self, meter: Meter) -> None:
@@ -210,7 +225,7 @@ class DryRun:
             with meter.phase("train"):
                 self.trainer.run_steps(0, [batch, batch])
         self._select(meter)
-        for item in self.spec.evaluate:
+        for item in served(self.spec.evaluate, self.refusals):
             with meter.phase("evaluate"):
                 self._classifier(item).logits()
 
@@ -247,6 +262,10 @@ class DryRun:
             self.stand_ins[dataset] = None
         return found
 
+    def _texts(self, item: EvalSpec) -> list[str]:
+        """Prompts of the classes of an evaluation."""
+        return prompt_texts(self.spec, item.dataset, self._expected(item.dataset, item.classes).class_names)
+
     def _images(self, meter: Meter, on_inputs: Callable[[Tensor], None] | None = None) -> TrainingImages:
         spec, clip, runtime = self.spec, self.method.clip, self.spec.runtime
         return FirstBatches(
@@ -268,11 +287,7 @@ class DryRun:
         """The classifier of the first batch of an evaluation."""
         spec, side, size = self.spec, self.method.clip.image_size, self.spec.runtime.eval_batch_size
         seen = self._expected(item.dataset, item.classes)
-        texts = prompt_texts(spec, item.dataset, seen.class_names)
-        try:
-            self.method.check_classes(tuple(texts))
-        except OtherClassesError as error:
-            raise UserError(f"{spec.method}: {error}") from None
+        texts = self._texts(item)
         labels = [0] * min(seen.num_images(item.splits), size)
         pictures = blank_pictures(labels, side, on_inputs)
         return Classifier(
@@ -291,7 +306,8 @@ def first_batch(spec: RunSpec, labels: Sequence[int]) -> list[int]:
     Raises:
         UserError: there are too few images for a batch.
     """
-    size, order = spec.train.batch_size, candidates(spec, labels)
+    order = candidates(spec, labels)
+    size = spec.train.batch_size or len(order)
     if len(order) < size:
         of_what = f"of one class ({len(order)})" if is_same_class(spec) else f"({len(order)})"
         raise UserError(f"train.batch_size={size} is more than the training images {of_what}: lower it")

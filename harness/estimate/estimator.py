@@ -144,7 +144,7 @@ class Estimator:
         return Estimate(
             classes=len(dry_run.train_classes.class_names),
             train_images=len(dry_run.labels),
-            batch_size=spec.train.batch_size,
+            batch_size=spec.train.batch_size or len(dry_run.labels),
             most_in_a_batch=largest_batch(spec, dry_run.labels),
             device=device,
             phases={phase: meter.peaks[phase] for phase in PHASES if phase in meter.peaks},

@@ -45,6 +45,22 @@ def backbone_content(text: str) -> str:
     return f"{model}:{BY_CONTENT}={whole}" if model else f"{BY_CONTENT}={whole}"
 
 
+def weights_content(option: str, path: str) -> str:
+    """A file that an option of a method names, as far as it decides a result: the digest of its content.
+
+    Args:
+        option: such as taskres.enhanced_base, for the message.
+        path: its value.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return f"{BY_CONTENT}={file_digest(Path(path))}"
+    except OSError as error:
+        raise UserError(f"{option}='{path}' cannot be read: {error.strerror}") from None
+
+
 @cache
 def dataset_content(name: str) -> str:
     """A data set as far as it decides a result: its name, or the digest of a folder of the user's own.

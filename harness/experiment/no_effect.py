@@ -127,7 +127,9 @@ def of_validation(spec: RunSpec) -> str | None:
 
 
 def of_image_rate(spec: RunSpec) -> str | None:
-    """Where training begins behind the image tower, none of its own weights trains."""
+    """Where training begins behind the image tower, none of its own weights trains; lbfgs has one rate for all."""
+    if spec.train.optimizer == "lbfgs":
+        return "lbfgs has one rate for all weights"
     cls = method_class(spec.method)
     # The method as such needs weights; where training begins follows from its options.
     options = cast(Any, SimpleNamespace(config=cls.Config(**spec.options)))
@@ -156,28 +158,47 @@ def of_held_out(spec: RunSpec) -> str | None:
 
 
 def of_adam(spec: RunSpec) -> str | None:
-    """SGD has no second moments."""
-    return "it is of adam and adamw" if spec.train.optimizer == "sgd" else None
+    """Others have no second moments."""
+    return None if spec.train.optimizer in ("adam", "adamw") else "it is of adam and adamw"
+
+
+def of_full_batches(spec: RunSpec) -> str | None:
+    """One batch of all pictures leaves nothing over and nothing to choose, but rows of several views."""
+    full = spec.train.batch_size is None and spec.train.batches != "all_views"
+    return "train.batch_size is null: all pictures are one batch" if full else None
+
+
+def of_batches(spec: RunSpec) -> str | None:
+    """With few shots batches are not of one class."""
+    if spec.train.batches != spec.train.batch_kind(spec.data.shots):
+        return f"with {spec.data.shots} shots batches are random"
+    return of_full_batches(spec)
+
+
+def of_warm_up(spec: RunSpec) -> str | None:
+    """The full rate is never reached."""
+    train = spec.train
+    if train.warmup_epochs < train.epochs or train.num_steps(spec.data.shots):
+        return None
+    return f"all {train.epochs} epochs are warm-up at warmup_lr"
 
 
 RULES: dict[str, Callable[[RunSpec], str | None]] = {
     "train.validate_every": of_validation,
     "train.lr_image": of_image_rate,
-    "train.lr": lambda spec: (
-        f"all {spec.train.epochs} epochs are warm-up at warmup_lr"
-        if spec.train.warmup_epochs >= spec.train.epochs
-        else None
+    "train.lr": of_warm_up,
+    "train.epochs": lambda spec: (
+        "train.iterations_per_shot decides how long the training is" if spec.train.iterations_per_shot else None
     ),
+    "train.lbfgs_iterations": lambda spec: None if spec.train.optimizer == "lbfgs" else "it is of lbfgs",
+    "train.weight_decay": lambda spec: "lbfgs has none" if spec.train.optimizer == "lbfgs" else None,
+    "train.keep_remainder": of_full_batches,
     "train.momentum": lambda spec: None if spec.train.optimizer == "sgd" else "it is of sgd",
     "train.betas": of_adam,
     "train.eps": of_adam,
     "train.lr_min": lambda spec: "train.schedule is constant" if spec.train.schedule == "constant" else None,
     "train.warmup_lr": lambda spec: None if spec.train.warmup_epochs else "train.warmup_epochs is 0",
-    "train.batches": lambda spec: (
-        f"with {spec.data.shots} shots batches are random"
-        if spec.train.batches != spec.train.batch_kind(spec.data.shots)
-        else None
-    ),
+    "train.batches": of_batches,
     "train.views": of_views,
     "train.fit_views": lambda spec: None if is_fitted(spec) else NOT_FITTED,
     "select.pictures": lambda spec: None if chooses(spec) else CHOOSES_NOTHING,

@@ -1,8 +1,8 @@
 """One run: its layers of settings become a spec, which is checked against method, backbone and protocol."""
 
+import json
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 from harness.clip.backbones import blocks_of, parse_backbone
 from harness.data.datasets import find_dataset
@@ -91,16 +91,16 @@ def check_fits(spec: RunSpec) -> None:
         find_dataset(evaluation.dataset)
         class_subset(2**16, evaluation.classes)
     class_subset(2**16, spec.data.classes)
-    check_options(spec.method, tuple(sorted(spec.options.items())), spec.backbone)
+    check_options(spec.method, json.dumps(spec.options, sort_keys=True), spec.backbone)
 
 
 @cache
-def check_options(method: str, options: tuple[tuple[str, Any], ...], backbone: str) -> None:
-    """Check a method's options against the number of blocks of the backbone (the same for all seeds)."""
+def check_options(method: str, options: str, backbone: str) -> None:
+    """Check a method's options, in JSON, against the number of blocks of the backbone (the same for all seeds)."""
     num_blocks = blocks_of(parse_backbone(backbone))
     if num_blocks is not None:
         cls = method_class(method)
         try:
-            cls.check(cls.Config(**dict(options)), num_blocks)
+            cls.check(cls.Config(**json.loads(options)), num_blocks)
         except ValueError as error:
             raise UserError(f"{method}.{error} (backbone {backbone})") from None

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
-from harness.experiment.content import backbone_content, dataset_content, index_content
+from harness.experiment.content import backbone_content, dataset_content, index_content, weights_content
 from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.training_spec import SelectSpec, TrainSpec
@@ -160,6 +160,12 @@ class RunSpec(Section):
             raise ValueError(f"evaluations need different names, these are {names}")
         return self
 
+    @model_validator(mode="after")
+    def _training_has_no_conflict(self) -> "RunSpec":
+        if self.train.epochs and (conflict := self.train.conflict):
+            raise ValueError(conflict)
+        return self
+
     def identity(self) -> Settings:
         """Everything that decides the result, as plain data; of files what is in them, not where they lie.
 
@@ -172,13 +178,23 @@ class RunSpec(Section):
             section["dataset"] = dataset_content(section["dataset"])
         if self.data.index:
             dump["data"]["index"] = index_content(self.data.index)
-        if self.select == SelectSpec():
-            del dump["select"]
+        dump["options"] = self._options_by_content()
         for section, fields in ((dump, RunSpec), (dump["data"], DataSpec), (dump["train"], TrainSpec)):
             for key in ADDED_LATER & section.keys():
                 if section[key] == jsonable_default(fields, key):
                     del section[key]
         return _with_options(dump)
+
+    def _options_by_content(self) -> Settings:
+        """The method's options; of a file of weights what is in it."""
+        options = self.model_dump(mode="json", include={"options"})["options"]
+        texts = {name for name, value in options.items() if isinstance(value, str)}
+        if texts:  # else the method need not be imported, which takes seconds
+            from harness.experiment.registry import method_class
+
+            for name in texts.intersection(method_class(self.method).weights_options()):
+                options[name] = weights_content(f"{self.method}.{name}", options[name])
+        return dict(options)
 
     def settings(self) -> Settings:
         """The whole spec as plain data, the form of `spec.yaml`."""
@@ -189,6 +205,11 @@ class RunSpec(Section):
         """Hash of what decides the result: 12 hexadecimal digits. Names the run's folder and its W&B run."""
         text = json.dumps(self.identity(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def most_epochs(self) -> int:
+        """Epochs of the training; a bound where its length is given in steps and the pictures decide."""
+        return self.train.num_epochs(self.data.shots, steps=1)
 
     @property
     def name(self) -> str:
@@ -204,6 +225,7 @@ def _with_options(dump: Settings) -> Settings:
 
 ADDED_LATER = frozenset(
     (
+        "select",
         "tuned",
         "held_out",
         "validate_every",
@@ -215,6 +237,8 @@ ADDED_LATER = frozenset(
         "schedule",
         "views",
         "fit_views",
+        "iterations_per_shot",
+        "lbfgs_iterations",
     )
 )
 """Settings that came after the first results. At their defaults they are no part of an id, so that ids stay."""
@@ -223,6 +247,8 @@ ADDED_LATER = frozenset(
 def jsonable_default(section: type[Section], key: str) -> Any:
     """The default of a setting, as it is written in JSON."""
     default = section.model_fields[key].default
+    if isinstance(default, Section):
+        return default.model_dump(mode="json")
     return list(default) if isinstance(default, tuple) else default
 
 

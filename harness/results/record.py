@@ -89,8 +89,8 @@ class Costs(Record):
     checkpoint_bytes: Count = 0
 
     def seconds(self, *phases: str) -> float:
-        """Wall time of some phases together."""
-        return sum(self.phases[name].seconds for name in phases if name in self.phases)
+        """Wall time of some phases together, of the method alone: with what another run spent on shared features."""
+        return sum(self.phases[name].whole_seconds for name in phases if name in self.phases)
 
     def peak_bytes(self, *phases: str) -> int | None:
         """Highest peak memory of some phases; None if none of them was measured."""
@@ -163,6 +163,18 @@ class Selection(Record):
     epoch_images: Count = 0
 
 
+class Refusal(Record):
+    """An evaluation of the spec that the method cannot take part in.
+
+    Attributes:
+        evaluation: its name, such as new.
+        reason: why not, in words.
+    """
+
+    evaluation: str
+    reason: str
+
+
 class InputFile(Record):
     """A file that decided a result without being named in its spec.
 
@@ -196,7 +208,8 @@ class Result(Header):
         id: of the run.
         name: for people; not unique.
         spec: what was run.
-        evaluations: in the order of the spec.
+        evaluations: in the order of the spec, without those that were refused.
+        refusals: evaluations of the spec that the method cannot take part in.
         costs: measured.
         method_facts: what the method reports of its training.
         sample: the k-shot sample; None if unknown.
@@ -213,6 +226,7 @@ class Result(Header):
     name: str = ""
     spec: RunSpec
     evaluations: tuple[Evaluation, ...]
+    refusals: tuple[Refusal, ...] = ()
     costs: Costs
     method_facts: dict[str, Number] = Field(default_factory=dict)
     sample: SampleFacts | None = None

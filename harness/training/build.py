@@ -1,11 +1,13 @@
 """Builds backbones and methods, with weights in the precision of a run: for runs, measurements and tests."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from harness.clip.checkpoints import read_tensor
 from harness.clip.load import load_backbone
 from harness.clip.prompts import fill_template
 from harness.clip.towers import CLIP
@@ -16,7 +18,7 @@ from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter
 from harness.training.inference import set_classes
 from harness.training.precision import autocast, store_clip, store_method
-from methods.base import Method
+from methods.base import Method, WeightsError
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -60,6 +62,7 @@ def build_method(
     """
     cls = method_class(name)
     config = cls.Config(**options)
+    weights = read_weights(name, options, clip.device)
     try:
         cls.check(config, clip.num_blocks)
     except ValueError as error:
@@ -67,9 +70,33 @@ def build_method(
     prompts = clip.tokenize(list(texts))
     # Each source of randomness has its own seed: what the method draws does not depend on how the backbone was built.
     torch.manual_seed(seed)
-    with autocast(precision, clip.device):
-        method = cls(clip, config, prompts, cache_text=cache_text)
+    try:
+        with autocast(precision, clip.device):
+            method = cls(clip, config, prompts, cache_text=cache_text, weights=weights)
+    except WeightsError as error:
+        raise UserError(f"{name}.{error} (backbone {clip.name})") from None
     return move(store_method(method, precision), clip.device)
+
+
+def read_weights(name: str, options: Mapping[str, Any], device: torch.device) -> dict[str, Tensor]:
+    """The tensors of the files that a method's options name: option -> tensor.
+
+    Args:
+        name: of the method.
+        options: its own.
+        device: where the tensors will be.
+
+    Raises:
+        UserError: a file cannot be read, or does not hold exactly one tensor; names the option.
+    """
+    found = {}
+    for option in method_class(name).weights_options():
+        if (path := options.get(option)) is not None:
+            try:
+                found[option] = read_tensor(Path(path)).to(device)
+            except UserError as error:
+                raise UserError(f"{name}.{option}: {error}") from None
+    return found
 
 
 def prompt_template(spec: RunSpec, dataset: str) -> str:

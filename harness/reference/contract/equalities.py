@@ -15,6 +15,7 @@ from harness.reference.contract.fitting import other_labels, use_a_candidate
 from harness.reference.contract.same import first_difference, is_close
 from harness.reference.contract.verdicts import Broken, NothingToCheck
 from harness.reference.contract.ways import CPU, OTHER, PLAIN, SEEN, Trained, Way
+from harness.reference.parity.naming import is_replayed_by
 from harness.reference.parity.replay import replay
 from harness.reference.parity.vectors import Vectors
 from harness.results.epochs import EpochRecord
@@ -171,7 +172,7 @@ def equals_the_official_implementation(candidate: Candidate) -> str:
     if folder is None:
         raise NothingToCheck("no reference vectors are given: add --vectors DIR")
     all_vectors = [Vectors(description) for description in sorted(folder.glob("*.json"))]
-    chosen = [vectors for vectors in all_vectors if vectors.about["official_trainer"] in official.trainers]
+    chosen = [vectors for vectors in all_vectors if is_replayed_by(candidate.cls, vectors)]
     if not chosen:
         raise NothingToCheck(f"'{folder}' has no vectors of {' or '.join(official.trainers)}")
     comparisons = [item for vectors in chosen for item in replay(candidate.cls, vectors)]

@@ -33,7 +33,7 @@ SCORES: dict[str, Callable[[int], float]] = {
 
 
 def is_fitted_to_the_shots(candidate: Candidate) -> str:
-    """`fit` computes from the shots alone, the same when repeated, and changes neither them, nor CLIP, nor classes."""
+    """`fit` computes from the shots alone, the same when repeated, and changes neither them, CLIP nor the classes."""
     if not candidate.cls.is_fitted():
         raise NothingToCheck("the class has no fit()")
     method, shots = candidate.build_unfitted(), candidate.shots()

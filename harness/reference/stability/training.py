@@ -14,6 +14,7 @@ from harness.results.epochs import EpochRecord
 from harness.results.metrics import METRICS, SummaryMetric
 from harness.training.fitting import fit_method, shots_of
 from harness.training.process import make_repeatable
+from harness.training.refusals import served
 from harness.training.run import Run
 from harness.training.selection import Selector, is_better
 from harness.training.state import load_trained_state, trained_parameters, trained_state
@@ -114,7 +115,8 @@ class Repeated:
             self._train(method, self._images, selector, meter)
         if method.selects():
             selector.search(method)
-        accuracies = {item.name: run.evaluate(method, item, meter)[0].accuracy for item in spec.evaluate}
+        evaluations = served(spec.evaluate, setup.refusals)
+        accuracies = {item.name: run.evaluate(method, item, meter)[0].accuracy for item in evaluations}
         return Ending(accuracies, score_of(spec, accuracies), before, trained_values(method))
 
     def _shots(self) -> Shots:

@@ -76,8 +76,6 @@ def train(name: str) -> dict[str, Tensor]:
     meter = Meter(torch.device("cpu"))
     transform = run.data.train_transform(clip)
     images = Float64Images(clip, pictures, transform, method.image_start, spec.train, spec.seed, meter)
-        clip, pictures, run.data.train_transform(clip), method.image_start, spec.train, spec.seed, meter
-    )
     trainer = Trainer(method, images, spec, meter)
     trainer.flops = {"train": 0.0, "cache": 0.0}
     trainer.train(0, lambda record: None)

@@ -16,7 +16,7 @@ class CLAP(ZSLP):
     """
 
     official = Official(
-        trainers=("ADAPTER CONSTRAINT=l2",),
+        trainers=("ADAPTER INIT=ZS CONSTRAINT=l2",),
         tensors={"adapter.prototypes": "prototypes", "const.alpha_constraint": "multipliers"},
     )
 

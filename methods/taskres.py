@@ -5,6 +5,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.clip.prompts import Prompts
+from harness.clip.texts import Text
 from methods.base import Method, Official, OtherClassesError, WeightsError, WeightsFile
 
 
@@ -33,7 +34,7 @@ class TaskRes(Method):
     def build(self) -> None:
         self.residual = nn.Parameter(torch.zeros(len(self.prompts), self.clip.embed_dim))
 
-    def check_classes(self, texts: tuple[str, ...]) -> None:
+    def check_classes(self, texts: tuple[Text, ...]) -> None:
         if texts != self.training_texts:
             raise OtherClassesError("residuals are learned for the training classes, and other classes have none")
 

@@ -30,7 +30,7 @@ class GDA(Method):
         trainers=("GDA", "GDABaseToNew"),
         options={"ALPHAS": "alphas"},
         tensors={"cache.features": "bank", "const.class_means": "means", "const.precision": "precision"}
-        | {"const.W": "weight", "const.b": "bias"},
+        | {"const.W": "weight", "const.b": "bias", "const.new_W": "weight", "const.new_b": "bias"},
         trainer_options={"GDABaseToNew": {"covariance": "class_mean"}},
     )
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from harness.clip.texts import Text
 from methods.base import Candidate, Method, Official, OtherClassesError, Search, Shots, first_best
 
 SMALLEST = 0.1
@@ -29,7 +30,7 @@ class TipAdapter(Method):
             "INIT_BETA": "init_beta",
             "INIT_ALPHA": "init_alpha",
         },
-        tensors={"cache.keys": "keys"},
+        tensors={"cache.keys": "keys", "cache.values": "key_labels"},
     )
 
     class Config(Method.Config):
@@ -48,7 +49,7 @@ class TipAdapter(Method):
     def unused(cls, config: Config) -> dict[str, str]:
         return dict.fromkeys(("init_beta", "init_alpha"), "nothing trains, and the search chooses beta and alpha")
 
-    def check_classes(self, texts: tuple[str, ...]) -> None:
+    def check_classes(self, texts: tuple[Text, ...]) -> None:
         if texts != self.training_texts:
             raise OtherClassesError("the cache holds shots of the training classes alone: it has none of new classes")
 

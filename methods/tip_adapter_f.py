@@ -13,7 +13,7 @@ class TipAdapterF(TipAdapter):
     official = Official(
         trainers=("TipAdapterF",),
         options=TipAdapter.official.options,
-        tensors={"cache.keys": "keys", "adapter.weight": "keys"},
+        tensors=TipAdapter.official.tensors | {"adapter.weight": "keys"},
     )
 
     @classmethod

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE = "setup", "cache", "fit", "train", "select", "evaluate"
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 PHASES = (SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE)
+ADAPT = (CACHE, FIT, TRAIN, SELECT)
+"""The phases that adapt a method to its training pictures: their time together is its time to adapt."""
 
 
 class PhaseCosts(BaseModel):
@@ -15,6 +17,7 @@ class PhaseCosts(BaseModel):
 
     Attributes:
         seconds: wall time spent in it.
+        shared_seconds: wall time that another run spent on features which this one took from the store; None: none.
         images: images that were processed.
         peak_tensor_bytes: CPU only: exact peak of live tensor bytes.
         peak_rss_bytes: peak resident set size of the process.
@@ -25,6 +28,7 @@ class PhaseCosts(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     seconds: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
+    shared_seconds: float | None = Field(None, ge=0, le=1e30, allow_inf_nan=False)
     images: Count = 0
     peak_tensor_bytes: Count | None = None
     peak_rss_bytes: Count | None = None
@@ -41,6 +45,11 @@ class PhaseCosts(BaseModel):
     def images_per_second(self) -> float | None:
         """Throughput; None if no image was processed."""
         return self.images / self.seconds if self.images and self.seconds else None
+
+    @property
+    def whole_seconds(self) -> float:
+        """What the phase would take without the features of another run."""
+        return self.seconds + (self.shared_seconds or 0.0)
 
     @property
     def peak_bytes(self) -> int | None:

@@ -131,6 +131,12 @@ def choose(method: Method, score: Callable[[Candidate], float]) -> Choice:
     return Choice(chosen, accuracy, candidates, accuracies)
 
 
+def probe_choice(method: Method, images: Validation, meter: Meter) -> None:
+    """Measure the memory of taking the accuracy of a candidate that a method uses."""
+    resident = [*method.parameters(), *method.buffers(), images.x]
+    meter.probe("select", lambda: images.accuracy(method), resident)
+
+
 def is_better(accuracy: float, highest: float | None, rule: str) -> bool:
     """Whether an epoch takes the place of the best of those before it.
 
@@ -196,8 +202,7 @@ class Selector:
         images = self.validation(method, self.spec.select.pictures)
         with self.meter.phase("select"):
             choice = choose(method, images.scorer(method))
-        resident = [*method.parameters(), *method.buffers(), images.x]
-        self.meter.probe("select", lambda: images.accuracy(method), resident)
+        probe_choice(method, images, self.meter)
         return choice
 
     def record(self, choice: Choice | None, progress: Progress) -> Selection | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.clip.texts import Text
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.errors import UserError
 from harness.machine.meter import Meter
@@ -43,7 +44,7 @@ class Classifier:
     Attributes:
         method: trained; its classes are set to these.
         pictures: the images.
-        template_texts: C prompts.
+        template_texts: of each of C classes its prompt, or its prompts.
         transform: of testing.
         precision: as in training.
         batch_size: images per batch.
@@ -53,7 +54,7 @@ class Classifier:
 
     method: Method
     pictures: PictureSet
-    template_texts: Sequence[str]
+    template_texts: Sequence[Text]
     transform: Transform
     precision: str
     batch_size: int
@@ -102,7 +103,7 @@ class Classifier:
             self._classify(batch, text)
 
     def _encode_texts(self) -> Tensor:
-        set_classes(self.method, self.method.clip.tokenize(list(self.template_texts)), self.precision)
+        set_classes(self.method, self.method.clip.tokenize(self.template_texts), self.precision)
         return encode_texts(self.method, self.precision)
 
     def _classify(self, batch: Tensor, text: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ def evaluate(
     method: Method,
     pictures: PictureSet,
     class_names: Sequence[str],
-    template_texts: Sequence[str],
+    template_texts: Sequence[Text],
     transform: Transform,
     meter: Meter,
     precision: str,
@@ -130,7 +131,7 @@ def evaluate(
         method: trained; its classes are set to these.
         pictures: the images, with labels that index `class_names`.
         class_names: C names.
-        template_texts: C prompts.
+        template_texts: of each of C classes its prompt, or its prompts.
         transform: of testing.
         meter: receives the costs of the phase `evaluate`.
         precision: as in training.
@@ -148,7 +149,7 @@ def evaluate(
     with meter.phase("evaluate", images=len(pictures)) as phase:
         features = classifier.features()
         logits = classifier.logits(features)
-        phase.shared_seconds += features.shared_seconds if features else 0
+        phase.share(features.shared_seconds if features else 0.0)
 
     if not logits.isfinite().all():
         raise UserError(

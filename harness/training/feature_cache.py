@@ -153,7 +153,7 @@ class TrainingImages:
         """Features (N, D) of a view, in host memory."""
         key, size = f"{self.seed}/{view}", self.spec.cache_batch_size
         found = shared.of(self.pictures, self.transform, self.stage, size, key, self.workers)
-        phase.shared_seconds += found.shared_seconds
+        phase.share(found.shared_seconds)
         return found.rows
 
     def first_views(self, count: int) -> Tensor:
@@ -185,18 +185,19 @@ class TrainingImages:
             Images at the method's stage and their labels (B,), on the device.
         """
         mixed = self.spec.batches == "all_views"
+        # One tensor of all rows: to make one of each batch takes longer than a small training step.
+        sizes, rows = [len(batch) for batch in indices], torch.tensor([row for batch in indices for row in batch])
+        labels_of = self.pictures.labels[rows % len(self.pictures)].to(self.clip.device).split(sizes)
         if self.is_cached:
             assert self.features is not None
+            features = self.features
             first = 0 if mixed or not self.views else self.view_of(epoch) * len(self.pictures)
-            tokens: Iterator[Tensor] = (
-                self.features[[first + row for row in batch]].to(self.clip.device) for batch in indices
-            )
+            rows_of = (first + rows).to(features.device).split(sizes)
+            tokens: Iterator[Tensor] = (features.index_select(0, rows).to(self.clip.device) for rows in rows_of)
         else:
             source = (0, self.views or 1) if mixed else (self.view_of(epoch), 1)
             tokens = (self.run_frozen(pixels) for pixels in self.pixels(source[0], indices, source[1]))
-        for batch, x in zip(indices, tokens, strict=True):
-            positions = [row % len(self.pictures) for row in batch]
-            labels = self.pictures.labels[positions].to(self.clip.device)
+        for labels, x in zip(labels_of, tokens, strict=True):
             self.on_inputs(x)
             self.on_inputs(labels)
             yield x, labels

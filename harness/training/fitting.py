@@ -4,12 +4,13 @@ import random
 
 import torch
 
+from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter
 from harness.training.build import move
 from harness.training.feature_cache import TrainingImages
 from harness.training.precision import autocast, store_method
-from methods.base import Method, Shots
+from methods.base import Method, Shots, TooFewShotsError
 
 
 @torch.no_grad()
@@ -21,11 +22,17 @@ def fit_method(method: Method, shots: Shots, precision: str, seed: int) -> None:
         shots: at the method's `image_start`, on its device.
         precision: fp32, bf16, fp16 or half.
         seed: of the run; what `fit` draws depends on nothing else.
+
+    Raises:
+        UserError: there are too few shots or views.
     """
     device = method.clip.device
     torch.manual_seed(random.Random(f"fit/{seed}").getrandbits(63))
-    with autocast(precision, device):
-        method.fit(shots)
+    try:
+        with autocast(precision, device):
+            method.fit(shots)
+    except TooFewShotsError as error:
+        raise UserError(str(error)) from None
     move(store_method(method, precision), device)
 
 

@@ -1,7 +1,6 @@
 """One run from start to finish: spec -> results/runs/<id>/."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from harness.data.transforms import transform_hash
 from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE, look_anew
 from harness.experiment.spec import EvalSpec, RunSpec
+from harness.experiment.templates import templates_of
 from harness.machine import environment
 from harness.machine.device import DeviceUse, both_alone, choose_device, device_use
 from harness.machine.digests import file_digest
@@ -25,9 +25,17 @@ from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
 from harness.results.progress import Progress
-from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result, SampleFacts
+from harness.results.record import (
+    SCHEMA_VERSION,
+    Costs,
+    DamagedError,
+    Evaluation,
+    Prediction,
+    Result,
+    SampleFacts,
+)
 from harness.tracking.wandb_run import Tracker
-from harness.training.build import build_clip, build_method, probe_setup, prompt_template
+from harness.training.build import build_clip, build_method, probe_setup
 from harness.training.evaluate import evaluate
 from harness.training.events import Notice, PhaseStarted, TrackingOffline
 from harness.training.feature_cache import TrainingImages
@@ -36,30 +44,17 @@ from harness.training.fitting import fit_to_images
 from harness.training.inputs import changed_files, datasets_of, input_files
 from harness.training.notices import data_notices, prompt_notice, training_shots
 from harness.training.process import choose_workers, make_repeatable
+from harness.training.refusals import find_refusals, served
 from harness.training.resuming import misfit
 from harness.training.run_data import FewShotData, RunData
 from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
 from harness.training.selection import Choice, Selector
+from harness.training.setup import Setup
 from harness.training.shared_features import SharedFeatures, share_features
 from harness.training.state import trained_parameters, trained_state, without_kept
 from harness.training.trainer import Trainer
 from harness.training.training import Report, Session, Training
 from methods.base import Method, OtherClassesError
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a run builds before it trains.
-
-    Attributes:
-        clip: the backbone, as the precision stores it, on the device.
-        data: the few-shot sample.
-        method: built for the training classes.
-    """
-
-    clip: CLIP
-    data: FewShotData
-    method: Method
 
 
 class Run:
@@ -110,6 +105,7 @@ class Run:
 
         Raises:
             UserError: weights or images cannot be read, or options do not fit.
+            OtherClassesError: the method can take part in none of the evaluations.
         """
         spec = self.spec
         precision = spec.train.precision
@@ -120,9 +116,8 @@ class Run:
         for dataset in filter(lambda name: name.startswith(OWN), datasets_of(spec)):
             refuse_same_prompts(dataset, self.same_prompts(clip, dataset, "all"))
         method = build_method(clip, spec.method, spec.options, texts, precision, spec.seed, spec.train.caches)
-        for item in spec.evaluate:
-            method.check_classes(tuple(self.data.texts(item.dataset, item.classes)))
-        return Setup(clip, data, method)
+        refusals = find_refusals(method, spec.evaluate, lambda item: self.data.texts(item.dataset, item.classes))
+        return Setup(clip, data, method, refusals)
 
     def training_images(self, setup: Setup, meter: Meter) -> TrainingImages:
         """The images of the run's sample at its method's stage."""
@@ -177,7 +172,7 @@ class Run:
         )
         evaluation = Evaluation(
             **item.model_dump(),
-            template=prompt_template(self.spec, item.dataset),
+            template=templates_of(self.spec, item.dataset),
             layout=splits.facts,
             broken_images=len(broken),
             same_prompts=self.same_prompts(method.clip, item.dataset, item.classes),
@@ -199,6 +194,8 @@ class Run:
         yield from data_notices(self.spec, self.data, setup.data)
         for item in self.spec.evaluate:
             yield from prompt_notice(item.dataset, self.same_prompts(setup.clip, item.dataset, item.classes))
+        for refusal in setup.refusals:
+            yield f"{self.spec.method} is not evaluated on '{refusal.evaluation}': {refusal.reason}"
 
     def check_unchanged(self) -> None:
         """Raise a UserError if files that the run names by their paths are not what they were when it began."""
@@ -246,9 +243,10 @@ class Run:
         if trainer:
             session = Session(use, tracker, self.report)
             judge = None if spec.select.epoch == "last" else selector.epoch_accuracy
-            progress = Training(trainer, self.folder, progress, session, self.evaluate, judge).run(tensors)
+            training = Training(trainer, self.folder, progress, session, self.evaluate, judge, setup.refusals)
+            progress = training.run(tensors)
         choice = self._search(method, selector)
-        evaluated = [self.evaluate(method, item, meter) for item in spec.evaluate]
+        evaluated = [self.evaluate(method, item, meter) for item in served(spec.evaluate, setup.refusals)]
         use.check()
         self.check_unchanged()
         # In a file of its own, so that the result stays small: tables read it for thousands of runs.
@@ -260,6 +258,7 @@ class Run:
             name=spec.name,
             spec=spec,
             evaluations=tuple(evaluation for evaluation, _ in evaluated),
+            refusals=setup.refusals,
             costs=self._costs(method, meter, progress, alone),
             method_facts=method.facts(),
             sample=SampleFacts(
@@ -308,7 +307,7 @@ class Run:
     def _load_progress(self) -> tuple[dict[str, Tensor], Progress]:
         """Tensors and facts of an interrupted run, or those of a new one."""
         try:
-            tensors, progress = self.folder.load_progress(self.spec.train.epochs) or ({}, Progress())
+            tensors, progress = self.folder.load_progress(self.spec.most_epochs) or ({}, Progress())
         except DamagedError as error:
             self._say_anew(str(error))
             tensors, progress = {}, Progress()

@@ -16,6 +16,7 @@ from harness.machine.meter import Meter
 from harness.results.progress import Progress
 from harness.results.record import Selection
 from harness.training.inference import classify_features, encode_texts, run_frozen
+from harness.training.precision import autocast
 from harness.training.run_data import FewShotData, RunData
 from harness.training.shared_features import SharedFeatures, is_shareable
 from methods.base import Candidate, Method
@@ -46,6 +47,24 @@ class Validation:
             (classify_features(method, x, text, self.precision).argmax(dim=1) == labels).sum() for x, labels in batches
         ]
         return 100 * int(torch.stack(right).sum()) / len(self.labels)
+
+    @torch.no_grad()
+    def scorer(self, method: Method) -> Callable[[Candidate], float]:
+        """A function that gives the accuracy, in percent, of one candidate after another that a method uses.
+
+        What does not depend on the candidate is computed once.
+        """
+        with autocast(self.precision, method.clip.device):
+            logits_of = [method.candidate_logits(x) for x in self.x.split(self.batch_size)]
+
+        @torch.no_grad()
+        def accuracy(candidate: Candidate) -> float:
+            with autocast(self.precision, method.clip.device):
+                logits = [of(candidate).float() for of in logits_of]
+            right = torch.cat(logits).argmax(dim=1) == self.labels
+            return 100 * int(right.sum()) / len(self.labels)
+
+        return accuracy
 
 
 @dataclass(frozen=True)
@@ -96,7 +115,7 @@ def validation_images(
     if shared and is_shareable(method.image_start):
         found = shared.of(pictures, transform, method.image_start, batch_size, workers=workers)
         if phase:
-            phase.shared_seconds += found.shared_seconds
+            phase.share(found.shared_seconds)
         return Validation(found.rows.to(clip.device), labels, precision, batch_size)
     indices = pictures.in_order(batch_size)
     batches = pictures.batches(transform, indices, workers=workers, pin_memory=clip.device.type == "cuda")
@@ -105,12 +124,12 @@ def validation_images(
     return Validation(x, labels, precision, batch_size)
 
 
-def choose(method: Method, score: Callable[[Method], float]) -> Choice:
+def choose(method: Method, score: Callable[[Candidate], float]) -> Choice:
     """Run a method's search, and let it use what it chose.
 
     Args:
         method: trained, its training classes set.
-        score: the accuracy of a method on validation images, percent.
+        score: the accuracy on validation images of a candidate that the method uses, percent.
     """
     candidates: list[Candidate] = []
     accuracies: list[float] = []
@@ -120,13 +139,19 @@ def choose(method: Method, score: Callable[[Method], float]) -> Choice:
         while True:
             method.use(candidate)
             candidates.append(candidate)
-            accuracies.append(score(method))
+            accuracies.append(score(candidate))
             candidate = search.send(accuracies[-1])
     except StopIteration as end:
         chosen: Candidate = end.value
     method.use(chosen)
     accuracy = next((found for tried, found in zip(candidates, accuracies, strict=True) if tried == chosen), None)
     return Choice(chosen, accuracy, candidates, accuracies)
+
+
+def probe_choice(method: Method, images: Validation, meter: Meter) -> None:
+    """Measure the memory of taking the accuracy of a candidate that a method uses."""
+    resident = [*method.parameters(), *method.buffers(), images.x]
+    meter.probe("select", lambda: images.accuracy(method), resident)
 
 
 def is_better(accuracy: float, highest: float | None, rule: str) -> bool:
@@ -203,9 +228,8 @@ class Selector:
         """
         images = self.validation(method, self.spec.select.pictures)
         with self.meter.phase("select"):
-            choice = choose(method, images.accuracy)
-        resident = [*method.parameters(), *method.buffers(), images.x]
-        self.meter.probe("select", lambda: images.accuracy(method), resident)
+            choice = choose(method, images.scorer(method))
+        probe_choice(method, images, self.meter)
         return choice
 
     def record(self, choice: Choice | None, progress: Progress) -> Selection | None:

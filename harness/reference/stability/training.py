@@ -12,6 +12,7 @@ from harness.machine.meter import Meter
 from harness.reference.stability.recording import RecordedImages
 from harness.results.metrics import METRICS, SummaryMetric
 from harness.training.process import make_repeatable
+from harness.training.refusals import served
 from harness.training.run import Run
 from harness.training.state import trained_parameters
 from methods.base import Method
@@ -109,7 +110,8 @@ class Repeated:
             # As in a run that is continued: memory and operations are not what is measured here.
             trainer.flops = {"train": 0.0, "cache": 0.0}
             trainer.train(0, lambda record: None)
-        accuracies = {item.name: run.evaluate(method, item, meter)[0].accuracy for item in spec.evaluate}
+        evaluations = served(spec.evaluate, setup.refusals)
+        accuracies = {item.name: run.evaluate(method, item, meter)[0].accuracy for item in evaluations}
         return Ending(accuracies, score_of(spec, accuracies), before, trained_values(method))
 
 

@@ -56,7 +56,8 @@ METHODS = {
 class Float64Images(TrainingImages):
     """Training images in float64, from the same decoded and augmented pixels."""
 
-    def pixels(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+    def pixels(self, epoch: int, indices: Sequence[Sequence[int]], views: int = 1) -> Iterator[Tensor]:
+        assert views == 1
         mean, std = (torch.tensor(values).double()[:, None, None] for values in (self.clip.mean, self.clip.std))
         for batch in self.pictures.batches(self.transform, indices, f"{self.seed}/{epoch}"):
             yield (batch.double() / 255 - mean) / std

@@ -149,7 +149,7 @@ def evaluate(
     with meter.phase("evaluate", images=len(pictures)) as phase:
         features = classifier.features()
         logits = classifier.logits(features)
-        phase.shared_seconds += features.shared_seconds if features else 0
+        phase.share(features.shared_seconds if features else 0.0)
 
     if not logits.isfinite().all():
         raise UserError(

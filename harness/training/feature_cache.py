@@ -153,7 +153,7 @@ class TrainingImages:
         """Features (N, D) of a view, in host memory."""
         key, size = f"{self.seed}/{view}", self.spec.cache_batch_size
         found = shared.of(self.pictures, self.transform, self.stage, size, key, self.workers)
-        phase.shared_seconds += found.shared_seconds
+        phase.share(found.shared_seconds)
         return found.rows
 
     def first_views(self, count: int) -> Tensor:

@@ -115,7 +115,7 @@ def validation_images(
     if shared and is_shareable(method.image_start):
         found = shared.of(pictures, transform, method.image_start, batch_size, workers=workers)
         if phase:
-            phase.shared_seconds += found.shared_seconds
+            phase.share(found.shared_seconds)
         return Validation(found.rows.to(clip.device), labels, precision, batch_size)
     indices = pictures.in_order(batch_size)
     batches = pictures.batches(transform, indices, workers=workers, pin_memory=clip.device.type == "cuda")

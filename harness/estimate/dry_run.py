@@ -312,7 +312,7 @@ def first_batch(spec: RunSpec, labels: Sequence[int]) -> list[int]:
     """
     order = candidates(spec, labels)
     size = spec.train.batch_size or len(order)
-    if len(order) < size:
+    if len(order) < size and not spec.train.keeps_remainder(len(labels)):
         of_what = f"of one class ({len(order)})" if is_same_class(spec) else f"({len(order)})"
         raise UserError(f"train.batch_size={size} is more than the training images {of_what}: lower it")
     return order[:size]

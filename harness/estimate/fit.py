@@ -112,7 +112,7 @@ class Capacity:
                 .num_bytes
             )
 
-        return largest_that_fits(peak_at, limit, getattr(getattr(spec, section), key), most)
+        return largest_that_fits(peak_at, limit, getattr(getattr(spec, section), key) or most, most)
 
     def nearest_that_fits(self, spec: RunSpec, estimate: Estimate, limit: int) -> str | None:
         """The settings, as key=value, that make a run fit with the smallest change of batch sizes; None if none do.
@@ -122,12 +122,14 @@ class Capacity:
             estimate: its estimate.
             limit: in bytes.
         """
-        if estimate.phases["setup"].num_bytes > limit:
+        whole = spec.train.optimizer == "lbfgs" and estimate.phases.get("train")
+        if estimate.phases["setup"].num_bytes > limit or (whole and whole.num_bytes > limit):
             return None
         changes = []
         for phase, (section, key) in BATCH_SETTINGS.items():
             if phase in estimate.phases and estimate.phases[phase].num_bytes > limit:
-                size = self.largest(spec, phase, limit, getattr(getattr(spec, section), key) - 1)
+                now = getattr(getattr(spec, section), key) or estimate.train_images
+                size = self.largest(spec, phase, limit, now - 1)
                 if not size:
                     return None
                 changes.append(f"{section}.{key}={size}")

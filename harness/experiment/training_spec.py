@@ -9,7 +9,7 @@ from harness.experiment.settings import Section
 
 Precision = Literal["fp32", "bf16", "fp16", "half"]
 BatchKind = Literal["random", "same_class", "all_views"]
-OptimizerKind = Literal["sgd", "adam", "adamw"]
+OptimizerKind = Literal["sgd", "adam", "adamw", "lbfgs"]
 ScheduleKind = Literal["epoch", "step", "constant"]
 
 # With fewer shots the authors of Skip Tuning mix the classes of a batch.
@@ -20,14 +20,24 @@ class TrainSpec(Section):
     """How a run trains."""
 
     epochs: int = Field(10, ge=0, description="passes over the training pictures")
-    batch_size: int = Field(4, ge=1, description="pictures a step; a smaller remainder is dropped")
+    iterations_per_shot: int | None = Field(
+        None, ge=1, description="training steps for each of data.shots, instead of epochs; null: epochs decide"
+    )
+    batch_size: int | None = Field(
+        4, ge=1, description="pictures a step; a smaller remainder is dropped; null: all training pictures"
+    )
     batches: BatchKind = Field(
         "random",
         description="random, same_class (every batch from one class; random below 4 shots), or all_views (from all "
         "views of all pictures together)",
     )
     keep_remainder: bool = Field(False, description="train on a remainder smaller than a batch too")
-    optimizer: OptimizerKind = Field("sgd", description="sgd, adam, or adamw (whose weight decay is decoupled)")
+    optimizer: OptimizerKind = Field(
+        "sgd",
+        description="sgd, adam, adamw (whose weight decay is decoupled), or lbfgs (all pictures at once, line search, "
+        "no weight decay, started anew in each epoch)",
+    )
+    lbfgs_iterations: int = Field(20, ge=1, description="lbfgs: most iterations of an epoch")
     betas: tuple[float, float] = Field((0.9, 0.999), description="adam, adamw: decay of the two moments")
     eps: float = Field(1e-8, gt=0, description="adam, adamw: added to the root of the second moment")
     lr: float = Field(2e-3, ge=0, description="learning rate")
@@ -68,10 +78,35 @@ class TrainSpec(Section):
         return self.cache != "none"
 
     def batch_kind(self, shots: int) -> BatchKind:
-        """How the images of a batch are chosen: as `batches` says, but at random below 4 shots."""
-        return self.batches if shots >= SAME_CLASS_SHOTS else "random"
+        """How the images of a batch are chosen: as `batches` says, but not of one class below 4 shots."""
+        return "random" if self.batches == "same_class" and shots < SAME_CLASS_SHOTS else self.batches
 
-    def lr_at(self, epoch: int, lr: float, step: int = 0, steps: int = 1) -> float:
+    def num_steps(self, shots: int) -> int | None:
+        """Steps of the whole training, where its length is given in steps and not in epochs; else None."""
+        return self.iterations_per_shot * shots if self.iterations_per_shot and self.epochs else None
+
+    def num_epochs(self, shots: int, steps: int) -> int:
+        """How many epochs a training has, the last of which may be cut.
+
+        Args:
+            shots: training images a class that were asked for.
+            steps: of a whole epoch.
+        """
+        total = self.num_steps(shots)
+        return self.epochs if total is None else math.ceil(total / steps)
+
+    @property
+    def conflict(self) -> str | None:
+        """What is wrong between settings that are right by themselves; None if nothing is."""
+        if self.batch_size is None and self.batches == "same_class":
+            return "train.batch_size=null is one batch of all pictures: set train.batches=random"
+        if self.optimizer == "lbfgs" and self.batch_size is not None:
+            return "train.optimizer=lbfgs needs all pictures at once: set train.batch_size=null"
+        if self.optimizer == "lbfgs" and self.precision in ("fp16", "half"):
+            return f"train.optimizer=lbfgs needs more digits than {self.precision} has: set train.precision=fp32"
+        return None
+
+    def lr_at(self, epoch: int, lr: float, step: int = 0, steps: int = 1, epochs: float | None = None) -> float:
         """Learning rate of weights whose full rate is `lr`: the warm-up's, then a cosine from `lr` to `lr_min`.
 
         1/2 (1 + cos(pi (e - w) / E)) of the way, with epoch e, w warm-up epochs and E epochs; with `schedule: step`,
@@ -81,14 +116,15 @@ class TrainSpec(Section):
             epoch: 0, 1, ...
             lr: full rate.
             step: 0, 1, ... of the epoch.
-            steps: of an epoch.
+            steps: of a whole epoch.
+            epochs: E, which is no whole number where the last epoch is cut; None: that of the recipe.
         """
         if epoch < self.warmup_epochs:
             return self.warmup_lr
         if self.schedule == "constant":
             return lr
         passed = epoch - self.warmup_epochs + (step / steps if self.schedule == "step" else 0)
-        return self.lr_min + (lr - self.lr_min) * 0.5 * (1 + math.cos(math.pi * passed / self.epochs))
+        return self.lr_min + (lr - self.lr_min) * 0.5 * (1 + math.cos(math.pi * passed / (epochs or self.epochs)))
 
 
 class SelectSpec(Section):

@@ -135,45 +135,75 @@ class Meter:
 
     def __init__(self, device: torch.device, phases: Mapping[str, PhaseCosts] | None = None) -> None:
         self.device = device
-        self.phases = {name: PhaseCosts() for name in PHASES}
+        self._phases = {name: PhaseCosts() for name in PHASES}
+        self._watched: str | None = None
         for name, costs in (phases or {}).items():
-            self.phases[name] = costs.model_copy()
+            self._phases[name] = costs.model_copy()
+
+    @property
+    def phases(self) -> dict[str, PhaseCosts]:
+        """Phase -> its costs so far."""
+        self._take_peak_rss()
+        return self._phases
+
+    def seconds(self, name: str) -> float:
+        """Time spent in a phase so far."""
+        return self._phases[name].seconds
+
+    def _take_peak_rss(self) -> None:
+        """Note the peak of the phase that is watched, and watch it no longer."""
+        if self._watched is not None:
+            self._phases[self._watched].raise_peak("peak_rss_bytes", peak_rss())
+            self._watched = None
 
     @contextmanager
-    def phase(self, name: str, images: int = 0) -> Iterator[PhaseCosts]:
+    def phase(self, name: str, images: int = 0, repeats: bool = False) -> Iterator[PhaseCosts]:
         """Measure seconds and peak memory of a part of a phase.
 
         Args:
             name: one of PHASES.
             images: number of images that this part processes.
+            repeats: the next part may follow at once. The peak resident set of all such parts is asked of the system
+                once, when something else is measured or the costs are read: asking takes as long as a small epoch.
         """
-        phase = self.phases[name]
+        phase = self._phases[name]
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
-        reset_peak_rss()
+        if not (repeats and self._watched == name):
+            self._take_peak_rss()
+            reset_peak_rss()
+        self._watched = name
         start = time.perf_counter()
         yield phase
         if on_gpu:
             torch.cuda.synchronize(self.device)
         phase.seconds += time.perf_counter() - start
         phase.images += images
-        phase.raise_peak("peak_rss_bytes", peak_rss())
+        if not repeats:
+            self._watched = name
+            self._take_peak_rss()
         if on_gpu:
             phase.raise_peak("peak_allocated_bytes", torch.cuda.max_memory_allocated(self.device))
             phase.raise_peak("peak_reserved_bytes", torch.cuda.max_memory_reserved(self.device))
 
-    def probe(self, name: str, work: Callable[[], object], resident: Iterable[Tensor]) -> None:
+    def probe(self, name: str, work: Callable[[], object], resident: Iterable[Tensor], on_gpu: bool = False) -> None:
         """On a CPU, run `work` an additional time, outside the timed parts, to measure the exact peak of a phase.
+
+        A GPU's allocator is watched during the phase itself.
 
         Args:
             name: one of PHASES.
             work: a part of the phase.
             resident: tensors that are alive from the start.
+            on_gpu: measure there too, since the phase itself may do less work.
         """
         if self.device.type == "cpu":
             self.phases[name].raise_peak("peak_tensor_bytes", peak_tensor_bytes(work, resident))
+        elif on_gpu:
+            self.phases[name].raise_peak("peak_allocated_bytes", peak_bytes(work, resident, self.device))
+            self.phases[name].raise_peak("peak_reserved_bytes", torch.cuda.max_memory_reserved(self.device))
 
 
 def reset_peak_rss() -> None:

@@ -51,7 +51,7 @@ class Row:
         shown_anyway = ("classes", "train.batch_size", "train.precision")
         varied = {key: value for key, value in self.axes.items() if key not in shown_anyway}
         about = {"method": spec.method, "dataset": spec.data.dataset, **varied}
-        sizes = {"classes": str(self.estimate.classes), "batch": str(spec.train.batch_size)}
+        sizes = {"classes": str(self.estimate.classes), "batch": str(self.estimate.batch_size)}
         return {**about, "precision": spec.train.precision, **sizes}
 
 

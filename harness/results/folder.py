@@ -294,12 +294,12 @@ class RunFolder:
         self.write(self.result_file.name, to_json(result.model_dump(mode="json")))
         self._progress.unlink(missing_ok=True)
 
-    def append_metrics(self, record: EpochRecord) -> None:
-        """Add one line to `metrics.jsonl`, the record that W&B is fed from.
+    def append_metrics(self, *records: EpochRecord) -> None:
+        """Add lines to `metrics.jsonl`, the record that W&B is fed from.
 
         The file is written anew: a process that lost the run while it slept could still append to an open one.
         """
-        self.write(self.metrics_file.name, read_bytes(self.metrics_file) + epoch_lines([record]))
+        self.write(self.metrics_file.name, read_bytes(self.metrics_file) + epoch_lines(records))
 
     @property
     def recorded_epochs(self) -> int:

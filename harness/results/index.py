@@ -187,6 +187,8 @@ class StoredRun:
     @property
     def progress(self) -> str:
         """How many epochs are recorded."""
+        if self.spec and (steps := self.spec.train.num_steps(self.spec.data.shots)):
+            return f"{sum(record.steps for record in self.epochs)} of {counted(steps, 'step')}"
         planned = counted(self.spec.train.epochs, "epoch") if self.spec else "? epochs"
         return f"{len(self.epochs)} of {planned}"
 

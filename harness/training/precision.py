@@ -8,6 +8,7 @@ half    as the reference code trains: matrices, convolutions and what methods ad
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from open_clip.transformer import LayerNormFp32
@@ -20,9 +21,9 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 HALF_MODULES = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)
 
 
-def autocast(precision: str, device: torch.device) -> torch.autocast:
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context in which everything is computed; it does nothing for fp32 and half."""
-    return torch.autocast(device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST)
+    return torch.autocast(device.type, AUTOCAST[precision]) if precision in AUTOCAST else nullcontext()
 
 
 def gradient_scaler(precision: str, device: torch.device, init_scale: float = 2.0**16) -> torch.amp.GradScaler:

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from harness.experiment.training_spec import TrainSpec
-from harness.training.optimizer import is_optimizer_state, state_names
-from harness.training.state import LOSS_SCALE, trained_parameters, trained_state
+from harness.training.optimizer import expected_state, is_optimizer_state
+from harness.training.state import LOSS_SCALE, trained_state
 from methods.base import Method
 
 
@@ -20,11 +20,10 @@ def misfit(method: Method, state: dict[str, Tensor], recipe: TrainSpec) -> str |
     of_optimizer = {name for name in state if is_optimizer_state(name)}
     if state.keys() - of_optimizer - {LOSS_SCALE} != own.keys():
         return "its tensors are not those of the method"
-    parameters = trained_parameters(method)
-    kept = state_names(recipe)
+    expected = expected_state(method, recipe)
     # A parameter that no step has reached has none.
-    expected = {f"{prefix}.{name}": value for prefix in kept for name, value in parameters.items()}
-    if not of_optimizer <= expected.keys() or {name.split(".")[0] for name in of_optimizer} != kept:
+    kept, found = ({name.split(".")[0] for name in names} for names in (expected, of_optimizer))
+    if not of_optimizer <= expected.keys() or found != kept:
         return "what its optimizer knew is not that of the recipe"
     for name, value in {**own, **expected}.items():
         if name in state and not name.startswith("step.") and state[name].shape != value.shape:

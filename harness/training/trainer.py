@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,13 +17,14 @@ from harness.training.feature_cache import TrainingImages
 from harness.training.optimizer import (
     build_optimizer,
     is_optimizer_state,
+    lbfgs_memory,
     load_optimizer_state,
     optimizer_state,
     set_rates,
 )
 from harness.training.precision import gradient_scaler, loss_scale, set_loss_scale
 from harness.training.state import LOSS_SCALE, load_trained_state, trained_parameters, trained_state
-from harness.training.step import training_step
+from harness.training.step import clear_gradients, loss_and_gradients, training_step
 from methods.base import Method
 
 
@@ -45,6 +47,7 @@ class Trainer:
         self.spec = spec
         self.meter = meter
         self.flops: dict[str, float] = {}
+        self._trained = trained_parameters(method)
         self.optimizer = self._new_optimizer()
         self.scaler = self._new_scaler()
 
@@ -71,24 +74,47 @@ class Trainer:
         if LOSS_SCALE in state:
             set_loss_scale(self.scaler, state[LOSS_SCALE])
 
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        """Steps of a whole epoch."""
+        return len(self._whole_epoch(0))
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there are; where the training's length is given in steps, the last one may be cut."""
+        recipe, shots = self.spec.train, self.spec.data.shots
+        return recipe.epochs if recipe.num_steps(shots) is None else recipe.num_epochs(shots, self.steps_per_epoch)
+
     def draw_batches(self, epoch: int) -> list[list[int]]:
         """Positions of the images in the batches of an epoch; they depend only on seed and epoch.
+
+        A batch of all images has them in order.
 
         Raises:
             UserError: there are fewer training images than a batch needs.
         """
-        recipe, labels = self.spec.train, self.images.pictures.labels.tolist()
-        kind = recipe.batch_kind(self.spec.data.shots)
+        batches, total = self._whole_epoch(epoch), self.spec.train.num_steps(self.spec.data.shots)
+        return batches if total is None else batches[: total - epoch * self.steps_per_epoch]
+
+    def _whole_epoch(self, epoch: int) -> list[list[int]]:
+        recipe, labels = self.spec.train, self._labels
+        kind, size = recipe.batch_kind(self.spec.data.shots), recipe.batch_size or len(labels)
         rng = random.Random(f"batches/{self.spec.seed}/{epoch}")
         if kind == "all_views":
-            batches = all_view_batches(labels, recipe.batch_size, rng, recipe.keep_remainder, self.images.views or 1)
+            batches = all_view_batches(labels, size, rng, recipe.keep_remainder, self.images.views or 1)
+        elif recipe.batch_size is None:
+            batches = [list(range(size))] if size else []
         else:
-            batches = BATCHES[kind](labels, recipe.batch_size, rng, recipe.keep_remainder)
+            batches = BATCHES[kind](labels, size, rng, recipe.keep_remainder)
         if not batches:
             raise UserError(
                 f"train.batch_size={recipe.batch_size} is more than the {len(labels)} training images: lower it"
             )
         return batches
+
+    @cached_property
+    def _labels(self) -> list[int]:
+        return self.images.pictures.labels.tolist()
 
     def train(self, first_epoch: int, on_epoch: Callable[[EpochRecord], None]) -> None:
         """Train from `first_epoch` on, calling `on_epoch` after every epoch.
@@ -96,33 +122,27 @@ class Trainer:
         Raises:
             DivergedError: the loss or a weight is no longer finite.
         """
-        for epoch in range(first_epoch, self.spec.train.epochs):
+        for epoch in range(first_epoch, self.epochs):
             on_epoch(self._run_epoch(epoch))
 
     def _run_epoch(self, epoch: int) -> EpochRecord:
         batches = self.draw_batches(epoch)
         torch.manual_seed(random.Random(f"epoch/{self.spec.seed}/{epoch}").getrandbits(63))
-        before = self.meter.phases["cache"].seconds, self.meter.phases["train"].seconds
+        before = self.meter.seconds("cache"), self.meter.seconds("train")
         self.images.prepare(epoch)
         if not self.flops:
             self.probe(epoch, batches[0])
         images = sum(map(len, batches))
-        with self.meter.phase("train", images=images):
+        if self.spec.train.optimizer == "lbfgs":
+            # What it knows belongs to no saved state, so that an interruption changes nothing.
+            self.optimizer = self._new_optimizer()
+        with self.meter.phase("train", images=images, repeats=True):
             total = self.run_steps(epoch, batches)
+            with torch.no_grad():
+                self.method.after_epoch(epoch)
         loss = total.item() / len(batches)
         lr, lr_image = self._rates(epoch)
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"the loss became {loss} in epoch {epoch} of {self.spec.train.epochs} (lr {lr:g}, image {lr_image:g}): "
-                "lower train.lr"
-            )
-        # No loss depends on the weights after the last step.
-        diverged = [name for name, value in trained_parameters(self.method).items() if not value.isfinite().all()]
-        if diverged:
-            raise DivergedError(
-                f"'{diverged[0]}' is no longer finite after epoch {epoch} of {self.spec.train.epochs} (lr {lr:g}, "
-                f"image {lr_image:g}): lower train.lr, or use another train.precision than {self.spec.train.precision}"
-            )
+        self._check_finite(epoch, loss, f"lr {lr:g}, image {lr_image:g}")
         return EpochRecord(
             epoch=epoch,
             loss=loss,
@@ -130,9 +150,21 @@ class Trainer:
             lr_image=lr_image,
             steps=len(batches),
             images=images,
-            train_seconds=self.meter.phases["train"].seconds - before[1],
-            cache_seconds=self.meter.phases["cache"].seconds - before[0],
+            train_seconds=self.meter.seconds("train") - before[1],
+            cache_seconds=self.meter.seconds("cache") - before[0],
         )
+
+    def _check_finite(self, epoch: int, loss: float, rates: str) -> None:
+        when = f"epoch {epoch} of {self.epochs} ({rates})"
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss became {loss} in {when}: lower train.lr")
+        # No loss depends on the weights after the last step.
+        diverged = [name for name, value in self._trained.items() if not value.isfinite().all()]
+        if diverged:
+            raise DivergedError(
+                f"'{diverged[0]}' is no longer finite after {when}: lower train.lr, or use another train.precision "
+                f"than {self.spec.train.precision}"
+            )
 
     def run_steps(self, epoch: int, batches: list[list[int]]) -> Tensor:
         """Take one training step on each batch; returns the sum of the losses, a scalar.
@@ -141,16 +173,26 @@ class Trainer:
             epoch: the images are prepared for it.
             batches: positions of the images of every batch.
         """
+        recipe, whole = self.spec.train, self._epochs_exactly
+        steps = len(batches) if whole is None else self.steps_per_epoch
         total = torch.zeros((), device=self.method.clip.device)
         for step, (x, labels) in enumerate(self.images.batches(epoch, batches)):
-            set_rates(self.optimizer, *self._rates(epoch, step, len(batches)))
+            if step == 0 or recipe.schedule == "step":
+                set_rates(self.optimizer, recipe, epoch, step, steps, whole)
             total += self._step(self.optimizer, self.scaler, x, labels)
         return total
 
-    def _rates(self, epoch: int, step: int = 0, steps: int = 1) -> tuple[float, float]:
-        recipe = self.spec.train
+    @property
+    def _epochs_exactly(self) -> float | None:
+        """Length of the training in epochs, no whole number, where it is given in steps; else None."""
+        total = self.spec.train.num_steps(self.spec.data.shots)
+        return None if total is None else total / self.steps_per_epoch
+
+    def _rates(self, epoch: int) -> tuple[float, float]:
+        """Learning rates at the beginning of an epoch: of all weights, and of the image tower's own."""
+        recipe, whole = self.spec.train, self._epochs_exactly
         lr_image = recipe.lr if recipe.lr_image is None else recipe.lr_image
-        return recipe.lr_at(epoch, recipe.lr, step, steps), recipe.lr_at(epoch, lr_image, step, steps)
+        return recipe.lr_at(epoch, recipe.lr, epochs=whole), recipe.lr_at(epoch, lr_image, epochs=whole)
 
     def _step(
         self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, x: Tensor, labels: Tensor
@@ -160,7 +202,8 @@ class Trainer:
     def probe(self, epoch: int, batch: list[int], flops: bool = True) -> None:
         """Measure peak memory and operations in separate steps that leave no trace in the weights.
 
-        Two steps are taken, because momentum exists only from the second step on.
+        Two steps are taken, because momentum exists only from the second step on. Instead of a step of L-BFGS, whose
+        iterations depend on the loss, the loss and its gradients are computed once beside memory for what it keeps.
 
         Args:
             epoch: the images are prepared for it.
@@ -174,7 +217,12 @@ class Trainer:
         def steps() -> None:
             for _ in range(2):
                 for x, labels in self.images.batches(epoch, [batch]):
-                    self._step(optimizer, scaler, x, labels)
+                    if isinstance(optimizer, torch.optim.LBFGS):
+                        with lbfgs_memory(optimizer):
+                            loss_and_gradients(self.method, optimizer, x, labels, self.spec.train.precision)
+                            clear_gradients(optimizer)
+                    else:
+                        self._step(optimizer, scaler, x, labels)
 
         device = self.method.clip.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -201,7 +249,7 @@ class Trainer:
             nonlocal images
             images = self.images.run_first_batch(epoch)
 
-        self.meter.probe("cache", fill, [*self.resident(), *momentum])
+        self.meter.probe("cache", fill, [*self.resident(), *momentum], on_gpu=self.images.shared is not None)
         return count_flops(fill) / images if flops else 0.0
 
     def resident(self) -> list[Tensor]:

@@ -1,10 +1,12 @@
 """The training of a run: continues from the last saved epoch; records, saves and tracks every epoch."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
+from harness.errors import DivergedError
 from harness.experiment.spec import EvalSpec
 from harness.machine.device import DeviceUse, both_alone
 from harness.machine.meter import Meter
@@ -27,6 +29,8 @@ Report = Callable[[Event], None]
 Judge = Callable[[Method], float]
 Evaluate = Callable[[Method, EvalSpec, Meter], tuple[Evaluation, list[Prediction]]]
 """Evaluates a method; its classes are set to those of the evaluation."""
+# Seconds that a killed run may lose, if its epochs are shorter.
+MOST_LOST = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Training:
         self.refusals = refusals
         self.kept: dict[str, Tensor] = {}
         self.records: list[EpochRecord] = []
+        self._saved_records = 0
+        self._last_save, self._last_epoch = float("-inf"), time.monotonic()
 
     def run(self, tensors: dict[str, Tensor]) -> Progress:
         """Train what is left; returns the final progress.
@@ -94,22 +100,43 @@ class Training:
             self.kept = kept_state(tensors)
             log.info("going on from epoch %d", first)
         self.records = self.folder.read_metrics(epochs=first)
+        self._saved_records = len(self.records)
         self.session.tracker.log_epochs(self.records)
-        self.session.report(TrainingProgress(first, self.spec.train.epochs))
-        self.trainer.train(first, self._on_epoch)
+        self.session.report(TrainingProgress(first, self.trainer.epochs))
+        try:
+            self.trainer.train(first, self._on_epoch)
+        except DivergedError:
+            self._write_records()
+            raise
         if self.kept:
             load_trained_state(self.trainer.method, self.kept)
             log.info("kept epoch %s", self.progress.kept_epoch)
         return self.progress
 
     def _on_epoch(self, record: EpochRecord) -> None:
-        self.folder.check_claim()
-        self.session.use.check()
         epoch = record.epoch + 1
         judged = self._keep_best(record.epoch)
         record = record.model_copy(update={"accuracies": self._validate(epoch), "selection_accuracy": judged})
-        self.folder.append_metrics(record)
         self.records.append(record)
+        if epoch == self.trainer.epochs or self._is_due():
+            self._save(epoch)
+        log.info("epoch %d loss %.4f lr %.3g train %.2f s", record.epoch, record.loss, record.lr, record.train_seconds)
+        self.session.report(TrainingProgress(epoch, self.trainer.epochs, record))
+
+    def _is_due(self) -> bool:
+        """Whether a kill before the end of the next epoch would lose more than that epoch and MOST_LOST seconds.
+
+        The first epoch of a start is saved at once.
+        """
+        now = time.monotonic()
+        duration, self._last_epoch = now - self._last_epoch, now
+        return now + duration - self._last_save > MOST_LOST
+
+    def _save(self, epoch: int) -> None:
+        """Save what there is after some epochs, first the records of all that are not written yet."""
+        self.folder.check_claim()
+        self.session.use.check()
+        self._write_records()
         self.progress = Progress(
             epoch=epoch,
             phases=self.trainer.meter.phases,
@@ -124,8 +151,12 @@ class Training:
         kept = {f"{KEPT}{name}": value for name, value in self.kept.items()}
         self.folder.save_progress({**self.trainer.state(), **kept}, self.progress)
         self.session.tracker.log_epochs(self.records)
-        log.info("epoch %d loss %.4f lr %.3g train %.2f s", record.epoch, record.loss, record.lr, record.train_seconds)
-        self.session.report(TrainingProgress(epoch, self.spec.train.epochs, record))
+        self._last_save = time.monotonic()
+
+    def _write_records(self) -> None:
+        if new := self.records[self._saved_records :]:
+            self.folder.append_metrics(*new)
+            self._saved_records = len(self.records)
 
     def _keep_best(self, epoch: int) -> float | None:
         """Keep the weights of an epoch if they are the best so far; returns the accuracy that says so, if any does."""

@@ -153,7 +153,7 @@ class Pruning:
     def __init__(self, trial: optuna.Trial, sweep: Sweep, specs: list[RunSpec]) -> None:
         self.trial = trial
         self.metric = sweep.objectives[0]
-        self.offsets = {spec.id: index * (spec.train.epochs + 1) for index, spec in enumerate(specs)}
+        self.offsets = {spec.id: index * (spec.most_epochs + 1) for index, spec in enumerate(specs)}
 
     def on_epoch(self, spec: RunSpec, record: EpochRecord) -> None:
         """Report an epoch of a run; raises optuna.TrialPruned to stop the trial."""

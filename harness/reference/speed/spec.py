@@ -119,7 +119,8 @@ def with_recipe(row: Row, spec: SpeedSpec, recipe_batches: bool) -> Row:
     changes: dict[str, Any] = {"options": options, "recipe": variant}
     if recipe_batches:
         train = validate(TrainSpec, recipe.get("train") or {}, "train.")
-        changes |= {"batch_size": train.batch_size, "cache_batch_size": train.cache_batch_size}
+        size = train.batch_size or spec.classes * spec.shots
+        changes |= {"batch_size": size, "cache_batch_size": train.cache_batch_size}
     return row.model_copy(update=changes)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from harness.experiment.spec import RunSpec
 from harness.results.claim import Holder, is_claim, last_holder
-from harness.results.epochs import EpochRecord
+from harness.results.epochs import EpochRecord, read_epochs
 from harness.results.files import read_regular
 from harness.results.folder import RunFolder, legible_failure
+from harness.results.record import DamagedError
 from harness.training.events import Done, Event, Failed, Started, TrainingProgress
 
 # More than one line of `metrics.jsonl`.
@@ -91,7 +92,16 @@ class Follower:
             seen.metrics = metrics
             record = last_record(folder.metrics_file)
             if record:
-                yield TrainingProgress(record.epoch + 1, spec.train.epochs, record)
+                yield TrainingProgress(record.epoch + 1, planned_epochs(spec, folder), record)
+
+
+def planned_epochs(spec: RunSpec, folder: RunFolder) -> int:
+    """How many epochs a run has; where its length is given in steps, the first epoch tells how many an epoch has."""
+    steps = 1
+    if spec.train.num_steps(spec.data.shots):
+        with suppress(DamagedError):
+            steps = next((record.steps for record in read_epochs(folder.metrics_file)), 1)
+    return spec.train.num_epochs(spec.data.shots, max(steps, 1))
 
 
 def names_in(folder: Path) -> set[str]:

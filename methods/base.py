@@ -1,15 +1,17 @@
 """The interface of adaptation methods: how image tokens and class prompts become logits, and which parameters train."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from harness.clip.ensembles import encode_classes
 from harness.clip.prompts import Prompts
+from harness.clip.texts import Text
 from harness.clip.towers import CLIP, END, RAW, Stage
 
 
@@ -21,13 +23,16 @@ class Official:
         trainers: names of the authors' trainers; vectors of any of them are read. Options that tell methods with the
             same trainer apart may follow a name: `ADAPTER CONSTRAINT=l2`.
         options: its option (last part of the name) -> field of our Config.
-        tensors: its parameter or stored state -> our parameter or buffer; a name that ends in a dot stands for all
-            names that begin with it. Parameters of CLIP itself need no entry.
+        tensors: its parameter or stored state -> our parameter, buffer or attribute (such as `weight.T`); a name that
+            ends in a dot stands for all names that begin with it. Parameters of CLIP itself need no entry.
+        trainer_options: name of a trainer -> what it means for fields of our Config, where the authors have a trainer
+            of its own for what is an option here.
     """
 
     trainers: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
+    trainer_options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,24 @@ def first_best(candidates: Iterable[Candidate]) -> Search:
     return chosen
 
 
+ONE_PROMPT = "what encodes its texts is trained, so that each class has one prompt: use one template (data.templates)"
+
+
 class OtherClassesError(ValueError):
     """A trained method can be used only for the classes on which it was trained."""
+
+
+WEIGHTS_FILE = "file of weights"
+WeightsFile = Annotated[str, WEIGHTS_FILE]
+"""Type of an option: path of a file with one tensor, which the harness reads; its content belongs to a run's id."""
+
+
+class WeightsError(ValueError):
+    """The tensor of a file does not fit; the message begins with the name of its option."""
+
+
+class TooFewShotsError(ValueError):
+    """A method cannot be fitted to so few shots or views; the message says which setting helps."""
 
 
 class Method(nn.Module):
@@ -79,13 +100,14 @@ class Method(nn.Module):
         config: the method's options.
         prompts: prompts of the classes to train on.
         cache_text: False computes the frozen text stages again at every use, as the reference code does.
+        weights: option -> the tensor of its file, of the options of type `WeightsFile` that are set; on the device.
 
     Attributes:
         image_start: the image stage from which training matters.
         text_start: the text stage from which training matters.
-        training_texts: the prompts of the classes to train on.
+        training_texts: what is written of the classes to train on.
         prompts: prompts of the classes that are set.
-        frozen_text: their texts at `text_start`; None if they are not cached.
+        frozen_text: their texts at `text_start`, one for each class; None if they are not cached.
     """
 
     templates: ClassVar[str] = "zeroshot"
@@ -113,11 +135,19 @@ class Method(nn.Module):
 
         model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
-    def __init__(self, clip: CLIP, config: Any, prompts: Prompts, cache_text: bool = True) -> None:
+    def __init__(
+        self,
+        clip: CLIP,
+        config: Any,
+        prompts: Prompts,
+        cache_text: bool = True,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.clip = clip
         self.config = config
         self.cache_text = cache_text
+        self.weights = dict(weights or {})
         self.training_texts = prompts.texts
         self.image_start, self.text_start = self.start_stages()
         self.set_classes(prompts)
@@ -134,12 +164,26 @@ class Method(nn.Module):
         return cls.search is not Method.search
 
     @classmethod
+    def weights_options(cls) -> list[str]:
+        """The options of type `WeightsFile`, by the names that stand in settings."""
+        return [
+            info.alias or name
+            for name, info in cls.Config.model_fields.items()
+            if any(WEIGHTS_FILE in getattr(kind, "__metadata__", ()) for kind in get_args(info.annotation))
+            or WEIGHTS_FILE in info.metadata
+        ]
+
+    @classmethod
     def check(cls, config: Any, num_blocks: int) -> None:
         """Raise ValueError, naming the option, if the options do not fit a backbone of `num_blocks` blocks."""
 
     @classmethod
     def unused(cls, config: Any) -> dict[str, str]:
-        """Options that change nothing beside the others -> why; whoever sets one is told."""
+        """Options that change nothing beside the others -> why; whoever sets one is told.
+
+        A setting of runs that the method takes from elsewhere has its whole name, such as `train.lr` where
+        `parameter_groups` gives all parameters rates of their own.
+        """
         return {}
 
     @classmethod
@@ -159,6 +203,9 @@ class Method(nn.Module):
 
         Called once, after `build()` and before anything trains, with the training classes set. Tensors that later
         stages need become buffers, or parameters if they train.
+
+        Raises:
+            TooFewShotsError: it does not follow from so few of them.
         """
 
     def search(self) -> Search:
@@ -167,6 +214,14 @@ class Method(nn.Module):
         """
         return {}
         yield
+
+    def candidate_logits(self, x: Tensor) -> Callable[[Candidate], Tensor]:
+        """A function that gives the logits (B, C) of the same images for one candidate of `search` after another.
+
+        The harness calls `use` with a candidate first, then this function. Override it to compute only once what
+        candidates share; the logits must be those of `logits`.
+        """
+        return lambda candidate: self.logits(x, self.text_features())
 
     def use(self, candidate: Candidate) -> None:
         """Take the numbers of a candidate of `search`: by default each fills the buffer of its name."""
@@ -189,36 +244,48 @@ class Method(nn.Module):
         """Whether the classes that are set are those of the training."""
         return self.prompts.texts == self.training_texts
 
-    def check_classes(self, texts: tuple[str, ...]) -> None:
-        """Raise OtherClassesError if the method cannot be used for the classes of these prompts."""
+    def check_classes(self, texts: tuple[Text, ...]) -> None:
+        """Raise OtherClassesError if the method cannot be used for the classes of these texts."""
 
     def set_classes(self, prompts: Prompts) -> None:
         """Use these classes (training or new ones) for everything that follows.
 
         Raises:
-            OtherClassesError: the method can be used only for its training classes.
+            OtherClassesError: the method can be used only for its training classes, or for one prompt a class.
         """
         self.check_classes(prompts.texts)
+        if prompts.counts and self.text_start != END:
+            raise OtherClassesError(ONE_PROMPT)
         self.prompts = prompts
         self.frozen_text = self._run_frozen_text(prompts.ids, prompts.eot) if self.cache_text else None
 
     @torch.no_grad()
     def _run_frozen_text(self, ids: Tensor, eot: Tensor) -> Tensor:
+        if self.prompts.counts:
+            return encode_classes(self.clip.text, self.prompts, self.averages_normalised)
         return self.clip.text.run(ids, RAW, self.text_start, eot, shared=self.prompts.shared)
 
     def text_tokens(self, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Texts at `text_start` (C, T, width) or, at END, (C, E), and their end-of-text positions (C,).
 
+        Several prompts of a class are one text at END, and the positions of its first prompt stand for all.
+
         Args:
             classes: indices of some of the classes, or None for all.
         """
         ids, eot, text = self.prompts.ids, self.prompts.eot, self.frozen_text
+        if self.prompts.counts:
+            text = self._run_frozen_text(ids, eot) if text is None else text
+            eot = eot[self.prompts.first_of_each()]
         if classes is not None:
             ids, eot, text = ids[classes], eot[classes], None if text is None else text[classes]
         return (self._run_frozen_text(ids, eot) if text is None else text), eot
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:
-        """Text embeddings (C, E), not normalised, of all classes or of those indexed by `classes`."""
+        """Text embeddings (C, E) of all classes or of those indexed by `classes`.
+
+        They are not normalised, unless classes have several prompts and the method `averages_normalised` ones.
+        """
         tokens, eot = self.text_tokens(classes)
         return self.clip.text.run(tokens, self.text_start, END, eot, shared=self.prompts.shared)
 

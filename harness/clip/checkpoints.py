@@ -24,6 +24,8 @@ WRAPPERS = re.compile(r"_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_m
 # Training scripts keep the weights under one of these, beside the epoch and the optimizer.
 WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model")
 SHOWN = 3
+# Bytes of a file of one tensor; the text projection of the largest CLIP has some MiB.
+LARGEST_TENSOR = 1 << 28
 
 
 def read_checkpoint(path: Path) -> State:
@@ -68,6 +70,34 @@ def read_file(path: Path) -> Any:
             f"checkpoint '{path}' is no file of weights, or contains more than tensors, and unpickling that could run "
             f"code: save its state_dict as .safetensors and give that file ({type(error).__name__})"
         ) from error
+
+
+def read_tensor(path: Path) -> Tensor:
+    """The only tensor of a file, without running code from the file.
+
+    Args:
+        path: of a safetensors or PyTorch file; a PyTorch file may also be the tensor itself.
+
+    Raises:
+        UserError: it is no regular file, damaged, too large, or holds anything else.
+    """
+    if not path.is_file():
+        raise UserError(f"checkpoint '{path}' is no regular file, or does not exist")
+    size = path.stat().st_size
+    if size > LARGEST_TENSOR:
+        raise UserError(f"checkpoint '{path}' has {size} bytes: a file of one tensor has at most {LARGEST_TENSOR}")
+    content = read_file(path)
+    state = state_dict_in({path.stem: content} if isinstance(content, Tensor) else content, path)
+    if len(state) > 1:
+        raise UserError(f"checkpoint '{path}' holds {len(state)} tensors ({some([*map(quoted, state)])}): keep one")
+    (tensor,) = state.values()
+    # A few numbers can be repeated to a tensor of any size.
+    if not tensor.is_floating_point() or tensor.nbytes > size or not bool(tensor.isfinite().all()):
+        raise UserError(
+            f"checkpoint '{path}': its tensor ({shape_of(tensor)}) must be floating-point numbers, finite and "
+            "stored one by one"
+        )
+    return tensor.detach()
 
 
 def state_dict_in(content: Any, path: Path) -> State:

@@ -4,10 +4,13 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from harness.clip.backbones import bundled, files_of
 from harness.data.datasets import OWN, own_content
+from harness.data.text_files import why_unreadable
 from harness.errors import UserError
+from harness.experiment.descriptions import is_description_file
 from harness.machine.digests import file_digest
 
 BY_CONTENT = "sha256"
@@ -24,6 +27,20 @@ def index_content(path: str) -> str:
         return file_digest(Path(path))
     except OSError as error:
         raise UserError(f"data.index='{path}' cannot be read: {error.strerror}") from None
+
+
+def templates_content(templates: Any) -> Any:
+    """Prompt templates as they are, and of a file of descriptions its SHA-256.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if not is_description_file(templates):
+        return templates
+    try:
+        return f"{BY_CONTENT}={file_digest(Path(templates))}"
+    except (OSError, ValueError) as error:
+        raise UserError(f"data.templates='{templates}' cannot be read: {why_unreadable(error)}") from None
 
 
 def backbone_content(text: str) -> str:
@@ -43,6 +60,22 @@ def backbone_content(text: str) -> str:
         raise UserError(f"backbone '{text}' cannot be read: {error.strerror}") from None
     whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     return f"{model}:{BY_CONTENT}={whole}" if model else f"{BY_CONTENT}={whole}"
+
+
+def weights_content(option: str, path: str) -> str:
+    """A file that an option of a method names, as far as it decides a result: the digest of its content.
+
+    Args:
+        option: such as taskres.enhanced_base, for the message.
+        path: its value.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        return f"{BY_CONTENT}={file_digest(Path(path))}"
+    except OSError as error:
+        raise UserError(f"{option}='{path}' cannot be read: {error.strerror}") from None
 
 
 @cache

@@ -1,8 +1,8 @@
 """One run: its layers of settings become a spec, which is checked against method, backbone and protocol."""
 
+import json
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 from harness.clip.backbones import blocks_of, parse_backbone
 from harness.data.datasets import find_dataset
@@ -13,6 +13,7 @@ from harness.experiment.layers import COMMAND_LINE, Layer, PlannedRun, merged
 from harness.experiment.registry import check_method, method_class
 from harness.experiment.settings import Settings, merge, nest
 from harness.experiment.spec import RunSpec, parse_run_spec
+from harness.experiment.templates import check_templates
 
 
 def setting_kind(method: str, key: str) -> Kind | None:
@@ -85,22 +86,24 @@ def check_fits(spec: RunSpec) -> None:
     """Check a spec against its backbone and class subsets, as far as that needs neither weights nor pictures.
 
     Raises:
-        UserError: an unknown backbone, data set or class subset, or an option beyond the backbone.
+        UserError: an unknown backbone, data set or class subset, an option beyond the backbone, or prompts that the
+            method cannot use.
     """
     for evaluation in spec.evaluate:
         find_dataset(evaluation.dataset)
         class_subset(2**16, evaluation.classes)
     class_subset(2**16, spec.data.classes)
-    check_options(spec.method, tuple(sorted(spec.options.items())), spec.backbone)
+    check_options(spec.method, json.dumps(spec.options, sort_keys=True), spec.backbone)
+    check_templates(spec)
 
 
 @cache
-def check_options(method: str, options: tuple[tuple[str, Any], ...], backbone: str) -> None:
-    """Check a method's options against the number of blocks of the backbone (the same for all seeds)."""
+def check_options(method: str, options: str, backbone: str) -> None:
+    """Check a method's options, in JSON, against the number of blocks of the backbone (the same for all seeds)."""
     num_blocks = blocks_of(parse_backbone(backbone))
     if num_blocks is not None:
         cls = method_class(method)
         try:
-            cls.check(cls.Config(**dict(options)), num_blocks)
+            cls.check(cls.Config(**json.loads(options)), num_blocks)
         except ValueError as error:
             raise UserError(f"{method}.{error} (backbone {backbone})") from None

@@ -249,7 +249,7 @@ class Trainer:
             nonlocal images
             images = self.images.run_first_batch(epoch)
 
-        self.meter.probe("cache", fill, [*self.resident(), *momentum])
+        self.meter.probe("cache", fill, [*self.resident(), *momentum], on_gpu=self.images.shared is not None)
         return count_flops(fill) / images if flops else 0.0
 
     def resident(self) -> list[Tensor]:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 RTOL = 1e-4
+Found = tuple[str, tuple[float, float]]
+"""A quantity, and error and tolerance of its worst element."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ def worst_element(ours: Tensor, theirs: Tensor, atol: float | Tensor, rtol: floa
     """
     if ours.shape != theirs.shape:
         return float("inf"), 0.0
+    if not theirs.numel():
+        return 0.0, 0.0
     ours, theirs = ours.detach().double().flatten(), theirs.double().flatten()
     error = (ours - theirs).abs()
     tolerance = (torch.as_tensor(atol, dtype=torch.float64) + rtol * theirs.abs()).expand_as(error)

@@ -236,3 +236,29 @@ def test_ids_of_committed_results_stay() -> None:
     assert len(runs) == 19
     assert [run.spec.id for run in runs if run] == [run.id for run in runs if run]
     assert read_dataset("emoji").sources
+
+
+def test_a_file_of_weights_is_known_by_its_content(tmp_path: Path, make_spec: Make) -> None:
+    one, other = tmp_path / "one.pt", tmp_path / "other.pt"
+    one.write_bytes(b"some weights")
+
+    def spec(path: Path | None) -> RunSpec:
+        return make_spec("taskres", f"taskres.enhanced_base={path or 'null'}")
+
+    first = spec(one)
+    assert first.id not in (spec(None).id, make_spec("taskres", "taskres.residual_scale=1").id)
+    assert str(tmp_path) not in json.dumps(first.identity())
+    assert first.settings()["taskres"]["enhanced_base"] == str(one)
+    other.write_bytes(b"some weights")
+    assert spec(other).id == first.id
+    other.write_bytes(b"more weights")
+    assert spec(other).id != first.id
+
+
+@pytest.mark.parametrize("place", ["nowhere.pt", "pipe", "folder"])
+def test_a_file_of_weights_that_cannot_be_read(tmp_path: Path, make_spec: Make, place: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    spec = make_spec("taskres").model_copy(update={"options": {"enhanced_base": str(tmp_path / place)}})
+    with pytest.raises(UserError, match=rf"^taskres\.enhanced_base='.*{place}' cannot be read: "):
+        spec.identity()

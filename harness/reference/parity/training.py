@@ -1,0 +1,144 @@
+"""The official training, repeated with our method, optimizer and schedule."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.reference.parity.comparison import Found
+from harness.reference.parity.steps import Step, moment, recipe_of, steps_of
+from harness.reference.parity.subject import PRECISION, Subject
+from harness.reference.parity.weights import Weights, check_gradients, check_movement, check_weights
+from harness.training.optimizer import build_optimizer, set_rates
+from harness.training.precision import gradient_scaler
+from harness.training.selection import is_better
+from harness.training.step import on_gradients, training_step
+
+EPOCH_RULES = {"val_accuracy": "last_best", "epoch_accuracy": "first_best"}
+"""Stored accuracies after each epoch -> which of the best epochs those authors keep."""
+HISTORY = "_history"
+
+
+@dataclass
+class KeptEpoch:
+    """The epoch that the authors keep.
+
+    Attributes:
+        accuracy: its accuracy in percent; None until there is one.
+        epoch: 0, 1, ...
+        steps: of the training until its end.
+        weights: at its end.
+    """
+
+    accuracy: float | None = None
+    epoch: int = 0
+    steps: int = 0
+    weights: Weights = field(default_factory=dict)
+
+
+class Training:
+    """The official training, repeated.
+
+    Args:
+        subject: with the initial values of the official code.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self.steps = steps_of(subject)
+        self.recipe = recipe_of(subject, self.steps[0].steps if self.steps else 1)
+        self.optimizer = build_optimizer(subject.method, self.recipe, PRECISION)
+        self.scaler = gradient_scaler(PRECISION, subject.clip.device)
+        self.gradients: dict[int, Tensor] = {}
+        self.kept = KeptEpoch()
+
+    def run(self) -> Iterator[Found]:
+        """Take all steps, comparing rates, logits, losses, the first gradients, weights, and the choice of an epoch."""
+        subject, before = self.subject, self._weights()
+        yield from self._check_history(0)
+        for step in self.steps:
+            yield from self._take(step)
+            if step.ends_epoch:
+                yield from self._end_epoch(step)
+            if step.number == 0:
+                known = {name: self.gradients.get(id(value)) for name, value in subject.trained.items()}
+                yield from check_gradients(subject, {name: grad for name, grad in known.items() if grad is not None})
+                yield from check_weights(subject, "after1", self._weights(), 1)
+        after = self._weights()
+        yield from check_weights(subject, "after", after, len(self.steps))
+        yield from check_movement(subject, before, after)
+        yield from self._check_choice(after)
+
+    def _weights(self) -> Weights:
+        return {name: value.detach().clone() for name, value in self.subject.trained.items()}
+
+    def _take(self, step: Step) -> Iterator[Found]:
+        subject, number = self.subject, step.number
+        set_rates(self.optimizer, self.recipe, *moment(self.recipe, subject, step))
+        if subject.has("train_lrs"):
+            yield subject.compare("train_lrs", torch.tensor(self._rate(), dtype=torch.float64), row=number)
+        with torch.no_grad():
+            logits, labels = subject.method.training_logits(step.x, step.labels)
+        if subject.has(f"train_logits_b{number}"):
+            yield subject.compare(f"train_logits_b{number}", logits, "train_logits")
+        if subject.has("train_ce"):
+            yield subject.compare("train_ce", F.cross_entropy(logits, labels), row=number)
+        parameters = [value for value in subject.trained.values() if value.requires_grad]
+        with on_gradients(parameters, self._keep_first):
+            loss = training_step(subject.method, self.optimizer, self.scaler, step.x, step.labels, PRECISION)
+        yield subject.compare("train_losses", loss, row=number)
+
+    def _rate(self) -> float:
+        """The learning rate that the first of the trained tensors has now."""
+        first = next(iter(self.subject.trained.values()))
+        rates = [group["lr"] for group in self.optimizer.param_groups if any(first is p for p in group["params"])]
+        return float(rates[0]) if rates else 0.0
+
+    def _keep_first(self, parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        self.gradients.setdefault(id(parameter), parameter.grad.clone())
+
+    @torch.no_grad()
+    def _end_epoch(self, step: Step) -> Iterator[Found]:
+        subject, epoch = self.subject, step.epoch
+        subject.method.after_epoch(epoch)
+        yield from self._check_history(epoch + 1)
+        if subject.has("epoch_eval_logits"):
+            yield subject.compare("epoch_eval_logits", subject.logits(), row=epoch)
+        for name, rule in EPOCH_RULES.items():
+            if subject.has(name):
+                accuracy = subject.accuracy()
+                yield subject.compare(name, torch.tensor(accuracy, dtype=torch.float64), row=epoch)
+                if is_better(accuracy, self.kept.accuracy, rule):
+                    self.kept = KeptEpoch(accuracy, epoch, step.number + 1, self._weights())
+
+    def _check_history(self, epoch: int) -> Iterator[Found]:
+        """Weights that are stored for each epoch, as they are before one."""
+        for name, value in self.subject.trained.items():
+            if self.subject.has(name + HISTORY):
+                theirs = self.subject.stored[name + HISTORY][epoch]
+                same = value.reshape(theirs.shape) if value.numel() == theirs.numel() else value
+                yield self.subject.compare(name + HISTORY, same, row=epoch)
+
+    @torch.no_grad()
+    def _check_choice(self, after: Weights) -> Iterator[Found]:
+        """The epoch that the authors keep; if they go on with its weights, these are set."""
+        subject, kept = self.subject, self.kept
+        if subject.has("best_epoch"):
+            yield subject.compare("best_epoch", torch.tensor(kept.epoch))
+        if not kept.weights:
+            return
+        self._set(kept.weights)
+        if subject.has("best_test_accuracy"):
+            yield subject.compare("best_test_accuracy", torch.tensor(subject.accuracy(), dtype=torch.float64))
+        goes_on = any(name.startswith("best.") for name in subject.stored)
+        if goes_on:
+            yield from check_weights(subject, "best", kept.weights, kept.steps)
+        else:
+            self._set(after)
+
+    def _set(self, weights: Weights) -> None:
+        for name, value in weights.items():
+            self.subject.trained[name].copy_(value)

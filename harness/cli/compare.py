@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.console import RESULTS, console, end_with_damage, print_frame
+from harness.cli.console import RESULTS, console, end_with_damage, print_frame, say_if_any
 from harness.cli.grid import GridOptions, Words, read_file_grid, takes_grid
 from harness.cli.table import none_complete
 from harness.errors import UserError
@@ -49,7 +49,7 @@ def compare(words: tuple[str, ...], grid: GridOptions, results: Path) -> None:
 
 def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, grid: GridOptions) -> None:
     """Print what differs."""
-    from harness.report.compare import configuration_differences, number_differences
+    from harness.report.compare import comparison_notes, configuration_differences, number_differences
     from harness.report.runs import damage_in
 
     a, b = (find_side(side, overrides, results, grid) for side in sides)
@@ -64,6 +64,7 @@ def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, gri
         console.print("configuration: the same")
     console.print()
     print_frame(numbers, title="accuracy (%) and costs", left=list(numbers.columns).index("metric") + 1)
+    say_if_any(" ".join(comparison_notes(a, b)))
     end_with_damage([*damage_in(a), *damage_in(b)])
 
 

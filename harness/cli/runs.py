@@ -120,18 +120,22 @@ def show_attempts(failure: "RunFailure") -> None:
 
 
 def show_result(result: "Result") -> None:
-    """Print accuracies and costs of a finished run."""
+    """Print accuracies, choices and costs of a finished run."""
+    from harness.report.marks import details_of
+
     say()
     say("Accuracy")
     for item in result.evaluations:
         ece = "" if item.ece is None else f"  calibration error {item.ece:.2f}"
         say(f"  {item.name:20s} {item.accuracy:6.2f} %{ece}  ({item.dataset})")
+    for line in details_of(result):
+        say(f"  {line}")
     costs = result.costs
     alone = {True: "", False: " (not measured alone)", None: " (not known to be measured alone)"}[costs.alone]
     say()
     say(f"Costs{alone}")
     for name, phase in costs.phases.items():
-        say(f"  {name:10s} {phase.seconds:8.2f} s  {(phase.peak_bytes or 0) / MIB:9.1f} MiB peak")
+        say(f"  {name:10s} {phase.whole_seconds:8.2f} s  {(phase.peak_bytes or 0) / MIB:9.1f} MiB peak")
     say(f"  {costs.trainable_parameters} of {costs.total_parameters} parameters trained")
     environment = result.environment
     say()

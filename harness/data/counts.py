@@ -20,11 +20,14 @@ class ClassCounts:
     Attributes:
         class_names: C names.
         counts: split -> number of images of each class; for train and val, of those in the few-shot sample.
+        choice: number of images of each class by which something is chosen: validation images or, where there are
+            none, training images beside the sample.
         is_here: whether the data set is on this machine; if it is not, the names are stand-ins.
     """
 
     class_names: tuple[str, ...]
     counts: dict[str, tuple[int, ...]]
+    choice: tuple[int, ...]
     is_here: bool
 
     def num_images(self, splits: Iterable[str]) -> int:
@@ -43,7 +46,12 @@ def is_here(dataset: str, data_root: str | None) -> bool:
 
 
 def class_counts(
-    dataset: str, subset: str, shots: int, data_root: str | None, number: int | None = None
+    dataset: str,
+    subset: str,
+    shots: int,
+    data_root: str | None,
+    number: int | None = None,
+    choice_shots: int = VALIDATION_SHOTS,
 ) -> ClassCounts:
     """The classes that a run would see, and how many images they have.
 
@@ -53,6 +61,7 @@ def class_counts(
         shots: training images per class.
         data_root: the folder that contains the data sets.
         number: assume this number of classes instead of those of the subset; None: those of the subset.
+        choice_shots: most images a class by which something is chosen.
 
     Raises:
         UserError: unknown data set or subset, or a data set that is not here and whose size is unknown.
@@ -68,7 +77,9 @@ def class_counts(
         split: tuple(min(counts[split][label], limits.get(split, counts[split][label])) for label in labels)
         for split in SPLITS
     }
-    return ClassCounts(tuple(names[label] for label in labels), chosen, here)
+    pool = counts["val"] if any(counts["val"]) else [max(0, images - shots) for images in counts["train"]]
+    choice = tuple(min(pool[label], choice_shots) for label in labels)
+    return ClassCounts(tuple(names[label] for label in labels), chosen, choice, here)
 
 
 def read_counts(dataset: str, data_root: str | None) -> tuple[list[str], dict[str, list[int]]]:

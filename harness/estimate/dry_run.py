@@ -5,61 +5,43 @@ With fake tensors this is an estimate. With real tensors it is the measurement w
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
+from harness.clip.texts import Text
 from harness.clip.towers import CLIP
 from harness.data.counts import ClassCounts, class_counts
-from harness.data.loader import PictureSet
-from harness.data.readers import Picture
 from harness.data.transforms import TestTransform
 from harness.errors import UserError
 from harness.estimate.memory_breakdown import BreakdownMeter
+from harness.estimate.stand_ins import (
+    CPU,
+    DryTrainer,
+    FirstBatches,
+    MakingUp,
+    NoiseValidation,
+    PlaceInMemory,
+    blank_pictures,
+)
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine.costs import PHASES
-from harness.machine.meter import Meter
+from harness.machine.meter import Meter, count_flops
+from harness.results.record import Refusal
 from harness.training.build import build_method, probe_setup, prompt_texts
 from harness.training.evaluate import Classifier
 from harness.training.feature_cache import TrainingImages
-from harness.training.feature_storage import GPU, Place
-from harness.training.inference import set_classes
+from harness.training.fitting import fit_to_images
+from harness.training.inference import run_frozen, set_classes
+from harness.training.refusals import find_refusals, served
+from harness.training.run_data import validation_shots
+from harness.training.selection import probe_choice
 from harness.training.state import trained_parameters
 from harness.training.trainer import Trainer
 from methods.base import Method, OtherClassesError
-
-CPU = torch.device("cpu")
-
-
-def blank_pictures(labels: Sequence[int], size: int, on_batch: Callable[[Tensor], None] | None = None) -> PictureSet:
-    """Black images of `size` x `size` pixels that are on no disk.
-
-    Args:
-        labels: of the images.
-        size: side in pixels, as the transform leaves it.
-        on_batch: called with every batch of pixels.
-    """
-    image = Image.new("RGB", (size, size))
-    return PictureSet(Path(), [Picture("", label) for label in labels], lambda folder, path: image, on_batch)
-
-
-@dataclass(frozen=True)
-class PlaceInMemory(Place):
-    """Chooses a place for features as usual, but allocates memory that stays unused, or fake memory, and never a file.
-
-    Attributes:
-        memory: the device on which to allocate features that are kept on the GPU.
-    """
-
-    memory: torch.device = CPU
-
-    def allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, str]:
-        num_bytes = torch.Size(shape).numel() * dtype.itemsize
-        where = self.choose(num_bytes)
-        return torch.empty(shape, dtype=dtype, device=self.memory if where == GPU else CPU), where
 
 
 class DryRun:
@@ -70,36 +52,74 @@ class DryRun:
         clip: its frozen backbone, with weights as its precision stores them.
         classes: train and evaluate on this number of classes instead of those of the data set.
         device: whose memory is of interest; it decides where cached features are kept.
+        making_up: gives the context in which numbers are made up that depend on weights and images; by default they
+            are there.
 
     Attributes:
         train_classes: the training classes and their numbers of images.
         labels: of all training images.
         method: built for the training classes.
         trainer: None until the training phase is reached.
+        cache_flops: operations of the caching pass of what a method is fitted to, per image, where nothing trains.
         stand_ins: names of data sets that are not on this machine, as keys.
 
     Raises:
-        UserError: the options do not fit the backbone, or the method cannot be used for the classes of an evaluation.
+        UserError: the options do not fit the backbone.
     """
 
-    def __init__(self, spec: RunSpec, clip: CLIP, classes: int | None, device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        clip: CLIP,
+        classes: int | None,
+        device: torch.device,
+        making_up: MakingUp = nullcontext,
+    ) -> None:
         self.spec = spec
         self.device = device
         self.classes = classes
+        self.making_up = making_up
         self.stand_ins: dict[str, None] = {}
         self.train_classes = self._expected(spec.data.dataset, spec.data.classes)
         counts = self.train_classes.counts["train"]
         self.labels = [label for label, count in enumerate(counts) for _ in range(count)]
-        texts = prompt_texts(spec, spec.data.dataset, self.train_classes.class_names)
+        texts = self._texts(spec.data.dataset, self.train_classes)
         self.method: Method = build_method(
             clip, spec.method, spec.options, texts, spec.train.precision, spec.seed, spec.train.caches
         )
         self.trainer: Trainer | None = None
+        self.cache_flops: float | None = None
+
+    @cached_property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Evaluations that the method cannot take part in; they cost nothing.
+
+        Raises:
+            UserError: it can take part in none.
+        """
+        try:
+            return find_refusals(self.method, self.spec.evaluate, self._evaluated_texts)
+        except OtherClassesError as error:
+            raise UserError(f"{self.spec.method}: {error}") from None
 
     @property
     def trains(self) -> bool:
         """Whether anything is trained."""
         return bool(self.spec.train.epochs and trained_parameters(self.method))
+
+    @property
+    def cache_images(self) -> int:
+        """How many views of images pass the frozen stages by themselves, for the cache and for what is fitted."""
+        train, images = self.spec.train, self._images(Meter(CPU))
+        epochs = train.epochs if self.trains and images.is_cached else 0
+        views = epochs if images.views is None else min(epochs, images.views)
+        if epochs and images.views and train.batches == "all_views":
+            views = images.views
+        if self.method.is_fitted():
+            fitted = train.fit_views or images.views or 1
+            is_shared = images.is_cached and images.views is not None and fitted <= images.views
+            views = max(views, fitted) if is_shared else views + fitted
+        return views * len(self.labels)
 
     def probe(self, meter: BreakdownMeter, phases: Collection[str] = PHASES, flops: bool = True) -> None:
         """Measure peaks of live bytes, and count the operations of training step and caching pass.
@@ -110,44 +130,87 @@ class DryRun:
             flops: False counts no operations.
 
         Raises:
-            UserError: there are too few images for a batch.
+            UserError: there are too few images for a batch, or the method can take part in no evaluation.
         """
         meter.method = self.method
         probe_setup(self.method, self.spec.train.precision, meter)
+        images = meter.images = self._images(meter, meter.label_inputs)
+        self._fit(images, meter)
         if self.trains and {"train", "cache"} & set(phases):
-            self.trainer = self._make_trainer(meter, meter.label_inputs)
-            meter.images = self.trainer.images
-            self.trainer.images.prepare(0, batches=1)
+            self.trainer = self._make_trainer(images, meter)
+            images.prepare(0, batches=1)
             self.trainer.probe(0, first_batch(self.spec, self.labels), flops)
-            meter.images = None
+        elif self.method.is_fitted() and flops and images.is_cached:
+            self.cache_flops = count_flops(images.run_first_batch) / min(
+                len(self.labels), self.spec.train.cache_batch_size
+            )
+        meter.images = None
+        self._select(meter)
         if "evaluate" in phases:
-            for item in self.spec.evaluate:
+            for item in served(self.spec.evaluate, self.refusals):
                 self._classifier(item, meter.label_inputs).probe(meter)
 
     def run(self, meter: Meter) -> None:
         """Execute the phases under a meter of the device, as a run does; the training consists of two steps."""
         with meter.phase("setup"):
             set_classes(self.method, self.method.prompts, self.spec.train.precision)
+        images = self._images(meter)
+        self._fit(images, meter)
         if self.trains:
-            self.trainer = self._make_trainer(meter)
-            self.trainer.images.prepare(0, batches=1)
+            self.trainer = self._make_trainer(images, meter)
+            images.prepare(0, batches=1)
             batch = first_batch(self.spec, self.labels)
             with meter.phase("train"):
                 self.trainer.run_steps(0, [batch, batch])
-        for item in self.spec.evaluate:
+        self._select(meter)
+        for item in served(self.spec.evaluate, self.refusals):
             with meter.phase("evaluate"):
                 self._classifier(item).logits()
 
+    def _fit(self, images: TrainingImages, meter: Meter) -> None:
+        """Fit the method, if it is one that is fitted, to noise."""
+        if self.method.is_fitted():
+            with self.making_up(True):
+                fit_to_images(self.method, images, self.spec, meter)
+
+    def _select(self, meter: Meter) -> None:
+        """Measure the memory of one candidate of the method's search, if it has one, on noise."""
+        candidate = next(self.method.search(), None) if self.method.selects() else None
+        if candidate is None:
+            return
+        spec, clip = self.spec, self.method.clip
+        expected = self.train_classes
+        counts = expected.choice if spec.select.pictures == "val" else expected.counts["test"]
+        labels = torch.tensor([label for label, count in enumerate(counts) for _ in range(count)], device=clip.device)
+        pixels = torch.zeros(1, 3, clip.image_size, clip.image_size, device=clip.device)
+        one = run_frozen(clip, pixels, self.method.image_start, spec.train.precision)
+        x = one.new_empty((len(labels), *one.shape[1:])).normal_()
+        size = spec.runtime.eval_batch_size
+        images = NoiseValidation(x, labels, spec.train.precision, size, self.making_up)
+        with self.making_up(True):
+            probe_choice(self.method, images, candidate, meter)
+            with meter.phase("select"), torch.no_grad():
+                self.method.use(candidate)
+                with self.making_up(False):
+                    images.scorer(self.method)(candidate)
+
     def _expected(self, dataset: str, subset: str) -> ClassCounts:
-        root = self.spec.runtime.find_data_root()
-        found = class_counts(dataset, subset, self.spec.data.shots, root, self.classes)
+        root, shots = self.spec.runtime.find_data_root(), self.spec.data.shots
+        found = class_counts(dataset, subset, shots, root, self.classes, validation_shots(self.spec))
         if not found.is_here:
             self.stand_ins[dataset] = None
         return found
 
-    def _make_trainer(self, meter: Meter, on_inputs: Callable[[Tensor], None] | None = None) -> Trainer:
+    def _texts(self, dataset: str, classes: ClassCounts) -> list[Text]:
+        return prompt_texts(self.spec, dataset, classes.class_names, stand_ins=not classes.is_here)
+
+    def _evaluated_texts(self, item: EvalSpec) -> list[Text]:
+        """Prompts of the classes of an evaluation."""
+        return self._texts(item.dataset, self._expected(item.dataset, item.classes))
+
+    def _images(self, meter: Meter, on_inputs: Callable[[Tensor], None] | None = None) -> TrainingImages:
         spec, clip, runtime = self.spec, self.method.clip, self.spec.runtime
-        images = TrainingImages(
+        return FirstBatches(
             clip,
             blank_pictures(self.labels, clip.image_size, on_inputs),
             TestTransform.of(clip.preprocessing),
@@ -158,17 +221,15 @@ class DryRun:
             place=PlaceInMemory(self.device, runtime.cache_gpu_mib, runtime.cache_host_mib, Path(), clip.device),
             on_inputs=on_inputs,
         )
-        return Trainer(self.method, images, spec, meter)
+
+    def _make_trainer(self, images: TrainingImages, meter: Meter) -> Trainer:
+        return DryTrainer(self.making_up, self.method, images, self.spec, meter)
 
     def _classifier(self, item: EvalSpec, on_inputs: Callable[[Tensor], None] | None = None) -> Classifier:
         """The classifier of the first batch of an evaluation."""
         spec, side, size = self.spec, self.method.clip.image_size, self.spec.runtime.eval_batch_size
         seen = self._expected(item.dataset, item.classes)
-        texts = prompt_texts(spec, item.dataset, seen.class_names)
-        try:
-            self.method.check_classes(tuple(texts))
-        except OtherClassesError as error:
-            raise UserError(f"{spec.method}: {error}") from None
+        texts = self._texts(item.dataset, seen)
         labels = [0] * min(seen.num_images(item.splits), size)
         pictures = blank_pictures(labels, side, on_inputs)
         return Classifier(
@@ -189,7 +250,7 @@ def first_batch(spec: RunSpec, labels: Sequence[int]) -> list[int]:
     """
     order = candidates(spec, labels)
     size = spec.train.batch_size or len(order)
-    if len(order) < size:
+    if len(order) < size and not spec.train.keeps_remainder(len(labels)):
         of_what = f"of one class ({len(order)})" if is_same_class(spec) else f"({len(order)})"
         raise UserError(f"train.batch_size={size} is more than the training images {of_what}: lower it")
     return order[:size]

@@ -20,7 +20,7 @@ from harness.experiment.spec import RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.meter import Meter
 from harness.results.files import saved_bytes
-from harness.results.record import CacheFacts
+from harness.results.record import CacheFacts, Refusal
 from harness.training.build import move
 from harness.training.feature_storage import GPU, HOST
 from harness.training.precision import store_clip
@@ -41,7 +41,7 @@ class Estimate:
         total_parameters: number of parameters of the whole method.
         trainable_parameters: number of parameters that train.
         train_flops_per_image: operations of a training step, per image; None if nothing trains.
-        cache_flops_per_image: operations of the caching pass, per image; None if nothing trains.
+        cache_flops_per_image: operations of the caching pass, per image; None if nothing trains or is fitted.
         cache_location: where the cached features of images are kept: `gpu`, `host` or `file`; None if there are none.
         cache_bytes: size of the cached features of images.
         text_cache_bytes: size of the cached features of the training prompts, which are kept on the device.
@@ -49,6 +49,9 @@ class Estimate:
         is_bound: images decide what is computed (which classes a batch trains on), so the peaks and operations are
             those of the most expensive case, the longest prompts.
         stand_ins: names of data sets that are not on this machine, so that stand-ins replace their class names.
+        cache_images: views of images that the caching passes of the whole run process, and those for `Method.fit`.
+        made_up: `fit` or `use` read numbers that depend on weights and images, and others stood in for them: the peaks
+            of phases fit and select are those of one way that they may go.
     """
 
     classes: int
@@ -67,6 +70,8 @@ class Estimate:
     checkpoint_bytes: int
     is_bound: bool
     stand_ins: tuple[str, ...]
+    cache_images: int = 0
+    made_up: bool = False
 
     @property
     def highest_phase(self) -> str:
@@ -127,7 +132,7 @@ class Estimator:
             clip, tokenizer = self._clip(spec)
             # With fake tensors, the tokenizer's loop over the texts would take longer than everything that follows.
             clip.tokenizer = known.for_real(tokenizer)
-            dry_run = DryRun(spec, clip, classes, torch.device(device))
+            dry_run = DryRun(spec, clip, classes, torch.device(device), known.making_up_numbers)
             text = dry_run.method.frozen_text
             text_cache_bytes = 0 if text is None or dry_run.method.text_start == RAW else text.nbytes
             meter = BreakdownMeter()
@@ -146,14 +151,27 @@ class Estimator:
             total_parameters=sum(parameter.numel() for parameter in method.parameters()),
             trainable_parameters=sum(parameter.numel() for parameter in trained.values()),
             train_flops_per_image=trainer.flops.get("train") if trainer else None,
-            cache_flops_per_image=trainer.flops.get("cache") if trainer else None,
+            cache_flops_per_image=trainer.flops.get("cache") if trainer else dry_run.cache_flops,
             cache_location=cache.cache_location,
             cache_bytes=cache.cache_bytes,
             text_cache_bytes=text_cache_bytes,
             checkpoint_bytes=saved_bytes(trained_state(method), about) if trained else 0,
             is_bound=known.assumed,
             stand_ins=tuple(dry_run.stand_ins),
+            cache_images=dry_run.cache_images,
+            made_up=known.made_up > 0,
         )
+
+    def refusals(self, spec: RunSpec) -> tuple[Refusal, ...]:
+        """The evaluations that the method of a run cannot take part in.
+
+        Raises:
+            UserError: it can take part in none, or as `estimate`.
+        """
+        with fake_tensors(self._mode) as known:
+            clip, tokenizer = self._clip(spec)
+            clip.tokenizer = known.for_real(tokenizer)
+            return DryRun(spec, clip, None, torch.device("cpu")).refusals
 
     def _clip(self, spec: RunSpec) -> tuple[CLIP, Tokenizer]:
         """The frozen backbone with weights as the precision stores them, and its tokenizer."""

@@ -36,9 +36,12 @@ from harness.machine.torch_internals import (
 
 # Largest number of elements whose values are computed: ids, labels, positions and masks of all classes are below the
 # first limit, random draws and tables of ranks below the second. Larger tensors are weights or images.
-KNOWN_INTEGERS = 2**21
+KNOWN_INTEGERS = 2**23
 KNOWN_FLOATS = 2**13
 INTEGERS = (torch.int64, torch.int32, torch.bool)
+# What is read where no number is known, by (is a floating point number, is a truth value).
+MADE_UP: dict[tuple[bool, bool], float | bool] = {(True, False): 1.0, (False, False): 1, (False, True): False}
+MOST_MADE_UP = 20_000
 
 
 class FakeMode(FakeTensorMode):
@@ -68,12 +71,15 @@ class KnownValues(TorchDispatchMode):
 
     Attributes:
         assumed: whether a shape depended on unknown values, so that the largest possible one was assumed.
+        made_up: how many numbers that depend on unknown values, and that count, were made up (`making_up_numbers`).
     """
 
     def __init__(self, mode: FakeMode) -> None:
         super().__init__()
         self.mode = mode
         self.assumed = False
+        self.made_up = 0
+        self._makes_up: bool | None = None
         self._values: Any = WeakIdKeyDictionary()
 
     def for_real(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -87,6 +93,22 @@ class KnownValues(TorchDispatchMode):
             return fake
 
         return run
+
+    @contextmanager
+    def making_up_numbers(self, counted: bool) -> Iterator[None]:
+        """Inside, code may read numbers that depend on weights and images, and gets 1, or false for a truth value.
+
+        That is for what is computed once from all shots, such as a step size or whether to stop. In a training step it
+        would be too slow for a run, so there it is refused.
+
+        Args:
+            counted: whether memory may depend on such a number, which counts as `made_up`.
+        """
+        before, self._makes_up = self._makes_up, counted
+        try:
+            yield
+        finally:
+            self._makes_up = before
 
     def value(self, tensor: Tensor) -> Tensor | None:
         """The real value of a tensor; None if it is unknown."""
@@ -120,13 +142,24 @@ class KnownValues(TorchDispatchMode):
         """The result of an operator whose result, or its shape, depends on values."""
         if is_known:
             result = self._compute(func, args, kwargs)
+        elif func is READ_NUMBER and self._makes_up is not None:
+            self.made_up += self._makes_up
+            if self.made_up > MOST_MADE_UP:
+                raise UserError(
+                    f"this method reads more than {MOST_MADE_UP:,} numbers that depend on its shots, so it cannot be "
+                    "estimated: measure it, with a run"
+                )
+            return MADE_UP[args[0].dtype.is_floating_point, args[0].dtype == torch.bool]
         elif func is READ_NUMBER:
             raise UserError(
                 "this method's step reads a number that depends on weights and images (such as .item() of a loss), so "
                 "it cannot be estimated: measure it, with `skipbench speed` or a run"
             )
         else:
-            self.assumed = True
+            # Where the places are known, the shape is, too.
+            places = args[1:] if func is torch.ops.aten.index.Tensor else args
+            unknown = [leaf for leaf in tree_leaves(places) if isinstance(leaf, Tensor) and self.value(leaf) is None]
+            self.assumed = self.assumed or bool(unknown)
             result = self._compute(func, *tree_map_only(Tensor, self._value_or_largest, (args, kwargs)))
         fakes = tree_map_only(Tensor, self.mode.from_tensor, result)
         if is_known:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from harness.machine.costs import FIT, SELECT
 from harness.machine.meter import UNLABELLED, LiveBytes, Meter
 from harness.training.feature_cache import TrainingImages
 from harness.training.state import trained_parameters
@@ -54,12 +55,13 @@ class BreakdownMeter(Meter):
         if self._watch:
             self._watch.label([tensor], INPUTS)
 
-    def probe(self, name: str, work: Callable[[], object], resident: Iterable[Tensor]) -> None:
+    def probe(self, name: str, work: Callable[[], object], resident: Iterable[Tensor], on_gpu: bool = False) -> None:
         method, tensors = self.method, list(resident)
         assert method
         watch = self._watch = LiveBytes(tensors)
-        # Everything else that exists when a phase begins remains from a training step.
-        watch.label(tensors, OPTIMIZER)
+        # What else exists when a phase begins are images at the method's stage or, where a training may have taken a
+        # step, what that left.
+        watch.label(tensors, OPTIMIZER if method.trains and name not in (FIT, SELECT) else INPUTS)
         watch.label([*method.parameters(), *method.buffers()], WEIGHTS)
         watch.label([] if method.frozen_text is None else [method.frozen_text], CACHE)
         # After the cache: if the text tower starts from words, the cached texts are the ids themselves.

@@ -16,6 +16,7 @@ from harness.errors import UserError
 from harness.experiment.axes import NO_VALUE, Kind, points, read_axes, text_of, values_of
 from harness.experiment.files import find_experiment_file, short_name
 from harness.experiment.layers import COMMAND_LINE, DEFAULT, Layer, PlannedRun
+from harness.experiment.needs import depends_on_sample, is_idle
 from harness.experiment.one_run import once_each, plan_run, setting_kind
 from harness.experiment.protocols import find_protocol
 from harness.experiment.recipes import check_sections, choose_variant, for_method, recipe_layers
@@ -184,9 +185,8 @@ def plan_all(experiment: Experiment) -> Iterator[PlannedRun]:
         for point in points(setting_axes(experiment, method, backbone)):
             settings = merge(experiment.settings, nest(point))
             planned = plan_one(experiment, backbone, dataset, shots, method, recipe, settings)
-            # Where nothing is learned from the shots, all seeds give the same.
-            learns = planned.spec.train.epochs or method_class(method).is_fitted()
-            for seed in experiment.seeds if learns else experiment.seeds[:1]:
+            # Where nothing depends on the sample, all seeds give the same.
+            for seed in experiment.seeds if depends_on_sample(planned.spec) else experiment.seeds[:1]:
                 yield replace(planned, spec=planned.spec.model_copy(update={"seed": seed}))
 
 
@@ -201,12 +201,8 @@ def setting_axes(experiment: Experiment, method: str, backbone: str) -> dict[str
         lambda key: setting_kind(method, key),
         lambda: blocks_of(parse_backbone(backbone)),
     )
-    if method_class(method).trains:
-        return axes
-    # Nothing trains: how it would be trained makes no second run.
-    of_fit = ("train.views", "train.fit_views") if method_class(method).is_fitted() else ()
-    trained = [key for key in axes if key.startswith("train.") and key not in ("train.precision", *of_fit)]
-    return {**axes, **{key: axes[key][:1] for key in trained}}
+    # What changes nothing, such as how a method without training would be trained, makes no second run.
+    return {**axes, **{key: axes[key][:1] for key in axes if is_idle(method_class(method), key)}}
 
 
 def axes_of(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
@@ -255,7 +251,7 @@ def values_at(spec: RunSpec, keys: Sequence[str]) -> dict[str, str]:
 
 
 def count_runs(experiment: Experiment) -> int:
-    """How many runs there are, if something trains in all of them and no two are the same."""
+    """How many runs there are, if something is learned in all of them and no two are the same."""
     products = [
         math.prod(map(len, setting_axes(experiment, method, backbone).values()))
         for backbone, method in itertools.product(experiment.backbones, experiment.methods)
@@ -275,7 +271,7 @@ def describe_grid(experiment: Experiment, num_runs: int) -> str:
     reasons = ["settings vary only the methods that use them"] if different != total else []
     if num_runs != different:
         several = len(experiment.seeds) > 1
-        reasons.append("seeds change nothing where nothing trains" if several else "some settings are the same")
+        reasons.append("seeds change nothing where nothing is learned" if several else "some settings are the same")
     return f"{' x '.join(sizes)} = {counted(total, 'run')}, {num_runs:,} of them different: {'; '.join(reasons)}"
 
 

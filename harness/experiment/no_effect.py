@@ -1,14 +1,14 @@
 """Settings that were asked for and change nothing in the runs that were planned: told before the first run."""
 
 from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
-from typing import Any, cast
 
 from harness.clip.towers import END
 from harness.experiment.layers import DEFAULT, PlannedRun, Setting
+from harness.experiment.needs import ALWAYS, OF_FIT, chooses, is_fitted
 from harness.experiment.protocols import PROTOCOLS
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
+from harness.experiment.templates import has_own_prompts, start_stages
 
 TRACKED = ("wandb.project", "wandb.entity", "wandb.group", "wandb.tags")
 CACHED = ("train.cache_batch_size", "runtime.cache_gpu_mib", "runtime.cache_host_mib")
@@ -32,11 +32,10 @@ def without_effect(planned: Sequence[PlannedRun], schedule: Sequence[Setting] = 
             if reason := reason_in(item.spec, setting.key):
                 found.setdefault(f"{setting.key}\n{reason}", []).append(item)
     lines = []
-    trains = any(item.spec.train.epochs for item in planned)
+    excused = {reason for reason, does in OF_METHODS.items() if any(does(item.spec) for item in planned)}
     for name, runs in found.items():
         key, reason = name.split("\n")
-        if reason == NOTHING_TRAINS and trains:
-            # Zero-shot CLIP beside methods that train.
+        if reason in excused:
             continue
         some = f" in {len(runs)} of {given[key]} runs, such as {runs[0].spec.name}" if len(runs) < given[key] else ""
         lines.append(f"{key} has no effect{some}: {reason}")
@@ -60,23 +59,61 @@ def of_index(planned: Sequence[PlannedRun]) -> Iterator[str]:
 
 
 NOTHING_TRAINS = "nothing trains"
+NOT_FITTED = "the method computes nothing from the shots but by training"
+CHOOSES_NOTHING = "nothing is chosen on validation pictures"
+# What some methods do not do: no news beside methods that do it, as of zero-shot CLIP beside methods that train.
+OF_METHODS: dict[str, Callable[[RunSpec], bool]] = {
+    NOTHING_TRAINS: lambda spec: spec.train.epochs > 0,
+    NOT_FITTED: is_fitted,
+    CHOOSES_NOTHING: chooses,
+}
 
 
 def reason_in(spec: RunSpec, key: str) -> str | None:
     """Why a setting changes nothing in a run; None if it may change something."""
     section, _, name = key.partition(".")
-    if spec.train.epochs == 0 and (key in AUGMENTED or (section == "train" and key != "train.precision")):
-        is_choice = key == "train.epochs" and method_class(spec.method).trains
-        return None if is_choice else NOTHING_TRAINS
+    cls = method_class(spec.method)
+    unused = cls.unused(cls.Config(**spec.options))
     if section == spec.method:
-        cls = method_class(spec.method)
-        return cls.unused(cls.Config(**spec.options)).get(name)
+        return unused.get(name)
+    if spec.train.epochs == 0 and is_of_training(key) and not (cls.is_fitted() and is_of_fit(key)):
+        return None if key == "train.epochs" and cls.trains else NOTHING_TRAINS
+    if key in unused:
+        return unused[key]
     if key in TRACKED and spec.wandb.mode == "disabled":
         return "wandb.mode is disabled"
     if key in CACHED and not spec.train.caches:
         return "train.cache is none"
     rule = RULES.get(key)
     return rule(spec) if rule else None
+
+
+def is_of_training(key: str) -> bool:
+    """Whether a setting says how something trains, so that it changes nothing where nothing does."""
+    of_section = key.startswith("train.") and key not in ALWAYS
+    return of_section or key in AUGMENTED or key in ("select.epoch", "select.epoch_pictures")
+
+
+def is_of_fit(key: str) -> bool:
+    """Whether a setting of the training also decides what a method is fitted to: random views of the shots."""
+    return key in OF_FIT or key in AUGMENTED
+
+
+def of_views(spec: RunSpec) -> str | None:
+    """Views are those of the training and, unless `fit_views` is given, of what is fitted."""
+    if spec.train.epochs == 0 and spec.train.fit_views is not None:
+        return f"{NOTHING_TRAINS}, and train.fit_views={spec.train.fit_views} is given"
+    return None
+
+
+def of_validation_shots(spec: RunSpec) -> str | None:
+    """Nothing may look at validation pictures."""
+    select = spec.select
+    looked_at = [select.pictures] if chooses(spec) else []
+    looked_at += [select.epoch_pictures] if select.epoch != "last" and spec.train.epochs else []
+    if not looked_at:
+        return CHOOSES_NOTHING
+    return None if "val" in looked_at else "all choices are made on test pictures"
 
 
 def of_validation(spec: RunSpec) -> str | None:
@@ -92,22 +129,13 @@ def of_image_rate(spec: RunSpec) -> str | None:
     """Where training begins behind the image tower, none of its own weights trains; lbfgs has one rate for all."""
     if spec.train.optimizer == "lbfgs":
         return "lbfgs has one rate for all weights"
-    cls = method_class(spec.method)
-    # The method as such needs weights; where training begins follows from its options.
-    options = cast(Any, SimpleNamespace(config=cls.Config(**spec.options)))
-    try:
-        image, _ = cls.start_stages(options)
-    except AttributeError:
-        return None
-    return f"{spec.method} trains no weights of the image tower" if image == END else None
+    starts = start_stages(spec)
+    return f"{spec.method} trains no weights of the image tower" if starts and starts[0] == END else None
 
 
 def of_template(spec: RunSpec) -> str | None:
     """A method with prompts of its own replaces the template."""
-    cls = method_class(spec.method)
-    config = cls.Config(**spec.options)
-    first, second = (cls.prompt_template(config, f"{word} {{}}.") for word in ("one", "other"))
-    return f"{spec.method} has prompts of its own" if first == second else None
+    return f"{spec.method} has prompts of its own" if has_own_prompts(spec) else None
 
 
 def of_held_out(spec: RunSpec) -> str | None:
@@ -161,6 +189,11 @@ RULES: dict[str, Callable[[RunSpec], str | None]] = {
     "train.lr_min": lambda spec: "train.schedule is constant" if spec.train.schedule == "constant" else None,
     "train.warmup_lr": lambda spec: None if spec.train.warmup_epochs else "train.warmup_epochs is 0",
     "train.batches": of_batches,
+    "train.views": of_views,
+    "train.fit_views": lambda spec: None if is_fitted(spec) else NOT_FITTED,
+    "select.pictures": lambda spec: None if chooses(spec) else CHOOSES_NOTHING,
+    "select.shots": of_validation_shots,
+    "select.epoch_pictures": lambda spec: "select.epoch is last" if spec.select.epoch == "last" else None,
     "data.templates": of_template,
     "data.held_out": of_held_out,
 }

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE = "setup", "cache", "fit", "train", "select", "evaluate"
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 PHASES = (SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE)
+ADAPT = (CACHE, FIT, TRAIN, SELECT)
+"""The phases that adapt a method to its training pictures: their time together is its time to adapt."""
 
 
 class PhaseCosts(BaseModel):
@@ -15,6 +17,7 @@ class PhaseCosts(BaseModel):
 
     Attributes:
         seconds: wall time spent in it.
+        shared_seconds: wall time that another run spent on features which this one took from the store; None: none.
         images: images that were processed.
         peak_tensor_bytes: CPU only: exact peak of live tensor bytes.
         peak_rss_bytes: peak resident set size of the process.
@@ -25,11 +28,17 @@ class PhaseCosts(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     seconds: float = Field(0.0, ge=0, le=1e30, allow_inf_nan=False)
+    shared_seconds: float | None = Field(None, ge=0, le=1e30, allow_inf_nan=False)
     images: Count = 0
     peak_tensor_bytes: Count | None = None
     peak_rss_bytes: Count | None = None
     peak_allocated_bytes: Count | None = None
     peak_reserved_bytes: Count | None = None
+
+    def share(self, seconds: float) -> None:
+        """Add seconds that another run spent on features which this one took from the store."""
+        if seconds:
+            self.shared_seconds = (self.shared_seconds or 0.0) + seconds
 
     def raise_peak(self, name: str, value: int | None) -> None:
         """Take a measured peak if it is higher than the one so far."""
@@ -39,8 +48,13 @@ class PhaseCosts(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def images_per_second(self) -> float | None:
-        """Throughput; None if no image was processed."""
-        return self.images / self.seconds if self.images and self.seconds else None
+        """Throughput of a run without the features of another; None if no image was processed."""
+        return self.images / self.whole_seconds if self.images and self.whole_seconds else None
+
+    @property
+    def whole_seconds(self) -> float:
+        """What the phase would take without the features of another run."""
+        return self.seconds + (self.shared_seconds or 0.0)
 
     @property
     def peak_bytes(self) -> int | None:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from harness.report.method_table import Column, cost_columns, other_score_columns
+from harness.machine.costs import FIT, SELECT
+from harness.report.marks import mark_in, refused_in
+from harness.report.method_table import Column, cost_columns, numbers_of, other_score_columns
 from harness.report.runs import in_order
 from harness.report.statistics import average_of_seeds, paired_tests, ranks
-from harness.report.table import AVERAGE, COSTS, DIGITS, INCOMPLETE, Cell, Table
+from harness.report.table import AVERAGE, COSTS, DIGITS, INCOMPLETE, REFUSED, Cell, Table
 from harness.results.folder import DAMAGED, DONE, FAILED, MISSING
 from harness.results.metrics import SummaryMetric, summary_metrics
 
@@ -47,19 +49,39 @@ def averaged(values: Values, label: str, row: str, datasets: Sequence[str]) -> p
     return average_of_seeds(wide, datasets)
 
 
-def summary(runs: pd.DataFrame, block: str, row: str, label: str, seeds: pd.Series, digits: int = DIGITS) -> Cell:
-    """A cell from its values over seeds; if there are none, with the state of the runs that should have given them."""
+def summary(
+    runs: pd.DataFrame,
+    block: str,
+    row: str,
+    label: str,
+    seeds: pd.Series,
+    digits: int = DIGITS,
+    parts: Collection[str] = (),
+) -> Cell:
+    """A cell from its values over seeds; if there are none, with the state of the runs that should have given them.
+
+    Args:
+        runs: of the table.
+        block, row: of the cell.
+        label: its column.
+        seeds: the values.
+        digits: after the decimal point.
+        parts: evaluations that it is made of; empty: that of its row.
+    """
     own = runs[runs["label"] == label]
     of_dataset = own[own["dataset"] == block]
     own = of_dataset if len(of_dataset) else own
     planned = own["seed"].nunique()
+    if seeds.empty and refused_in(own).keys() & set(parts or (row,)):
+        return Cell(block, row, label, None, planned=planned, state=REFUSED, digits=digits)
     if seeds.empty:
         states = set(own["state"]) - {DONE}
         partly = block == AVERAGE and DONE in set(own["state"])
         state = FAILED if states & {FAILED, DAMAGED} else INCOMPLETE if partly else MISSING
         return Cell(block, row, label, None, planned=planned, state=state, digits=digits)
     spread = float(seeds.std(ddof=1)) if len(seeds) > 1 else None
-    return Cell(block, row, label, float(seeds.mean()), spread, len(seeds), planned, digits=digits)
+    mark = mark_in(own)
+    return Cell(block, row, label, float(seeds.mean()), spread, len(seeds), planned, digits=digits, mark=mark)
 
 
 def summary_cells(
@@ -84,7 +106,7 @@ def summary_cells(
     for label in in_order(runs["label"]):
         accuracies = {name: values.get((label, block, name), NO_SEEDS) for block, name in parts}
         values[(label, *row)] = summed_up(metric, source, accuracies)
-        cell = summary(runs, *row, label, values[(label, *row)], metric.digits)
+        cell = summary(runs, *row, label, values[(label, *row)], metric.digits, [name for _, name in parts])
         if cell.mean is not None:
             means = {name: float(seeds.mean()) for name, seeds in accuracies.items()}
             cell = replace(cell, mean=value_of(metric, source, means))
@@ -96,7 +118,7 @@ def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
     """Costs of a run, averaged over data sets; empty for a method that lacks a data set or has no such phase."""
     datasets, done = in_order(runs["dataset"]), runs[runs["state"] == DONE]
     cells = []
-    for column in (*other_score_columns(runs), *cost_columns()):
+    for column in (*other_score_columns(runs), *cost_columns(done)):
         if column.values(done).isna().all():
             continue
         row = [cost_cell(runs, column, label, datasets, where) for label in in_order(runs["label"])]
@@ -111,6 +133,7 @@ def cost_cell(runs: pd.DataFrame, column: Column, label: str, datasets: Sequence
     wide = own.assign(cost=column.values(own)).pivot_table(index="seed", columns="dataset", values="cost")
     values = average_of_seeds(wide, datasets)
     cell = summary(runs, COSTS, f"{column.title}{where}", label, values, column.digits)
+    cell = replace(cell, mark=column.mark(own))
     complete = set(own["dataset"]) == set(datasets)
     # A phase that does not exist, such as the training of zero-shot CLIP, is not a missing run.
     return replace(cell, state=DONE) if cell.mean is None and complete else cell
@@ -135,9 +158,11 @@ def pairs_of(runs: pd.DataFrame, values: Values, rows: Sequence[tuple[str, str]]
 
 
 def untrained(runs: pd.DataFrame, label: str) -> bool:
-    """Whether a method trains nothing, so that all seeds give the same result."""
-    settings = runs.loc[runs["label"] == label, "settings"].iloc[0] if "settings" in runs else {}
-    return dict(settings).get("train.epochs") == 0
+    """Whether a method learns nothing from the shots, so that all seeds give the same result."""
+    own = runs[runs["label"] == label]
+    settings = own["settings"].iloc[0] if "settings" in runs else {}
+    learns = any((numbers_of(own, f"{phase}.seconds") > 0).any() for phase in (FIT, SELECT))
+    return dict(settings).get("train.epochs") == 0 and not learns
 
 
 def table_of(
@@ -148,6 +173,8 @@ def table_of(
 ) -> Table:
     """A table with ranks, and with marks of the methods that are significantly worse than the best of their row.
 
+    Numbers that chose on too much take part in neither.
+
     Args:
         runs: what it is made of.
         headers: of the two columns of row names.
@@ -156,14 +183,16 @@ def table_of(
     """
     found = ranked(cells)
     best = {(cell.block, cell.row): cell.column for cell in reversed(found) if cell.rank == 1}
-    tests = {row: paired_tests(values, best[row]) for row, values in pairs.items() if row in best}
+    unfair = {(cell.block, cell.row, cell.column) for cell in found if cell.mark}
+    fair = {row: values[[name for name in values if (*row, name) not in unfair]] for row, values in pairs.items()}
+    tests = {row: paired_tests(values, best[row]) for row, values in fair.items() if row in best}
     worse = {(*row, test.other) for row, several in tests.items() for test in several if test.worse}
-    marked = tuple(replace(cell, worse=(cell.block, cell.row, cell.column) in worse) for cell in found)
-    return Table("", "", headers, marked, runs, tests)
+    cells = tuple(replace(cell, worse=(cell.block, cell.row, cell.column) in worse) for cell in found)
+    return Table("", "", headers, cells, runs, tests)
 
 
 def ranked(cells: Sequence[Cell], by_column: bool = False, unranked: Collection[str] = frozenset()) -> tuple[Cell, ...]:
-    """The cells with ranks within their row or column; costs and published numbers are not ranked.
+    """The cells with ranks within their row or column; costs, published and marked numbers are not ranked.
 
     Args:
         cells: of one table.
@@ -173,7 +202,7 @@ def ranked(cells: Sequence[Cell], by_column: bool = False, unranked: Collection[
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, cell in enumerate(cells):
         is_cost = cell.block == COSTS or cell.column in unranked
-        if cell.mean is not None and not cell.published and not is_cost:
+        if cell.mean is not None and not cell.published and not cell.mark and not is_cost:
             groups.setdefault((cell.column,) if by_column else (cell.block, cell.row), []).append(index)
     falling = {metric.title for metric in summary_metrics() if not metric.higher_is_better}
     found = list(cells)

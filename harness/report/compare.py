@@ -9,7 +9,9 @@ import pandas as pd
 from harness.errors import UserError
 from harness.experiment.axes import NO_VALUE, text_of
 from harness.report.labels import shortened
+from harness.report.marks import REFUSED_MARK, mark_in, marked
 from harness.report.method_table import Column, cost_columns, score_columns
+from harness.report.run_notes import choice_notes
 from harness.report.runs import groups, in_order, stored_run_row
 from harness.report.statistics import with_spread
 from harness.results.folder import DONE
@@ -93,19 +95,17 @@ def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, ours, theirs in pairs:
         for column, is_cost in measures(pd.concat([ours, theirs])):
-            one, other = column.values(ours).dropna(), column.values(theirs).dropna()
-            if len(one) and len(other):
-                sides = (ours, one), (theirs, other)
-                x, y = (column.mean(runs) if column.mean else seeds.mean() for runs, seeds in sides)
-                digits = column.digits
+            sides = [side_text(column, runs, is_cost) for runs in (ours, theirs)]
+            if all(sides) and set(sides) != {REFUSED_MARK}:
+                x, y = value_of(column, ours), value_of(column, theirs)
                 rows.append(
                     {
                         **dict(zip(KEYS, map(str, key), strict=True)),
                         "metric": column.title,
-                        "A": with_spread(x, one, digits),
-                        "B": with_spread(y, other, digits),
-                        "difference": f"{y - x:+.{digits}f}",
-                        "ratio": f"{y / x:.2f}x" if is_cost and x else "",
+                        "A": sides[0],
+                        "B": sides[1],
+                        "difference": f"{y - x:+.{column.digits}f}" if x is not None and y is not None else "",
+                        "ratio": f"{y / x:.2f}x" if is_cost and x and y is not None else "",
                     }
                 )
     if not rows:
@@ -114,6 +114,29 @@ def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns=[key for key in KEYS if (frame[key] == "").all()])
 
 
+def value_of(column: Column, runs: pd.DataFrame) -> float | None:
+    """What a column shows of some runs; None if it was not measured."""
+    values = column.values(runs).dropna()
+    if values.empty:
+        return None
+    return float(column.mean(runs) if column.mean else values.mean())
+
+
+def side_text(column: Column, runs: pd.DataFrame, is_cost: bool) -> str:
+    """A cell of one side: mean, deviation and mark; empty if it was not measured."""
+    value = value_of(column, runs)
+    if value is None:
+        return REFUSED_MARK if column.refused(runs) else ""
+    mark = column.mark(runs) if is_cost else mark_in(runs)
+    return marked(with_spread(value, column.values(runs).dropna(), column.digits), mark)
+
+
+def comparison_notes(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
+    """What the marks of the numbers mean, one sentence each."""
+    both = pd.concat([a, b])
+    return choice_notes(both[both["state"] == DONE])
+
+
 def measures(runs: pd.DataFrame) -> list[tuple[Column, bool]]:
     """The columns that are compared, each with whether it is a cost."""
-    return [*((column, False) for column in score_columns(runs)), *((column, True) for column in cost_columns())]
+    return [*((column, False) for column in score_columns(runs)), *((column, True) for column in cost_columns(runs))]

@@ -1,4 +1,4 @@
-"""One tidy table of all results: one row per evaluation of each finished run."""
+"""One tidy table of all results: one row per evaluation of each finished run, refused ones included."""
 
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,14 @@ def rows_of(result: Result) -> list[Json]:
         **flat_cells(result.costs.model_dump(mode="json"), "costs."),
         **flat_cells(result.method_facts, "facts."),
         **flat_cells(result.sample.model_dump(mode="json") if result.sample else {}, "sample."),
+        **flat_cells(result.selection.model_dump(mode="json") if result.selection else {}, "selection."),
         **flat_cells(result.environment.model_dump(mode="json"), "environment."),
         "interruptions": result.interruptions,
         **{f"metrics.{metric.name}": values.get(metric.name) for metric in (*summary_metrics(), *run_metrics())},
     }
-    return [{**about, **flat_cells(evaluation_cells(item), "evaluation.")} for item in result.evaluations]
+    rows = [{**about, **flat_cells(evaluation_cells(item), "evaluation.")} for item in result.evaluations]
+    refused = [{"evaluation.name": item.evaluation, "evaluation.refused": item.reason} for item in result.refusals]
+    return rows + [{**about, **cells} for cells in refused]
 
 
 def evaluation_cells(item: Evaluation) -> Json:
@@ -56,8 +59,9 @@ def tidy_table(results: Path) -> tuple[pd.DataFrame, list[str]]:
     """All finished runs of a results folder, and why others are damaged.
 
     Returns:
-        Columns id, name, the spec's keys (`data.shots`, `skip.depth`, ...), costs.*, facts.*, sample.*, environment.*,
-        interruptions, metrics.* and evaluation.* (name, dataset, accuracy in percent, ...).
+        Columns id, name, the spec's keys (`data.shots`, `skip.depth`, ...), costs.*, facts.*, sample.*, selection.*,
+        environment.*, interruptions, metrics.* and evaluation.* (name, dataset, accuracy in percent, ...). An
+        evaluation that the method cannot take part in has a row with its name and the reason.
     """
     rows, damage = [], []
     for run in runs_if_any(results):

@@ -9,10 +9,12 @@ import pandas as pd
 from harness.experiment.protocols import Layout
 from harness.machine.costs import PHASES
 from harness.report.footnotes import variant_key
-from harness.report.method_table import shown_values
+from harness.report.marks import marked, marks_by_label, shared_seconds, strongest
+from harness.report.method_table import numbers_of, shown_values
 from harness.report.paper_tables import ablation, file_name
+from harness.report.run_notes import marks_note, shared_note
 from harness.report.runs import groups, in_order, protocol_of
-from harness.report.table import AVERAGE, COSTS, SOURCE, TARGETS, Table
+from harness.report.table import AVERAGE, COSTS, REFUSED, SOURCE, TARGETS, Table
 from harness.results.folder import DONE, RunFolder
 from harness.results.metrics import PERCENT, RunMetric, run_metrics, summary_metrics
 from harness.text import counted
@@ -34,6 +36,7 @@ class Series:
         y: heights, one per position.
         error: sample standard deviation over seeds of each point; None if there is none.
         words: text of each point, shown when a reader points at it.
+        mark: of a method that chose on too much, behind its name in the legend.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Series:
     y: tuple[float, ...]
     error: tuple[float | None, ...] = ()
     words: tuple[str, ...] = ()
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class Figure:
         log_x: whether x is drawn on a logarithmic axis.
         note: what a reader must know to read it.
         key: what the numbers of variants stand for.
+        marks: what the marks of names stand for.
     """
 
     name: str
@@ -82,6 +87,7 @@ class Figure:
     log_x: bool = False
     note: str = ""
     key: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 def paper_figures(tables: Sequence[Table], root: Path) -> list[Figure]:
@@ -99,9 +105,10 @@ def paper_figures(tables: Sequence[Table], root: Path) -> list[Figure]:
         found += class_changes(table, root)
         found.append(phase_costs(table))
         key = tuple(f"{label}: {settings}" for label, settings in variant_key(table.runs).items())
+        marks = tuple(marks_note(table.runs[table.runs["state"] == DONE]))
         has_bars = any(cell.std is not None for cell in table.cells)
         found[before:] = [
-            replace(figure, key=key, note=figure.note if has_bars else figure.note.replace(ERROR_BARS, ""))
+            replace(figure, key=key, marks=marks, note=figure.note if has_bars else figure.note.replace(ERROR_BARS, ""))
             for figure in found[before:]
         ]
     return [figure for figure in found if any(panel.series for panel in figure.panels)]
@@ -123,6 +130,7 @@ def few_shot_curves(table: Table) -> Figure:
                         tuple(cell.mean or 0.0 for cell in known),
                         tuple(cell.std for cell in known),
                         tuple(f"{counted(int(cell.row), 'shot')}, {counted(cell.seeds, 'seed')}" for cell in known),
+                        strongest(cell.mark for cell in known),
                     )
                 )
         panels.append(Panel(block, tuple(series)))
@@ -161,7 +169,7 @@ def headline_name(table: Table) -> str:
 
 
 def accuracy_against(table: Table, metric: RunMetric) -> Figure:
-    """Accuracy against a measured cost: one point per method, and the Pareto front."""
+    """Accuracy against a measured cost: one point per method, and the Pareto front of those without a mark."""
     block, row = headline(table)
     runs = table.runs[table.runs["state"] == DONE]
     runs = runs[runs["shots"] == int(row)] if protocol_of(table.runs).layout == Layout.SHOTS else runs
@@ -173,8 +181,9 @@ def accuracy_against(table: Table, metric: RunMetric) -> Figure:
         cell = cells.get(str(label))
         if cell is not None and cell.mean is not None and value == value:
             words = f"{value:.1f} {metric.unit}, {counted(cell.seeds, 'seed')}"
-            series.append(Series(str(label), (float(value),), (cell.mean,), (cell.std,), (words,)))
-    points = [(float(one.x[0]), one.y[0]) for one in series]
+            series.append(Series(str(label), (float(value),), (cell.mean,), (cell.std,), (words,), cell.mark))
+    points = [(float(one.x[0]), one.y[0]) for one in series if not one.mark]
+    refused = [cell.column for cell in cells.values() if cell.state == REFUSED]
     device = ", ".join(in_order(runs["device"].dropna()))
     return Figure(
         f"{table.name}-accuracy-{metric.figure or metric.name}",
@@ -184,7 +193,8 @@ def accuracy_against(table: Table, metric: RunMetric) -> Figure:
         headline_name(table),
         (Panel("", tuple(series), tuple(pareto_front(points))),),
         note=f"Line: Pareto front. {ERROR_BARS}Measured on: {device}."
-        + (" Methods that train nothing have no memory of training." if metric.unit == "MiB" else ""),
+        + (" Methods that train nothing have no memory of training." if metric.unit == "MiB" else "")
+        + (f" Not drawn, since they cannot be evaluated on all classes: {', '.join(refused)}." if refused else ""),
     )
 
 
@@ -223,7 +233,9 @@ def class_changes(table: Table, root: Path) -> list[Figure]:
         if before not in means:
             continue
         changes = means.drop(columns=before).sub(means[before], axis=0).dropna(how="all", axis=1)
-        panels = tuple(class_panel(str(label), changes[label]) for label in in_order(runs["label"]) if label in changes)
+        marks = marks_by_label(runs)
+        labels = [label for label in in_order(runs["label"]) if label in changes]
+        panels = tuple(class_panel(marked(label, marks.get(label, "")), changes[label]) for label in labels)
         where = str(dataset) if evaluation in ("all", dataset) else f"{dataset}, {evaluation}"
         found.append(
             Figure(
@@ -250,17 +262,20 @@ def class_panel(label: str, changes: pd.Series) -> Panel:
 
 
 def phase_costs(table: Table) -> Figure:
-    """Seconds of every phase of a run, stacked; means over data sets and seeds."""
+    """Seconds of every phase of a run as if alone, stacked; means over data sets and seeds."""
     runs = table.runs[table.runs["state"] == DONE]
-    labels = in_order(runs["label"])
+    labels, marks = in_order(runs["label"]), marks_by_label(runs)
+    names = tuple(marked(label, marks.get(label, "")) for label in labels)
     series = []
     for phase in PHASES:
         if f"{phase}.seconds" in runs:
-            of_datasets = runs.groupby(["label", "dataset"])[f"{phase}.seconds"].mean()
+            whole = numbers_of(runs, f"{phase}.seconds").fillna(0.0) + shared_seconds(runs, [phase])
+            of_datasets = runs.assign(whole=whole).groupby(["label", "dataset"])["whole"].mean()
             means = of_datasets.groupby("label").mean()
-            series.append(Series(phase, tuple(labels), tuple(float(means[label]) for label in labels)))
+            series.append(Series(phase, names, tuple(float(means[label]) for label in labels)))
     several = [f"{noun}s" for noun, name in (("data set", "dataset"), ("seed", "seed")) if runs[name].nunique() > 1]
     note = f"Means over {' and '.join(several)}; evaluation on all test images." if several else ""
+    note = " ".join([part for part in (note, *shared_note(runs)) if part])
     return Figure(
         f"{table.name}-phases",
         f"Time of a run by phase ({table.title})",
@@ -298,9 +313,11 @@ def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
                     tuple(f"{axis}={short.get(cell.row, cell.row)}, {counted(cell.seeds, 'seed')}" for cell in cells),
                 )
             )
-        panels.append(Panel(method, tuple(series)))
+        mark = strongest(cell.mark for cell in table.cells if cell.block == method and cell.column in metrics)
+        panels.append(Panel(marked(method, mark), tuple(series)))
     return Figure(table.name, f"Ablation: {table.title}", LINES, axis, "accuracy (%)", tuple(panels),
-                  note=ERROR_BARS if any(cell.std is not None for cell in table.cells) else "")  # fmt: skip
+                  note=ERROR_BARS if any(cell.std is not None for cell in table.cells) else "",
+                  marks=tuple(marks_note(runs)))  # fmt: skip
 
 
 def numbers_or_words(values: list[str]) -> list[float | str]:

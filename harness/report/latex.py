@@ -32,6 +32,9 @@ CHARACTERS = {
     "≤": r"$\leq$",
     "†": r"\textsuperscript{$\dagger$}",
     "‡": r"\textsuperscript{$\ddagger$}",
+    "§": r"\textsuperscript{\S}",
+    "¶": r"\textsuperscript{\P}",
+    "‖": r"\textsuperscript{$\|$}",
     "–": "--",
     "…": r"\ldots{}",
 }
@@ -79,6 +82,7 @@ LATEX = Markup(
     spread=lambda text: rf"\,{{\scriptsize$\pm$\,{text}}}",
     text=latex,
     worse=r"\textsuperscript{*}",
+    mark=latex,
 )
 BARE = Markup(bold=lambda text: text, underline=lambda text: text, spread=lambda text: f" ± {text}", text=plain)
 

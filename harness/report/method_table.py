@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.report.marks import REFUSED_MARK, SHARED_MARK, mark_in, marked, refused_in, shared_seconds
 from harness.report.run_notes import run_notes
 from harness.report.statistics import with_spread
 from harness.results.metrics import (
@@ -33,12 +34,20 @@ class Column:
         values: results of the seeds of a row -> one value per seed, NaN where there is none.
         digits: after the decimal point.
         mean: the row's value, if it is not the mean over seeds.
+        refused: whether the method cannot take part in what the column shows.
+        phases: whose seconds it sums.
     """
 
     title: str
     values: Callable[[pd.DataFrame], pd.Series]
     digits: int
     mean: Callable[[pd.DataFrame], float] | None = None
+    refused: Callable[[pd.DataFrame], bool] = lambda runs: False
+    phases: tuple[str, ...] = ()
+
+    def mark(self, runs: pd.DataFrame) -> str:
+        """The mark of seconds of which another run spent a part; empty for all others."""
+        return SHARED_MARK if self.phases and (shared_seconds(runs, self.phases) > 0).any() else ""
 
 
 def numbers_of(runs: pd.DataFrame, name: str) -> pd.Series:
@@ -51,25 +60,31 @@ def shown_values(metric: Metric, runs: pd.DataFrame) -> pd.Series:
     return numbers_of(runs, metric.name) * metric.scale
 
 
-def cost_metrics() -> list[RunMetric]:
-    """The metrics of whole runs that tables show."""
-    return [metric for metric in run_metrics() if metric.in_tables]
+def cost_metrics(runs: pd.DataFrame) -> list[RunMetric]:
+    """The metrics of whole runs that a table of these runs shows."""
+
+    def has(phase: str) -> bool:
+        return bool((numbers_of(runs, f"{phase}.seconds") > 0).any())
+
+    shown = [metric for metric in run_metrics() if metric.in_tables]
+    return [metric for metric in shown if not metric.shown_with or any(map(has, metric.shown_with))]
 
 
-def cost_columns() -> list[Column]:
-    """A column for every metric of whole runs that tables show."""
+def cost_columns(runs: pd.DataFrame) -> list[Column]:
+    """A column for every metric of whole runs that a table of these runs shows."""
 
     def column(metric: RunMetric) -> Column:
-        return Column(metric.title, lambda runs: shown_values(metric, runs), metric.digits)
+        return Column(metric.title, lambda runs: shown_values(metric, runs), metric.digits, phases=metric.phases)
 
-    return [column(metric) for metric in cost_metrics()]
+    return [column(metric) for metric in cost_metrics(runs)]
 
 
 def evaluations_in(runs: pd.DataFrame, metric: str = ACCURACY) -> list[str]:
-    """Names of the evaluations for which some runs have a metric, in their order of appearance."""
+    """Names of the evaluations for which some runs have a metric, in their order of appearance; then refused ones."""
     prefix = f"{metric}."
     known = runs.columns[runs.notna().any()]
-    return [str(name).removeprefix(prefix) for name in known if str(name).startswith(prefix)]
+    names = [str(name).removeprefix(prefix) for name in known if str(name).startswith(prefix)]
+    return list(dict.fromkeys([*names, *refused_in(runs)]))
 
 
 def evaluation_columns(metric: EvaluationMetric, runs: pd.DataFrame, short: bool) -> list[Column]:
@@ -78,7 +93,12 @@ def evaluation_columns(metric: EvaluationMetric, runs: pd.DataFrame, short: bool
     def column(name: str) -> Column:
         title = name if metric.name == ACCURACY else f"{metric.title} {name}"
         values = f"{metric.name}.{name}"
-        return Column(title, lambda group: numbers_of(group, values) * metric.scale, digits_of(metric, short))
+        return Column(
+            title,
+            lambda group: numbers_of(group, values) * metric.scale,
+            digits_of(metric, short),
+            refused=lambda group: name in refused_in(group),
+        )
 
     return [column(name) for name in evaluations_in(runs, metric.name)]
 
@@ -119,7 +139,11 @@ def summary_column(metric: SummaryMetric, evaluations: Sequence[str], short: boo
     def of_means(group: pd.DataFrame) -> float:
         return value(str(group["dataset"].iloc[0]), accuracies_of(group).mean())
 
-    return Column(metric.title, of_runs, digits_of(metric, short), of_means)
+    def refused(group: pd.DataFrame) -> bool:
+        would_be = metric.of_accuracies(str(group["dataset"].iloc[0]), dict.fromkeys(evaluations, 1.0))
+        return bool(refused_in(group)) and would_be is not None
+
+    return Column(metric.title, of_runs, digits_of(metric, short), of_means, refused)
 
 
 def score_columns(runs: pd.DataFrame, short: bool = False) -> list[Column]:
@@ -133,15 +157,19 @@ def score_columns(runs: pd.DataFrame, short: bool = False) -> list[Column]:
     columns = [column for metric in shown_evaluations for column in evaluation_columns(metric, runs, short)]
     evaluations = evaluations_in(runs)
     summaries = [summary_column(metric, evaluations, short) for metric in summary_metrics() if metric.in_tables]
-    return columns + [column for column in summaries if column.values(runs).notna().any()]
+    return columns + [column for column in summaries if column.values(runs).notna().any() or column.refused(runs)]
 
 
 def format_cell(column: Column, runs: pd.DataFrame) -> str:
-    """Mean ± sample standard deviation over seeds; the bare value of a single seed; a dash for nothing measured."""
+    """Mean ± sample standard deviation over seeds; the bare value of a single seed; a dash for nothing measured.
+
+    Seconds of which another run spent a part are marked; an evaluation that the method cannot take part in has words.
+    """
     values = column.values(runs).dropna()
     if values.empty:
-        return "-"
-    return with_spread(column.mean(runs) if column.mean else values.mean(), values, column.digits)
+        return REFUSED_MARK if column.refused(runs) else "-"
+    number = with_spread(column.mean(runs) if column.mean else values.mean(), values, column.digits)
+    return marked(number, column.mark(runs))
 
 
 def method_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -152,13 +180,14 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Text cells, one row for every data set, number of shots, method and precision, in their order of appearance;
-        columns of data set and shots only if these differ.
+        columns of data set and shots only if these differ. A method that chose on too much has a mark (`marks.py`).
     """
-    columns = [*score_columns(runs, short=True), *cost_columns()]
+    columns = [*score_columns(runs, short=True), *cost_columns(runs)]
     rows = []
     for keys, group in runs.groupby(KEYS, sort=False):
         cells = {column.title: format_cell(column, group) for column in columns}
         named = dict(zip(KEYS, keys, strict=True))
+        named["method"] = marked(str(named["method"]), mark_in(group))
         rows.append({**{key: str(value) for key, value in named.items()}, "seeds": str(len(group)), **cells})
     table = pd.DataFrame(rows)
     return table.drop(columns=[key for key in ("dataset", "shots") if table[key].nunique() == 1])

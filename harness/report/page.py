@@ -15,7 +15,8 @@ from harness.machine.costs import PHASES
 from harness.report.figures import paper_figures
 from harness.report.labels import is_plain
 from harness.report.latex import to_latex
-from harness.report.method_table import cost_metrics, evaluations_in, other_score_columns, shown_values
+from harness.report.marks import marked
+from harness.report.method_table import cost_metrics, evaluations_in, numbers_of, other_score_columns, shown_values
 from harness.report.render import to_html
 from harness.report.run_details import describe_runs, dumped, rounded
 from harness.report.runs import in_order
@@ -46,7 +47,7 @@ def page(
         left_out: which runs it is not about, in words.
     """
     drawn = paper_figures(tables, results)
-    notes = [" ".join([figure.note.strip(), *(f"{line}." for line in figure.key)]) for figure in drawn]
+    notes = [" ".join([figure.note.strip(), *(f"{line}." for line in figure.key), *figure.marks]) for figure in drawn]
     figures = [asdict(replace(figure, note=note)) for figure, note in zip(drawn, notes, strict=True)]
     plain = [label for label in in_order(runs["label"]) if is_plain(label)]
     data: dict[str, Any] = {
@@ -126,7 +127,8 @@ def run_rows(runs: pd.DataFrame) -> dict[str, Any]:
         columns.append({"name": name, "digits": digits})
         values.append([rounded(value, digits) for value in column])
 
-    words("method", runs["label"])
+    marks = runs["mark"].fillna("") if "mark" in runs else [""] * len(runs)
+    words("method", pd.Series([marked(str(label), mark) for label, mark in zip(runs["label"], marks, strict=True)]))
     if (runs["variant"] != "").any():
         words("settings", runs["variant"])
     if runs["protocol"].nunique() > 1:
@@ -137,7 +139,7 @@ def run_rows(runs: pd.DataFrame) -> dict[str, Any]:
         values.append([int(value) for value in runs[name]])
     words("state", runs["state"])
     for name in evaluations_in(runs)[:MOST_ACCURACIES]:
-        numbers(name, runs[f"{ACCURACY}.{name}"], 2)
+        numbers(name, numbers_of(runs, f"{ACCURACY}.{name}"), 2)
     for score in other_score_columns(runs)[:MOST_ACCURACIES]:
         numbers(score.title, score.values(runs), score.digits)
     for metric in shown_metrics(runs):
@@ -150,4 +152,4 @@ def run_rows(runs: pd.DataFrame) -> dict[str, Any]:
 def shown_metrics(runs: pd.DataFrame) -> list[Metric]:
     """Metrics of whole runs that tables show and that some of the runs have."""
     metrics: list[Metric] = [metric for metric in summary_metrics() if metric.in_tables]
-    return [metric for metric in (*metrics, *cost_metrics()) if shown_values(metric, runs).notna().any()]
+    return [metric for metric in (*metrics, *cost_metrics(runs)) if shown_values(metric, runs).notna().any()]

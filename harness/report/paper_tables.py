@@ -127,7 +127,14 @@ def by_shots(runs: pd.DataFrame) -> Table:
         for row in shots_in_order:
             values[label, AVERAGE, row] = averaged(values, label, row, datasets)
     cells = [
-        summary(runs[runs["shots"] == int(row)], block, row, label, values.get((label, block, row), NO_SEEDS))
+        summary(
+            runs[runs["shots"] == int(row)],
+            block,
+            row,
+            label,
+            values.get((label, block, row), NO_SEEDS),
+            parts=[part.name],
+        )
         for block in blocks
         for row in shots_in_order
         for label in labels

@@ -18,6 +18,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from harness.report.figures import BARS, LINES, STACKED, Figure, Panel, Series
 from harness.report.labels import is_plain
+from harness.report.marks import marked
 from harness.text import plain
 
 FORMATS = ("svg", "pdf", "png")
@@ -94,11 +95,11 @@ def compose(figure: Figure, names: Sequence[str]) -> Drawing:
     lying = figure.kind in (BARS, STACKED)
     height = max(PANEL_HEIGHT if figure.kind == BARS else 1.0, 0.17 * bars + 0.7) if lying else PANEL_HEIGHT
     width = PANEL_WIDTH * (1.6 if len(panels) == 1 else 1)
-    shown = {one.name for panel in panels for one in panel.series}
+    shown = {legend_name(one) for panel in panels for one in panel.series}
     longest = max(map(len, shown), default=1)
     legend_columns = max(1, min(LEGEND_COLUMNS, int(width * columns / (LEGEND_MARK + LETTER * longest))))
     legend_lines = math.ceil(len(shown) / legend_columns)
-    key = key_lines(figure.key, width * columns)
+    key = [*key_lines(figure.key, width * columns), *wrapped_lines(figure.marks, width * columns)]
     drawing, axes = plt.subplots(
         rows,
         columns,
@@ -125,6 +126,8 @@ def compose(figure: Figure, names: Sequence[str]) -> Drawing:
             title="\n".join(key),
             title_fontsize=KEY_SIZE,
         )
+    elif key:
+        drawing.supxlabel("\n".join(key), fontsize=KEY_SIZE)
     return drawing
 
 
@@ -132,7 +135,12 @@ def key_lines(key: Sequence[str], width: float) -> list[str]:
     """What the numbers of variants stand for, in lines of a width in inches; of many variants, where that is told."""
     if len(key) > MOST_KEYS:
         return ["what the numbers stand for is told below the table of these runs"]
-    return [line for text in key for line in textwrap.wrap(literal(text), int(width / KEY_LETTER))]
+    return wrapped_lines(key, width)
+
+
+def wrapped_lines(texts: Sequence[str], width: float) -> list[str]:
+    """Small texts in lines of a width in inches."""
+    return [line for text in texts for line in textwrap.wrap(literal(text), int(width / KEY_LETTER))]
 
 
 def shorter(name: str) -> str:
@@ -169,6 +177,11 @@ def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str]) -
         axis.xaxis.set_major_formatter("{x:g}")
 
 
+def legend_name(series: Series) -> str:
+    """What the legend calls a series."""
+    return marked(series.name, series.mark)
+
+
 def place_of(name: str, names: Sequence[str]) -> int:
     """The number that decides the colour, marker and line style of a series."""
     # Plain methods first: variants such as `skip (depth=2)` may be many and would use up the distinct styles.
@@ -183,7 +196,7 @@ def draw_points(axis: Axes, series: Series, place: int, joined: bool) -> None:
         series.x,
         series.y,
         yerr=errors,
-        label=literal(series.name),
+        label=literal(legend_name(series)),
         color=COLOURS[place % len(COLOURS)],
         marker=MARKERS[place % len(MARKERS)],
         linestyle=DASHES[place % len(DASHES)] if joined else "none",

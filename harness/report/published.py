@@ -9,6 +9,7 @@ import pandas as pd
 from harness.errors import UserError
 from harness.experiment.protocols import PROTOCOLS, Layout, find_protocol
 from harness.report.footnotes import PUBLISHED_MARK
+from harness.report.marks import marked
 from harness.report.method_table import evaluations_in
 from harness.report.paper_tables import whole_table
 from harness.report.runs import FIXED, groups, protocol_of
@@ -45,7 +46,8 @@ def summarise(runs: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFr
         num_datasets: number of training data sets that an average must cover.
 
     Returns:
-        Columns dataset, method, precision, metric, ours (mean over seeds), std (sample, NaN for one seed) and seeds.
+        Columns dataset, method, precision, metric, ours (mean over seeds), std (sample, NaN for one seed), seeds and
+        mark (of a number that chose on too much).
     """
     rows = []
     for (method, precision), group in groups(runs, "method", "precision"):
@@ -53,7 +55,7 @@ def summarise(runs: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFr
             found = dataset_and_metric(cell, protocol, group, num_datasets)
             lacks_seeds = AVERAGE in (cell.block, cell.row) and cell.seeds < group["seed"].nunique()
             if cell.mean is not None and found and not lacks_seeds:
-                number = {"ours": cell.mean, "std": cell.std, "seeds": cell.seeds}
+                number = {"ours": cell.mean, "std": cell.std, "seeds": cell.seeds, "mark": cell.mark}
                 rows.append(
                     {"dataset": found[0], "method": method, "precision": precision, "metric": found[1], **number}
                 )
@@ -114,7 +116,7 @@ def comparison_table(compared: pd.DataFrame) -> pd.DataFrame:
             "precision": compared["precision"],
             "metric": compared["metric"],
             "published": cells("published", "{:.2f}".format),
-            "ours": cells("ours", "{:.2f}".format),
+            "ours": list(map(marked, cells("ours", "{:.2f}".format), compared["mark"])),
             "± std": cells("std", "{:.2f}".format),
             "seeds": compared["seeds"].astype(str),
             "difference": cells("difference", "{:+.2f}".format),

@@ -9,7 +9,8 @@ import pandas as pd
 from rich.markup import escape
 
 from harness.report.footnotes import FAILED_MARK, MISSING_MARK, WORSE_MARK, footnotes
-from harness.report.table import Cell, Table
+from harness.report.marks import REFUSED_MARK
+from harness.report.table import REFUSED, Cell, Table
 from harness.results.folder import FAILED
 from harness.text import plain
 
@@ -27,6 +28,7 @@ class Markup:
     spread: Callable[[str], str]
     text: Callable[[str], str]
     worse: str = WORSE_MARK
+    mark: Callable[[str], str] = lambda mark: f" {mark}"
 
 
 HTML = Markup(
@@ -35,6 +37,7 @@ HTML = Markup(
     spread=lambda text: f" <small>± {text}</small>",
     text=lambda text: html.escape(plain(text)),
     worse="<sup>*</sup>",
+    mark=lambda mark: f"<sup>{mark}</sup>",
 )
 MARKDOWN = Markup(
     bold=lambda text: f"**{text}**",
@@ -52,19 +55,21 @@ TERMINAL = Markup(
 
 
 def cell_text(cell: Cell, markup: Markup) -> str:
-    """A cell as text: `76.50 ± 0.31`, a dash if there is no number, followed by `(2)` if only 2 seeds are there.
+    """A cell as text: `76.50 ± 0.31`, a dash if there is no number, its mark, and `(2)` if only 2 seeds are there.
 
     Cells of published columns are empty if the paper has no such number.
     """
     if cell.mean is None and cell.published:
         return ""
     if cell.mean is None:
-        return markup.text(FAILED_MARK if cell.state == FAILED else MISSING_MARK)
+        words = {FAILED: FAILED_MARK, REFUSED: REFUSED_MARK}
+        return markup.text(words.get(cell.state, MISSING_MARK))
     number = f"{cell.mean:.{cell.digits}f}"
     number = markup.bold(number) if cell.rank == 1 else markup.underline(number) if cell.rank == 2 else number
     spread = markup.spread(f"{cell.std:.{cell.digits}f}") if cell.std is not None else ""
     few = f" ({cell.seeds})" if 0 < cell.seeds < cell.planned else ""
-    return f"{number}{spread}{markup.worse if cell.worse else ''}{few}"
+    mark = markup.mark(cell.mark) if cell.mark else ""
+    return f"{number}{spread}{markup.worse if cell.worse else ''}{mark}{few}"
 
 
 def text_frame(table: Table, markup: Markup, transpose: bool = False) -> pd.DataFrame:

@@ -15,6 +15,7 @@ import yaml
 from harness.errors import UserError
 from harness.machine.costs import PhaseCosts
 from harness.machine.units import MIB
+from harness.report.marks import details_of
 from harness.results.epochs import EpochRecord
 from harness.results.folder import DAMAGED, DONE, FAILED, RunFolder
 from harness.results.record import DamagedError, Prediction, Result
@@ -121,6 +122,7 @@ def describe(folder: RunFolder, result: Result, specs: Shared, classes: Shared, 
         "spec": specs.place(yaml.safe_dump(spec, sort_keys=False, default_flow_style=None, width=100)),
         "costs": [phase_row(name, costs) for name, costs in result.costs.phases.items()],
         "facts": facts(result),
+        "notes": details_of(result),
         "losses": losses[::step],
         "classes": {
             item.name: {
@@ -141,10 +143,10 @@ def example(prediction: Prediction) -> list[Any]:
 
 
 def phase_row(name: str, costs: PhaseCosts) -> list[Any]:
-    """A phase: seconds, images/s, peak MiB."""
+    """A phase: seconds as if alone, images/s, peak MiB."""
     peak = costs.peak_bytes
     speed = rounded(costs.images_per_second, 0)
-    return [name, rounded(costs.seconds, 2), speed, rounded(peak / MIB, 1) if peak else None]
+    return [name, rounded(costs.whole_seconds, 2), speed, rounded(peak / MIB, 1) if peak else None]
 
 
 def facts(result: Result) -> str:

@@ -1,13 +1,109 @@
 """What sets finished runs apart from what their table says, one sentence each."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
+from harness.experiment.recipes import AS_PUBLISHED
+from harness.machine.costs import PHASES
+from harness.report.marks import (
+    LAX_MARK,
+    REFUSED_MARK,
+    SHARED_MARK,
+    Choice,
+    images_a_class,
+    shared_seconds,
+)
 from harness.text import counted
 
 
 def run_notes(runs: pd.DataFrame) -> list[str]:
-    """What sets finished runs apart from what their table says: fewer shots, shared prompts, test images, threads."""
-    return [*shots_note(runs), *prompts_note(runs), *pictures_note(runs), *threads_note(runs)]
+    """What sets finished runs apart from what their table says.
+
+    What they chose on which images, evaluations that a method cannot take part in, features of another run; fewer
+    shots, shared prompts, test images, threads.
+    """
+    return [*choice_notes(runs), *shots_note(runs), *prompts_note(runs), *pictures_note(runs), *threads_note(runs)]
+
+
+def choice_notes(runs: pd.DataFrame) -> list[str]:
+    """What runs chose, what they cannot be evaluated on, and what they share with others: the meaning of marks."""
+    return [*clean_choices_note(runs), *marks_note(runs), *refusals_note(runs), *shared_note(runs)]
+
+
+def labelled_choices(runs: pd.DataFrame) -> list[tuple[str, Choice]]:
+    """Label and choice, each once."""
+    if "choices" not in runs:
+        return []
+    pairs = zip(names_of(runs), runs["choices"], strict=True)
+    known = ((label, found) for label, found in pairs if isinstance(found, tuple))
+    return list(dict.fromkeys((label, choice) for label, found in known for choice in found))
+
+
+def names_of(runs: pd.DataFrame) -> list[str]:
+    """What the runs are called in their table."""
+    return [str(name) for name in runs["label" if "label" in runs else "method"]]
+
+
+def in_groups(pairs: Iterable[tuple[str, Choice]]) -> str:
+    """What was chosen, with the methods that chose it: `alpha, beta (gda, clap); epoch (clap)`."""
+    labels: dict[tuple[str, ...], dict[str, None]] = {}
+    for label, choice in pairs:
+        labels.setdefault(choice.names, {})[label] = None
+    return "; ".join(f"{', '.join(names)} ({', '.join(several)})" for names, several in labels.items())
+
+
+def clean_choices_note(runs: pd.DataFrame) -> list[str]:
+    """What was chosen on the few validation images that the protocol allows."""
+    clean = [(label, choice) for label, choice in labelled_choices(runs) if not choice.mark]
+    if not clean:
+        return []
+    numbers = [choice.shots or 0 for _, choice in clean]
+    return [f"Chosen on {images_a_class(min(numbers), max(numbers))} a class: {in_groups(clean)}."]
+
+
+def marks_note(runs: pd.DataFrame) -> list[str]:
+    """What marked methods chose, and on which images, one sentence for each kind of images."""
+    by_images: dict[tuple[str, str], list[tuple[str, Choice]]] = {}
+    for label, choice in labelled_choices(runs):
+        if choice.mark:
+            by_images.setdefault((choice.mark, choice.images), []).append((label, choice))
+    notes = [
+        f"{mark}: chosen on {images}, so not ranked: {in_groups(pairs)}."
+        for (mark, images), pairs in sorted(by_images.items())
+    ]
+    told = {label for pairs in by_images.values() for label, _ in pairs}
+    if "mark" in runs:
+        lax = [name for name, mark in zip(names_of(runs), runs["mark"], strict=True) if mark and name not in told]
+        if lax:
+            names = ", ".join(dict.fromkeys(lax))
+            notes.append(f"{LAX_MARK}: the authors' own choices (recipe {AS_PUBLISHED}), so not ranked: {names}.")
+    return notes
+
+
+def refusals_note(runs: pd.DataFrame) -> list[str]:
+    """The evaluations that methods cannot take part in, and why."""
+    if "refusals" not in runs:
+        return []
+    labels: dict[tuple[str, str], dict[str, None]] = {}
+    for name, pairs in zip(names_of(runs), runs["refusals"], strict=True):
+        for pair in pairs if isinstance(pairs, tuple) else ():
+            labels.setdefault(pair, {})[name] = None
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for (evaluation, reason), names in labels.items():
+        reasons.setdefault((", ".join(names), reason), []).append(evaluation)
+    each = [f"{names} on {', '.join(several)}: {reason}" for (names, reason), several in reasons.items()]
+    return [f"{REFUSED_MARK}: cannot be evaluated ({'; '.join(each)})."] if each else []
+
+
+def shared_note(runs: pd.DataFrame) -> list[str]:
+    """The seconds that another run spent, and that tables count as if each run had spent them itself."""
+    shared = shared_seconds(runs, PHASES)
+    if not (shared > 0).any():
+        return []
+    means = shared.groupby(pd.Series(names_of(runs), index=runs.index), sort=False).mean()
+    each = ", ".join(f"{label} {seconds:.1f}" for label, seconds in means.items() if seconds > 0)
+    return [f"{SHARED_MARK}: as if alone; of these seconds another run spent, for the features both use: {each}."]
 
 
 def shots_note(runs: pd.DataFrame) -> list[str]:

@@ -16,6 +16,7 @@ from harness.experiment.protocols import Protocol, find_protocol
 from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
 from harness.report.labels import Variant, by_group, label_variants, sort_key, told_apart
+from harness.report.marks import choices_of, mark_of
 from harness.results.folder import DAMAGED
 from harness.results.frame import result_row, spec_row
 from harness.results.index import StoredRun, planned_runs, runs_if_any
@@ -41,8 +42,8 @@ def experiment_runs(specs: Sequence[RunSpec], results: Path) -> pd.DataFrame:
 
     Returns:
         The columns of `result_row`, state (see `harness.results.folder.STATES`), reason (why a run failed or is
-        damaged), settings (flat: what makes variants of a method), template and versions; label is the method and what
-        sets it apart.
+        damaged), settings (flat: what makes variants of a method), template, versions, what it chose and its mark;
+        label is the method and what sets it apart.
     """
     return labelled(pd.DataFrame([run_row(run) for run in planned_runs(specs, results)]))
 
@@ -119,6 +120,8 @@ def run_row(run: StoredRun) -> dict[str, Any]:
         row |= {"template": run.result.template, "versions": run.result.environment.versions()}
         row |= {"threads": run.result.environment.threads, "fewest_most": shots_of(run.result)}
         row |= {"same_prompts": same_prompts_of(run.result), "tested_on": tested_on(run.result)}
+        row |= {"choices": choices_of(run.result), "mark": mark_of(run.result, run.spec.recipe)}
+        row["refusals"] = tuple((item.evaluation, item.reason) for item in run.result.refusals)
     return row
 
 

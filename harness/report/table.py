@@ -12,7 +12,7 @@ from harness.results.folder import DONE
 AVERAGE, COSTS, SOURCE, TARGETS = "average", "costs", "source", "targets"
 
 
-INCOMPLETE = "incomplete"
+INCOMPLETE, REFUSED = "incomplete", "refused"
 
 
 DIGITS = 2
@@ -30,11 +30,13 @@ class Cell:
         std: sample standard deviation over seeds; None for fewer than two.
         seeds: number of seeds with a value.
         planned: number of seeds that were planned.
-        state: done, missing or failed; incomplete for an average that lacks a data set.
+        state: done, missing or failed; incomplete for an average that lacks a data set; refused if the method cannot
+            take part in the evaluation.
         digits: after the decimal point.
         rank: 1 best, 2 second, 0 neither or not ranked.
         worse: significantly worse than the best of its row.
         published: whether it is a published number, not ours.
+        mark: of a number that is not ranked since it chose on too much (`marks.py`); of a cost: seconds are shared.
     """
 
     block: str
@@ -49,6 +51,7 @@ class Cell:
     rank: int = 0
     worse: bool = False
     published: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,8 @@ class StoredRun:
     def outcome(self) -> str:
         """Accuracies of a finished run, the reason of a failed or damaged one, the progress of any other."""
         if self.result:
-            return " ".join(f"{item.name} {item.accuracy:.2f}" for item in self.result.evaluations)
+            known = [f"{item.name} {item.accuracy:.2f}" for item in self.result.evaluations]
+            return " ".join([*known, *(f"{item.evaluation} n/a" for item in self.result.refusals)])
         if self.reason:
             return self.reason
         if self.state == RUNNING and self.holder:

@@ -5,11 +5,11 @@ more entry in `METRICS` and appears in all of them.
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import UserError, nearest
-from harness.machine.costs import CACHE, PHASES, TRAIN
+from harness.machine.costs import ADAPT, CACHE, FIT, PHASES, SELECT, TRAIN
 from harness.machine.units import MIB
 from harness.results.record import Evaluation, Result
 
@@ -78,11 +78,15 @@ class RunMetric(Metric):
 
     Attributes:
         value: of a result; None if the run has no such phase or it was not measured.
+        phases: whose seconds it sums, those that another run spent on shared features included; empty: it is no time.
+        shown_with: tables show it only beside a run that has one of these phases; empty: always.
         axis: title of an axis of accuracy against this metric; None draws no such figure.
         figure: what the title and the file of that figure call the metric; None: its title and its name.
     """
 
     value: Callable[[Result], float | None] = lambda result: None
+    phases: tuple[str, ...] = ()
+    shown_with: tuple[str, ...] = ()
     axis: str | None = None
     figure: str | None = None
 
@@ -146,11 +150,24 @@ METRICS: dict[str, Metric] = {
         ),
         RunMetric(
             "steps_seconds", "train s", "s", "time of the training steps, without the caching pass", 1, False,
-            "metrics/steps_seconds", value=seconds_of(TRAIN),
+            "metrics/steps_seconds", value=seconds_of(TRAIN), phases=(TRAIN,),
         ),
         RunMetric(
             "cache_seconds", "cache s", "s", "time of the caching pass", 1, False, "metrics/cache_seconds",
-            value=seconds_of(CACHE),
+            value=seconds_of(CACHE), phases=(CACHE,),
+        ),
+        RunMetric(
+            "fit_seconds", "fit s", "s", "time of the closed form or cache that follows from the training images", 1,
+            False, "metrics/fit_seconds", value=seconds_of(FIT), phases=(FIT,), shown_with=(FIT,),
+        ),
+        RunMetric(
+            "select_seconds", "select s", "s", "time of choosing on validation images", 1, False,
+            "metrics/select_seconds", value=seconds_of(SELECT), phases=(SELECT,), shown_with=(SELECT,),
+        ),
+        RunMetric(
+            "train_seconds", "adapt s", "s", "time to adapt: caching, fitting, training and selecting", 1, False,
+            "metrics/train_seconds", value=lambda result: result.costs.seconds(*ADAPT), phases=ADAPT,
+            shown_with=(FIT, SELECT), axis="time to adapt (s)", figure="time",
         ),
         RunMetric(
             "steps_throughput", "train img/s", "images/s", "images per second of the training steps", 0, True,
@@ -165,14 +182,9 @@ METRICS: dict[str, Metric] = {
             value=peak_mib_of(*PHASES),
         ),
         RunMetric(
-            "train_memory", "train+cache MiB", "MiB", "peak memory of training with its caching pass", 1, False,
-            "metrics/train_memory", in_tables=False, value=peak_mib_of(CACHE, TRAIN),
-            axis="peak memory of training with its caching pass (MiB)", figure="memory",
-        ),
-        RunMetric(
-            "train_seconds", "train+cache s", "s", "time of training with its caching pass", 1, False,
-            "metrics/train_seconds", in_tables=False, value=lambda result: result.costs.seconds(CACHE, TRAIN),
-            axis="training with its caching pass (s)", figure="time",
+            "train_memory", "adapt MiB", "MiB", "peak memory while adapting: caching, fitting, training and selecting",
+            1, False, "metrics/train_memory", in_tables=False, value=peak_mib_of(*ADAPT),
+            axis="peak memory while adapting (MiB)", figure="memory",
         ),
         RunMetric(
             "train_flops", "train+cache GFLOP", "FLOP", "operations (FLOP) of training with its caching pass", 1,
@@ -212,6 +224,19 @@ def find_metric(name: str) -> Metric:
         names = [*METRICS, *(f"{metric.name}.NAME" for metric in evaluation_metrics())]
         raise UserError(f"unknown metric '{name}'.{nearest(name, names)}")
     return known
+
+
+def is_refused(name: str, refused: Collection[str]) -> bool:
+    """Whether a run has no such metric, since its method cannot take part in some evaluations.
+
+    Args:
+        name: of a metric, such as H or accuracy.new.
+        refused: names of these evaluations.
+    """
+    if not refused or isinstance(find_metric(name), RunMetric):
+        return False
+    evaluation = name.partition(".")[2]
+    return not evaluation or evaluation in refused
 
 
 def evaluation_values(result: Result) -> dict[str, float]:
@@ -257,18 +282,27 @@ def run_values(result: Result) -> dict[str, float]:
 
 
 def metric_values(result: Result) -> dict[str, float]:
-    """All metrics of a result by name."""
-    return all_values(result.spec.data.dataset, evaluation_values(result), run_values(result))
+    """All metrics of a result by name; none that sums up evaluations if one of them was refused."""
+    return values_together([result], evaluation_values(result), run_values(result))
 
 
 def mean_values(results: Sequence[Result]) -> dict[str, float]:
     """All metrics over several runs of one protocol, such as the seeds of a trial; at least one run.
 
     Metrics of evaluations and of runs are means over the runs that have them; metrics that sum up accuracies are taken
-    of the mean accuracies.
+    of the mean accuracies, and do not exist where the method refused an evaluation.
     """
     evaluations = mean_by_name(evaluation_values(result) for result in results)
     runs = mean_by_name(run_values(result) for result in results)
+    return values_together(results, evaluations, runs)
+
+
+def values_together(
+    results: Sequence[Result], evaluations: Mapping[str, float], runs: Mapping[str, float]
+) -> dict[str, float]:
+    """`all_values` of some results; only those given if an evaluation was refused, since nothing sums up the others."""
+    if any(result.refusals for result in results):
+        return {**evaluations, **runs}
     return all_values(results[0].spec.data.dataset, evaluations, runs)
 
 

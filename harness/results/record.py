@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
+from harness.clip.texts import Text, prompts_of
 from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import CACHE, TRAIN, PhaseCosts, highest_peak
@@ -39,7 +40,7 @@ class Evaluation(Record):
         dataset: that was evaluated on.
         classes: subset of its classes.
         splits: of its images.
-        template: of the prompts; None if unknown.
+        template: of the prompts, or several; None if unknown.
         layout: how the data set was found on disk, in words.
         broken_images: images that could not be read and were left out.
         accuracy: percent.
@@ -54,7 +55,7 @@ class Evaluation(Record):
     dataset: str
     classes: str = "all"
     splits: tuple[str, ...] = ("test",)
-    template: str | None = None
+    template: Text | None = None
     layout: tuple[str, ...] = ()
     broken_images: Count = 0
     accuracy: Percent
@@ -89,8 +90,8 @@ class Costs(Record):
     checkpoint_bytes: Count = 0
 
     def seconds(self, *phases: str) -> float:
-        """Wall time of some phases together."""
-        return sum(self.phases[name].seconds for name in phases if name in self.phases)
+        """Wall time of some phases together, of the method alone: with what another run spent on shared features."""
+        return sum(self.phases[name].whole_seconds for name in phases if name in self.phases)
 
     def peak_bytes(self, *phases: str) -> int | None:
         """Highest peak memory of some phases; None if none of them was measured."""
@@ -163,6 +164,18 @@ class Selection(Record):
     epoch_images: Count = 0
 
 
+class Refusal(Record):
+    """An evaluation of the spec that the method cannot take part in.
+
+    Attributes:
+        evaluation: its name, such as new.
+        reason: why not, in words.
+    """
+
+    evaluation: str
+    reason: str
+
+
 class InputFile(Record):
     """A file that decided a result without being named in its spec.
 
@@ -196,7 +209,8 @@ class Result(Header):
         id: of the run.
         name: for people; not unique.
         spec: what was run.
-        evaluations: in the order of the spec.
+        evaluations: in the order of the spec, without those that were refused.
+        refusals: evaluations of the spec that the method cannot take part in.
         costs: measured.
         method_facts: what the method reports of its training.
         sample: the k-shot sample; None if unknown.
@@ -213,6 +227,7 @@ class Result(Header):
     name: str = ""
     spec: RunSpec
     evaluations: tuple[Evaluation, ...]
+    refusals: tuple[Refusal, ...] = ()
     costs: Costs
     method_facts: dict[str, Number] = Field(default_factory=dict)
     sample: SampleFacts | None = None
@@ -235,8 +250,13 @@ class Result(Header):
 
     @property
     def template(self) -> str:
-        """The prompt templates of all evaluations."""
-        return ", ".join(dict.fromkeys(item.template or "" for item in self.evaluations))
+        """The prompt templates of all evaluations, an ensemble by its name if it has one."""
+        which = self.spec.data.templates
+        found = []
+        for item in self.evaluations:
+            named = isinstance(item.template, tuple) and isinstance(which, str)
+            found.append(str(which) if named else " | ".join(prompts_of(item.template or "")))
+        return ", ".join(dict.fromkeys(found))
 
 
 class CacheFacts(Record):

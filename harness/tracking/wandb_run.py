@@ -258,7 +258,18 @@ def summary_of(result: Result) -> dict[str, Any]:
         **known,
         **{f"costs/{key}": value for key, value in costs.model_dump(exclude={"phases"}).items()},
         **{f"method/{key}": value for key, value in result.method_facts.items()},
+        **selection_of(result),
+        **{f"refused/{item.evaluation}": item.reason for item in result.refusals},
     }
+
+
+def selection_of(result: Result) -> dict[str, Any]:
+    """What a run chose, under W&B's names: `selection.chosen.<name>`, `selection.candidates`, ...; empty if nothing."""
+    if result.selection is None:
+        return {}
+    chosen = {f"selection.chosen.{name}": value for name, value in result.selection.chosen.items()}
+    about = result.selection.model_dump(mode="json", exclude={"chosen"})
+    return chosen | {f"selection.{name}": value for name, value in about.items() if value is not None}
 
 
 def remove_undelivered(folder: Path, run_id: str) -> None:

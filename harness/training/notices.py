@@ -8,6 +8,7 @@ from harness.data.fewshot import class_subset, hold_out, keep_classes
 from harness.data.image_folder import HASHED
 from harness.data.readers import Picture
 from harness.data.sample_file import VALIDATION_SHOTS
+from harness.experiment.needs import uses_training_pictures
 from harness.experiment.spec import RunSpec
 from harness.training.inputs import datasets_of
 from harness.training.run_data import FewShotData, RunData
@@ -21,8 +22,8 @@ def fewest_and_most(pictures: Sequence[Picture], classes: int) -> tuple[int, int
 
 
 def training_shots(spec: RunSpec, data: RunData, few_shot: FewShotData) -> tuple[int, int] | None:
-    """The fewest and the most training pictures of a class that is trained on; None where nothing trains."""
-    if not spec.train.epochs:
+    """The fewest and the most training pictures of a class that is trained on; None where none is looked at."""
+    if not uses_training_pictures(spec):
         return None
     classes = len(class_subset(len(few_shot.splits.class_names), spec.data.classes))
     return fewest_and_most(data.training_pictures(few_shot), classes)

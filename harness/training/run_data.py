@@ -4,13 +4,16 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.clip.texts import Text
+from harness.clip.towers import CLIP
 from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes
 from harness.data.pictures import Broken, check_pictures, missing_pictures
 from harness.data.readers import SPLITS, Picture, Splits
 from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index
+from harness.data.transforms import TestTransform, TrainTransform
 from harness.errors import UserError
-from harness.experiment.registry import method_class
+from harness.experiment.needs import uses_training_pictures
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.training.build import prompt_texts
 
@@ -68,9 +71,18 @@ class RunData:
         names = self.read(dataset).class_names
         return [names[label] for label in class_subset(len(names), classes)]
 
-    def texts(self, dataset: str, classes: str) -> list[str]:
-        """Prompts of a subset of a data set's classes."""
+    def texts(self, dataset: str, classes: str) -> list[Text]:
+        """Of each class of a subset of a data set's classes its prompt, or its prompts."""
         return prompt_texts(self.spec, dataset, self.class_names(dataset, classes))
+
+    def train_transform(self, clip: CLIP) -> TrainTransform:
+        """The augmentation."""
+        data = self.spec.data
+        return TrainTransform(clip.image_size, data.crop_scale, data.flip, clip.preprocessing.interpolation)
+
+    def test_transform(self, clip: CLIP) -> TestTransform:
+        """The transform of evaluations."""
+        return TestTransform.of(clip.preprocessing)
 
     def few_shot(self) -> FewShotData:
         """The training data set and its sample, all of whose images can be read.
@@ -80,7 +92,7 @@ class RunData:
         """
         spec = self.spec
         splits = self.read(spec.data.dataset)
-        if not splits.train and (spec.train.epochs or method_class(spec.method).is_fitted()):
+        if not splits.train and uses_training_pictures(spec):
             layout = f" ({'; '.join(splits.layout)})" if splits.layout else ""
             raise UserError(f"data set '{spec.data.dataset}' has no training images{layout}: train on another")
         sample = self._draw_sample(spec.data.dataset, splits)

@@ -1,7 +1,7 @@
 """The training of a run: continues from the last saved epoch; records, saves and tracks every epoch."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -14,10 +14,11 @@ from harness.results.epochs import EpochRecord
 from harness.results.folder import RunFolder
 from harness.results.log import log
 from harness.results.progress import Progress
-from harness.results.record import Evaluation, Prediction
+from harness.results.record import Evaluation, Prediction, Refusal
 from harness.tracking.wandb_run import Tracker
 from harness.training.events import Event, TrainingProgress
 from harness.training.inference import set_classes
+from harness.training.refusals import served
 from harness.training.selection import is_better
 from harness.training.state import KEPT, kept_state, load_trained_state, trained_state, without_kept
 from harness.training.trainer import Trainer
@@ -57,6 +58,7 @@ class Training:
         session: of this start.
         evaluate: for validation after epochs.
         judge: accuracy of a method, percent, by which the epoch to keep is chosen; None: the last one is kept.
+        refusals: evaluations that the method cannot take part in.
 
     Attributes:
         progress: so far.
@@ -70,6 +72,7 @@ class Training:
         session: Session,
         evaluate: Evaluate,
         judge: Judge | None = None,
+        refusals: Sequence[Refusal] = (),
     ) -> None:
         self.trainer = trainer
         self.spec = trainer.spec
@@ -78,6 +81,7 @@ class Training:
         self.session = session
         self.evaluate = evaluate
         self.judge = judge
+        self.refusals = refusals
         self.kept: dict[str, Tensor] = {}
         self.records: list[EpochRecord] = []
         self._saved_records = 0
@@ -116,7 +120,6 @@ class Training:
         self.records.append(record)
         if epoch == self.trainer.epochs or self._is_due():
             self._save(epoch)
-        log.info("epoch %d loss %.4f lr %.3g train %.2f s", record.epoch, record.loss, record.lr, record.train_seconds)
         self.session.report(TrainingProgress(epoch, self.trainer.epochs, record))
 
     def _is_due(self) -> bool:
@@ -148,6 +151,8 @@ class Training:
         self.folder.save_progress({**self.trainer.state(), **kept}, self.progress)
         self.session.tracker.log_epochs(self.records)
         self._last_save = time.monotonic()
+        last = self.records[-1]
+        log.info("epoch %d loss %.4f lr %.3g train %.2f s", last.epoch, last.loss, last.lr, last.train_seconds)
 
     def _write_records(self) -> None:
         if new := self.records[self._saved_records :]:
@@ -171,7 +176,7 @@ class Training:
             return {}
         method, meter = self.trainer.method, self.trainer.meter
         prompts = method.prompts
-        items = [item for item in self.spec.evaluate if "test" not in item.splits]
+        items = [item for item in served(self.spec.evaluate, self.refusals) if "test" not in item.splits]
         scores = {item.name: self.evaluate(method, item, meter)[0].accuracy for item in items}
         set_classes(method, prompts, self.spec.train.precision)
         return scores

@@ -1,32 +1,38 @@
 """Properties of what a method does: builds, classifies, trains."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import torch
 from torch import Tensor
 
+from harness.clip.texts import Text
+from harness.errors import UserError
 from harness.experiment.training_spec import Precision
-from harness.reference.contract.candidate import BATCH, PLAIN, Candidate, Way, all_tensors
+from harness.reference.contract.candidate import Candidate
+from harness.reference.contract.same import is_close
 from harness.reference.contract.verdicts import Broken, NothingToCheck, explain
+from harness.reference.contract.ways import BATCH, PLAIN, Way, all_tensors
 from harness.training.inference import run_frozen
 from harness.training.optimizer import is_optimizer_state
-from harness.training.state import trained_parameters
-from methods.base import Method, OtherClassesError
+from harness.training.state import trained_parameters, trained_state
+from methods.base import Method, OtherClassesError, Shots
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 def builds_on_a_clip(candidate: Candidate) -> str:
-    """The method can be built with its default options, or those given, for a few classes."""
-    method = candidate.build()
+    """The method can be built with its default options, or those given, and fitted to a few shots of a few classes."""
     texts = candidate.texts
     if len(set(texts)) < len(texts):
         raise Broken(f"prompt_template() gives several classes the prompt '{texts[0]}': keep its {{}}")
-    declared = trained_parameters(method)
-    infinite = [name for name, value in declared.items() if not value.isfinite().all()]
+    method = candidate.build()
+    infinite = [name for name, value in trained_state(method).items() if not value.isfinite().all()]
     if infinite:
-        raise Broken(f"'{infinite[0]}' is not finite after build()")
+        raise Broken(f"'{infinite[0]}' is not finite after {candidate.last_step}()")
+    declared = trained_parameters(method)
     trained = sum(parameter.numel() for parameter in declared.values())
     return f"{trained:,} of {sum(parameter.numel() for parameter in method.parameters()):,} parameters train"
 
@@ -61,7 +67,9 @@ def takes_other_classes(candidate: Candidate) -> str:
             "set_classes() refuses other classes, which would be known only after training: let check_classes() raise "
             "that OtherClassesError"
         ) from error
-    if not is_close(candidate.logits(method, texts[::-1]).flip(1), logits):
+    # Not of the training classes: what a method knows of them may decide their logits, in their own order.
+    others = candidate.other_texts
+    if not is_close(candidate.logits(method, others[::-1]).flip(1), candidate.logits(method, others)):
         raise Broken(
             "the same classes in reverse order have other logits: something still belongs to the classes that were "
             "set before; compute it in text_features(), or renew it in set_classes()"
@@ -72,17 +80,35 @@ def takes_other_classes(candidate: Candidate) -> str:
 
 
 def takes_one_class_and_one_image(candidate: Candidate) -> str:
-    """Training and logits work for a single class and for a batch of a single image."""
-    for what, texts, number in (("one class", candidate.texts[:1], BATCH), ("one image", candidate.texts, 1)):
-        pixels = candidate.test_pixels[:number]
+    """Training and logits work for a single class and for a single image, or `fit` refuses with a clear reason."""
+    shots = candidate.shots() if candidate.cls.is_fitted() else None
+    cases = [("one class", 1, BATCH, shots and some_of(shots, shots.labels == 0)), ("one image", None, 1, shots)]
+    if shots:
+        cases.append(("one shot", None, BATCH, replace(some_of(shots, first_of_each(shots.labels)), per_class=1)))
+    refusals = []
+    for what, classes, number, few in cases:
+        texts, pixels = candidate.texts[:classes], candidate.test_pixels[:number]
         try:
-            method = candidate.build(texts=texts)
+            method = candidate.build(texts=texts, shots=few)
             checked_logits(candidate, method, texts, pixels)
             if trained_parameters(method):
                 first_loss(method, pixels).backward()
+        except UserError as refusal:
+            refusals.append(f"refuses {what}: {refusal}")
         except Exception as error:
             raise Broken(f"with {what}: {explain(error, candidate.files[0])}") from error
-    return ""
+    return "; ".join(refusals)
+
+
+def some_of(shots: Shots, which: Tensor) -> Shots:
+    """A part of the shots, given by a mask (N,)."""
+    return replace(shots, x=shots.x[:, which].clone(), labels=shots.labels[which].clone())
+
+
+def first_of_each(labels: Tensor) -> Tensor:
+    """A mask (N,) of the first image of every class."""
+    order = labels.tolist()
+    return torch.tensor([order.index(label) == position for position, label in enumerate(order)])
 
 
 def trains(candidate: Candidate) -> str:
@@ -94,8 +120,8 @@ def trains(candidate: Candidate) -> str:
         raise NothingToCheck("the class says trains = False")
     if not declared:
         raise Broken(
-            "nothing requires gradients after build(): create parameters or call train_towers_from(); a method that "
-            "trains nothing says trains = False"
+            f"nothing requires gradients after {candidate.last_step}(): create parameters or call train_towers_from(); "
+            "a method that trains nothing says trains = False"
         )
     trained = candidate.trained
     stepped = {name.split(".", 1)[1] for name in trained.state if is_optimizer_state(name)}
@@ -135,7 +161,7 @@ def changes_only_what_trains(candidate: Candidate) -> str:
 
 def reports_facts_as_numbers(candidate: Candidate) -> str:
     """`facts()` can be written into a result."""
-    method = candidate.trained.method if candidate.cls.trains else candidate.build()
+    method = candidate.finished
     facts = method.facts()
     wrong = [name for name, value in facts.items() if not isinstance(value, int | float) or not math.isfinite(value)]
     if wrong:
@@ -145,13 +171,13 @@ def reports_facts_as_numbers(candidate: Candidate) -> str:
 
 
 def works_in_every_precision(candidate: Candidate) -> str:
-    """Training and logits stay finite in fp32, bf16, fp16 and half."""
+    """Fitting, training and logits stay finite in fp32, bf16, fp16 and half."""
     for precision in PRECISIONS:
         way = Way(precision=precision)
         try:
-            if not candidate.cls.trains:
-                method = candidate.build(way)
-            else:
+            method = candidate.build(way)
+            refuse_narrow_weights(method, precision)
+            if candidate.cls.trains:
                 method = (candidate.trained if way == PLAIN else candidate.train(way)).method
             checked_logits(candidate, method, candidate.texts, candidate.test_pixels, precision)
         except Exception as error:
@@ -159,8 +185,16 @@ def works_in_every_precision(candidate: Candidate) -> str:
     return ", ".join(PRECISIONS)
 
 
+def refuse_narrow_weights(method: Method, precision: str) -> None:
+    """Raise Broken if something trains in the type of autocast computations, in which a loss scale cannot work."""
+    for name, parameter in trained_parameters(method).items():
+        if precision != "half" and parameter.dtype != torch.float32:
+            dtype = str(parameter.dtype).removeprefix("torch.")
+            raise Broken(f"'{name}' is {dtype}, as autocast computes: begin with float32, by .float()")
+
+
 def checked_logits(
-    candidate: Candidate, method: Method, texts: list[str], pixels: Tensor, precision: str = "fp32"
+    candidate: Candidate, method: Method, texts: Sequence[Text], pixels: Tensor, precision: str = "fp32"
 ) -> Tensor:
     """Logits of images among the classes of some prompts.
 
@@ -190,10 +224,3 @@ def first_loss(method: Method, pixels: Tensor) -> Tensor:
     if loss.shape != () or not loss.isfinite():
         raise Broken(f"loss() gives {loss.detach()}: return one finite number")
     return loss
-
-
-def is_close(ours: Tensor, theirs: Tensor) -> bool:
-    """Whether logits are the same to rounding."""
-    return ours.shape == theirs.shape and torch.allclose(
-        ours, theirs, rtol=1e-4, atol=1e-5 * max(1.0, float(theirs.abs().max()))
-    )

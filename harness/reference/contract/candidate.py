@@ -3,92 +3,51 @@
 import ast
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 import methods
 from harness.clip.load import load_backbone
+from harness.clip.texts import Text
 from harness.clip.towers import CLIP
-from harness.data.loader import load_pixels
+from harness.data.loader import PictureSet, load_pixels
 from harness.errors import UserError
 from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import check_method, method_class
 from harness.experiment.settings import parse_overrides
-from harness.experiment.spec import EvalSpec, RunSpec
+from harness.experiment.spec import RunSpec
+from harness.experiment.training_spec import SelectSpec
 from harness.machine.meter import Meter
 from harness.reference.contract.verdicts import NothingToCheck
+from harness.reference.contract.ways import (
+    CHANGEABLE,
+    CPU,
+    DATASET,
+    OTHER,
+    PLAIN,
+    SEEN,
+    SETTINGS,
+    SHOTS,
+    TEST_IMAGES,
+    VIEWS,
+    Trained,
+    Way,
+    all_tensors,
+)
 from harness.results.epochs import EpochRecord
 from harness.training.build import build_method
+from harness.training.feature_cache import TrainingImages
+from harness.training.fitting import fit_method
 from harness.training.inference import classify, encode_texts, set_classes
 from harness.training.precision import store_clip
-from harness.training.run import Run, Setup
+from harness.training.run import Run
 from harness.training.run_data import FewShotData, RunData
 from harness.training.trainer import Trainer
-from methods.base import Method, OtherClassesError
-
-CPU = torch.device("cpu")
-DATASET = "emoji"
-SEEN, OTHER = (
-    EvalSpec(name="seen", dataset=DATASET, classes="base.base.base", splits=("val",)),
-    EvalSpec(name="other", dataset=DATASET, classes="new.new.base.base", splits=("val",)),
-)
-SHOTS, BATCH = 4, 4
-TEST_IMAGES = 5
-# Two epochs, so that a training can be interrupted between them; no warm-up, so that both train; momentum, which shows
-# which parameters got a gradient. The caching pass takes batches of the size of a training step, so that both round
-# alike.
-SETTINGS = (
-    "train.epochs=2",
-    "train.warmup_epochs=0",
-    "train.momentum=0.9",
-    f"train.batch_size={BATCH}",
-    f"train.cache_batch_size={BATCH}",
-    f"data.classes={SEEN.classes}",
-    "runtime.device=cpu",
-)
-CHANGEABLE = ("train.lr", "train.lr_image", "train.weight_decay", "train.batches")
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to train.
-
-    Attributes:
-        precision: fp32, bf16, fp16 or half.
-        cached: whether the frozen stages run once per epoch, or at every step.
-        speedups: whether the speed-ups are on.
-        seed: of the run.
-    """
-
-    precision: str = "fp32"
-    cached: bool = True
-    speedups: bool = True
-    seed: int = 1
-
-
-PLAIN = Way()
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A method after training.
-
-    Attributes:
-        method: trained.
-        losses: mean loss of each epoch.
-        before: every parameter and buffer before the training.
-        state: what the trainer would save: trained parameters, buffers, momentum.
-    """
-
-    method: Method
-    losses: list[float]
-    before: dict[str, Tensor]
-    state: dict[str, Tensor]
+from methods.base import Method, OtherClassesError, Shots
 
 
 class Candidate:
@@ -111,6 +70,7 @@ class Candidate:
         self.backbone = backbone
         self.words = tuple(words)
         self.vectors = vectors
+        self._shots: dict[tuple[str, int], Shots] = {}
         for word in words:
             key = word.partition("=")[0]
             if not key.startswith(f"{name}.") and key not in CHANGEABLE:
@@ -174,7 +134,11 @@ class Candidate:
         specs = expand(experiment, parse_overrides([*SETTINGS, *epochs, *self.words]))
         if len(specs) > 1:
             raise UserError(f"{' '.join(self.words)}: a check takes one value of each setting")
-        return specs[0].model_copy(update={"evaluate": (SEEN, OTHER)})
+        train = specs[0].train
+        views = {"views": train.views and VIEWS, "fit_views": VIEWS if self.cls.is_fitted() else train.fit_views}
+        return specs[0].model_copy(
+            update={"evaluate": (SEEN, OTHER), "train": train.model_copy(update=views), "select": SelectSpec()}
+        )
 
     def run(self, way: Way = PLAIN) -> Run:
         """The run of a way to train; it is not executed, and nothing is written."""
@@ -193,12 +157,12 @@ class Candidate:
         return self.data.few_shot()
 
     @cached_property
-    def texts(self) -> list[str]:
+    def texts(self) -> list[Text]:
         """Prompts of the classes to train on."""
         return self.data.texts(DATASET, SEEN.classes)
 
     @cached_property
-    def other_texts(self) -> list[str]:
+    def other_texts(self) -> list[Text]:
         """Prompts of other classes, another number of them."""
         return self.data.texts(DATASET, OTHER.classes)
 
@@ -218,8 +182,8 @@ class Candidate:
         """Name in a method -> weight of the backbone as it is loaded."""
         return {f"clip.{name}": value for name, value in self._backbone.named_parameters()}
 
-    def build(self, way: Way = PLAIN, texts: Sequence[str] | None = None) -> Method:
-        """The method on a CLIP of its own.
+    def build_unfitted(self, way: Way = PLAIN, texts: Sequence[Text] | None = None) -> Method:
+        """The method on a CLIP of its own, not yet fitted.
 
         Args:
             way: how it will train.
@@ -232,19 +196,52 @@ class Candidate:
         chosen = self.texts if texts is None else texts
         return build_method(clip, self.name, self.spec.options, chosen, way.precision, way.seed, way.cached)
 
-    def trainer(self, way: Way = PLAIN, meter: Meter | None = None) -> Trainer:
-        """A trainer of the method, as a run has one.
+    def build(self, way: Way = PLAIN, texts: Sequence[Text] | None = None, shots: Shots | None = None) -> Method:
+        """The method as its training begins: fitted, if it is one that is fitted.
 
         Args:
-            way: how to train.
-            meter: takes the costs; None: nothing is measured.
+            way: how it will train.
+            texts: prompts to train on; None: `texts`.
+            shots: to be fitted to; None: those of the way's precision and seed.
         """
+        method = self.build_unfitted(way, texts)
+        if self.cls.is_fitted():
+            fit_method(method, shots or self.shots(way), way.precision, way.seed)
+        return method
+
+    def shots(self, way: Way = PLAIN) -> Shots:
+        """The shots that a method is fitted to: their own tensors every time, the same numbers with all speed-ups.
+
+        Args:
+            way: says precision and seed.
+        """
+        key = way.precision, way.seed
+        if key not in self._shots:
+            plain = Way(precision=way.precision, seed=way.seed)
+            images = self.images(self.build_unfitted(plain), plain)
+            self._shots[key] = Shots(images.first_views(VIEWS), images.pictures.labels, SHOTS)
+        found = self._shots[key]
+        return replace(found, x=found.x.clone(), labels=found.labels.clone())
+
+    def images(self, method: Method, way: Way = PLAIN, meter: Meter | None = None) -> TrainingImages:
+        """The training images at a method's stage.
+
+        Args:
+            method: at whose stage.
+            way: says precision, seed and what is cached.
+            meter: takes the costs.
+        """
+        run = self.run(way)
+        pictures = PictureSet(self.few_shot.splits.folder, self.data.training_pictures(self.few_shot))
+        transform, stage = run.data.train_transform(method.clip), method.image_start
+        return TrainingImages(method.clip, pictures, transform, stage, run.spec.train, way.seed, meter or Meter(CPU))
+
+    def trainer(self, way: Way = PLAIN) -> Trainer:
+        """A trainer of the method, as a run has one, that measures nothing."""
         method = self.build(way)
-        setup = Setup(method.clip, self.few_shot, method)
-        trainer = self.run(way).make_trainer(setup, meter or Meter(CPU))
-        if meter is None:
-            # As in a run that is continued. Measuring a step takes longer than both epochs.
-            trainer.flops = {"train": 0.0, "cache": 0.0}
+        trainer = Trainer(method, self.images(method, way), self.run(way).spec, Meter(CPU))
+        # As in a run that is continued. Measuring a step takes longer than both epochs.
+        trainer.flops = {"train": 0.0, "cache": 0.0}
         return trainer
 
     def train(self, way: Way = PLAIN) -> Trained:
@@ -269,8 +266,18 @@ class Candidate:
             raise NothingToCheck("the class says trains = False")
         return self.train()
 
+    @property
+    def last_step(self) -> str:
+        """The last of its functions before training."""
+        return "fit" if self.cls.is_fitted() else "build"
+
+    @property
+    def finished(self) -> Method:
+        """The method as it is evaluated: trained, or just fitted where nothing trains; not what it chooses."""
+        return self.trained.method if self.cls.trains else self.build()
+
     def logits(
-        self, method: Method, texts: Sequence[str], pixels: Tensor | None = None, precision: str = "fp32"
+        self, method: Method, texts: Sequence[Text], pixels: Tensor | None = None, precision: str = "fp32"
     ) -> Tensor:
         """Logits of images among the classes of some prompts, as evaluation takes them.
 
@@ -280,7 +287,7 @@ class Candidate:
             pixels: (B, 3, H, W); None: the test images.
             precision: as in training.
         """
-        set_classes(method, method.clip.tokenize(list(texts)), precision)
+        set_classes(method, method.clip.tokenize(texts), precision)
         return classify(
             method, self.test_pixels if pixels is None else pixels, encode_texts(method, precision), precision
         )
@@ -292,9 +299,3 @@ class Candidate:
         except OtherClassesError as error:
             return str(error)
         return None
-
-
-def all_tensors(method: Method) -> dict[str, Tensor]:
-    """Name -> copy of every parameter and buffer of a method."""
-    named = [*method.named_parameters(), *method.named_buffers()]
-    return {name: value.detach().clone() for name, value in named}

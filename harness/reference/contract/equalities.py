@@ -6,20 +6,26 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from harness.clip.texts import Text
 from harness.estimate.estimator import Estimator
 from harness.experiment.spec import EvalSpec
 from harness.machine.meter import Meter
 from harness.machine.units import MIB
-from harness.reference.contract.behaviour import is_close
-from harness.reference.contract.candidate import CPU, OTHER, SEEN, Candidate, Trained, Way
+from harness.reference.contract.candidate import Candidate
+from harness.reference.contract.fitting import other_labels, use_a_candidate
+from harness.reference.contract.same import first_difference, is_close
 from harness.reference.contract.verdicts import Broken, NothingToCheck
+from harness.reference.contract.ways import CPU, OTHER, PLAIN, SEEN, Trained, Way
 from harness.reference.parity.naming import is_replayed_by
 from harness.reference.parity.replay import replay
 from harness.reference.parity.vectors import Vectors
 from harness.results.epochs import EpochRecord
 from harness.results.files import load_tensors, save_tensors
 from harness.training.build import probe_setup
+from harness.training.fitting import fit_to_images
+from harness.training.selection import Selector, probe_choice
 from harness.training.state import load_trained_state, trained_parameters, trained_state
+from harness.training.trainer import Trainer
 from methods.base import Method
 
 # How far two trainings may be apart by rounding: a share of how far a parameter moved, and a share of its size, which
@@ -42,11 +48,16 @@ def repeats_bit_for_bit(candidate: Candidate) -> str:
 def trains_the_same_with_and_without_cache(candidate: Candidate) -> str:
     """`train.cache=fresh` and `none` end with the same weights; bit for bit while the speed-ups are off."""
     reason = "what is cached depends on what trains: look at start_stages(), and at what build() and set_classes() keep"
+    if candidate.cls.is_fitted() and not candidate.cls.trains:
+        fresh, none = (fitted_state(candidate, Way(cached=cached, speedups=False)) for cached in (True, False))
+        if name := first_difference(fresh, none):
+            raise Broken(f"'{name}' differs, speed-ups off, between fits with train.cache=fresh and none: {reason}")
+        return "bit for bit without speed-ups"
     name = far_apart(candidate.trained, candidate.train(Way(cached=False)))
     if name:
         raise Broken(f"'{name}' differs between trainings with train.cache=fresh and none: {reason}")
-    fresh, none = (candidate.train(Way(cached=cached, speedups=False)) for cached in (True, False))
-    name = first_difference(fresh.state, none.state)
+    fresh, none = (candidate.train(Way(cached=cached, speedups=False)).state for cached in (True, False))
+    name = first_difference(fresh, none)
     if name:
         raise Broken(f"'{name}' differs, speed-ups off, between trainings with train.cache=fresh and none: {reason}")
     return "bit for bit without speed-ups"
@@ -67,6 +78,9 @@ def trains_the_same_with_and_without_speedups(candidate: Candidate) -> str:
         # The same weights, so that only the computation of logits is compared.
         for method in (fast, plain):
             load_trained_state(method, dict(trained_state(without.method)))
+    elif candidate.cls.is_fitted():
+        # A closed form may be badly conditioned: a matter of the paper, not of the speed-ups.
+        load_trained_state(fast, dict(trained_state(plain)))
     for texts in texts_that_fit(candidate, fast):
         if not is_close(candidate.logits(fast, texts), candidate.logits(plain, texts)):
             raise Broken(f"the logits differ with the speed-ups and without: {reason}")
@@ -105,20 +119,26 @@ def resumes_bit_for_bit(candidate: Candidate) -> str:
 
 
 def loads_from_its_checkpoint(candidate: Candidate) -> str:
-    """A checkpoint, loaded into a new method of another seed, gives the same logits."""
-    trained = candidate.trained.method
+    """A checkpoint, loaded into a method of another seed that is fitted to other shots, gives the same logits."""
+    if not (candidate.cls.trains or candidate.cls.is_fitted()):
+        raise NothingToCheck("nothing trains and nothing is fitted")
+    method = candidate.finished
+    if candidate.cls.selects():
+        use_a_candidate(method)
     with TemporaryDirectory() as folder:
         file = Path(folder) / "checkpoint.safetensors"
-        size = save_tensors(file, trained_state(trained), {})
+        size = save_tensors(file, trained_state(method), {})
         saved, _ = load_tensors(file)
-    fresh = candidate.build(Way(seed=2))
+    other = Way(seed=2)
+    shots = other_labels(candidate.shots(other), len(candidate.texts)) if candidate.cls.is_fitted() else None
+    fresh = candidate.build(other, shots=shots)
     load_trained_state(fresh, saved)
-    for texts in texts_that_fit(candidate, trained):
-        if not torch.equal(candidate.logits(trained, texts), candidate.logits(fresh, texts)):
+    for texts in texts_that_fit(candidate, method):
+        if not torch.equal(candidate.logits(method, texts), candidate.logits(fresh, texts)):
             raise Broken(
-                "the logits differ when the checkpoint is loaded into a method that was built with another seed: keep "
-                "all that is drawn or learned in parameters that train or in buffers, and compute nothing from them "
-                "ahead in build()"
+                "the logits differ when the checkpoint is loaded into a method that was built with another seed"
+                f"{' and fitted to others' if shots else ''}: keep all that is drawn or learned in parameters that "
+                "train or in buffers, and compute nothing from them ahead in build()"
             )
     return f"{size:,} bytes"
 
@@ -131,6 +151,8 @@ def is_estimated_as_measured(candidate: Candidate) -> str:
     estimated = {phase: peak.num_bytes for phase, peak in estimate.phases.items()}
     for phase in sorted(estimated.keys() | measured.keys()):
         ours, theirs = estimated.get(phase, 0), measured.get(phase, 0)
+        if estimate.made_up and phase in ("fit", "select"):
+            continue
         # Which classes a batch trains on may depend on its images; then the estimate says that it is a bound.
         bound = estimate.is_bound and phase == "train"
         if ours < theirs or (ours > theirs and not bound):
@@ -139,7 +161,8 @@ def is_estimated_as_measured(candidate: Candidate) -> str:
                 "is kept may not depend on the values of weights and images"
             )
     sizes = ", ".join(f"{phase} {size / MIB:.1f}" for phase, size in estimated.items())
-    return f"MiB: {sizes}{', train is a bound' if estimate.is_bound else ''}"
+    remark = ", train is a bound" if estimate.is_bound else ""
+    return f"MiB: {sizes}{remark}{', fit and select are guesses' if estimate.made_up else ''}"
 
 
 def equals_the_official_implementation(candidate: Candidate) -> str:
@@ -165,26 +188,14 @@ def equals_the_official_implementation(candidate: Candidate) -> str:
 
 
 def outcome(candidate: Candidate) -> dict[str, Tensor]:
-    """What a run ends with: what its trainer would save, or the logits where nothing trains."""
-    if candidate.cls.trains:
-        return candidate.train().state
-    return {"logits": candidate.logits(candidate.build(), candidate.texts)}
+    """What a run ends with: what its trainer would save, or what was fitted and the logits where nothing trains."""
+    return candidate.train().state if candidate.cls.trains else fitted_state(candidate)
 
 
-def first_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> str | None:
-    """The name of the first tensor whose bits differ; None if all are the same."""
-    names = [name for name in ours if name not in theirs or not same_bits(ours[name], theirs[name])]
-    return next(iter([*names, *(theirs.keys() - ours.keys())]), None)
-
-
-def same_bits(ours: Tensor, theirs: Tensor) -> bool:
-    """Whether two tensors have the same bytes, also where they are not finite."""
-    return ours.shape == theirs.shape and torch.equal(bits(ours), bits(theirs))
-
-
-def bits(value: Tensor) -> Tensor:
-    """The bytes of a tensor."""
-    return value.detach().contiguous().flatten().view(torch.uint8)
+def fitted_state(candidate: Candidate, way: Way = PLAIN) -> dict[str, Tensor]:
+    """What a method that trains nothing is made of, and its logits."""
+    method = candidate.build(way)
+    return {**trained_state(method), "logits": candidate.logits(method, candidate.texts)}
 
 
 def far_apart(ours: Trained, theirs: Trained) -> str | None:
@@ -210,7 +221,7 @@ def checkpoint_bytes(method: Method) -> bytes:
         return file.read_bytes()
 
 
-def texts_that_fit(candidate: Candidate, method: Method) -> list[list[str]]:
+def texts_that_fit(candidate: Candidate, method: Method) -> list[list[Text]]:
     """Prompts of the training classes and, unless the method refuses them, of others."""
     return [candidate.texts, *([] if candidate.refusal(method) else [candidate.other_texts])]
 
@@ -222,13 +233,19 @@ def evaluations_that_fit(candidate: Candidate) -> tuple[EvalSpec, ...]:
 
 def measured_peaks(candidate: Candidate, evaluations: tuple[EvalSpec, ...]) -> dict[str, int]:
     """Phase -> peak of live bytes, as a run measures it."""
-    meter, run = Meter(CPU), candidate.run()
-    trainer = candidate.trainer(meter=meter) if candidate.cls.trains else None
-    method = trainer.method if trainer else candidate.build()
+    meter, run, method = Meter(CPU), candidate.run(), candidate.build_unfitted()
     probe_setup(method, run.spec.train.precision, meter)
-    if trainer:
-        trainer.images.prepare(0)
+    images = candidate.images(method, meter=meter)
+    if candidate.cls.is_fitted():
+        fit_to_images(method, images, run.spec, meter)
+    if candidate.cls.trains:
+        trainer = Trainer(method, images, run.spec, meter)
+        images.prepare(0)
         trainer.probe(0, trainer.draw_batches(0)[0], flops=False)
+    if candidate.cls.selects():
+        selector = Selector(run.spec, candidate.few_shot, run.data.test_transform(method.clip), meter, workers=0)
+        validation = selector.validation(method, "val")
+        probe_choice(method, validation, next(method.search()), meter)
     for item in evaluations:
         run.evaluate(method, item, meter)
     peaks = {name: phase.peak_tensor_bytes for name, phase in meter.phases.items()}

@@ -24,6 +24,7 @@ from harness.reference.contract.equalities import (
     trains_the_same_with_and_without_cache,
     trains_the_same_with_and_without_speedups,
 )
+from harness.reference.contract.fitting import chooses_on_validation_images, is_fitted_to_the_shots
 from harness.reference.contract.source import (
     can_be_imported,
     describes_its_options,
@@ -66,6 +67,7 @@ PROPERTIES = (
     Property("is one documented class", is_one_documented_class, (can_be_imported,)),
     Property("describes its options", describes_its_options, (is_one_documented_class,)),
     Property("builds on a CLIP", builds_on_a_clip, (is_one_documented_class,)),
+    Property("is fitted to the shots", is_fitted_to_the_shots, (builds_on_a_clip,)),
     Property("gives logits", gives_logits, (builds_on_a_clip,)),
     Property("takes other classes", takes_other_classes, (gives_logits,)),
     Property("trains", trains, (builds_on_a_clip,)),
@@ -73,6 +75,7 @@ PROPERTIES = (
     Property("takes one class, one image", takes_one_class_and_one_image, (gives_logits, trains)),
     Property("reports facts as numbers", reports_facts_as_numbers, (trains,)),
     Property("same seed, same bytes", repeats_bit_for_bit, (trains,)),
+    Property("chooses on validation images", chooses_on_validation_images, (gives_logits, trains)),
     Property("cached = not cached", trains_the_same_with_and_without_cache, COMPARABLE),
     Property("resumes bit for bit", resumes_bit_for_bit, COMPARABLE),
     Property("speed-ups on = off", trains_the_same_with_and_without_speedups, (*COMPARABLE, takes_other_classes)),

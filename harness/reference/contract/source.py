@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-from harness.experiment.registry import import_method, method_class
+from harness.experiment.registry import import_method, method_class, method_names
 from harness.experiment.spec import SPEC_KEYS
 from harness.reference.contract.candidate import Candidate
 from harness.reference.contract.verdicts import Broken, Remark
@@ -57,14 +57,15 @@ def has_a_usable_name(candidate: Candidate) -> str:
 
 
 def imports_only_what_a_method_may(candidate: Candidate) -> str:
-    """The file imports torch, pydantic, methods.base, harness.clip, helpers of its folder, the standard library."""
+    """The file imports torch, pydantic, methods.base, harness.clip, other methods, helpers, the standard library."""
+    beside_it = {f"methods.{name}" for name in method_names()}
     for line, module in imported_modules(candidate.tree):
         allowed = any(module == known or module.startswith(f"{known}.") for known in MAY_IMPORT)
-        helper = module.startswith("methods._")
+        helper = module.startswith("methods._") or module in beside_it
         if not (allowed or helper or module.partition(".")[0] in sys.stdlib_module_names):
             raise Broken(
-                f"line {line} imports {module}: a method may import {', '.join(MAY_IMPORT)}, the standard library "
-                "and helper files beside it whose names begin with an underscore"
+                f"line {line} imports {module}: a method may import {', '.join(MAY_IMPORT)}, the standard library, "
+                "other methods, and helper files beside it whose names begin with an underscore"
             )
     return ""
 

@@ -1,6 +1,7 @@
 // Figures.
 
 const colour = (place) => `var(--c${place % 7})`;
+const titleOf = (series) => [series.name, series.mark].filter(Boolean).join(" ");
 const placeOf = (name, several) => {
   const place = data.names.indexOf(name);
   return place >= 0 ? place : several.findIndex((series) => series.name === name);
@@ -75,7 +76,7 @@ function pointChart(figure, panel, label) {
       if (error) group.append(shape("line", { x1: px(x), x2: px(x), y1: py(series.y[i] - error), y2: py(series.y[i] + error) }));
       const point = mark(place, px(x), py(series.y[i]));
       const spread = error ? ` ± ${error.toFixed(2)}` : "";
-      const says = `${series.name}\n${series.y[i].toFixed(2)}${spread} %\n${series.words[i] || ""}`.trim();
+      const says = `${titleOf(series)}\n${series.y[i].toFixed(2)}${spread} %\n${series.words[i] || ""}`.trim();
       point.dataset.tip = says;
       point.setAttribute("tabindex", 0);
       point.setAttribute("role", "img");
@@ -149,7 +150,7 @@ function stackedChart(figure, panel, label) {
 function legend(figure) {
   const list = element("ul", { class: "legend" });
   const seen = new Map();
-  for (const panel of figure.panels) for (const series of panel.series) seen.set(series.name, placeOf(series.name, panel.series));
+  for (const panel of figure.panels) for (const series of panel.series) seen.set(titleOf(series), placeOf(series.name, panel.series));
   let number = 0;
   for (const [name, found] of seen) {
     const place = figure.kind === "stacked" ? number : found;

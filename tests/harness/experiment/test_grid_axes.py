@@ -72,7 +72,7 @@ def test_what_is_trained_differently_is_one_run_where_nothing_trains() -> None:
     assert len(specs) == 2 + 2 * 2 * 2
     assert describe_grid(experiment, len(specs)).endswith(
         "= 16 runs, 10 of them different: settings vary only the methods that use them; "
-        "seeds change nothing where nothing trains"
+        "seeds change nothing where nothing is learned"
     )
 
 

@@ -1,5 +1,7 @@
 """Settings that were asked for and change nothing are told, and no others."""
 
+from collections.abc import Callable
+
 import pytest
 
 from harness.experiment.grid import load_experiment, plan_grid
@@ -8,6 +10,7 @@ from harness.experiment.no_effect import without_effect
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.settings import parse_overrides
 from tests.commands import skipbench
+from tests.fitted_methods import HEAD, PROTOTYPES, SEARCHED
 
 
 def told(words: str, **changes: object) -> list[str]:
@@ -60,6 +63,71 @@ def test_what_changes_nothing_is_told(methods: str, words: str, changes: dict[st
 def test_what_may_change_something_is_not(methods: str, words: str, changes: dict[str, object]) -> None:
     found = told(words, **{"methods": methods, **changes})
     assert [line for line in found if "train.cache_batch_size" not in line] == []
+
+
+@pytest.fixture
+def fitted(add_method: Callable[[str, str], None]) -> None:
+    """A closed form, one with a choice, and a head that trains from what the shots give."""
+    for name, code in (("prototypes", PROTOTYPES), ("searched", SEARCHED), ("head", HEAD)):
+        add_method(name, code)
+
+
+@pytest.mark.usefixtures("fitted")
+@pytest.mark.parametrize(
+    ("methods", "words", "line"),
+    [
+        ("prototypes", "train.lr=0.1", "train.lr has no effect: nothing trains"),
+        ("prototypes", "select.epoch=first_best", "select.epoch has no effect: nothing trains"),
+        ("prototypes", "select.pictures=test", "select.pictures has no effect: nothing is chosen on validation"),
+        ("prototypes", "select.shots=all", "select.shots has no effect: nothing is chosen on validation pictures"),
+        ("head", "select.shots=all", "select.shots has no effect: nothing is chosen on validation pictures"),
+        ("head", "select.epoch_pictures=test", "select.epoch_pictures has no effect: select.epoch is last"),
+        ("coop", "train.fit_views=3", "train.fit_views has no effect: the method computes nothing from the shots but"),
+        ("zeroshot", "train.views=3", "train.views has no effect: nothing trains"),
+        ("zeroshot", "data.flip=false", "data.flip has no effect: nothing trains"),
+    ],
+)
+def test_what_a_method_does_not_do_has_no_settings(methods: str, words: str, line: str) -> None:
+    (found,) = told(words, methods=methods)
+    assert found.startswith(line)
+
+
+@pytest.mark.usefixtures("fitted")
+def test_choices_on_test_pictures_look_at_no_validation_pictures() -> None:
+    (found,) = told("select.shots=all select.pictures=test", methods="searched")
+    assert found == "select.shots has no effect: all choices are made on test pictures"
+    (found,) = told("train.views=3 train.fit_views=2", methods="searched")
+    assert found == "train.views has no effect: nothing trains, and train.fit_views=2 is given"
+
+
+@pytest.mark.usefixtures("fitted")
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ("prototypes", "train.views=3 data.flip=false data.crop_scale=[0.5,1] train.precision=bf16"),
+        ("searched", "train.fit_views=3 select.shots=all"),
+        ("searched", "select.pictures=test"),
+        ("head", "select.epoch=first_best select.shots=all select.epoch_pictures=val"),
+        ("head", "select.epoch=first_best select.epoch_pictures=test train.lr=0.1"),
+        # News of no method beside others that do it.
+        ("zeroshot,searched,head", "select.shots=all train.fit_views=3 train.lr=0.1"),
+    ],
+)
+def test_settings_of_what_a_method_does_have_an_effect(methods: str, words: str) -> None:
+    assert told(words, methods=methods) == []
+
+
+def test_a_method_names_settings_of_runs_that_it_takes_from_elsewhere(add_method: Callable[[str, str], None]) -> None:
+    own = (
+        HEAD
+        + """
+    @classmethod
+    def unused(cls, config: Method.Config) -> dict[str, str]:
+        return {"train.lr": "the rate follows from the shots"}
+"""
+    )
+    add_method("head", own)
+    assert told("train.lr=0.1", methods="head") == ["train.lr has no effect: the rate follows from the shots"]
 
 
 def test_another_executor_and_one_sample_for_all_seeds() -> None:

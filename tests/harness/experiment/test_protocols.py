@@ -91,7 +91,7 @@ def test_the_papers_grid(protocol: str, datasets: list[str], shots: list[int]) -
 )
 def test_a_grid_is_described_as_a_product(protocol: str, text: str) -> None:
     experiment, specs = paper(protocol)
-    assert describe_grid(experiment, len(specs)) == f"{text}seeds change nothing where nothing trains"
+    assert describe_grid(experiment, len(specs)) == f"{text}seeds change nothing where nothing is learned"
 
 
 def test_a_grid_whose_runs_all_differ_is_described_without_more_words() -> None:

@@ -82,3 +82,36 @@ def test_views_depend_on_seed_epoch_and_picture_only(clip: CLIP) -> None:
     assert torch.equal(one[0], other[1])
     (later,) = images.pixels(1, [[0, 1, 2]])
     assert not torch.equal(one, later)
+
+
+@pytest.mark.parametrize("cache", ["none", "fresh"])
+def test_epochs_take_turns_with_a_number_of_views(clip: CLIP, cache: str) -> None:
+    images = make_images(clip, 2, cache=cache, views=2, cache_batch_size=4)
+    for epoch in range(5):
+        images.prepare(epoch)
+        pixels = images.pixels(epoch % 2, INDICES)
+        for (x, _), shown in zip(images.batches(epoch, INDICES), pixels, strict=True):
+            torch.testing.assert_close(x, clip.image.run(shown, RAW, 2), rtol=1e-4, atol=1e-4)
+    if cache == "fresh":
+        assert images.meter.phases["cache"].images == 2 * 7
+
+
+@pytest.mark.parametrize("cache", ["none", "fresh"])
+def test_batches_of_all_views_take_rows_of_the_views_one_after_the_other(clip: CLIP, cache: str) -> None:
+    images = make_images(clip, END, cache=cache, views=3, batches="all_views", cache_batch_size=4)
+    images.prepare(0)
+    bank = images.first_views(3).flatten(0, 1)
+    rows = [[20, 0, 7], [13]]
+    for batch, (x, labels) in zip(rows, images.batches(4, rows), strict=True):
+        torch.testing.assert_close(x, bank[batch], rtol=1e-4, atol=1e-4)
+        assert labels.tolist() == [images.pictures.pictures[row % 7].label for row in batch]
+
+
+@pytest.mark.parametrize(("views", "count"), [(None, 1), (None, 3), (4, 3), (2, 3)])
+def test_the_first_views_are_those_of_the_first_epochs(clip: CLIP, views: int | None, count: int) -> None:
+    images = make_images(clip, END, views=views, cache_batch_size=4)
+    found = images.first_views(count)
+    assert found.shape == (count, 7, clip.embed_dim)
+    for view in range(count):
+        pixels = torch.cat(list(images.pixels(view, images.pictures.in_order(4))))
+        torch.testing.assert_close(found[view], clip.image.run(pixels), rtol=1e-4, atol=1e-4)

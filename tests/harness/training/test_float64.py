@@ -56,7 +56,8 @@ METHODS = {
 class Float64Images(TrainingImages):
     """Training images in float64, from the same decoded and augmented pixels."""
 
-    def pixels(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[Tensor]:
+    def pixels(self, epoch: int, indices: Sequence[Sequence[int]], views: int = 1) -> Iterator[Tensor]:
+        assert views == 1
         mean, std = (torch.tensor(values).double()[:, None, None] for values in (self.clip.mean, self.clip.std))
         for batch in self.pictures.batches(self.transform, indices, f"{self.seed}/{epoch}"):
             yield (batch.double() / 255 - mean) / std
@@ -73,7 +74,8 @@ def train(name: str) -> dict[str, Tensor]:
     method = build_method(clip, name, spec.options, texts, "fp32", spec.seed).double()
     pictures = PictureSet(data.splits.folder, run.data.training_pictures(data))
     meter = Meter(torch.device("cpu"))
-    images = Float64Images(clip, pictures, run.train_transform(clip), method.image_start, spec.train, spec.seed, meter)
+    transform = run.data.train_transform(clip)
+    images = Float64Images(clip, pictures, transform, method.image_start, spec.train, spec.seed, meter)
     trainer = Trainer(method, images, spec, meter)
     trainer.flops = {"train": 0.0, "cache": 0.0}
     trainer.train(0, lambda record: None)

@@ -20,6 +20,7 @@ from harness.data.transforms import TestTransform
 from harness.errors import UserError
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec, parse_run_spec
+from harness.machine.costs import PHASES
 from harness.machine.device import choose_device
 from harness.machine.meter import Meter
 from harness.results.files import load_tensors
@@ -65,8 +66,9 @@ def test_the_result_tells_everything(finished: tuple[RunSpec, Path, dict[str, An
         assert len(item["per_class"]) in (22, 23)
         assert item["template"] == "a drawing of {article} {}."
     costs = result["costs"]
-    assert set(costs["phases"]) == {"setup", "cache", "train", "evaluate"}
-    for phase in costs["phases"].values():
+    assert set(costs["phases"]) == set(PHASES)
+    assert not any(costs["phases"][name]["seconds"] for name in ("fit", "select"))
+    for phase in (costs["phases"][name] for name in ("setup", "cache", "train", "evaluate")):
         assert phase["seconds"] > 0
         assert phase["peak_tensor_bytes"] > 4 * costs["total_parameters"]
         assert phase["peak_rss_bytes"] > phase["peak_tensor_bytes"]

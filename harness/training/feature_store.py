@@ -81,7 +81,7 @@ def split_names(names: Tensor) -> list[bytes]:
 
 
 def default_folder() -> Path:
-    """Where features are kept unless `runtime.feature_store` names another folder."""
+    """Where features are kept unless the user names another folder."""
     return cache_folder() / "features"
 
 
@@ -94,8 +94,9 @@ def open_store(runtime: RuntimeSpec, tell: Callable[[str], None] = lambda line: 
     """
     if not runtime.feature_store_mib:
         return None
+    named = runtime.find_feature_store()
     try:
-        folder = Path(runtime.feature_store).expanduser() if runtime.feature_store else default_folder()
+        folder = Path(named).expanduser() if named else default_folder()
     except RuntimeError:  # a user without a home folder
         return None
     return FeatureStore(folder, runtime.feature_store_mib * MIB, tell)

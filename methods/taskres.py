@@ -14,6 +14,8 @@ class TaskRes(Method):
 
     keeps_underscores = True
     averages_normalised = False
+    # In float16 Adam would divide by zero: its eps vanishes, and so do squares of gradients.
+    stays_fp32 = ("residual",)
     official = Official(
         trainers=("TaskRes",),
         options={"RESIDUAL_SCALE": "residual_scale", "ENHANCED_BASE": "enhanced_base"},

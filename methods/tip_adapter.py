@@ -70,8 +70,7 @@ class TipAdapter(Method):
         """What the cache says (B, C), without alpha."""
         weight = torch.exp(-self.beta * (1 - affinity))
         # The same as weight @ one-hot labels, but these would be a matrix of 16000 x 1000 for ImageNet.
-        summed = weight.new_zeros(len(weight), len(self.prompts))
-        return summed.scatter_add(1, self.key_labels.expand_as(weight), weight)
+        return weight.new_zeros(len(weight), len(self.prompts)).index_add(1, self.key_labels, weight)
 
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
         image = self.image_features(x)

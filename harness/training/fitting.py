@@ -36,6 +36,12 @@ def fit_method(method: Method, shots: Shots, precision: str, seed: int) -> None:
     move(store_method(method, precision), device)
 
 
+def shots_of(images: TrainingImages, spec: RunSpec) -> Shots:
+    """The shots that the method of a run is fitted to: the first views of its training images."""
+    views = images.first_views(spec.train.fit_views or images.views or 1)
+    return Shots(views, images.pictures.labels.to(images.clip.device), spec.data.shots)
+
+
 def fit_to_images(method: Method, images: TrainingImages, spec: RunSpec, meter: Meter) -> None:
     """Fit the method of a run to its training images.
 
@@ -45,9 +51,8 @@ def fit_to_images(method: Method, images: TrainingImages, spec: RunSpec, meter: 
         spec: the run.
         meter: receives the costs of the phase `fit`.
     """
-    views = images.first_views(spec.train.fit_views or images.views or 1)
-    shots = Shots(views, images.pictures.labels.to(method.clip.device), spec.data.shots)
-    before = [*method.parameters(), *method.buffers(), *images.resident(), views]
+    shots = shots_of(images, spec)
+    before = [*method.parameters(), *method.buffers(), *images.resident(), shots.x]
 
     def fit() -> None:
         fit_method(method, shots, spec.train.precision, spec.seed)

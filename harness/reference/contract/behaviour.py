@@ -1,17 +1,15 @@
 """Properties of what a method does: builds, classifies, trains."""
 
 import math
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 import torch
 from torch import Tensor
 
-import methods
 from harness.clip.texts import Text
+from harness.errors import UserError
 from harness.experiment.training_spec import Precision
 from harness.reference.contract.candidate import Candidate
 from harness.reference.contract.same import is_close
@@ -95,10 +93,10 @@ def takes_one_class_and_one_image(candidate: Candidate) -> str:
             checked_logits(candidate, method, texts, pixels)
             if trained_parameters(method):
                 first_loss(method, pixels).backward()
+        except UserError as refusal:
+            refusals.append(f"refuses {what}: {refusal}")
         except Exception as error:
-            if not (shots and is_refusal(error)):
-                raise Broken(f"with {what}: {explain(error, candidate.files[0])}") from error
-            refusals.append(f"refuses {what}: {error}")
+            raise Broken(f"with {what}: {explain(error, candidate.files[0])}") from error
     return "; ".join(refusals)
 
 
@@ -111,13 +109,6 @@ def first_of_each(labels: Tensor) -> Tensor:
     """A mask (N,) of the first image of every class."""
     order = labels.tolist()
     return torch.tensor([order.index(label) == position for position, label in enumerate(order)])
-
-
-def is_refusal(error: Exception) -> bool:
-    """Whether a method itself says, with a ValueError, that it cannot work with so few images."""
-    frames = traceback.extract_tb(error.__traceback__)
-    folders = [Path(folder).resolve() for folder in methods.__path__]
-    return type(error) is ValueError and bool(str(error)) and Path(frames[-1].filename).resolve().parent in folders
 
 
 def trains(candidate: Candidate) -> str:

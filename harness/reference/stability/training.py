@@ -1,6 +1,6 @@
 """A run that starts from trained values which are moved by one unit in the last place; nothing is written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,12 +10,16 @@ from harness.experiment.protocols import find_protocol
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter
 from harness.reference.stability.recording import RecordedImages
+from harness.results.epochs import EpochRecord
 from harness.results.metrics import METRICS, SummaryMetric
+from harness.training.fitting import fit_method, shots_of
 from harness.training.process import make_repeatable
 from harness.training.refusals import served
 from harness.training.run import Run
-from harness.training.state import trained_parameters
-from methods.base import Method
+from harness.training.selection import Selector, is_better
+from harness.training.state import load_trained_state, trained_parameters, trained_state
+from harness.training.trainer import Trainer
+from methods.base import Method, Shots
 
 NOT_MOVED = 0
 UP, DOWN = 1, 2
@@ -83,9 +87,10 @@ class Repeated:
         self.spec = spec
         self.run = Run(spec, Path())
         self._images: RecordedImages | None = None
+        self._fitted_to: Shots | None = None
 
     def train(self, move: int = NOT_MOVED) -> Ending:
-        """Train and evaluate the run as `bench` does.
+        """Fit, train, choose and evaluate as `bench` does.
 
         Args:
             move: as in `move_weights`.
@@ -98,21 +103,47 @@ class Repeated:
             torch.set_num_threads(spec.runtime.threads)
         make_repeatable(spec.seed)
         setup = run.set_up()
-        method = setup.method
+        method, meter = setup.method, Meter(run.device)
+        if self._images is None:
+            self._images = RecordedImages(run.training_images(setup, meter))
+        if method.is_fitted():
+            fit_method(method, self._shots(), spec.train.precision, spec.seed)
         move_weights(method, move)
         before = trained_values(method)
-        meter = Meter(run.device)
+        selector = Selector(spec, setup.data, run.data.test_transform(setup.clip), meter, run.workers)
         if len(before):
-            trainer = run.make_trainer(setup, meter)
-            if self._images is None:
-                self._images = RecordedImages(trainer.images)
-            trainer.images = self._images
-            # As in a run that is continued: memory and operations are not what is measured here.
-            trainer.flops = {"train": 0.0, "cache": 0.0}
-            trainer.train(0, lambda record: None)
+            self._train(method, self._images, selector, meter)
+        if method.selects():
+            selector.search(method)
         evaluations = served(spec.evaluate, setup.refusals)
         accuracies = {item.name: run.evaluate(method, item, meter)[0].accuracy for item in evaluations}
         return Ending(accuracies, score_of(spec, accuracies), before, trained_values(method))
+
+    def _shots(self) -> Shots:
+        """What the method is fitted to, in tensors of its own."""
+        assert self._images
+        if self._fitted_to is None:
+            self._fitted_to = shots_of(self._images, self.spec)
+        return replace(self._fitted_to, x=self._fitted_to.x.clone(), labels=self._fitted_to.labels.clone())
+
+    def _train(self, method: Method, images: RecordedImages, selector: Selector, meter: Meter) -> None:
+        """Train, and keep the epoch that the recipe says."""
+        rule, kept, highest = self.spec.select.epoch, dict[str, Tensor](), list[float]()
+
+        def keep(record: EpochRecord) -> None:
+            if rule == "last":
+                return
+            accuracy = selector.epoch_accuracy(method)
+            if is_better(accuracy, max(highest, default=None), rule):
+                highest.append(accuracy)
+                kept.update({name: value.detach().clone() for name, value in trained_state(method).items()})
+
+        trainer = Trainer(method, images, self.spec, meter)
+        # As in a run that is continued: memory and operations are not what is measured here.
+        trainer.flops = {"train": 0.0, "cache": 0.0}
+        trainer.train(0, keep)
+        if kept:
+            load_trained_state(method, kept)
 
 
 def score_of(spec: RunSpec, accuracies: dict[str, float]) -> float:

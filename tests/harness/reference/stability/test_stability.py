@@ -1,5 +1,6 @@
 """How far rounding moves a result: moves of one unit in the last place, what is compared, and the verdict."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from harness.report.stability_table import stability_table
 from harness.results.folder import RunFolder
 from harness.training.run import Run
 from tests.commands import skipbench
+from tests.fitted_methods import HEAD, PROTOTYPES, SEARCHED
 
 QUICK = ("train.epochs=2", "train.warmup_epochs=0", "runtime.threads=1", "wandb.mode=disabled")
 
@@ -59,6 +61,35 @@ def test_a_training_that_is_not_moved_is_that_of_bench(method: str, tmp_path: Pa
         assert torch.equal(ending.after, first.after)
     assert 0 < first.weights_apart(moved) < 0.1
     assert first.weights_apart(second) == 0
+
+
+def test_a_fitted_method_is_moved_after_its_fit_and_keeps_its_best_epoch(
+    add_method: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    add_method("head", HEAD)
+    (spec,) = specs_of("head", "train.batch_size=4", "train.lr=0.3", "select.epoch=first_best")
+    spec = spec.model_copy(update={"evaluate": spec.evaluate[:1]})
+    Run(spec, tmp_path).execute()
+    result = RunFolder(tmp_path, spec.id).read_result()
+    run = Repeated(spec)
+    first, moved = run.train(), run.train(UP)
+    assert first.accuracies == result.accuracies
+    # The start is what was fitted, one unit in the last place away.
+    assert 0 < float((moved.before - first.before).abs().max()) < 1e-6
+    assert float(first.before.norm()) > 1
+    assert 0 < first.weights_apart(moved) < 0.1
+
+
+@pytest.mark.parametrize(("name", "code"), [("prototypes", PROTOTYPES), ("searched", SEARCHED)])
+def test_a_closed_form_has_seeds_and_nothing_to_move(
+    name: str, code: str, add_method: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    add_method(name, code)
+    specs = [spec.model_copy(update={"evaluate": spec.evaluate[:1]}) for spec in specs_of(name, seeds=(1, 2))]
+    (found,) = measure(recipes_of(specs), moves=3)
+    assert (found.moves, len(found.scores), found.verdict) == (0, 2, "nothing trains")
+    Run(specs[0], tmp_path).execute()
+    assert RunFolder(tmp_path, specs[0].id).read_result().accuracies["base"] == found.scores[0]
 
 
 def ending(base: float, new: float, *after: float) -> Ending:

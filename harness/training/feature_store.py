@@ -31,6 +31,8 @@ NAME_BYTES = 32
 PATIENCE = 2.0
 """Seconds that a writer waits for another. Then it writes: at worst rows of the other are lost."""
 POLL = 0.01
+UNCHECKED = 64
+"""A writer looks at all files again when it has written this part of the limit: there may be many thousand."""
 NAMES, FEATURES, SECONDS = "names", "features", "seconds"
 
 
@@ -116,6 +118,7 @@ class FeatureStore:
         self.limit = limit
         self.tell = tell
         self._is_writable = True
+        self._written = limit  # so that the folder is looked at when something is kept for the first time
 
     def load(self, entry: str) -> Rows | None:
         """The rows of an entry; None if there are none that can be believed."""
@@ -141,7 +144,10 @@ class FeatureStore:
                 data = serialise(entry, known.updated(rows) if known is not None and known.fits(rows) else rows)
                 if len(data) <= self.limit:
                     self._write(self._path(entry), data)
-                self._make_room()
+                self._written += len(data)
+                if self._written > self.limit / UNCHECKED:
+                    self._make_room()
+                    self._written = 0
         except OSError as error:
             self._is_writable = False
             self.tell(

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from harness.clip.ensembles import encode_classes
 from harness.clip.prompts import Prompts
+from harness.clip.texts import Text
 from harness.clip.towers import CLIP, END, RAW, Stage
 
 
@@ -70,6 +72,9 @@ def first_best(candidates: Iterable[Candidate]) -> Search:
     return chosen
 
 
+ONE_PROMPT = "what encodes its texts is trained, so that each class has one prompt: use one template (data.templates)"
+
+
 class OtherClassesError(ValueError):
     """A trained method can be used only for the classes on which it was trained."""
 
@@ -100,9 +105,9 @@ class Method(nn.Module):
     Attributes:
         image_start: the image stage from which training matters.
         text_start: the text stage from which training matters.
-        training_texts: the prompts of the classes to train on.
+        training_texts: what is written of the classes to train on.
         prompts: prompts of the classes that are set.
-        frozen_text: their texts at `text_start`; None if they are not cached.
+        frozen_text: their texts at `text_start`, one for each class; None if they are not cached.
     """
 
     templates: ClassVar[str] = "zeroshot"
@@ -239,36 +244,48 @@ class Method(nn.Module):
         """Whether the classes that are set are those of the training."""
         return self.prompts.texts == self.training_texts
 
-    def check_classes(self, texts: tuple[str, ...]) -> None:
-        """Raise OtherClassesError if the method cannot be used for the classes of these prompts."""
+    def check_classes(self, texts: tuple[Text, ...]) -> None:
+        """Raise OtherClassesError if the method cannot be used for the classes of these texts."""
 
     def set_classes(self, prompts: Prompts) -> None:
         """Use these classes (training or new ones) for everything that follows.
 
         Raises:
-            OtherClassesError: the method can be used only for its training classes.
+            OtherClassesError: the method can be used only for its training classes, or for one prompt a class.
         """
         self.check_classes(prompts.texts)
+        if prompts.counts and self.text_start != END:
+            raise OtherClassesError(ONE_PROMPT)
         self.prompts = prompts
         self.frozen_text = self._run_frozen_text(prompts.ids, prompts.eot) if self.cache_text else None
 
     @torch.no_grad()
     def _run_frozen_text(self, ids: Tensor, eot: Tensor) -> Tensor:
+        if self.prompts.counts:
+            return encode_classes(self.clip.text, self.prompts, self.averages_normalised)
         return self.clip.text.run(ids, RAW, self.text_start, eot, shared=self.prompts.shared)
 
     def text_tokens(self, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Texts at `text_start` (C, T, width) or, at END, (C, E), and their end-of-text positions (C,).
 
+        Several prompts of a class are one text at END, and the positions of its first prompt stand for all.
+
         Args:
             classes: indices of some of the classes, or None for all.
         """
         ids, eot, text = self.prompts.ids, self.prompts.eot, self.frozen_text
+        if self.prompts.counts:
+            text = self._run_frozen_text(ids, eot) if text is None else text
+            eot = eot[self.prompts.first_of_each()]
         if classes is not None:
             ids, eot, text = ids[classes], eot[classes], None if text is None else text[classes]
         return (self._run_frozen_text(ids, eot) if text is None else text), eot
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:
-        """Text embeddings (C, E), not normalised, of all classes or of those indexed by `classes`."""
+        """Text embeddings (C, E) of all classes or of those indexed by `classes`.
+
+        They are not normalised, unless classes have several prompts and the method `averages_normalised` ones.
+        """
         tokens, eot = self.text_tokens(classes)
         return self.clip.text.run(tokens, self.text_start, END, eot, shared=self.prompts.shared)
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.clip.context import context_template, context_words, initial_context, put_context
+from harness.clip.texts import Text
 from harness.clip.towers import END, RAW, Stage
 from methods.base import Method, Official, OtherClassesError
 
@@ -56,7 +57,7 @@ class CoOp(Method):
         drawn = [initial_context(self.clip, self.n_ctx, self.config.ctx_init) for _ in range(contexts)]
         self.ctx = nn.Parameter(torch.stack(drawn) if self.config.class_specific else drawn[0])
 
-    def check_classes(self, texts: tuple[str, ...]) -> None:
+    def check_classes(self, texts: tuple[Text, ...]) -> None:
         if self.config.class_specific and texts != self.training_texts:
             raise OtherClassesError(
                 f"class_specific=true learns a context for each of its {len(self.training_texts)} classes, "

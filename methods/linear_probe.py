@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.clip.minimise import minimise
+from harness.clip.texts import Text
 from methods.base import Candidate, Method, Official, OtherClassesError, Search, Shots, first_best
 
 
@@ -43,7 +44,7 @@ class LinearProbe(Method):
         self.register_buffer("weight", torch.zeros(classes, self.clip.embed_dim, dtype=torch.float64, device=device))
         self.register_buffer("bias", torch.zeros(classes, dtype=torch.float64, device=device))
 
-    def check_classes(self, texts: tuple[str, ...]) -> None:
+    def check_classes(self, texts: tuple[Text, ...]) -> None:
         if texts != self.training_texts:
             raise OtherClassesError("a linear probe knows its training classes only, by one row of weights each")
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.clip.texts import Text
 from methods.base import Method, Official, OtherClassesError, Shots
 
 ALPHA_EPOCHS = 10
@@ -35,7 +36,7 @@ class LPPlusPlus(Method):
         self.register_buffer("weight_step", torch.zeros(()))
         self.register_buffer("alpha_step", torch.zeros(()))
 
-    def check_classes(self, texts: tuple[str, ...]) -> None:
+    def check_classes(self, texts: tuple[Text, ...]) -> None:
         if texts != self.training_texts:
             raise OtherClassesError("the classifier has weights for its training classes only")
 

@@ -5,6 +5,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.clip.prompts import Prompts
+from harness.clip.texts import Text
 from methods.base import Method, Official, OtherClassesError, WeightsError, WeightsFile
 
 
@@ -13,6 +14,8 @@ class TaskRes(Method):
 
     keeps_underscores = True
     averages_normalised = False
+    # In float16 Adam would divide by zero: its eps vanishes, and so do squares of gradients.
+    stays_fp32 = ("residual",)
     official = Official(
         trainers=("TaskRes",),
         options={"RESIDUAL_SCALE": "residual_scale", "ENHANCED_BASE": "enhanced_base"},
@@ -31,7 +34,7 @@ class TaskRes(Method):
     def build(self) -> None:
         self.residual = nn.Parameter(torch.zeros(len(self.prompts), self.clip.embed_dim))
 
-    def check_classes(self, texts: tuple[str, ...]) -> None:
+    def check_classes(self, texts: tuple[Text, ...]) -> None:
         if texts != self.training_texts:
             raise OtherClassesError("residuals are learned for the training classes, and other classes have none")
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from harness.clip.texts import Text
 from methods.base import Candidate, Method, Official, OtherClassesError, Search, Shots, first_best
 
 SMALLEST = 0.1
@@ -48,7 +49,7 @@ class TipAdapter(Method):
     def unused(cls, config: Config) -> dict[str, str]:
         return dict.fromkeys(("init_beta", "init_alpha"), "nothing trains, and the search chooses beta and alpha")
 
-    def check_classes(self, texts: tuple[str, ...]) -> None:
+    def check_classes(self, texts: tuple[Text, ...]) -> None:
         if texts != self.training_texts:
             raise OtherClassesError("the cache holds shots of the training classes alone: it has none of new classes")
 
@@ -69,8 +70,7 @@ class TipAdapter(Method):
         """What the cache says (B, C), without alpha."""
         weight = torch.exp(-self.beta * (1 - affinity))
         # The same as weight @ one-hot labels, but these would be a matrix of 16000 x 1000 for ImageNet.
-        summed = weight.new_zeros(len(weight), len(self.prompts))
-        return summed.scatter_add(1, self.key_labels.expand_as(weight), weight)
+        return weight.new_zeros(len(weight), len(self.prompts)).index_add(1, self.key_labels, weight)
 
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
         image = self.image_features(x)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from harness.clip.texts import Text
 from methods.base import Method, Official, OtherClassesError
 
 
@@ -17,7 +18,7 @@ class ZSLP(Method):
         with torch.no_grad():
             self.prototypes = nn.Parameter(super().text_features().float().clone())
 
-    def check_classes(self, texts: tuple[str, ...]) -> None:
+    def check_classes(self, texts: tuple[Text, ...]) -> None:
         if texts != self.training_texts:
             raise OtherClassesError("prototypes are learned for the training classes, and other classes have none")
 

@@ -1,5 +1,6 @@
 """From class names to token ids, cut after the last token that is read."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -7,11 +8,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from harness.clip.texts import MOST_OF_A_CLASS, Text, as_text, prompts_of
 from harness.errors import UserError
 
 
 class Tokenizer(Protocol):
-    """Converts texts to ids (C, context length), padded."""
+    """Converts texts to ids (P, context length), padded."""
 
     def __call__(self, texts: list[str], context_length: int = ...) -> Tensor:
         """Tokenise; a longer context than the text tower's reveals what it cuts off."""
@@ -19,22 +21,28 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Prompts:
-    """One tokenised prompt per class.
+    """The tokenised prompts of C classes: P = C if each has one, else P > C, those of a class one after the other.
 
     Attributes:
-        texts: the C prompt texts.
-        ids: token ids (C, T), where T is the largest end-of-text position + 1.
-        eot: position of the end-of-text token of each prompt (C,).
+        texts: what is written of each of the C classes.
+        ids: token ids (P, T), where T is the largest end-of-text position + 1.
+        eot: position of the end-of-text token of each prompt (P,).
         shared: number of leading tokens that all prompts have in common, without end-of-text.
+        counts: number of prompts of each of the C classes; None if each has one.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     ids: Tensor
     eot: Tensor
     shared: int = 0
+    counts: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def first_of_each(self) -> list[int]:
+        """The row of the first prompt of each class."""
+        return [0, *itertools.accumulate(self.counts or (1,) * len(self))][:-1]
 
     def to(self, device: torch.device) -> "Prompts":
         """The same prompts on another device."""
@@ -42,32 +50,40 @@ class Prompts:
 
 
 def end_of_text(ids: Tensor) -> Tensor:
-    """Position (C,) of the end-of-text token in ids (C, T), which has the highest id in CLIP's tokenizers."""
+    """Position (P,) of the end-of-text token in ids (P, T), which has the highest id in CLIP's tokenizers."""
     return ids.argmax(dim=-1)
 
 
-def tokenize(texts: Sequence[str], tokenizer: Tokenizer, cut: bool = True) -> Prompts:
+def tokenize(texts: Sequence[str | Sequence[str]], tokenizer: Tokenizer, cut: bool = True) -> Prompts:
     """Tokenise prompts and cut them after the largest end-of-text position.
 
     The text tower is causal, and only the end-of-text token is read, so the tokens after it do not matter.
 
     Args:
-        texts: C prompts.
-        tokenizer: texts -> ids (C, context length), padded.
+        texts: of each of C classes its prompt, or its prompts.
+        tokenizer: texts -> ids (P, context length), padded.
         cut: False keeps the full context length, as the reference code does.
 
     Raises:
-        UserError: there are no texts, or one is longer than the context of the text tower.
+        UserError: there are no texts, a class has no prompts or too many, or one is longer than the context of the text
+            tower.
     """
     if not texts:
         raise UserError("there are no classes: a prompt is needed for each class, and none was given")
-    ids = tokenizer(list(texts))
+    classes = tuple(text if isinstance(text, str) else as_text(text) for text in texts)
+    counts = tuple(len(prompts_of(text)) for text in classes)
+    for label, count in enumerate(counts):
+        if not 1 <= count <= MOST_OF_A_CLASS:
+            raise UserError(f"class {label} has {count} prompts: give each class between 1 and {MOST_OF_A_CLASS}")
+    prompts = [prompt for text in classes for prompt in prompts_of(text)]
+    ids = tokenizer(prompts)
     eot = end_of_text(ids)
     filled = (eot == ids.shape[1] - 1).nonzero().flatten().tolist()
-    refuse_truncated([texts[row] for row in filled], tokenizer, ids)
+    refuse_truncated([prompts[row] for row in filled], tokenizer, ids)
+    shared = shared_prefix(ids, eot)
     if cut:
         ids = ids[:, : int(eot.max()) + 1]
-    return Prompts(tuple(texts), ids, eot, shared_prefix(ids, eot))
+    return Prompts(classes, ids, eot, shared, counts if len(prompts) > len(classes) else None)
 
 
 def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor) -> None:
@@ -76,7 +92,7 @@ def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor) ->
     Args:
         texts: those that fill `ids` to the end.
         tokenizer: of the text tower.
-        ids: (C, T), of all texts.
+        ids: (P, T), of all texts.
     """
     length = ids.shape[1]
     for text in texts:
@@ -84,12 +100,12 @@ def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor) ->
         if tokens > length:
             raise UserError(
                 f"the prompt '{text}' has {tokens} tokens, and the text tower takes {length}: "
-                "use fewer context tokens (n_ctx) or a shorter template (data.templates)"
+                "use fewer context tokens (n_ctx) or a shorter template or description (data.templates)"
             )
 
 
 def shared_prefix(ids: Tensor, eot: Tensor) -> int:
-    """Number of leading tokens that all rows of ids (C, T) have in common, up to the first end-of-text position."""
+    """Number of leading tokens that all rows of ids (P, T) have in common, up to the first end-of-text position."""
     differs = (ids != ids[0]).any(dim=0).nonzero()
     return min(int(differs[0]) if len(differs) else ids.shape[1], int(eot.min()))
 
@@ -99,7 +115,13 @@ def indefinite_article(name: str) -> str:
     return "an" if name[:1].lower() in {"a", "e", "i", "o", "u"} else "a"
 
 
-def fill_template(template: str, class_name: str) -> str:
-    """Put a class name into a template: `{}` is the name, with spaces for underscores; `{article}` is its a or an."""
-    name = class_name.replace("_", " ")
+def fill_template(template: str, class_name: str, keep_underscores: bool = False) -> str:
+    """Put a class name into a template: `{}` is the name, with spaces for underscores; `{article}` is its a or an.
+
+    Args:
+        template: of the prompt.
+        class_name: as the data set has it.
+        keep_underscores: leave underscores in the name, as some authors do.
+    """
+    name = class_name if keep_underscores else class_name.replace("_", " ")
     return template.replace("{article}", indefinite_article(name)).replace("{}", name)

@@ -8,7 +8,7 @@ after the final LayerNorm, at END one embedding per input. Caches, methods and e
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -337,8 +337,11 @@ class CLIP(nn.Module):
         """Where the weights are."""
         return self.logit_scale.device
 
-    def tokenize(self, texts: list[str] | tuple[str, ...]) -> Prompts:
+    def tokenize(self, texts: Sequence[str | Sequence[str]]) -> Prompts:
         """Prompts on the device of the weights, cut after the largest end-of-text position unless that is switched off.
+
+        Args:
+            texts: of each class its prompt, or its prompts.
 
         Raises:
             UserError: as `prompts.tokenize`.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from harness.data.readers import Splits
+from harness.data.templates import ENSEMBLES, ensemble_templates
 
 
 class Counts(NamedTuple):
@@ -49,3 +50,9 @@ class DataSet:
         if "{}" in which:
             return which
         return (self.finetune_template or self.template) if which == "finetune" else self.template
+
+    def templates_of(self, which: str | tuple[str, ...]) -> tuple[str, ...]:
+        """The templates that `which` asks for: those of a list or an ensemble, or the one of `template_of`."""
+        if isinstance(which, tuple):
+            return which
+        return ensemble_templates(which) if which in ENSEMBLES else (self.template_of(which),)

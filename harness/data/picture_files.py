@@ -1,18 +1,26 @@
 """From a picture's path to the bytes of its file: in a folder or in a zip file, regular files of sensible size only."""
 
+import errno
 import os
 import re
 import stat
+import time
 import zipfile
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
+
+from harness.machine.digests import SETTLED
 
 ARCHIVE = ".zip/"
 MOST_BYTES = 512 << 20
 """Size of the largest file that is read as a picture."""
 SEPARATORS = re.compile("[/\\\\]" if os.sep == "\\" else "/")
 """What separates the parts of a path on this system."""
+
+
+class FileChangingError(OSError):
+    """The state of a file does not tell its content."""
 
 
 def is_outside(path: str) -> bool:
@@ -78,6 +86,35 @@ def read_bytes(folder: Path, path: str) -> bytes:
         size = os.fstat(file.fileno()).st_size
         check_size(size)
         return file.read(size)
+
+
+def file_state(folder: Path, path: str) -> tuple[int, ...]:
+    """Numbers that change when the content of a picture changes, without reading it.
+
+    For a member of a zip file these are checksum and size of its content, otherwise the size of the file, the times of
+    its last changes and its inode.
+
+    Args:
+        folder: the folder that the path is relative to.
+        path: of a `Picture`.
+
+    Raises:
+        OSError, ValueError, RuntimeError, zipfile.BadZipFile: there is no such file, or it cannot be read.
+        FileChangingError: it was changed just now, so that another change might look the same.
+    """
+    if is_outside(path):
+        raise ValueError(f"it lies outside '{folder}'")
+    archive, member = in_archive(folder, path)
+    if archive:
+        try:
+            info = open_archive(folder / archive, os.getpid()).getinfo(member)
+        except KeyError:
+            raise FileNotFoundError(member) from None
+        return info.CRC, info.file_size
+    found = os.stat(folder / path)
+    if time.time() - found.st_ctime < SETTLED:
+        raise FileChangingError(errno.EBUSY, "it was changed just now", path)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def read_member(archive: Path, member: str) -> bytes:

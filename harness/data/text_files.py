@@ -22,8 +22,12 @@ OTHER_SYSTEM = re.compile(r"\\|[A-Za-z]:")
 """What only paths of Windows have: a backslash, or a drive at the beginning."""
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
     """The text of a file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: of the file.
+        most: bytes of the largest file that is read.
 
     Raises:
         OSError: it does not exist, cannot be read, or is no regular file.
@@ -31,8 +35,8 @@ def read_text(path: Path) -> str:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        if size > MOST_TEXT:
-            raise ValueError(f"it has {size >> 20:,} MiB, at most {MOST_TEXT >> 20:,} are read")
+        if size > most:
+            raise ValueError(f"it has {size >> 20:,} MiB, at most {most >> 20:,} are read")
         data = file.read(size)
     try:
         return data.decode("utf-8-sig")

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from harness.clip.texts import Text
 from harness.clip.towers import CLIP
 from harness.data.counts import ClassCounts, class_counts
 from harness.data.transforms import TestTransform
@@ -82,7 +83,7 @@ class DryRun:
         self.train_classes = self._expected(spec.data.dataset, spec.data.classes)
         counts = self.train_classes.counts["train"]
         self.labels = [label for label, count in enumerate(counts) for _ in range(count)]
-        texts = prompt_texts(spec, spec.data.dataset, self.train_classes.class_names)
+        texts = self._texts(spec.data.dataset, self.train_classes)
         self.method: Method = build_method(
             clip, spec.method, spec.options, texts, spec.train.precision, spec.seed, spec.train.caches
         )
@@ -97,7 +98,7 @@ class DryRun:
             UserError: it can take part in none.
         """
         try:
-            return find_refusals(self.method, self.spec.evaluate, self._texts)
+            return find_refusals(self.method, self.spec.evaluate, self._evaluated_texts)
         except OtherClassesError as error:
             raise UserError(f"{self.spec.method}: {error}") from None
 
@@ -200,9 +201,12 @@ class DryRun:
             self.stand_ins[dataset] = None
         return found
 
-    def _texts(self, item: EvalSpec) -> list[str]:
+    def _texts(self, dataset: str, classes: ClassCounts) -> list[Text]:
+        return prompt_texts(self.spec, dataset, classes.class_names, stand_ins=not classes.is_here)
+
+    def _evaluated_texts(self, item: EvalSpec) -> list[Text]:
         """Prompts of the classes of an evaluation."""
-        return prompt_texts(self.spec, item.dataset, self._expected(item.dataset, item.classes).class_names)
+        return self._texts(item.dataset, self._expected(item.dataset, item.classes))
 
     def _images(self, meter: Meter, on_inputs: Callable[[Tensor], None] | None = None) -> TrainingImages:
         spec, clip, runtime = self.spec, self.method.clip, self.spec.runtime
@@ -225,7 +229,7 @@ class DryRun:
         """The classifier of the first batch of an evaluation."""
         spec, side, size = self.spec, self.method.clip.image_size, self.spec.runtime.eval_batch_size
         seen = self._expected(item.dataset, item.classes)
-        texts = self._texts(item)
+        texts = self._texts(item.dataset, seen)
         labels = [0] * min(seen.num_images(item.splits), size)
         pictures = blank_pictures(labels, side, on_inputs)
         return Classifier(
@@ -246,7 +250,7 @@ def first_batch(spec: RunSpec, labels: Sequence[int]) -> list[int]:
     """
     order = candidates(spec, labels)
     size = spec.train.batch_size or len(order)
-    if len(order) < size:
+    if len(order) < size and not spec.train.keeps_remainder(len(labels)):
         of_what = f"of one class ({len(order)})" if is_same_class(spec) else f"({len(order)})"
         raise UserError(f"train.batch_size={size} is more than the training images {of_what}: lower it")
     return order[:size]

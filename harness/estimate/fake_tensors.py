@@ -36,7 +36,7 @@ from harness.machine.torch_internals import (
 
 # Largest number of elements whose values are computed: ids, labels, positions and masks of all classes are below the
 # first limit, random draws and tables of ranks below the second. Larger tensors are weights or images.
-KNOWN_INTEGERS = 2**21
+KNOWN_INTEGERS = 2**23
 KNOWN_FLOATS = 2**13
 INTEGERS = (torch.int64, torch.int32, torch.bool)
 # What is read where no number is known, by (is a floating point number, is a truth value).

@@ -55,7 +55,7 @@ class BreakdownMeter(Meter):
         if self._watch:
             self._watch.label([tensor], INPUTS)
 
-    def probe(self, name: str, work: Callable[[], object], resident: Iterable[Tensor]) -> None:
+    def probe(self, name: str, work: Callable[[], object], resident: Iterable[Tensor], on_gpu: bool = False) -> None:
         method, tensors = self.method, list(resident)
         assert method
         watch = self._watch = LiveBytes(tensors)

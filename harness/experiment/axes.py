@@ -43,6 +43,7 @@ class Kind(Enum):
     NUMBER = "ranges, comma lists and YAML lists are several values"
     WORD = "comma lists and YAML lists are several values"
     TEXT = "free text, which may hold commas: only a YAML list is several values"
+    TEXTS = "free text or a YAML list of texts is one value, a YAML list that holds lists is several"
     LIST = "a YAML list is one value, a YAML list of lists is several"
     WHOLE = "always one value"
 
@@ -73,7 +74,7 @@ def kind_of(annotation: Any, metadata: Sequence[Any] = ()) -> Kind:
     """The kind of a setting by its type."""
     atoms = list(atoms_of(annotation, NO_COMMA in metadata))
     if any(atom in (list, tuple, set, frozenset) for atom in atoms):
-        return Kind.LIST
+        return Kind.TEXTS if str in atoms else Kind.LIST
     if any(atom not in (int, float, bool, str, NO_COMMA, Literal, type(None)) for atom in atoms):
         return Kind.WHOLE
     if str in atoms:
@@ -130,6 +131,9 @@ def values_of(key: str, written: Any, kind: Kind, blocks: Blocks = lambda: None)
         if isinstance(written, str) and "," in written:
             raise UserError(f"'{key}' is a list: write it in brackets, {key}=[{written}]")
         several = isinstance(written, list) and bool(written) and all(isinstance(item, list) for item in written)
+        found = list(written) if several else [written]
+    elif kind is Kind.TEXTS:
+        several = isinstance(written, list) and any(isinstance(item, list) for item in written)
         found = list(written) if several else [written]
     elif isinstance(written, Sequence) and not isinstance(written, str):
         found = list(written)

@@ -4,14 +4,19 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from harness.clip.backbones import bundled, files_of
 from harness.data.datasets import OWN, own_content
+from harness.data.text_files import why_unreadable
 from harness.errors import UserError
+from harness.experiment.descriptions import is_description_file
 from harness.machine.digests import file_digest
 
 BY_CONTENT = "sha256"
-CHANGED_MEANWHILE = "the files of its data set or backbone were changed meanwhile: start the same command again"
+CHANGED_MEANWHILE = (
+    "the files of its data set, prompts or backbone were changed meanwhile: start the same command again"
+)
 
 
 def index_content(path: str) -> str:
@@ -24,6 +29,20 @@ def index_content(path: str) -> str:
         return file_digest(Path(path))
     except OSError as error:
         raise UserError(f"data.index='{path}' cannot be read: {error.strerror}") from None
+
+
+def templates_content(templates: Any) -> Any:
+    """Prompt templates as they are, and of a file of descriptions its SHA-256.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if not is_description_file(templates):
+        return templates
+    try:
+        return f"{BY_CONTENT}={file_digest(Path(templates))}"
+    except (OSError, ValueError) as error:
+        raise UserError(f"data.templates='{templates}' cannot be read: {why_unreadable(error)}") from None
 
 
 def backbone_content(text: str) -> str:

@@ -1,8 +1,6 @@
 """Settings that were asked for and change nothing in the runs that were planned: told before the first run."""
 
 from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
-from typing import Any, cast
 
 from harness.clip.towers import END
 from harness.experiment.layers import DEFAULT, PlannedRun, Setting
@@ -10,6 +8,7 @@ from harness.experiment.needs import ALWAYS, OF_FIT, chooses, is_fitted
 from harness.experiment.protocols import PROTOCOLS
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
+from harness.experiment.templates import has_own_prompts, start_stages
 
 TRACKED = ("wandb.project", "wandb.entity", "wandb.group", "wandb.tags")
 CACHED = ("train.cache_batch_size", "runtime.cache_gpu_mib", "runtime.cache_host_mib")
@@ -130,22 +129,13 @@ def of_image_rate(spec: RunSpec) -> str | None:
     """Where training begins behind the image tower, none of its own weights trains; lbfgs has one rate for all."""
     if spec.train.optimizer == "lbfgs":
         return "lbfgs has one rate for all weights"
-    cls = method_class(spec.method)
-    # The method as such needs weights; where training begins follows from its options.
-    options = cast(Any, SimpleNamespace(config=cls.Config(**spec.options)))
-    try:
-        image, _ = cls.start_stages(options)
-    except AttributeError:
-        return None
-    return f"{spec.method} trains no weights of the image tower" if image == END else None
+    starts = start_stages(spec)
+    return f"{spec.method} trains no weights of the image tower" if starts and starts[0] == END else None
 
 
 def of_template(spec: RunSpec) -> str | None:
     """A method with prompts of its own replaces the template."""
-    cls = method_class(spec.method)
-    config = cls.Config(**spec.options)
-    first, second = (cls.prompt_template(config, f"{word} {{}}.") for word in ("one", "other"))
-    return f"{spec.method} has prompts of its own" if first == second else None
+    return f"{spec.method} has prompts of its own" if has_own_prompts(spec) else None
 
 
 def of_held_out(spec: RunSpec) -> str | None:

@@ -13,6 +13,7 @@ from harness.experiment.layers import COMMAND_LINE, Layer, PlannedRun, merged
 from harness.experiment.registry import check_method, method_class
 from harness.experiment.settings import Settings, merge, nest
 from harness.experiment.spec import RunSpec, parse_run_spec
+from harness.experiment.templates import check_templates
 
 
 def setting_kind(method: str, key: str) -> Kind | None:
@@ -85,13 +86,15 @@ def check_fits(spec: RunSpec) -> None:
     """Check a spec against its backbone and class subsets, as far as that needs neither weights nor pictures.
 
     Raises:
-        UserError: an unknown backbone, data set or class subset, or an option beyond the backbone.
+        UserError: an unknown backbone, data set or class subset, an option beyond the backbone, or prompts that the
+            method cannot use.
     """
     for evaluation in spec.evaluate:
         find_dataset(evaluation.dataset)
         class_subset(2**16, evaluation.classes)
     class_subset(2**16, spec.data.classes)
     check_options(spec.method, json.dumps(spec.options, sort_keys=True), spec.backbone)
+    check_templates(spec)
 
 
 @cache

@@ -41,6 +41,12 @@ class RuntimeSpec(Section):
     cache_host_mib: int = Field(
         16384, ge=0, description="cached features up to this size stay in memory, larger ones in a file"
     )
+    feature_store: str | None = Field(
+        None, description="folder of image features that runs share; null: skipbench/features in your cache folder"
+    )
+    feature_store_mib: int = Field(
+        4096, ge=0, description="size of that folder, what was not used for longest is removed; 0: no features are kept"
+    )
     data_root: str | None = Field(None, description="folder that holds the data sets; null: $DATA")
     device_shared: bool = Field(False, description="others use the device: costs are marked as not measured alone")
 

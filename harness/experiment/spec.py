@@ -7,9 +7,18 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from harness.clip.texts import MOST_OF_A_CLASS, Text
+from harness.data.templates import ENSEMBLES, OF_DATA_SETS
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
-from harness.experiment.content import backbone_content, dataset_content, index_content, weights_content
+from harness.experiment.content import (
+    backbone_content,
+    dataset_content,
+    index_content,
+    templates_content,
+    weights_content,
+)
+from harness.experiment.descriptions import is_description_file
 from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.training_spec import SelectSpec, TrainSpec
@@ -31,18 +40,35 @@ class DataSpec(Section):
     held_out: Word | None = Field(
         None, description="cross-validation: 1/4 holds the first of 4 parts of every class's shots out of training"
     )
-    templates: str = Field(
-        "zeroshot", description="prompt templates: zeroshot, finetune (as the method's authors do), or one with {}"
+    templates: Text = Field(
+        "zeroshot",
+        description="prompt templates: zeroshot, finetune (as the method's authors do), imagenet_7, imagenet_80, "
+        "drawings, one with {}, a list of such, or a file of class descriptions (.json, .yaml)",
     )
     crop_scale: tuple[float, float] = Field((0.08, 1.0), description="area of training crops, as shares of the picture")
     flip: bool = Field(True, description="mirror half of the training pictures")
 
-    @field_validator("templates")
+    @field_validator("templates", mode="before")
     @classmethod
-    def _known_template(cls, value: str) -> str:
-        if value not in ("zeroshot", "finetune") and "{}" not in value:
-            raise ValueError("use zeroshot, finetune, or a template with {} for the class name")
-        return value
+    def _known_templates(cls, value: Any) -> Any:
+        names = (*OF_DATA_SETS, *ENSEMBLES)
+        items = value if isinstance(value, list | tuple) else [value]
+        if not all(isinstance(item, str) for item in items):
+            raise ValueError("a text or a list of texts is needed, put numbers in quotes")
+        if len(items) == 1:
+            item = items[0]
+            if item not in names and "{}" not in item and not is_description_file(item):
+                also = "a template with {} for the class name, a list of such, or a file of descriptions (.json, .yaml)"
+                raise ValueError(f"use {', '.join(names)}, {also}.{nearest(item, names).partition(' Known:')[0]}")
+            return item
+        if not 1 < len(items) <= MOST_OF_A_CLASS:
+            raise ValueError(f"give between 1 and {MOST_OF_A_CLASS} templates")
+        for item in items:
+            if "{}" not in item:
+                several = ",".join(f"[{word}]" for word in items)
+                also = f"; for several runs write [{several}]" if item in names or is_description_file(item) else ""
+                raise ValueError(f"{item!r} is no template with {{}}, and a list is an ensemble of templates{also}")
+        return tuple(items)
 
     @field_validator("held_out")
     @classmethod
@@ -179,6 +205,7 @@ class RunSpec(Section):
         if self.data.index:
             dump["data"]["index"] = index_content(self.data.index)
         dump["options"] = self._options_by_content()
+        dump["data"]["templates"] = templates_content(dump["data"]["templates"])
         for section, fields in ((dump, RunSpec), (dump["data"], DataSpec), (dump["train"], TrainSpec)):
             for key in ADDED_LATER & section.keys():
                 if section[key] == jsonable_default(fields, key):

@@ -35,6 +35,11 @@ class PhaseCosts(BaseModel):
     peak_allocated_bytes: Count | None = None
     peak_reserved_bytes: Count | None = None
 
+    def share(self, seconds: float) -> None:
+        """Add seconds that another run spent on features which this one took from the store."""
+        if seconds:
+            self.shared_seconds = (self.shared_seconds or 0.0) + seconds
+
     def raise_peak(self, name: str, value: int | None) -> None:
         """Take a measured peak if it is higher than the one so far."""
         if value is not None:
@@ -43,8 +48,8 @@ class PhaseCosts(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def images_per_second(self) -> float | None:
-        """Throughput; None if no image was processed."""
-        return self.images / self.seconds if self.images and self.seconds else None
+        """Throughput of a run without the features of another; None if no image was processed."""
+        return self.images / self.whole_seconds if self.images and self.whole_seconds else None
 
     @property
     def whole_seconds(self) -> float:

@@ -20,10 +20,15 @@ Memory = dict[str, tuple[list[int], str]]
 MEMORY = TypeAdapter(Memory)
 
 
-def memory_file() -> Path:
-    """Where digests are remembered: in the user's cache folder."""
+def cache_folder() -> Path:
+    """SkipBench's part of the user's cache folder: what is in it may be removed at any time."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "skipbench" / "digests.json"
+    return Path(cache).expanduser() / "skipbench"
+
+
+def memory_file() -> Path:
+    """Where digests are remembered."""
+    return cache_folder() / "digests.json"
 
 
 def file_digest(path: Path) -> str:

@@ -79,6 +79,7 @@ def describe(device: "torch.device") -> Environment:
     )
 
 
+@cache
 def package_version(package: str) -> str | None:
     """Installed version of a package."""
     try:

@@ -188,16 +188,22 @@ class Meter:
             phase.raise_peak("peak_allocated_bytes", torch.cuda.max_memory_allocated(self.device))
             phase.raise_peak("peak_reserved_bytes", torch.cuda.max_memory_reserved(self.device))
 
-    def probe(self, name: str, work: Callable[[], object], resident: Iterable[Tensor]) -> None:
+    def probe(self, name: str, work: Callable[[], object], resident: Iterable[Tensor], on_gpu: bool = False) -> None:
         """On a CPU, run `work` an additional time, outside the timed parts, to measure the exact peak of a phase.
+
+        A GPU's allocator is watched during the phase itself.
 
         Args:
             name: one of PHASES.
             work: a part of the phase.
             resident: tensors that are alive from the start.
+            on_gpu: measure there too, since the phase itself may do less work.
         """
         if self.device.type == "cpu":
             self.phases[name].raise_peak("peak_tensor_bytes", peak_tensor_bytes(work, resident))
+        elif on_gpu:
+            self.phases[name].raise_peak("peak_allocated_bytes", peak_bytes(work, resident, self.device))
+            self.phases[name].raise_peak("peak_reserved_bytes", torch.cuda.max_memory_reserved(self.device))
 
 
 def reset_peak_rss() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
+from harness.clip.texts import Text, prompts_of
 from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import CACHE, TRAIN, PhaseCosts, highest_peak
@@ -39,7 +40,7 @@ class Evaluation(Record):
         dataset: that was evaluated on.
         classes: subset of its classes.
         splits: of its images.
-        template: of the prompts; None if unknown.
+        template: of the prompts, or several; None if unknown.
         layout: how the data set was found on disk, in words.
         broken_images: images that could not be read and were left out.
         accuracy: percent.
@@ -54,7 +55,7 @@ class Evaluation(Record):
     dataset: str
     classes: str = "all"
     splits: tuple[str, ...] = ("test",)
-    template: str | None = None
+    template: Text | None = None
     layout: tuple[str, ...] = ()
     broken_images: Count = 0
     accuracy: Percent
@@ -249,8 +250,13 @@ class Result(Header):
 
     @property
     def template(self) -> str:
-        """The prompt templates of all evaluations."""
-        return ", ".join(dict.fromkeys(item.template or "" for item in self.evaluations))
+        """The prompt templates of all evaluations, an ensemble by its name if it has one."""
+        which = self.spec.data.templates
+        found = []
+        for item in self.evaluations:
+            named = isinstance(item.template, tuple) and isinstance(which, str)
+            found.append(str(which) if named else " | ".join(prompts_of(item.template or "")))
+        return ", ".join(dict.fromkeys(found))
 
 
 class CacheFacts(Record):

@@ -1,6 +1,6 @@
 """Builds backbones and methods, with weights in the precision of a run: for runs, measurements and tests."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,15 +10,16 @@ from torch import Tensor, nn
 from harness.clip.checkpoints import read_tensor
 from harness.clip.load import load_backbone
 from harness.clip.prompts import fill_template
+from harness.clip.texts import Text, as_text, prompts_of
 from harness.clip.towers import CLIP
-from harness.data.datasets import find_dataset
 from harness.errors import UserError
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
+from harness.experiment.templates import templates_by_class
 from harness.machine.meter import Meter
 from harness.training.inference import set_classes
 from harness.training.precision import autocast, store_clip, store_method
-from methods.base import Method, WeightsError
+from methods.base import Method, OtherClassesError, WeightsError
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
@@ -41,7 +42,7 @@ def build_method(
     clip: CLIP,
     name: str,
     options: Mapping[str, Any],
-    texts: Sequence[str],
+    texts: Sequence[Text],
     precision: str,
     seed: int,
     cache_text: bool = True,
@@ -52,13 +53,13 @@ def build_method(
         clip: as `build_clip` returns it for this precision.
         name: of the method.
         options: the method's own.
-        texts: C prompts, one per class.
+        texts: of each of C classes its prompt, or its prompts.
         precision: fp32, bf16, fp16 or half.
         seed: of the random numbers that the method draws.
         cache_text: False computes the frozen text stages again at every use.
 
     Raises:
-        UserError: the options do not fit the backbone.
+        UserError: the options do not fit the backbone, or the method takes one prompt a class.
     """
     cls = method_class(name)
     config = cls.Config(**options)
@@ -67,12 +68,14 @@ def build_method(
         cls.check(config, clip.num_blocks)
     except ValueError as error:
         raise UserError(f"{name}.{error} (backbone {clip.name})") from None
-    prompts = clip.tokenize(list(texts))
+    prompts = clip.tokenize(texts)
     # Each source of randomness has its own seed: what the method draws does not depend on how the backbone was built.
     torch.manual_seed(seed)
     try:
         with autocast(precision, clip.device):
             method = cls(clip, config, prompts, cache_text=cache_text, weights=weights)
+    except OtherClassesError as error:
+        raise UserError(f"{name}: {error}") from None
     except WeightsError as error:
         raise UserError(f"{name}.{error} (backbone {clip.name})") from None
     return move(store_method(method, precision), clip.device)
@@ -99,17 +102,24 @@ def read_weights(name: str, options: Mapping[str, Any], device: torch.device) ->
     return found
 
 
-def prompt_template(spec: RunSpec, dataset: str) -> str:
-    """The prompt template of a data set in a run; `{}` is the class name."""
-    cls = method_class(spec.method)
-    template = find_dataset(dataset).template_of(spec.data.templates)
-    return cls.prompt_template(cls.Config(**spec.options), template)
+def prompt_texts(spec: RunSpec, dataset: str, class_names: Sequence[str], stand_ins: bool = False) -> list[Text]:
+    """Of each of some classes of a data set in a run its prompt, or its prompts.
 
+    Args:
+        spec: the run.
+        dataset: whose classes they are.
+        class_names: of the classes.
+        stand_ins: whether these are not the real names.
 
-def prompt_texts(spec: RunSpec, dataset: str, class_names: Iterable[str]) -> list[str]:
-    """The prompts of some classes of a data set in a run."""
-    template = prompt_template(spec, dataset)
-    return [fill_template(template, name) for name in class_names]
+    Raises:
+        UserError: a file of descriptions lacks a class.
+    """
+    keep = method_class(spec.method).keeps_underscores
+    templates = templates_by_class(spec, dataset, class_names, stand_ins)
+    return [
+        as_text(fill_template(template, name, keep) for template in prompts_of(several))
+        for name, several in zip(class_names, templates, strict=True)
+    ]
 
 
 def probe_setup(method: Method, precision: str, meter: Meter) -> None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.clip.texts import Text
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.errors import UserError
 from harness.machine.meter import Meter
 from harness.results.record import Prediction
-from harness.training.inference import classify, encode_texts, set_classes
+from harness.training.inference import classify, classify_features, encode_texts, set_classes
+from harness.training.shared_features import Features, SharedFeatures, is_shareable
 from methods.base import Method
 
 CALIBRATION_BINS = 15
@@ -42,38 +44,58 @@ class Classifier:
     Attributes:
         method: trained; its classes are set to these.
         pictures: the images.
-        template_texts: C prompts.
+        template_texts: of each of C classes its prompt, or its prompts.
         transform: of testing.
         precision: as in training.
         batch_size: images per batch.
         workers: number of processes that decode images.
+        shared: where features of the whole tower come from; None computes them here.
     """
 
     method: Method
     pictures: PictureSet
-    template_texts: Sequence[str]
+    template_texts: Sequence[Text]
     transform: Transform
     precision: str
     batch_size: int
     workers: int = 0
+    shared: SharedFeatures | None = None
+
+    def features(self) -> Features | None:
+        """The images at the method's stage, if they are features that runs share.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+        stage = self.method.image_start
+        if self.shared is None or not is_shareable(stage):
+            return None
+        return self.shared.of(self.pictures, self.transform, stage, self.batch_size, workers=self.workers)
 
     @torch.no_grad()
-    def logits(self) -> Tensor:
+    def logits(self, features: Features | None = None) -> Tensor:
         """Logits (N, C) of all images, on the CPU; texts are encoded once.
+
+        Args:
+            features: of the images; None computes them from pixels.
 
         Raises:
             UserError: an image cannot be read.
         """
         text = self._encode_texts()
+        if features:
+            device, parts = self.method.clip.device, features.rows.split(self.batch_size)
+            return torch.cat([classify_features(self.method, x.to(device), text, self.precision).cpu() for x in parts])
         indices = self.pictures.in_order(self.batch_size)
         pin = self.method.clip.device.type == "cuda"
         batches = self.pictures.batches(self.transform, indices, workers=self.workers, pin_memory=pin)
         return torch.cat([self._classify(batch, text).cpu() for batch in batches])
 
     @torch.no_grad()
-    def probe(self, meter: Meter) -> None:
-        """Measure the peak memory of the first batch."""
-        meter.probe("evaluate", self._first_batch, [*self.method.parameters(), *self.method.buffers()])
+    def probe(self, meter: Meter, on_gpu: bool = False) -> None:
+        """Measure the peak memory of the first batch, on a GPU only if asked: there the phase itself is measured."""
+        resident = [*self.method.parameters(), *self.method.buffers()]
+        meter.probe("evaluate", self._first_batch, resident, on_gpu)
 
     def _first_batch(self) -> None:
         text = self._encode_texts()
@@ -81,7 +103,7 @@ class Classifier:
             self._classify(batch, text)
 
     def _encode_texts(self) -> Tensor:
-        set_classes(self.method, self.method.clip.tokenize(list(self.template_texts)), self.precision)
+        set_classes(self.method, self.method.clip.tokenize(self.template_texts), self.precision)
         return encode_texts(self.method, self.precision)
 
     def _classify(self, batch: Tensor, text: Tensor) -> Tensor:
@@ -95,12 +117,13 @@ def evaluate(
     method: Method,
     pictures: PictureSet,
     class_names: Sequence[str],
-    template_texts: Sequence[str],
+    template_texts: Sequence[Text],
     transform: Transform,
     meter: Meter,
     precision: str,
     batch_size: int = 100,
     workers: int = 0,
+    shared: SharedFeatures | None = None,
 ) -> tuple[Scores, list[Prediction]]:
     """Classify images among exactly the given classes; texts are encoded once.
 
@@ -108,12 +131,13 @@ def evaluate(
         method: trained; its classes are set to these.
         pictures: the images, with labels that index `class_names`.
         class_names: C names.
-        template_texts: C prompts.
+        template_texts: of each of C classes its prompt, or its prompts.
         transform: of testing.
         meter: receives the costs of the phase `evaluate`.
         precision: as in training.
         batch_size: images per batch.
         workers: number of processes that decode images.
+        shared: where features of the whole tower come from; None computes them here.
 
     Returns:
         The scores, and predictions for a few of the images, the same ones for every method and seed.
@@ -121,16 +145,18 @@ def evaluate(
     Raises:
         UserError: the logits are not finite, or an image cannot be read.
     """
-    classifier = Classifier(method, pictures, template_texts, transform, precision, batch_size, workers)
-    with meter.phase("evaluate", images=len(pictures)):
-        logits = classifier.logits()
+    classifier = Classifier(method, pictures, template_texts, transform, precision, batch_size, workers, shared)
+    with meter.phase("evaluate", images=len(pictures)) as phase:
+        features = classifier.features()
+        logits = classifier.logits(features)
+        phase.share(features.shared_seconds if features else 0.0)
 
     if not logits.isfinite().all():
         raise UserError(
             f"{method.__class__.__name__} gives logits that are not finite: {cause_of_overflow(method, precision)}"
         )
 
-    classifier.probe(meter)
+    classifier.probe(meter, on_gpu=features is not None)
     return score(logits, pictures.labels, class_names), predictions(logits, pictures, class_names)
 
 

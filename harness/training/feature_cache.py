@@ -17,10 +17,12 @@ from torch import Tensor
 from harness.clip.towers import CLIP, Stage
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.experiment.training_spec import TrainSpec
+from harness.machine.costs import PhaseCosts
 from harness.machine.meter import Meter
 from harness.results.record import CacheFacts
 from harness.training.feature_storage import Place
 from harness.training.inference import run_frozen
+from harness.training.shared_features import SharedFeatures, is_shareable
 
 
 def is_worth_caching(stage: Stage) -> bool:
@@ -43,6 +45,7 @@ class TrainingImages:
         place: where the features may be kept; None: host memory.
         on_inputs: called with the pixels, the images at the method's stage and the labels of every batch, before they
             are used.
+        shared: where features of the whole tower come from; None computes them here.
 
     Attributes:
         is_cached: whether features are kept.
@@ -63,6 +66,7 @@ class TrainingImages:
         workers: int = 0,
         place: Place | None = None,
         on_inputs: Callable[[Tensor], None] | None = None,
+        shared: SharedFeatures | None = None,
     ) -> None:
         self.clip = clip
         self.pictures = pictures
@@ -78,6 +82,7 @@ class TrainingImages:
         self.location: str | None = None
         self._filled: set[int] = set()
         self.is_cached = spec.caches and is_worth_caching(stage)
+        self.shared = shared if self.is_cached and is_shareable(stage) else None
         self.views = 1 if spec.cache == "once" and self.is_cached and spec.views is None else spec.views
 
     def pixels(self, epoch: int, indices: Sequence[Sequence[int]], views: int = 1) -> Iterator[Tensor]:
@@ -128,7 +133,10 @@ class TrainingImages:
             return
         indices = self.pictures.in_order(self.spec.cache_batch_size)[:batches]
         first = view * len(self.pictures) if self.views else 0
-        with self.meter.phase("cache", images=sum(map(len, indices))):
+        with self.meter.phase("cache", images=sum(map(len, indices))) as phase:
+            if self.shared and batches is None:
+                self._store(first, range(len(self.pictures)), self._share(self.shared, view, phase))
+                indices = []
             for positions, pixels in zip(indices, self.pixels(view, indices), strict=True):
                 self._store(first, positions, self.run_frozen(pixels))
         if batches is None:
@@ -141,6 +149,13 @@ class TrainingImages:
             self.features, self.location = self.place.allocate((rows, *tokens.shape[1:]), tokens.dtype)
         self.features[first + positions.start : first + positions.stop] = tokens
 
+    def _share(self, shared: SharedFeatures, view: int, phase: PhaseCosts) -> Tensor:
+        """Features (N, D) of a view, in host memory."""
+        key, size = f"{self.seed}/{view}", self.spec.cache_batch_size
+        found = shared.of(self.pictures, self.transform, self.stage, size, key, self.workers)
+        phase.share(found.shared_seconds)
+        return found.rows
+
     def first_views(self, count: int) -> Tensor:
         """The first views of all images at the method's stage, (count, N, ...), on the device."""
         if self.is_cached and self.views and count <= self.views:
@@ -152,8 +167,11 @@ class TrainingImages:
         indices = self.pictures.in_order(self.spec.cache_batch_size)
         found = []
         for view in range(count):
-            with self.meter.phase("cache", images=len(self.pictures)):
-                found.append(torch.cat([self.run_frozen(pixels) for pixels in self.pixels(view, indices)]))
+            with self.meter.phase("cache", images=len(self.pictures)) as phase:
+                if self.shared:
+                    found.append(self._share(self.shared, view, phase).to(self.clip.device))
+                else:
+                    found.append(torch.cat([self.run_frozen(pixels) for pixels in self.pixels(view, indices)]))
         return torch.stack(found)
 
     def batches(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor]]:

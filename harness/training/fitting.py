@@ -58,7 +58,7 @@ def fit_to_images(method: Method, images: TrainingImages, spec: RunSpec, meter: 
         fit_method(method, shots, spec.train.precision, spec.seed)
 
     if not method.trains and images.is_cached:
-        meter.probe("cache", images.run_first_batch, before)
+        meter.probe("cache", images.run_first_batch, before, on_gpu=images.shared is not None)
     # First, so that what it leaves behind is replaced.
     meter.probe("fit", fit, before)
     with meter.phase("fit", images=len(images.pictures)):

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import methods
+from harness.clip.texts import prompts_of
 from harness.data.datasets import OWN, find_dataset, find_folder
 from harness.data.readers import Splits
 from harness.errors import UserError
 from harness.experiment.registry import import_method
 from harness.experiment.spec import RunSpec
+from harness.experiment.templates import is_described, templates_of
 from harness.machine.digests import file_digest
 from harness.results.record import InputFile, Result
-from harness.training.build import prompt_template
 
 OWN_METHODS = Path(methods.__file__).parent
 """The folder of the methods that come with the project: their version is that of the project."""
@@ -71,8 +72,10 @@ def changed_files(spec: RunSpec, inputs: Sequence[InputFile]) -> Iterator[str]:
 
 def changed_templates(result: Result) -> Iterator[str]:
     """The prompt templates of a result that are others now."""
+    if is_described(result.spec):  # what is in a file of descriptions is part of the run's id
+        return
     for item in result.evaluations:
         if item.template is not None and not item.dataset.startswith(OWN):
-            template = prompt_template(result.spec, item.dataset)
+            template = templates_of(result.spec, item.dataset)
             if template != item.template:
-                yield f"the prompt template of data set '{item.dataset}', now '{template}'"
+                yield f"the prompt template of data set '{item.dataset}', now '{' | '.join(prompts_of(template))}'"

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from harness.clip.texts import Text
 from harness.experiment.spec import EvalSpec
 from harness.results.record import Refusal
 from methods.base import Method, OtherClassesError
 
 
 def find_refusals(
-    method: Method, evaluations: Iterable[EvalSpec], texts_of: Callable[[EvalSpec], Sequence[str]]
+    method: Method, evaluations: Iterable[EvalSpec], texts_of: Callable[[EvalSpec], Sequence[Text]]
 ) -> tuple[Refusal, ...]:
     """The evaluations whose classes a method refuses; they are known before anything trains.
 

@@ -13,10 +13,11 @@ from harness.data.datasets import OWN
 from harness.data.fewshot import pictures_hash, sample_hash
 from harness.data.loader import PictureSet
 from harness.data.sample_file import sample_index
-from harness.data.transforms import TestTransform, TrainTransform, transform_hash
+from harness.data.transforms import transform_hash
 from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE, look_anew
 from harness.experiment.spec import EvalSpec, RunSpec
+from harness.experiment.templates import templates_of
 from harness.machine import environment
 from harness.machine.device import DeviceUse, both_alone, choose_device, device_use
 from harness.machine.digests import file_digest
@@ -34,7 +35,7 @@ from harness.results.record import (
     SampleFacts,
 )
 from harness.tracking.wandb_run import Tracker
-from harness.training.build import build_clip, build_method, probe_setup, prompt_template
+from harness.training.build import build_clip, build_method, probe_setup
 from harness.training.evaluate import evaluate
 from harness.training.events import Notice, PhaseStarted, TrackingOffline
 from harness.training.feature_cache import TrainingImages
@@ -49,6 +50,7 @@ from harness.training.run_data import FewShotData, RunData
 from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
 from harness.training.selection import Choice, Selector
 from harness.training.setup import Setup
+from harness.training.shared_features import SharedFeatures, share_features
 from harness.training.state import trained_parameters, trained_state, without_kept
 from harness.training.trainer import Trainer
 from harness.training.training import Report, Session, Training
@@ -67,6 +69,7 @@ class Run:
         id: of the run; what its files contained when it began is part of that.
         data: the data sets of the run.
         folder: where its results are written.
+        shared: features of the backbone that is set up.
     """
 
     def __init__(self, spec: RunSpec, results: Path, report: Report = lambda event: None) -> None:
@@ -76,6 +79,7 @@ class Run:
         self.report = report
         self.data = RunData(spec)
         self._same_prompts: dict[tuple[str, str], Groups] = {}
+        self.shared: SharedFeatures | None = None
         self.device = choose_device(spec.runtime.device)
         self.workers = choose_workers(spec, self.device)
 
@@ -106,6 +110,7 @@ class Run:
         spec = self.spec
         precision = spec.train.precision
         clip = build_clip(spec.backbone, precision, self.device)
+        self.shared = share_features(clip, spec, lambda line: self.report(Notice(line)))
         data = self.data.few_shot()
         texts = self.data.texts(spec.data.dataset, spec.data.classes)
         for dataset in filter(lambda name: name.startswith(OWN), datasets_of(spec)):
@@ -121,13 +126,14 @@ class Run:
         return TrainingImages(
             clip,
             pictures,
-            self.train_transform(clip),
+            self.data.train_transform(clip),
             setup.method.image_start,
             self.spec.train,
             self.spec.seed,
             meter,
             self.workers,
             Place(self.device, runtime.cache_gpu_mib, runtime.cache_host_mib, self.folder.path),
+            shared=self.shared,
         )
 
     def make_trainer(self, setup: Setup, meter: Meter) -> Trainer:
@@ -157,15 +163,16 @@ class Run:
             PictureSet(splits.folder, pictures),
             class_names,
             self.data.texts(item.dataset, item.classes),
-            self.test_transform(method.clip),
+            self.data.test_transform(method.clip),
             meter,
             self.spec.train.precision,
             self.spec.runtime.eval_batch_size,
             self.workers,
+            self.shared,
         )
         evaluation = Evaluation(
             **item.model_dump(),
-            template=prompt_template(self.spec, item.dataset),
+            template=templates_of(self.spec, item.dataset),
             layout=splits.facts,
             broken_images=len(broken),
             same_prompts=self.same_prompts(method.clip, item.dataset, item.classes),
@@ -195,15 +202,6 @@ class Run:
         look_anew()
         if self.spec.id != self.id:
             raise UserError(CHANGED_MEANWHILE)
-
-    def train_transform(self, clip: CLIP) -> TrainTransform:
-        """The augmentation."""
-        data = self.spec.data
-        return TrainTransform(clip.image_size, data.crop_scale, data.flip, clip.preprocessing.interpolation)
-
-    def test_transform(self, clip: CLIP) -> TestTransform:
-        """The transform of evaluations."""
-        return TestTransform.of(clip.preprocessing)
 
     def _execute(self, use: DeviceUse) -> None:
         spec = self.spec
@@ -241,7 +239,7 @@ class Run:
             self.report(Notice(use.problem))
         if tracker.fell_back:
             self.report(TrackingOffline())
-        selector = Selector(spec, setup.data, self.test_transform(setup.clip), meter, self.workers)
+        selector = Selector(spec, setup.data, self.data.test_transform(setup.clip), meter, self.workers, self.shared)
         if trainer:
             session = Session(use, tracker, self.report)
             judge = None if spec.select.epoch == "last" else selector.epoch_accuracy
@@ -273,7 +271,9 @@ class Run:
             selection=selector.record(choice, progress),
             layout=setup.data.splits.facts,
             transform_hash=transform_hash(
-                [self.train_transform(setup.clip), self.test_transform(setup.clip)], setup.clip.mean, setup.clip.std
+                [self.data.train_transform(setup.clip), self.data.test_transform(setup.clip)],
+                setup.clip.mean,
+                setup.clip.std,
             ),
             weights_sha256=file_digest(weights) if (weights := parse_backbone(spec.backbone).checkpoint) else None,
             inputs=inputs,

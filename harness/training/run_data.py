@@ -4,11 +4,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.clip.texts import Text
+from harness.clip.towers import CLIP
 from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes
 from harness.data.pictures import Broken, check_pictures, missing_pictures
 from harness.data.readers import SPLITS, Picture, Splits
 from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index
+from harness.data.transforms import TestTransform, TrainTransform
 from harness.errors import UserError
 from harness.experiment.needs import uses_training_pictures
 from harness.experiment.spec import EvalSpec, RunSpec
@@ -68,9 +71,18 @@ class RunData:
         names = self.read(dataset).class_names
         return [names[label] for label in class_subset(len(names), classes)]
 
-    def texts(self, dataset: str, classes: str) -> list[str]:
-        """Prompts of a subset of a data set's classes."""
+    def texts(self, dataset: str, classes: str) -> list[Text]:
+        """Of each class of a subset of a data set's classes its prompt, or its prompts."""
         return prompt_texts(self.spec, dataset, self.class_names(dataset, classes))
+
+    def train_transform(self, clip: CLIP) -> TrainTransform:
+        """The augmentation."""
+        data = self.spec.data
+        return TrainTransform(clip.image_size, data.crop_scale, data.flip, clip.preprocessing.interpolation)
+
+    def test_transform(self, clip: CLIP) -> TestTransform:
+        """The transform of evaluations."""
+        return TestTransform.of(clip.preprocessing)
 
     def few_shot(self) -> FewShotData:
         """The training data set and its sample, all of whose images can be read.

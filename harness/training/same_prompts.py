@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import islice
 
 from harness.clip.prompts import Prompts
 from harness.errors import UserError
@@ -18,10 +19,11 @@ def same_prompts(prompts: Prompts, class_names: Sequence[str]) -> Groups:
         prompts: of C classes.
         class_names: their C names; names that several classes have are told apart by their labels.
     """
-    groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
-    rows = zip(prompts.ids.tolist(), prompts.eot.tolist(), distinct(class_names), strict=True)
-    for ids, eot, name in rows:
-        groups[tuple(ids[: eot + 1])].append(name)
+    groups: dict[tuple[tuple[int, ...], ...], list[str]] = defaultdict(list)
+    tokens = iter([tuple(ids[: eot + 1]) for ids, eot in zip(prompts.ids.tolist(), prompts.eot.tolist(), strict=True)])
+    counts = prompts.counts or (1,) * len(prompts)
+    for count, name in zip(counts, distinct(class_names), strict=True):
+        groups[tuple(sorted(islice(tokens, count)))].append(name)
     return tuple(tuple(names) for names in groups.values() if len(names) > 1)
 
 

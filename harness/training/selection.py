@@ -11,12 +11,14 @@ from torch import Tensor
 
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.experiment.spec import RunSpec
+from harness.machine.costs import PhaseCosts
 from harness.machine.meter import Meter
 from harness.results.progress import Progress
 from harness.results.record import Selection
 from harness.training.inference import classify_features, encode_texts, run_frozen
 from harness.training.precision import autocast
 from harness.training.run_data import FewShotData, RunData
+from harness.training.shared_features import SharedFeatures, is_shareable
 from methods.base import Candidate, Method
 
 
@@ -84,7 +86,14 @@ class Choice:
 
 @torch.no_grad()
 def validation_images(
-    method: Method, pictures: PictureSet, transform: Transform, precision: str, batch_size: int, workers: int = 0
+    method: Method,
+    pictures: PictureSet,
+    transform: Transform,
+    precision: str,
+    batch_size: int,
+    workers: int = 0,
+    shared: SharedFeatures | None = None,
+    phase: PhaseCosts | None = None,
 ) -> Validation:
     """Run the frozen stages of validation images.
 
@@ -95,16 +104,24 @@ def validation_images(
         precision: as in training.
         batch_size: images per batch.
         workers: number of processes that decode images.
+        shared: where features of the whole tower come from; None computes them here.
+        phase: receives the costs of what is shared.
 
     Raises:
         UserError: an image cannot be read.
     """
     clip = method.clip
+    labels = pictures.labels.to(clip.device)
+    if shared and is_shareable(method.image_start):
+        found = shared.of(pictures, transform, method.image_start, batch_size, workers=workers)
+        if phase:
+            phase.share(found.shared_seconds)
+        return Validation(found.rows.to(clip.device), labels, precision, batch_size)
     indices = pictures.in_order(batch_size)
     batches = pictures.batches(transform, indices, workers=workers, pin_memory=clip.device.type == "cuda")
     pixels = (normalise(batch, clip.mean, clip.std, clip.device) for batch in batches)
     x = torch.cat([run_frozen(clip, batch, method.image_start, precision) for batch in pixels])
-    return Validation(x, pictures.labels.to(clip.device), precision, batch_size)
+    return Validation(x, labels, precision, batch_size)
 
 
 def choose(method: Method, score: Callable[[Candidate], float]) -> Choice:
@@ -162,14 +179,24 @@ class Selector:
         transform: of testing.
         meter: receives the costs of the phase `select`.
         workers: number of processes that decode images.
+        shared: where features of the whole tower come from; None computes them here.
     """
 
-    def __init__(self, spec: RunSpec, sample: FewShotData, transform: Transform, meter: Meter, workers: int) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        sample: FewShotData,
+        transform: Transform,
+        meter: Meter,
+        workers: int,
+        shared: SharedFeatures | None = None,
+    ) -> None:
         self.spec = spec
         self.sample = sample
         self.transform = transform
         self.meter = meter
         self.workers = workers
+        self.shared = shared
         self._validations: dict[str, Validation] = {}
 
     def validation(self, method: Method, split: str) -> Validation:
@@ -182,9 +209,9 @@ class Selector:
             data = RunData(self.spec, tests=split == "test")
             pictures = PictureSet(self.sample.splits.folder, data.validation_pictures(self.sample, split))
             size = self.spec.runtime.eval_batch_size
-            with self.meter.phase("select", images=len(pictures)):
+            with self.meter.phase("select", images=len(pictures)) as phase:
                 self._validations[split] = validation_images(
-                    method, pictures, self.transform, self.spec.train.precision, size, self.workers
+                    method, pictures, self.transform, self.spec.train.precision, size, self.workers, self.shared, phase
                 )
         return self._validations[split]
 

@@ -12,7 +12,7 @@ from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.settings import parse_overrides
 from harness.experiment.spec import RunSpec
-from harness.training.build import prompt_template
+from harness.experiment.templates import templates_of
 from tests.made_up_results import MIB, evaluation, result_json, write_result
 
 Finish = Callable[..., None]
@@ -59,7 +59,7 @@ def finish() -> Finish:
                 spec,
                 name,
                 accuracy,
-                template=prompt_template(spec, next(item.dataset for item in spec.evaluate if item.name == name)),
+                template=templates_of(spec, next(item.dataset for item in spec.evaluate if item.name == name)),
                 per_class={f"class {n}": float(value) for n, value in enumerate(rng.uniform(0, 100, 6).round(2))},
                 images=60,
             )

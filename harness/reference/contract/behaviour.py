@@ -1,12 +1,14 @@
 """Properties of what a method does: builds, classifies, trains."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
 import torch
 from torch import Tensor
 
+from harness.clip.texts import Text
 from harness.errors import UserError
 from harness.experiment.training_spec import Precision
 from harness.reference.contract.candidate import Candidate
@@ -192,7 +194,7 @@ def refuse_narrow_weights(method: Method, precision: str) -> None:
 
 
 def checked_logits(
-    candidate: Candidate, method: Method, texts: list[str], pixels: Tensor, precision: str = "fp32"
+    candidate: Candidate, method: Method, texts: Sequence[Text], pixels: Tensor, precision: str = "fp32"
 ) -> Tensor:
     """Logits of images among the classes of some prompts.
 

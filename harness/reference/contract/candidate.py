@@ -11,6 +11,7 @@ from torch import Tensor
 
 import methods
 from harness.clip.load import load_backbone
+from harness.clip.texts import Text
 from harness.clip.towers import CLIP
 from harness.data.loader import PictureSet, load_pixels
 from harness.errors import UserError
@@ -156,12 +157,12 @@ class Candidate:
         return self.data.few_shot()
 
     @cached_property
-    def texts(self) -> list[str]:
+    def texts(self) -> list[Text]:
         """Prompts of the classes to train on."""
         return self.data.texts(DATASET, SEEN.classes)
 
     @cached_property
-    def other_texts(self) -> list[str]:
+    def other_texts(self) -> list[Text]:
         """Prompts of other classes, another number of them."""
         return self.data.texts(DATASET, OTHER.classes)
 
@@ -181,7 +182,7 @@ class Candidate:
         """Name in a method -> weight of the backbone as it is loaded."""
         return {f"clip.{name}": value for name, value in self._backbone.named_parameters()}
 
-    def build_unfitted(self, way: Way = PLAIN, texts: Sequence[str] | None = None) -> Method:
+    def build_unfitted(self, way: Way = PLAIN, texts: Sequence[Text] | None = None) -> Method:
         """The method on a CLIP of its own, not yet fitted.
 
         Args:
@@ -195,7 +196,7 @@ class Candidate:
         chosen = self.texts if texts is None else texts
         return build_method(clip, self.name, self.spec.options, chosen, way.precision, way.seed, way.cached)
 
-    def build(self, way: Way = PLAIN, texts: Sequence[str] | None = None, shots: Shots | None = None) -> Method:
+    def build(self, way: Way = PLAIN, texts: Sequence[Text] | None = None, shots: Shots | None = None) -> Method:
         """The method as its training begins: fitted, if it is one that is fitted.
 
         Args:
@@ -232,7 +233,7 @@ class Candidate:
         """
         run = self.run(way)
         pictures = PictureSet(self.few_shot.splits.folder, self.data.training_pictures(self.few_shot))
-        transform, stage = run.train_transform(method.clip), method.image_start
+        transform, stage = run.data.train_transform(method.clip), method.image_start
         return TrainingImages(method.clip, pictures, transform, stage, run.spec.train, way.seed, meter or Meter(CPU))
 
     def trainer(self, way: Way = PLAIN) -> Trainer:
@@ -276,7 +277,7 @@ class Candidate:
         return self.trained.method if self.cls.trains else self.build()
 
     def logits(
-        self, method: Method, texts: Sequence[str], pixels: Tensor | None = None, precision: str = "fp32"
+        self, method: Method, texts: Sequence[Text], pixels: Tensor | None = None, precision: str = "fp32"
     ) -> Tensor:
         """Logits of images among the classes of some prompts, as evaluation takes them.
 
@@ -286,7 +287,7 @@ class Candidate:
             pixels: (B, 3, H, W); None: the test images.
             precision: as in training.
         """
-        set_classes(method, method.clip.tokenize(list(texts)), precision)
+        set_classes(method, method.clip.tokenize(texts), precision)
         return classify(
             method, self.test_pixels if pixels is None else pixels, encode_texts(method, precision), precision
         )

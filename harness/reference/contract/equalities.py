@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from harness.clip.texts import Text
 from harness.estimate.estimator import Estimator
 from harness.experiment.spec import EvalSpec
 from harness.machine.meter import Meter
@@ -220,7 +221,7 @@ def checkpoint_bytes(method: Method) -> bytes:
         return file.read_bytes()
 
 
-def texts_that_fit(candidate: Candidate, method: Method) -> list[list[str]]:
+def texts_that_fit(candidate: Candidate, method: Method) -> list[list[Text]]:
     """Prompts of the training classes and, unless the method refuses them, of others."""
     return [candidate.texts, *([] if candidate.refusal(method) else [candidate.other_texts])]
 
@@ -242,7 +243,7 @@ def measured_peaks(candidate: Candidate, evaluations: tuple[EvalSpec, ...]) -> d
         images.prepare(0)
         trainer.probe(0, trainer.draw_batches(0)[0], flops=False)
     if candidate.cls.selects():
-        selector = Selector(run.spec, candidate.few_shot, run.test_transform(method.clip), meter, workers=0)
+        selector = Selector(run.spec, candidate.few_shot, run.data.test_transform(method.clip), meter, workers=0)
         validation = selector.validation(method, "val")
         probe_choice(method, validation, next(method.search()), meter)
     for item in evaluations:

@@ -87,6 +87,12 @@ class Trainable(Part):
     has_gradient: bool = True
 
 
+class StoredTensor(Part):
+    """A tensor in the file of tensors."""
+
+    shape: list[int]
+
+
 class LoaderExample(Part):
     """Batches that the official loaders drew.
 
@@ -104,6 +110,7 @@ class Description(Part):
     """What the JSON of a file of vectors says.
 
     Attributes:
+        tensors: name -> the tensor, of all that the file of tensors holds.
         kernel_noise_max_abs: tensor or group of tensors -> largest difference that other CPU kernels made in the
             official code.
         kernel_noise_q99: group of tensors -> 99th percentile of these differences; None in files of the first form.
@@ -116,6 +123,7 @@ class Description(Part):
     prompts_base: list[str] = Field(min_length=1)
     prompts_new: list[str] = []
     trainable: list[Trainable] = []
+    tensors: dict[str, StoredTensor] = {}
     kernel_noise_max_abs: dict[str, float] = {}
     kernel_noise_q99: dict[str, float] | None = None
     feature_loader_example: LoaderExample | None = None

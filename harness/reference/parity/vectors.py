@@ -62,7 +62,14 @@ class Vectors:
             raise incomplete(self.file, f"{name}: {type(error).__name__} {first_line(error)}") from error
 
     def _check_shapes(self) -> None:
-        """Raise UserError where images and labels do not belong together."""
+        """Raise UserError where tensors are not those that are described, or images and labels do not fit together."""
+        for name, described in self.about.tensors.items():
+            if name not in self.tensors:
+                raise incomplete(self.file, f"KeyError: tensor {name} is missing")
+            if list(self.tensors[name].shape) != described.shape:
+                raise incomplete(
+                    self.file, f"{name} has shape {list(self.tensors[name].shape)} and not {described.shape}"
+                )
         shots, tested = self.train_images.shape[:2].numel(), len(self.eval_images)
         wanted: dict[str, tuple[Tensor | None, Sequence[int]]] = {
             "train_images": (self.train_images, (*self.train_images.shape[:2], *self.eval_images.shape[1:])),

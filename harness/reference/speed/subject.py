@@ -103,7 +103,7 @@ class Subject:
         cls = method_class(row.method)
         clip = benchmark.fresh_clip(setting.speedups)
         template = cls.prompt_template(cls.Config(**row.options), TEMPLATE)
-        texts = [fill_template(template, name) for name in benchmark.names]
+        texts = [fill_template(template, name, cls.keeps_underscores) for name in benchmark.names]
         self.method: Method = build_method(
             clip, row.method, row.options, texts, self.spec.precision, seed=0, cache_text=setting.cached_texts
         )

@@ -110,7 +110,7 @@ class Repeated:
             fit_method(method, self._shots(), spec.train.precision, spec.seed)
         move_weights(method, move)
         before = trained_values(method)
-        selector = Selector(spec, setup.data, run.test_transform(setup.clip), meter, run.workers)
+        selector = Selector(spec, setup.data, run.data.test_transform(setup.clip), meter, run.workers)
         if len(before):
             self._train(method, self._images, selector, meter)
         if method.selects():

@@ -74,7 +74,8 @@ def train(name: str) -> dict[str, Tensor]:
     method = build_method(clip, name, spec.options, texts, "fp32", spec.seed).double()
     pictures = PictureSet(data.splits.folder, run.data.training_pictures(data))
     meter = Meter(torch.device("cpu"))
-    images = Float64Images(clip, pictures, run.train_transform(clip), method.image_start, spec.train, spec.seed, meter)
+    transform = run.data.train_transform(clip)
+    images = Float64Images(clip, pictures, transform, method.image_start, spec.train, spec.seed, meter)
     trainer = Trainer(method, images, spec, meter)
     trainer.flops = {"train": 0.0, "cache": 0.0}
     trainer.train(0, lambda record: None)

@@ -1,0 +1,239 @@
+"""Features of a frozen image tower, computed once for all runs that would compute the same.
+
+A run must not depend on what other runs have computed before. Products of matrices round differently when their shapes
+differ, or when several threads share one. So features are always computed in one shape: on a CPU a few pictures at once
+by one thread (several such threads work side by side), on a GPU a whole batch; what is missing in the last is filled up
+with blank pictures. Without a store they are computed in the same way.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from harness.clip.towers import CLIP, POOLED, Stage
+from harness.data.loader import PictureSet, Transform, normalise
+from harness.experiment.spec import RunSpec
+from harness.training.feature_identity import UNKNOWN, entry_name, names_tensor, picture_names, tower_digest
+from harness.training.feature_store import FeatureStore, Rows, open_store
+from harness.training.inference import run_frozen
+
+AT_ONCE = 8
+"""Pictures that one thread of a CPU computes together: enough to keep it busy, few enough for many threads."""
+
+
+def is_shareable(stage: Stage) -> bool:
+    """Whether images at a stage are features of a whole frozen tower, which are small and the same for many runs."""
+    return stage >= POOLED
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of some pictures.
+
+    Attributes:
+        rows: (N, D), in host memory.
+        computed: how many of them were computed now; the others come from the store.
+        shared_seconds: what computing the others took when it was done.
+    """
+
+    rows: Tensor
+    computed: int
+    shared_seconds: float
+
+
+def share_features(clip: CLIP, spec: RunSpec, tell: Callable[[str], None]) -> "SharedFeatures":
+    """The features of a run's backbone; kept on disk for other runs unless the run keeps no outputs of frozen stages.
+
+    Args:
+        clip: as the precision of the run stores it, on its device.
+        spec: the run.
+        tell: takes one line if nothing can be kept.
+    """
+    return SharedFeatures(clip, spec.train.precision, open_store(spec.runtime, tell) if spec.train.caches else None)
+
+
+class SharedFeatures:
+    """Features of a backbone for the runs that share them.
+
+    Args:
+        clip: its image tower is frozen up to the stages that are asked for, as its precision stores it.
+        precision: fp32, bf16, fp16 or half.
+        store: where they are kept; None computes them every time.
+    """
+
+    def __init__(self, clip: CLIP, precision: str, store: FeatureStore | None = None) -> None:
+        self.clip = clip
+        self.precision = precision
+        self.store = store
+        self._towers: dict[Stage, str] = {}
+        self._names: WeakKeyDictionary[PictureSet, list[bytes]] = WeakKeyDictionary()
+
+    def of(
+        self,
+        pictures: PictureSet,
+        transform: Transform,
+        stage: Stage,
+        batch_size: int,
+        key: str = "",
+        workers: int = 0,
+    ) -> Features:
+        """Features of pictures, in order.
+
+        Args:
+            pictures: N, at least one.
+            transform: a dataclass.
+            stage: POOLED or END.
+            batch_size: most pictures that are computed at once.
+            key: of random views, as for `PictureSet.batches`.
+            workers: number of processes that decode images.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+
+        def compute(positions: Sequence[int]) -> Tensor:
+            return self._compute(pictures, transform, stage, batch_size, key, workers, positions)
+
+        # Pictures that are on no disk have no state by which a row could be found again.
+        if self.store is None or pictures.read is not None:
+            return Features(compute(range(len(pictures))), len(pictures), 0.0)
+        if stage not in self._towers:
+            self._towers[stage] = tower_digest(self.clip.image, stage)
+        entry = entry_name(
+            self.clip,
+            self._towers[stage],
+            stage,
+            self.precision,
+            transform,
+            pictures.folder,
+            key,
+            at_once(self.clip.device, batch_size),
+        )
+        # Looked up before the first image is decoded, since decoded images may stay in memory.
+        if pictures not in self._names:
+            self._names[pictures] = picture_names(pictures.folder, pictures.pictures)
+        return self._look_up(self.store, entry, pictures, compute)
+
+    def _look_up(
+        self, store: FeatureStore, entry: str, pictures: PictureSet, compute: Callable[[Sequence[int]], Tensor]
+    ) -> Features:
+        names = self._names[pictures]
+        known = store.load(entry)
+        index = known.index() if known else {}
+        missing = [position for position, name in enumerate(names) if name not in index]
+        present = [position for position, name in enumerate(names) if name in index]
+        rows = [index[names[position]] for position in present]
+        computed = None
+        if missing:
+            start = time.perf_counter()
+            computed = compute(missing)
+            seconds = (time.perf_counter() - start) / len(missing)
+            self._keep(store, entry, pictures, missing, computed, seconds)
+        shared = float(known.seconds[rows].double().sum()) if known else 0.0
+        if computed is None or not known or not present:
+            whole = known.features[rows] if computed is None and known else computed
+            assert whole is not None
+            return Features(whole, len(missing), shared)
+        features = computed.new_empty((len(names), *computed.shape[1:]))
+        features[missing], features[present] = computed, known.features[rows]
+        return Features(features, len(missing), shared)
+
+    def _keep(
+        self,
+        store: FeatureStore,
+        entry: str,
+        pictures: PictureSet,
+        positions: Sequence[int],
+        features: Tensor,
+        seconds: float,
+    ) -> None:
+        """Keep the features of pictures whose files are what they were before they were read."""
+        names = self._names[pictures]
+        now = picture_names(pictures.folder, [pictures.pictures[position] for position in positions])
+        rows = [
+            row
+            for row, (position, name) in enumerate(zip(positions, now, strict=True))
+            if known_state(name, names[position])
+        ]
+        if rows:
+            kept = names_tensor(now[row] for row in rows)
+            store.add(entry, Rows(kept, features[rows], torch.full((len(rows),), seconds)))
+
+    def _compute(
+        self,
+        pictures: PictureSet,
+        transform: Transform,
+        stage: Stage,
+        batch_size: int,
+        key: str,
+        workers: int,
+        positions: Sequence[int],
+    ) -> Tensor:
+        """Features (n, D) of the pictures at some positions, in host memory."""
+        clip, size = self.clip, at_once(self.clip.device, batch_size)
+        indices = [positions[start : start + size] for start in range(0, len(positions), size)]
+
+        def features(pixels: Tensor) -> Tensor:
+            filled = fill_up(pixels, size)
+            images = normalise(filled, clip.mean, clip.std, clip.device)
+            return run_frozen(clip, images, stage, self.precision)[: len(pixels)].cpu()
+
+        on_gpu = clip.device.type == "cuda"
+        batches = pictures.batches(transform, indices, key, workers, pin_memory=on_gpu)
+        if on_gpu:
+            return torch.cat([features(batch) for batch in batches])
+        threads = min(torch.get_num_threads(), max(1, batch_size // size))
+        with one_thread():
+            return torch.cat(list(side_by_side(features, batches, threads)))
+
+
+def at_once(device: torch.device, batch_size: int) -> int:
+    """Number of pictures that are computed together, whoever asks for how many."""
+    return batch_size if device.type == "cuda" else min(AT_ONCE, batch_size)
+
+
+def fill_up(pixels: Tensor, size: int) -> Tensor:
+    """Pixels (B, 3, H, W), and black images up to `size`."""
+    missing = size - len(pixels)
+    return torch.cat([pixels, pixels.new_zeros((missing, *pixels.shape[1:]))]) if missing else pixels
+
+
+def known_state(name: bytes, before: bytes) -> bool:
+    """Whether a picture has a known state, the one that it had before."""
+    return name != UNKNOWN and name == before
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside, each thread of Python that begins to compute uses one thread of torch."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def side_by_side(work: Callable[[Tensor], Tensor], batches: Iterable[Tensor], threads: int) -> Iterator[Tensor]:
+    """The results of work on batches, in order; only a few batches wait for the threads."""
+    if threads == 1:
+        yield from map(work, batches)
+        return
+    pool = ThreadPoolExecutor(threads)
+    waiting: deque[Future[Tensor]] = deque()
+    try:
+        for batch in batches:
+            waiting.append(pool.submit(work, batch))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -99,13 +99,13 @@ class Trainer:
     def _whole_epoch(self, epoch: int) -> list[list[int]]:
         recipe, labels = self.spec.train, self._labels
         kind, size = recipe.batch_kind(self.spec.data.shots), recipe.batch_size or len(labels)
-        rng = random.Random(f"batches/{self.spec.seed}/{epoch}")
+        rng, keep = random.Random(f"batches/{self.spec.seed}/{epoch}"), recipe.keeps_remainder(len(labels))
         if kind == "all_views":
-            batches = all_view_batches(labels, size, rng, recipe.keep_remainder, self.images.views or 1)
+            batches = all_view_batches(labels, size, rng, keep, self.images.views or 1)
         elif recipe.batch_size is None:
             batches = [list(range(size))] if size else []
         else:
-            batches = BATCHES[kind](labels, size, rng, recipe.keep_remainder)
+            batches = BATCHES[kind](labels, size, rng, keep)
         if not batches:
             raise UserError(
                 f"train.batch_size={recipe.batch_size} is more than the {len(labels)} training images: lower it"
@@ -127,7 +127,7 @@ class Trainer:
 
     def _run_epoch(self, epoch: int) -> EpochRecord:
         batches = self.draw_batches(epoch)
-        torch.manual_seed(random.Random(f"epoch/{self.spec.seed}/{epoch}").getrandbits(63))
+        seed_torch(random.Random(f"epoch/{self.spec.seed}/{epoch}").getrandbits(63), self.method.clip.device)
         before = self.meter.seconds("cache"), self.meter.seconds("train")
         self.images.prepare(epoch)
         if not self.flops:
@@ -257,3 +257,13 @@ class Trainer:
         method = self.method
         texts = [method.prompts.ids, method.prompts.eot, *([] if method.frozen_text is None else [method.frozen_text])]
         return [*method.parameters(), *method.buffers(), *texts, *self.images.resident()]
+
+
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Seed torch's generators of the CPU and of a device.
+
+    `torch.manual_seed` does the same, and for every kind of device that is not in use it keeps a printed stack.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)

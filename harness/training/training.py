@@ -120,7 +120,6 @@ class Training:
         self.records.append(record)
         if epoch == self.trainer.epochs or self._is_due():
             self._save(epoch)
-        log.info("epoch %d loss %.4f lr %.3g train %.2f s", record.epoch, record.loss, record.lr, record.train_seconds)
         self.session.report(TrainingProgress(epoch, self.trainer.epochs, record))
 
     def _is_due(self) -> bool:
@@ -152,6 +151,8 @@ class Training:
         self.folder.save_progress({**self.trainer.state(), **kept}, self.progress)
         self.session.tracker.log_epochs(self.records)
         self._last_save = time.monotonic()
+        last = self.records[-1]
+        log.info("epoch %d loss %.4f lr %.3g train %.2f s", last.epoch, last.loss, last.lr, last.train_seconds)
 
     def _write_records(self) -> None:
         if new := self.records[self._saved_records :]:

@@ -1,4 +1,4 @@
-"""Results that chose on too much, evaluations that a method refuses, and seconds of another run: shown as what they are."""
+"""Results that chose on too much, evaluations that a method refuses, seconds of another run: shown as what they are."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -98,7 +98,12 @@ def a_result(spec: RunSpec, selection: Mapping[str, Any] | None) -> Result:
         ({**CLEAN, "shots": 16}, "as_published", "¶", ["16 validation images a class"]),
         (ON_ALL, "official", "¶", ["all validation images"]),
         (ON_TEST, "official", "§", ["test images"]),
-        ({**ON_ALL, "epoch": 3, "epoch_pictures": "test"}, "as_published", "§", ["all validation images", "test images"]),
+        (
+            {**ON_ALL, "epoch": 3, "epoch_pictures": "test"},
+            "as_published",
+            "§",
+            ["all validation images", "test images"],
+        ),
         ({"epoch": 3, "epoch_pictures": "test"}, "official", "§", ["test images"]),
         ({"epoch": 3, "pictures": "test"}, "official", "", ["2 validation images a class"]),
         ({**CLEAN, "epoch_pictures": "test"}, "official", "", ["2 validation images a class"]),
@@ -149,12 +154,15 @@ def test_a_mark_stands_in_every_form_of_a_table_with_what_was_chosen_on_what(
     assert r"0.22}\textsuperscript{\S}" in to_latex(table)
     assert r"\textsuperscript{\S}: chosen on test images" in to_latex(table)
     assert "</small><sup>§</sup>" in to_html(table)
-    assert told in to_markdown(table) and told in to_html(table)
+    assert told in to_markdown(table)
+    assert told in to_html(table)
     words = ["coop,skip", "--protocol", "few_shot", "--shots", "4", "--seeds", "1..7", "--results", str(tmp_path)]
     printed = skipbench("table", "--methods", *words).stdout
-    assert "70.40 ± 0.22 §" in printed and told in printed
+    assert "70.40 ± 0.22 §" in printed
+    assert told in printed
     printed = skipbench("bench", *words).stdout
-    assert "skip §" in printed and told in printed
+    assert "skip §" in printed
+    assert told in printed
 
 
 def test_a_recipe_of_the_authors_is_marked_though_it_chooses_nothing(tmp_path: Path, few: list[RunSpec]) -> None:
@@ -192,7 +200,8 @@ def test_figures_mark_names_and_leave_them_out_of_the_front(tmp_path: Path, few:
     for figure in found.values():
         assert figure.marks == ("§: chosen on test images, so not ranked: alpha (skip).",)
         drawn = draw(figure, ["zeroshot", "coop", "skip"], "svg").decode()
-        assert "skip §" in drawn and "chosen on test images" in drawn, figure.name
+        assert "skip §" in drawn, figure.name
+        assert "chosen on test images" in drawn, figure.name
     specs = [spec for spec in few if spec.method == "skip"]
     over = ablation_curves(axis_runs(specs, tmp_path, ["skip.depth"]), "skip.depth")
     assert [panel.title for panel in over.panels] == ["skip §"]
@@ -253,7 +262,8 @@ def test_a_comparison_shows_marks_and_refusals(tmp_path: Path, halves: list[RunS
     assert numbers.loc["new", ["A", "B", "difference"]].tolist() == ["n/a", "50.00 §", ""]
     assert numbers.loc["H", "A"] == "n/a"
     notes = " ".join(comparison_notes(a, b))
-    assert "§: chosen on test images" in notes and "n/a: cannot be evaluated (coop on new" in notes
+    assert "§: chosen on test images" in notes
+    assert "n/a: cannot be evaluated (coop on new" in notes
     both_refuse = number_differences(a, a).set_index("metric")
     assert "new" not in both_refuse.index
 
@@ -265,7 +275,7 @@ def test_seconds_of_another_run_count_and_are_told(tmp_path: Path, few: list[Run
     assert (cell.mean, cell.mark) == (3.25, "‖")
     assert cell_of(table, "coop", "cache s", "costs").mark == ""
     assert cell_of(table, "skip", "train s", "costs").mark == ""
-    told = "‖: as if alone; of these seconds another run spent, for the features both use: skip 3.0."
+    told = "‖: as if alone; of these seconds a run, another spent on the features that both use: skip 3.0."
     assert told in footnotes(table)
     runs = experiment_runs(few, tmp_path)
     assert method_table(runs).set_index("method").loc["skip", "cache s"] == "3.2 ± 0.0 ‖"

@@ -16,8 +16,9 @@ from harness.experiment.axes import text_of
 
 @click.command(name="list")
 def list_names() -> None:
-    """List methods, data sets, backbones, protocols and recipes, one per line."""
+    """List methods, data sets, backbones, protocols, recipes and ensembles of prompt templates, one per line."""
     from harness.data.catalog import DATASETS
+    from harness.data.templates import ENSEMBLES
     from harness.experiment.protocols import PROTOCOLS
     from harness.experiment.recipes import recipe_variants
     from harness.experiment.registry import method_class, method_names
@@ -35,6 +36,8 @@ def list_names() -> None:
         console.print(f"protocol  {protocol.name:22s} {protocol.about}", markup=False, soft_wrap=True)
     for name in filter(recipe_variants, method_names()):
         console.print(f"recipe    {name:22s} {', '.join(recipe_variants(name))}", markup=False, soft_wrap=True)
+    for name, about in ENSEMBLES.items():
+        console.print(f"templates {name:22s} {about}", markup=False, soft_wrap=True)
 
 
 def backbone_names() -> dict[str, str]:

@@ -53,7 +53,7 @@ def sweep(
     one for each further trial of the Pareto front, trials.csv, and figures.
     """
     from harness.tune.importance import importances
-    from harness.tune.objective import METRICS
+    from harness.tune.objective import METRICS, check_objectives
     from harness.tune.pending import counts
     from harness.tune.report import best_trials, grid_title, in_grid_order, text_table, write_outcome
     from harness.tune.study import execute
@@ -72,6 +72,7 @@ def sweep(
     tell_tracking(specs)
     check_data(specs)
     fetch_backbones(specs)
+    check_objectives(asked, specs[0])
     console.print(
         f"{asked.study_name}: {counted(asked.num_trials, 'trial')}, judged on {asked.judged_on()}", markup=False
     )

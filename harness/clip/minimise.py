@@ -41,7 +41,8 @@ def minimise(function: Callable[[Tensor], Tensor], start: Tensor, iterations: in
 
     def with_gradient(flat: "np.ndarray") -> "tuple[float, np.ndarray]":
         value, gradient = evaluate(torch.tensor(flat).view(start.shape).to(start.device))
-        return value.item(), gradient.flatten().cpu().numpy()
+        # A copy, so that the tensor is freed before the next evaluation.
+        return value.item(), gradient.flatten().cpu().numpy().copy()
 
     if isinstance(start, FakeTensor):
         evaluate(start.clone())

@@ -5,24 +5,28 @@ With fake tensors this is an estimate. With real tensors it is the measurement w
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from harness.clip.texts import Text
 from harness.clip.towers import CLIP
 from harness.data.counts import ClassCounts, class_counts
-from harness.data.loader import PictureSet
-from harness.data.readers import Picture
 from harness.data.transforms import TestTransform
 from harness.errors import UserError
 from harness.estimate.memory_breakdown import BreakdownMeter
+from harness.estimate.stand_ins import (
+    CPU,
+    DryTrainer,
+    FirstBatches,
+    MakingUp,
+    NoiseValidation,
+    PlaceInMemory,
+    blank_pictures,
+)
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.meter import Meter, count_flops
@@ -30,81 +34,14 @@ from harness.results.record import Refusal
 from harness.training.build import build_method, probe_setup, prompt_texts
 from harness.training.evaluate import Classifier
 from harness.training.feature_cache import TrainingImages
-from harness.training.feature_storage import GPU, Place
 from harness.training.fitting import fit_to_images
 from harness.training.inference import run_frozen, set_classes
 from harness.training.refusals import find_refusals, served
 from harness.training.run_data import validation_shots
-from harness.training.selection import Validation, probe_choice
+from harness.training.selection import probe_choice
 from harness.training.state import trained_parameters
 from harness.training.trainer import Trainer
 from methods.base import Method, OtherClassesError
-
-CPU = torch.device("cpu")
-MakingUp = Callable[[bool], AbstractContextManager[Any]]
-"""Gives a context in which numbers may be read that depend on weights and images; says if memory may depend on them."""
-
-
-def blank_pictures(labels: Sequence[int], size: int, on_batch: Callable[[Tensor], None] | None = None) -> PictureSet:
-    """Black images of `size` x `size` pixels that are on no disk.
-
-    Args:
-        labels: of the images.
-        size: side in pixels, as the transform leaves it.
-        on_batch: called with every batch of pixels.
-    """
-    image = Image.new("RGB", (size, size))
-    return PictureSet(Path(), [Picture("", label) for label in labels], lambda folder, path: image, on_batch)
-
-
-@dataclass(frozen=True)
-class PlaceInMemory(Place):
-    """Chooses a place for features as usual, but allocates memory that stays unused, or fake memory, and never a file.
-
-    Attributes:
-        memory: the device on which to allocate features that are kept on the GPU.
-    """
-
-    memory: torch.device = CPU
-
-    def allocate(self, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[Tensor, str]:
-        num_bytes = torch.Size(shape).numel() * dtype.itemsize
-        where = self.choose(num_bytes)
-        return torch.empty(shape, dtype=dtype, device=self.memory if where == GPU else CPU), where
-
-
-class FirstBatches(TrainingImages):
-    """Training images of which only the first batch is computed; noise stands in for the views of all of them."""
-
-    def first_views(self, count: int) -> Tensor:
-        """Noise of the shape (count, N, ...) of the first views of all images at the method's stage."""
-        number = len(self.pictures)
-        if self.is_cached and self.views and count <= self.views:
-            self.prepare(0, batches=1)
-            assert self.features is not None
-            rows = self.features[: count * number].to(self.clip.device)
-        else:
-            indices = self.pictures.in_order(self.spec.cache_batch_size)[:1]
-            with self.meter.phase("cache", images=len(indices[0])):
-                (one,) = [self.run_frozen(pixels) for pixels in self.pixels(0, indices)]
-            rows = one.new_empty((count * number, *one.shape[1:]))
-        return rows.normal_().view(count, number, *rows.shape[1:])
-
-
-class DryTrainer(Trainer):
-    """A trainer whose optimizer may be made from numbers that depend on the shots.
-
-    Args:
-        making_up: gives the context in which such numbers are made up.
-    """
-
-    def __init__(self, making_up: MakingUp, *args: Any) -> None:
-        self.making_up = making_up
-        super().__init__(*args)
-
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        with self.making_up(False):
-            return super()._new_optimizer()
 
 
 class DryRun:
@@ -248,13 +185,14 @@ class DryRun:
         pixels = torch.zeros(1, 3, clip.image_size, clip.image_size, device=clip.device)
         one = run_frozen(clip, pixels, self.method.image_start, spec.train.precision)
         x = one.new_empty((len(labels), *one.shape[1:])).normal_()
-        images = Validation(x, labels, spec.train.precision, spec.runtime.eval_batch_size)
-        with self.making_up(True), torch.no_grad():
-            self.method.use(candidate)
-        with self.making_up(False):
-            probe_choice(self.method, images, meter)
-            with meter.phase("select"):
-                images.accuracy(self.method)
+        size = spec.runtime.eval_batch_size
+        images = NoiseValidation(x, labels, spec.train.precision, size, self.making_up)
+        with self.making_up(True):
+            probe_choice(self.method, images, candidate, meter)
+            with meter.phase("select"), torch.no_grad():
+                self.method.use(candidate)
+                with self.making_up(False):
+                    images.scorer(self.method)(candidate)
 
     def _expected(self, dataset: str, subset: str) -> ClassCounts:
         root, shots = self.spec.runtime.find_data_root(), self.spec.data.shots
@@ -312,7 +250,7 @@ def first_batch(spec: RunSpec, labels: Sequence[int]) -> list[int]:
     """
     order = candidates(spec, labels)
     size = spec.train.batch_size or len(order)
-    if len(order) < size:
+    if len(order) < size and not spec.train.keeps_remainder(len(labels)):
         of_what = f"of one class ({len(order)})" if is_same_class(spec) else f"({len(order)})"
         raise UserError(f"train.batch_size={size} is more than the training images {of_what}: lower it")
     return order[:size]

@@ -20,7 +20,7 @@ from harness.experiment.spec import RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.meter import Meter
 from harness.results.files import saved_bytes
-from harness.results.record import CacheFacts
+from harness.results.record import CacheFacts, Refusal
 from harness.training.build import move
 from harness.training.feature_storage import GPU, HOST
 from harness.training.precision import store_clip
@@ -161,6 +161,17 @@ class Estimator:
             cache_images=dry_run.cache_images,
             made_up=known.made_up > 0,
         )
+
+    def refusals(self, spec: RunSpec) -> tuple[Refusal, ...]:
+        """The evaluations that the method of a run cannot take part in.
+
+        Raises:
+            UserError: it can take part in none, or as `estimate`.
+        """
+        with fake_tensors(self._mode) as known:
+            clip, tokenizer = self._clip(spec)
+            clip.tokenizer = known.for_real(tokenizer)
+            return DryRun(spec, clip, None, torch.device("cpu")).refusals
 
     def _clip(self, spec: RunSpec) -> tuple[CLIP, Tokenizer]:
         """The frozen backbone with weights as the precision stores them, and its tokenizer."""

@@ -14,7 +14,9 @@ from harness.experiment.descriptions import is_description_file
 from harness.machine.digests import file_digest
 
 BY_CONTENT = "sha256"
-CHANGED_MEANWHILE = "the files of its data set or backbone were changed meanwhile: start the same command again"
+CHANGED_MEANWHILE = (
+    "the files of its data set, prompts or backbone were changed meanwhile: start the same command again"
+)
 
 
 def index_content(path: str) -> str:

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from harness.experiment.settings import Section
 
@@ -31,7 +31,11 @@ class TrainSpec(Section):
         description="random, same_class (every batch from one class; random below 4 shots), or all_views (from all "
         "views of all pictures together)",
     )
-    keep_remainder: bool = Field(False, description="train on a remainder smaller than a batch too")
+    keep_remainder: StrictBool | Literal["alone"] = Field(
+        False,
+        description="train on a remainder smaller than a batch too; alone: only if there are no more pictures than "
+        "that, as in Dassl",
+    )
     optimizer: OptimizerKind = Field(
         "sgd",
         description="sgd, adam, adamw (whose weight decay is decoupled), or lbfgs (all pictures at once, line search, "
@@ -80,6 +84,12 @@ class TrainSpec(Section):
     def batch_kind(self, shots: int) -> BatchKind:
         """How the images of a batch are chosen: as `batches` says, but not of one class below 4 shots."""
         return "random" if self.batches == "same_class" and shots < SAME_CLASS_SHOTS else self.batches
+
+    def keeps_remainder(self, pictures: int) -> bool:
+        """Whether a remainder smaller than a batch is trained on, with so many training pictures."""
+        return self.keep_remainder is True or (
+            self.keep_remainder == "alone" and self.batch_size is not None and pictures < self.batch_size
+        )
 
     def num_steps(self, shots: int) -> int | None:
         """Steps of the whole training, where its length is given in steps and not in epochs; else None."""

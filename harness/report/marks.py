@@ -99,9 +99,9 @@ def details_of(result: Result) -> list[str]:
         what = f"epoch {selection.epoch}" if is_epoch else in_words(selection.chosen)
         accuracy = selection.epoch_accuracy if is_epoch else selection.accuracy
         of = "" if is_epoch else f" of {counted(selection.candidates, 'candidate')}"
-        number = "" if choice.on_test else f" ({counted(selection.images, 'image')})"
+        number = counted(selection.epoch_images if is_epoch else selection.images, "image")
         best = "" if accuracy is None else f", with {accuracy:.2f} %"
-        lines.append(" ".join(filter(None, [choice.mark, f"Chosen on {choice.images}{number}: {what}{of}{best}."])))
+        lines.append(" ".join(filter(None, [choice.mark, f"Chosen on {choice.images} ({number}): {what}{of}{best}."])))
     lines += [f"Not evaluated on {item.evaluation}: {item.reason}." for item in result.refusals]
     for name, costs in result.costs.phases.items():
         if costs.shared_seconds:

@@ -5,7 +5,7 @@ more entry in `METRICS` and appears in all of them.
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import UserError, nearest
@@ -224,6 +224,19 @@ def find_metric(name: str) -> Metric:
         names = [*METRICS, *(f"{metric.name}.NAME" for metric in evaluation_metrics())]
         raise UserError(f"unknown metric '{name}'.{nearest(name, names)}")
     return known
+
+
+def is_refused(name: str, refused: Collection[str]) -> bool:
+    """Whether a run has no such metric, since its method cannot take part in some evaluations.
+
+    Args:
+        name: of a metric, such as H or accuracy.new.
+        refused: names of these evaluations.
+    """
+    if not refused or isinstance(find_metric(name), RunMetric):
+        return False
+    evaluation = name.partition(".")[2]
+    return not evaluation or evaluation in refused
 
 
 def evaluation_values(result: Result) -> dict[str, float]:

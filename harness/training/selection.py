@@ -148,10 +148,15 @@ def choose(method: Method, score: Callable[[Candidate], float]) -> Choice:
     return Choice(chosen, accuracy, candidates, accuracies)
 
 
-def probe_choice(method: Method, images: Validation, meter: Meter) -> None:
-    """Measure the memory of taking the accuracy of a candidate that a method uses."""
-    resident = [*method.parameters(), *method.buffers(), images.x]
-    meter.probe("select", lambda: images.accuracy(method), resident)
+def probe_choice(method: Method, images: Validation, candidate: Candidate, meter: Meter) -> None:
+    """Measure the memory of using a candidate and of taking its accuracy, as the search does."""
+
+    @torch.no_grad()
+    def score() -> None:
+        method.use(candidate)
+        images.scorer(method)(candidate)
+
+    meter.probe("select", score, [*method.parameters(), *method.buffers(), images.x])
 
 
 def is_better(accuracy: float, highest: float | None, rule: str) -> bool:
@@ -229,7 +234,7 @@ class Selector:
         images = self.validation(method, self.spec.select.pictures)
         with self.meter.phase("select"):
             choice = choose(method, images.scorer(method))
-        probe_choice(method, images, self.meter)
+        probe_choice(method, images, choice.chosen, self.meter)
         return choice
 
     def record(self, choice: Choice | None, progress: Progress) -> Selection | None:

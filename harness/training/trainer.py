@@ -99,13 +99,13 @@ class Trainer:
     def _whole_epoch(self, epoch: int) -> list[list[int]]:
         recipe, labels = self.spec.train, self._labels
         kind, size = recipe.batch_kind(self.spec.data.shots), recipe.batch_size or len(labels)
-        rng = random.Random(f"batches/{self.spec.seed}/{epoch}")
+        rng, keep = random.Random(f"batches/{self.spec.seed}/{epoch}"), recipe.keeps_remainder(len(labels))
         if kind == "all_views":
-            batches = all_view_batches(labels, size, rng, recipe.keep_remainder, self.images.views or 1)
+            batches = all_view_batches(labels, size, rng, keep, self.images.views or 1)
         elif recipe.batch_size is None:
             batches = [list(range(size))] if size else []
         else:
-            batches = BATCHES[kind](labels, size, rng, recipe.keep_remainder)
+            batches = BATCHES[kind](labels, size, rng, keep)
         if not batches:
             raise UserError(
                 f"train.batch_size={recipe.batch_size} is more than the {len(labels)} training images: lower it"

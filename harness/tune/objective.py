@@ -8,6 +8,7 @@ from pathlib import Path
 import optuna
 
 from harness.errors import UserError, first_line
+from harness.estimate.estimator import Estimator
 from harness.experiment.protocols import find_protocol
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.machine.masking import masked
@@ -16,6 +17,7 @@ from harness.results.folder import RunFolder
 from harness.results.metrics import (
     ACCURACY,
     find_metric,
+    is_refused,
     mean_values,
     means_over_evaluations,
     metric_values,
@@ -53,9 +55,33 @@ def metrics_of(results: Sequence[Result]) -> dict[str, float]:
 
 
 def headline_of(protocol: str, values: Mapping[str, float]) -> str:
-    """The headline metric of a protocol; accuracy if it is not defined for the evaluations of the runs."""
-    headline = find_protocol(protocol).headline
-    return headline if headline in values else ACCURACY
+    """The headline metric of a protocol; accuracy if it is not defined for the evaluations of the runs.
+
+    If the method cannot take part in some of them, it is the accuracy of the first that it takes part in.
+    """
+    known = (name for name in (find_protocol(protocol).headline, ACCURACY) if name in values)
+    return next(known, None) or next(name for name in values if name.startswith(f"{ACCURACY}."))
+
+
+def check_objectives(sweep: Sweep, spec: RunSpec) -> None:
+    """Find out before the first trial whether its runs will have what it is judged by.
+
+    Args:
+        sweep: the search.
+        spec: a run of a trial that chooses nothing.
+
+    Raises:
+        UserError: the method cannot take part in an evaluation that an objective or a limit needs.
+    """
+    refusals = {item.evaluation: item.reason for item in Estimator().refusals(spec)}
+    for name in (*sweep.objectives, *sweep.limits):
+        if is_refused(name, refusals):
+            evaluation, reason = next(iter(refusals.items()))
+            first = next(item.name for item in spec.evaluate if item.name not in refusals)
+            raise UserError(
+                f"{sweep.method} has no {name} under {sweep.protocol}, since it cannot be evaluated on '{evaluation}' "
+                f"({reason}): judge it by accuracy.{first}"
+            )
 
 
 class Objective:
@@ -135,6 +161,8 @@ class Pruning:
             return
         values = {f"{ACCURACY}.{name}": accuracy for name, accuracy in record.accuracies.items()}
         values |= {**means_over_evaluations(values), **summary_values(spec.data.dataset, record.accuracies)}
+        if self.metric not in values:  # the method cannot take part in an evaluation: the trial will fail
+            return
         self.trial.report(values[self.metric], self.offsets[spec.id] + record.epoch + 1)
         if self.trial.should_prune():
             raise optuna.TrialPruned

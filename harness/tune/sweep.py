@@ -218,7 +218,7 @@ class Sweep(Section):
         """The runs of a trial.
 
         Raises:
-            UserError: settings that no run can take, or an evaluation on test images.
+            UserError: settings that no run can take, or an evaluation or a choice on test images.
         """
         always = {"train": {"validate_every": 1}} if self.pruner != "none" else {}
         folds: list[Settings] = [{"data": {"held_out": f"{n}/{self.folds}"}} for n in range(1, (self.folds or 0) + 1)]
@@ -227,6 +227,9 @@ class Sweep(Section):
             settings = merge(self.settings, always, fold, nest(chosen))
             planned += plan_grid(self.experiment().with_settings(settings, f"sweep {self.name}"))
         for item in planned:
+            for key in ("pictures", "epoch_pictures"):
+                if getattr(item.spec.select, key) == "test":
+                    raise UserError(f"a sweep must not look at test images: leave select.{key} at val")
             tested = [evaluation.name for evaluation in item.spec.evaluate if "test" in evaluation.splits]
             if tested:
                 raise UserError(

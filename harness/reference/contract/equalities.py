@@ -245,9 +245,7 @@ def measured_peaks(candidate: Candidate, evaluations: tuple[EvalSpec, ...]) -> d
     if candidate.cls.selects():
         selector = Selector(run.spec, candidate.few_shot, run.data.test_transform(method.clip), meter, workers=0)
         validation = selector.validation(method, "val")
-        with torch.no_grad():
-            method.use(next(method.search()))
-        probe_choice(method, validation, meter)
+        probe_choice(method, validation, next(method.search()), meter)
     for item in evaluations:
         run.evaluate(method, item, meter)
     peaks = {name: phase.peak_tensor_bytes for name, phase in meter.phases.items()}

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.experiment.training_spec import TrainSpec
 from harness.results.epochs import EpochRecord
@@ -129,6 +130,23 @@ def test_a_remainder_is_trained_on_if_it_is_kept(method: str, make_spec: Make) -
     images = sorted(position for batch in kept for position in batch)
     assert images == list(range(len(images)))
     assert len(images) > 5 * len(dropped)
+
+
+@pytest.mark.parametrize("method", ["clip_adapter", "clap"])
+def test_a_remainder_may_be_kept_only_if_there_is_nothing_else(method: str, make_spec: Make) -> None:
+    views = ("train.batches=all_views", "train.views=2") if method == "clap" else ()
+
+    def sizes(batch_size: int, keep: str) -> list[int]:
+        words = (*SMALL, *views, f"train.batch_size={batch_size}", f"train.keep_remainder={keep}")
+        trainer = make_trainer(make_spec(method, *words, shots=2))
+        return [len(batch) for batch in trainer.draw_batches(0)]
+
+    images = sum(sizes(5, "true"))
+    assert images % 5
+    assert sizes(5, "alone") == sizes(5, "false") == [5] * (images // 5)
+    assert sizes(images, "alone") == sizes(images + 1, "alone") == sizes(images + 1, "true") == [images]
+    with pytest.raises(UserError, match="lower it"):
+        sizes(images + 1, "false")
 
 
 def test_one_batch_of_all_images(make_spec: Make) -> None:

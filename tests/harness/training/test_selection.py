@@ -97,7 +97,7 @@ def test_a_search_may_ask_for_more_because_of_what_it_was_told() -> None:
         return {"c": left}
 
     method = Searches(halving())
-    choice = choose(method, lambda method: 100.0 if method.used[-1]["c"] < 5 else 0.0)  # type: ignore[attr-defined]
+    choice = choose(method, lambda candidate: 100.0 if candidate["c"] < 5 else 0.0)
     assert [candidate["c"] for candidate in choice.candidates] == [4.0, 6.0, 5.0]
     assert choice.chosen == {"c": 4.0}
     assert choice.accuracy == 100.0
@@ -105,7 +105,7 @@ def test_a_search_may_ask_for_more_because_of_what_it_was_told() -> None:
 
 def test_a_search_without_candidates_says_so() -> None:
     with pytest.raises(ValueError, match="no candidates"):
-        choose(Searches(first_best([])), lambda method: 0.0)
+        choose(Searches(first_best([])), lambda candidate: 0.0)
 
 
 @pytest.mark.parametrize(

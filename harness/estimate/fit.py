@@ -12,6 +12,7 @@ from harness.machine.units import MIB
 BATCH_SETTINGS = {
     "train": ("train", "batch_size"),
     "cache": ("train", "cache_batch_size"),
+    "select": ("runtime", "eval_batch_size"),
     "evaluate": ("runtime", "eval_batch_size"),
 }
 
@@ -123,17 +124,20 @@ class Capacity:
             limit: in bytes.
         """
         whole = spec.train.optimizer == "lbfgs" and estimate.phases.get("train")
-        if estimate.phases["setup"].num_bytes > limit or (whole and whole.num_bytes > limit):
+        if whole and whole.num_bytes > limit:
             return None
-        changes = []
+        if any(peak.num_bytes > limit for phase, peak in estimate.phases.items() if phase not in BATCH_SETTINGS):
+            return None
+        changes: dict[str, int] = {}
         for phase, (section, key) in BATCH_SETTINGS.items():
             if phase in estimate.phases and estimate.phases[phase].num_bytes > limit:
                 now = getattr(getattr(spec, section), key) or estimate.train_images
                 size = self.largest(spec, phase, limit, now - 1)
                 if not size:
                     return None
-                changes.append(f"{section}.{key}={size}")
-        return " ".join(changes)
+                name = f"{section}.{key}"
+                changes[name] = min(size, changes.get(name, size))
+        return " ".join(f"{name}={size}" for name, size in changes.items())
 
 
 def with_setting(spec: RunSpec, section: str, key: str, value: int) -> RunSpec:

@@ -12,7 +12,7 @@ from harness.estimate.estimator import Estimate, MeasuredPeak
 from harness.estimate.memory_breakdown import KINDS
 from harness.experiment.axes import NO_VALUE
 from harness.experiment.spec import RunSpec
-from harness.machine.costs import PHASES
+from harness.machine.costs import FIT, PHASES, SELECT, TRAIN
 from harness.machine.units import MIB
 from harness.results.files import to_json, write_atomically
 
@@ -22,8 +22,10 @@ NOTE = (
     "may choose, its context; the Python process. The columns behind `peak` say what it is made of."
 )
 BOUND_NOTE = "≤: which classes a batch trains on is up to the pictures; the longest prompts are assumed."
+MADE_UP_NOTE = "≈: what is computed depends on numbers that only pictures determine; the usual case is assumed."
 STAND_IN_NOTE = "Not on this machine, so with stand-in class names (ImageNet's as open_clip lists them): {names}."
 NONE = "-"
+CACHED_VIEWS = "cached views"
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,16 @@ def peak_cell(estimate: Estimate, phase: str) -> str:
     """Peak of a phase."""
     if phase not in estimate.phases:
         return NONE
-    bound = "≤ " if estimate.is_bound and phase == "train" else ""
+    bound = "≤ " if estimate.is_bound and phase == TRAIN else ""
+    bound = "≈ " if estimate.made_up and phase in (FIT, SELECT) else bound
     return bound + mib(estimate.phases[phase].num_bytes)
 
 
 def work_table(rows: Sequence[Row]) -> pd.DataFrame:
-    """Text cells: operations, cached bytes, parameters, checkpoint."""
-    return pd.DataFrame([work_cells(row) for row in rows])
+    """Text cells: operations, cached bytes, parameters, checkpoint; where views are kept, how many are cached."""
+    found = pd.DataFrame([work_cells(row) for row in rows])
+    keeps_views = any(row.spec.train.views or row.spec.train.fit_views for row in rows)
+    return found if keeps_views else found.drop(columns=CACHED_VIEWS)
 
 
 def work_cells(row: Row) -> dict[str, str]:
@@ -104,6 +109,7 @@ def work_cells(row: Row) -> dict[str, str]:
         "step GFLOP": gflop(estimate.step_flops),
         "train GFLOP/img": gflop(estimate.train_flops_per_image),
         "cache GFLOP/img": gflop(estimate.cache_flops_per_image),
+        CACHED_VIEWS: f"{estimate.cache_images:,}" if estimate.cache_images else NONE,
         "host cache MiB": mib(estimate.host_cache_bytes) if estimate.host_cache_bytes else NONE,
         "device cache MiB": mib(estimate.device_cache_bytes) if estimate.device_cache_bytes else NONE,
         "file cache MiB": mib(estimate.cache_bytes) if estimate.cache_location == "file" else NONE,
@@ -138,6 +144,8 @@ def note(rows: Sequence[Row]) -> str:
     lines = [NOTE.format(device="GPU" if rows[0].estimate.device == "cuda" else "CPU")]
     if any(row.estimate.is_bound for row in rows):
         lines.append(BOUND_NOTE)
+    if any(row.estimate.made_up for row in rows):
+        lines.append(MADE_UP_NOTE)
     if names := sorted({name for row in rows for name in row.estimate.stand_ins}):
         lines.append(STAND_IN_NOTE.format(names=", ".join(names)))
     return " ".join(lines)

@@ -76,7 +76,8 @@ def refuse_what_ignores_shots(candidate: Candidate) -> None:
     def logits(shots: Shots) -> Tensor:
         method = candidate.build(shots=shots)
         if candidate.cls.selects():
-            use_a_candidate(method)
+            with torch.no_grad():
+                method.use(next(method.search(), {}))
         return candidate.logits(method, candidate.texts)
 
     shots = candidate.shots()

@@ -79,7 +79,11 @@ PROPERTIES = (
     Property("cached = not cached", trains_the_same_with_and_without_cache, COMPARABLE),
     Property("resumes bit for bit", resumes_bit_for_bit, COMPARABLE),
     Property("speed-ups on = off", trains_the_same_with_and_without_speedups, (*COMPARABLE, takes_other_classes)),
-    Property("loads from its checkpoint", loads_from_its_checkpoint, (changes_only_what_trains, takes_other_classes)),
+    Property(
+        "loads from its checkpoint",
+        loads_from_its_checkpoint,
+        (changes_only_what_trains, takes_other_classes, chooses_on_validation_images),
+    ),
     Property("works in every precision", works_in_every_precision, (gives_logits, trains)),
     Property("estimate = measurement", is_estimated_as_measured, (takes_other_classes, trains)),
     Property("equals the official code", equals_the_official_implementation, (builds_on_a_clip,)),

@@ -43,7 +43,7 @@ class Benchmark:
         device: where.
 
     Attributes:
-        left_out: why methods were left out, one line each.
+        left_out: why methods were left out, or what of them is, one line each.
         machine: the environment of the measurements.
         load_before: of the machine.
     """
@@ -89,6 +89,8 @@ class Benchmark:
             except UserError as error:
                 self.left_out.append(f"{row.title} is left out: {error}")
                 continue
+            if off.method.is_fitted() and not off.trains:
+                self.left_out.append(f"{row.title} is fitted and takes no training step: runs measure the phase fit")
             report(f"{row.title}, {on_setting.name}")
             on = Subject(self, row, on_setting)
             timings = self.time(off, on, tuple(off.works))

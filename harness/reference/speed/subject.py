@@ -18,12 +18,13 @@ from harness.reference.speed.spec import OFF, Row, Setting
 from harness.reference.speed.timing import Sample, Work, medians
 from harness.training.build import build_method
 from harness.training.feature_cache import is_worth_caching
+from harness.training.fitting import fit_method
 from harness.training.inference import classify, encode_texts, run_frozen, set_classes
 from harness.training.optimizer import build_optimizer
 from harness.training.precision import gradient_scaler
 from harness.training.state import trained_parameters
 from harness.training.step import on_gradients, training_step
-from methods.base import Method
+from methods.base import Method, Shots
 
 if TYPE_CHECKING:
     from harness.reference.speed.benchmark import Benchmark
@@ -107,6 +108,8 @@ class Subject:
         self.method: Method = build_method(
             clip, row.method, row.options, texts, self.spec.precision, seed=0, cache_text=setting.cached_texts
         )
+        if self.method.is_fitted():
+            fit_method(self.method, self.shots(), self.spec.precision, seed=0)
         self.trains = bool(trained_parameters(self.method))
         self.optimizer = build_optimizer(self.method, TrainSpec(lr=LR), self.spec.precision) if self.trains else None
         # A scale that cannot overflow: a step that is skipped would cost less.
@@ -135,6 +138,15 @@ class Subject:
             gradient=torch.cat(in_order) if in_order else torch.zeros(0),
             logits=self.infer(),
         )
+
+    def shots(self) -> Shots:
+        """Noise, the same under all settings, in place of all images of an epoch, as many of each class."""
+        clip, classes = self.method.clip, self.spec.classes
+        one = run_frozen(clip, self.pixels[:1], self.method.image_start, self.spec.precision)
+        number = classes * self.spec.shots
+        noise = torch.randn((1, number, *one.shape[1:]), generator=torch.Generator().manual_seed(0))
+        labels = torch.arange(number, device=self.device) % classes
+        return Shots(noise.to(one), labels, self.spec.shots)
 
     def images(self) -> Tensor:
         """The training batch at the method's stage, computed from its pixels."""

@@ -10,7 +10,8 @@ from harness.reference.contract.candidate import Candidate
 from harness.reference.contract.equalities import equals_the_official_implementation
 from harness.reference.contract.properties import FAILED, OK, PROPERTIES, REMARK, SKIPPED, check_contract, find_out
 from tests.commands import ROOT
-from tests.harness.reference.contract.faulty_methods import FAULTS, GOOD, NAME, Fault, body
+from tests.fitted_methods import HEAD, PROTOTYPES, SEARCHED
+from tests.harness.reference.contract.faulty_methods import FAULTS, FITTED_FAULTS, GOOD, NAME, Fault, body
 
 Add = Callable[..., Candidate]
 Outcomes = dict[str, tuple[str, str]]
@@ -40,7 +41,69 @@ def test_a_method_that_keeps_the_contract_passes(add: Add) -> None:
     found = outcomes(add(GOOD))
     assert list(found) == [item.title for item in PROPERTIES]
     assert titles(found, FAILED) == titles(found, REMARK) == []
-    assert titles(found, SKIPPED) == ["equals the official code"]
+    assert titles(found, SKIPPED) == [
+        "is fitted to the shots",
+        "chooses on validation images",
+        "equals the official code",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "skipped", "words"),
+    [
+        ("prototypes", PROTOTYPES, ["trains", "chooses on validation images", "resumes bit for bit"],
+         {"is fitted to the shots": "192 numbers from 24 shots"}),
+        ("searched", SEARCHED, ["trains", "resumes bit for bit"],
+         {"chooses on validation images": "5 candidates of strength"}),
+        ("head", HEAD, ["chooses on validation images"],
+         {"is fitted to the shots": "192 numbers from 24 shots"}),
+    ],
+)  # fmt: skip
+def test_fitted_and_choosing_methods_keep_it(
+    name: str, code: str, skipped: list[str], words: dict[str, str], add: Add
+) -> None:
+    found = outcomes(add(code, name))
+    assert titles(found, FAILED) == titles(found, REMARK) == []
+    assert titles(found, SKIPPED) == [*skipped, "equals the official code"]
+    assert {title: found[title][1] for title in words} == words
+
+
+def test_a_method_may_import_another(add: Add) -> None:
+    add(PROTOTYPES, "prototypes")
+    child = '''"""Prototypes without the texts."""
+
+from torch import Tensor
+
+from methods.prototypes import Prototypes
+
+
+class Alone(Prototypes):
+    """s cos(f, mean of the class's images)."""
+
+    def logits(self, x: Tensor, text: Tensor) -> Tensor:
+        return self.similarity_logits(self.image_features(x), self.prototypes.to(text.dtype))
+'''
+    found = outcomes(add(child, "alone"))
+    assert titles(found, FAILED) == titles(found, REMARK) == []
+    assert found["is one documented class"] == (OK, "Alone")
+
+
+def test_a_method_may_refuse_few_shots_with_a_reason(add: Add) -> None:
+    refusing = PROTOTYPES.replace("OtherClassesError, Shots", "OtherClassesError, Shots, TooFewShotsError").replace(
+        "        images = ",
+        "        if shots.per_class < 2:\n            raise TooFewShotsError('give two shots')\n        images = ",
+    )
+    found = outcomes(add(refusing, "prototypes"))
+    assert titles(found, FAILED) == []
+    assert found["takes one class, one image"] == (OK, "refuses one shot: give two shots")
+
+
+@pytest.mark.parametrize("fault", FITTED_FAULTS.values(), ids=FITTED_FAULTS)
+def test_a_faulty_fitted_method_fails_the_property_that_it_breaks(fault: Fault, add: Add) -> None:
+    found = outcomes(add(fault.code, "faulty"))
+    assert titles(found, FAILED)[:1] == [fault.title]
+    assert fault.words in found[fault.title][1]
+    assert "\n" not in found[fault.title][1]
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

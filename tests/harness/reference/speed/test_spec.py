@@ -33,14 +33,20 @@ def test_a_setting_differs_from_on_in_one_speed_up() -> None:
 def test_off_is_cached_where_the_reference_is() -> None:
     assert settings_of(Row(method="skip", reference_caches=True), each=False)[0].cached
     rows = read_yaml(EXPERIMENTS / "speed.yaml")["rows"]
-    assert [row["method"] for row in rows if row.get("reference_caches")] == ["skip"]
+    on_features = ["linear_probe", "lp_plus_plus", "zs_lp", "clap", "tip_adapter", "gda", "prolip"]
+    assert [row["method"] for row in rows if row.get("reference_caches")] == ["skip", *on_features]
 
 
 def test_off_encodes_texts_once_where_the_reference_does() -> None:
     off = settings_of(Row(method="clip_adapter", reference_texts_once=True), each=False)[0]
     assert (off.cached, off.cached_texts, off.texts_once) == (False, True, True)
     rows = read_yaml(EXPERIMENTS / "speed.yaml")["rows"]
-    assert [row["method"] for row in rows if row.get("reference_texts_once")] == ["zeroshot", "clip_adapter"]
+    assert [row["method"] for row in rows if row.get("reference_texts_once")] == [
+        "zeroshot",
+        "clip_adapter",
+        "taskres",
+        "tip_adapter_f",
+    ]
 
 
 # A backbone without recipes of its own.
@@ -80,7 +86,9 @@ def test_the_recipe_of_the_backbone_is_measured_as_bench_runs_it() -> None:
         assert row.recipe == run.recipe
         assert row.all_options() == method_class(name).Config(**run.options).model_dump()
         if run.recipe == "clip-emoji":
-            assert (row.batch_size, row.cache_batch_size) == (run.train.batch_size, run.train.cache_batch_size)
+            # Without a size a batch is an epoch.
+            size = run.train.batch_size or spec.classes * spec.shots
+            assert (row.batch_size, row.cache_batch_size) == (size, run.train.cache_batch_size)
     # What is asked for comes before the recipe.
     (skip,) = choose_rows(spec, ["skip"], parse_overrides(["skip.depth=2"]), recipe_batches=False).rows
     assert (skip.options["depth"], skip.options["class_ratio"], skip.batch_size) == (2, 0.5, None)

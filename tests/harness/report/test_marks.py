@@ -288,6 +288,7 @@ def test_seconds_of_another_run_count_and_are_told(tmp_path: Path, few: list[Run
 
 def test_time_to_adapt_is_a_column_where_something_is_fitted_or_chosen(tmp_path: Path, few: list[RunSpec]) -> None:
     assert not {"fit s", "select s", "adapt s"} & set(method_table(experiment_runs(few, tmp_path)).columns)
+    assert "adapt s" not in footnote(experiment_runs(few, tmp_path))
     phases = {"fit": {"seconds": 0.5}, "select": {"seconds": 4.0, "peak_tensor_bytes": 64 * 2**20}}
     change(tmp_path, few, "skip", phases=phases)
     runs = experiment_runs(few, tmp_path)
@@ -295,6 +296,7 @@ def test_time_to_adapt_is_a_column_where_something_is_fitted_or_chosen(tmp_path:
     # Caching takes a second, training two.
     assert rows.loc["skip", ["fit s", "select s", "adapt s"]].tolist() == ["0.5 ± 0.0", "4.0 ± 0.0", "7.5 ± 0.0"]
     assert rows.loc["coop", ["fit s", "select s", "adapt s"]].tolist() == ["-", "-", "3.0 ± 0.0"]
+    assert "adapt s: cache, fit, train and select together." in footnote(runs)
     table = table_of(few, tmp_path)
     assert cell_of(table, "skip", "adapt s", "costs").mean == 7.5
     assert cell_of(table, "skip", "run MiB", "costs").mean == 64

@@ -54,4 +54,5 @@ class TaskRes(Method):
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:
         residual = self.residual if classes is None else self.residual[classes]
-        return super().text_features(classes) + self.config.residual_scale * residual
+        text = super().text_features(classes) + self.config.residual_scale * residual
+        return text.to(self.clip.text.text_projection.dtype)

@@ -69,6 +69,12 @@ if not os.environ.get("SKIPBENCH_RANDOM_EXAMPLES"):
     hypothesis.settings.load_profile("repeatable")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def features(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep image features for the tests alone, and not in the cache folder of whoever runs them."""
+    os.environ["SKIPBENCH_FEATURES"] = str(tmp_path_factory.mktemp("features"))
+
+
 @pytest.fixture
 def clip() -> CLIP:
     """The embedded CLIP; loaded anew, since methods unfreeze and train it."""

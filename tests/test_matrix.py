@@ -12,6 +12,7 @@ from typing import get_args
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from harness.clip.load import load_backbone
@@ -192,14 +193,28 @@ def test_a_bad_option_is_one_line_that_names_it(words: str, message: str, tmp_pa
     assert not results.exists()
 
 
-def test_class_specific_context_is_refused_new_classes_in_one_line(
+def test_class_specific_context_is_evaluated_on_its_own_classes_and_the_table_says_why_not_on_others(
     tmp_path: Path,
 ) -> None:
     few = ["train.epochs=1", "train.batch_size=4", "--shots", "1", "--seeds", "1", "--results", str(tmp_path)]
     done = skipbench("bench", "coop", "coop.class_specific=true", *few)
+    assert done.returncode == 0, done.stderr
+    why = "class_specific=true learns a context for each of its 23 classes"
+    assert f"coop is not evaluated on 'new': {why}" in done.stderr
+    assert f"n/a: cannot be evaluated (coop on new: {why}" in done.stdout
+    row = next(line for line in done.stdout.splitlines() if line.split()[:1] == ["coop"])
+    assert row.split().count("n/a") == 2, "new, and H"
+
+
+def test_class_specific_context_is_refused_where_all_classes_are_new_in_one_line(tmp_path: Path) -> None:
+    grid = {"methods": ["coop"], "shots": [1], "seeds": [1]}
+    (spec,) = expand(load_experiment(EXPERIMENTS / "bench.yaml", grid), parse_overrides(["coop.class_specific=true"]))
+    only_new = {**spec.settings(), "evaluate": [item.model_dump(mode="json") for item in spec.evaluate[1:]]}
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(only_new))
+    done = skipbench("run", str(tmp_path / "spec.yaml"), "--results", str(tmp_path))
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
-    (line,) = done.stderr.splitlines()
+    (line,) = (line for line in done.stderr.splitlines() if not line.startswith("note: "))
     assert line.startswith(
         "error: coop-emoji-1shot-seed1: coop: class_specific=true learns a context for each of its 23"
     )

@@ -150,6 +150,12 @@ def print_frame(
         Console(highlight=False, markup=False, emoji=False, width=needed).print(table)
 
 
+def fits(cells: "pd.DataFrame", width: int) -> bool:
+    """Whether the columns of a table, its cells rich's markup, fit beside each other in a width of characters."""
+    texts = [[str(name), *map(str, cells.iloc[:, place])] for place, name in enumerate(cells.columns)]
+    return sum(max(Text.from_markup(text).cell_len for text in column) + GAP for column in texts) <= width
+
+
 def in_one_line(text: str) -> Text:
     """Text as it is, without markup."""
     return Text(plain(text))

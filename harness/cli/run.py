@@ -226,7 +226,7 @@ def print_ablations(specs: list[RunSpec], results: Path, axes: Sequence[str]) ->
     from harness.report.runs import grid_runs
 
     for table in ablations(grid_runs(specs, results, axes), axes):
-        print_paper_table(table, transpose=False)
+        print_paper_table(table)
 
 
 def print_table(runs: "pd.DataFrame") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.console import RESULTS, console, end_with_damage, print_frame, say_if_any, separated
+from harness.cli.console import RESULTS, console, end_with_damage, fits, print_frame, say_if_any, separated
 from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, read_file_grid, takes_report_grid
 from harness.errors import UserError, nearest
 from harness.experiment.grid import ablation_axes
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from harness.report.table import Table
 
 FORMATS = ("md", "latex", "csv", "html")
+# On a terminal, more methods than this become rows if their columns do not fit beside each other.
+MANY_COLUMNS = 6
 
 
 @click.command()
@@ -31,7 +33,8 @@ FORMATS = ("md", "latex", "csv", "html")
 @click.option("--over", metavar="KEY", help="An ablation over a setting, such as skip.depth, or several.")
 @click.option("--published", type=click.Choice(["none", "ours", "all"]), default="ours", show_default=True,
               help="Papers' columns: none, those of methods that are in the table, all.")  # fmt: skip
-@click.option("--transpose", is_flag=True, help="Methods as rows.")
+@click.option("--transpose/--no-transpose", default=None,
+              help="Methods as rows; default: only on a terminal that is too narrow for many columns.")  # fmt: skip
 @click.option("--standalone", is_flag=True, help="LaTeX: a whole document.")
 @click.option("--caption", help="LaTeX: caption; default the title.")
 @click.option("--label", help="LaTeX: label; default tab:<name>.")
@@ -44,7 +47,7 @@ def table(
     out: Path | None,
     over: str | None,
     published: str,
-    transpose: bool,
+    transpose: bool | None,
     standalone: bool,
     caption: str | None,
     label: str | None,
@@ -86,12 +89,12 @@ def table(
             if name == "latex":
                 # Each of several tables needs its own label.
                 own = label if label is None or len(tables) == 1 else f"{label}-{number + 1}"
-                text = to_latex(found, caption, own, transpose)
+                text = to_latex(found, caption, own, bool(transpose))
                 text = latex_document([text]) if standalone else text
             elif name == "csv":
                 text = to_csv(found)
             else:
-                text = to_html(found, transpose) if name == "html" else to_markdown(found, transpose)
+                text = to_html(found, bool(transpose)) if name == "html" else to_markdown(found, bool(transpose))
             path = folder / f"{stem}-{found.name}.{SUFFIXES[name]}"
             write_atomically(path, text.encode())
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
@@ -182,11 +185,19 @@ def ablation_tables(
     return ablations(axis_runs(specs, results, axes), axes)
 
 
-def print_paper_table(found: "Table", transpose: bool) -> None:
-    """Print a table and its footnote."""
+def print_paper_table(found: "Table", transpose: bool | None = None) -> None:
+    """Print a table and its footnote.
+
+    Args:
+        found: the table.
+        transpose: whether methods are rows; None: on a terminal, if there are many and their columns do not fit.
+    """
     from harness.report.footnotes import footnotes
     from harness.report.render import TERMINAL, text_frame
 
+    if transpose is None:
+        many = not found.by_column and len(found.columns) > MANY_COLUMNS
+        transpose = many and console.is_terminal and not fits(text_frame(found, TERMINAL), console.width)
     frame = text_frame(found, TERMINAL, transpose)
     print_frame(frame, title=found.title, left=1 if transpose else 2, markup=True)
     console.print(" ".join(footnotes(found, transpose)))

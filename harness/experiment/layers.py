@@ -11,7 +11,11 @@ from harness.experiment.spec import RunSpec
 COMMAND_LINE = "command line"
 DEFAULT = "default"
 # Settings that leave it to a variable of the environment where they are null.
-ENVIRONMENT = {"runtime.data_root": "DATA", "wandb.mode": "WANDB_MODE"}
+ENVIRONMENT = {
+    "runtime.data_root": "DATA",
+    "runtime.feature_store": "SKIPBENCH_FEATURES",
+    "wandb.mode": "WANDB_MODE",
+}
 
 
 @dataclass(frozen=True)

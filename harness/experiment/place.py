@@ -42,7 +42,9 @@ class RuntimeSpec(Section):
         16384, ge=0, description="cached features up to this size stay in memory, larger ones in a file"
     )
     feature_store: str | None = Field(
-        None, description="folder of image features that runs share; null: skipbench/features in your cache folder"
+        None,
+        description="folder of image features that runs share; null: SKIPBENCH_FEATURES, and without that "
+        "skipbench/features in your cache folder",
     )
     feature_store_mib: int = Field(
         4096, ge=0, description="size of that folder, what was not used for longest is removed; 0: no features are kept"
@@ -53,3 +55,7 @@ class RuntimeSpec(Section):
     def find_data_root(self) -> str | None:
         """The data root asked for, else $DATA."""
         return self.data_root or os.environ.get("DATA")
+
+    def find_feature_store(self) -> str | None:
+        """The folder of shared features asked for, else SKIPBENCH_FEATURES."""
+        return self.feature_store or os.environ.get("SKIPBENCH_FEATURES")

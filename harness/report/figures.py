@@ -275,7 +275,7 @@ def phase_costs(table: Table) -> Figure:
             series.append(Series(phase, names, tuple(float(means[label]) for label in labels)))
     several = [f"{noun}s" for noun, name in (("data set", "dataset"), ("seed", "seed")) if runs[name].nunique() > 1]
     note = f"Means over {' and '.join(several)}; evaluation on all test images." if several else ""
-    note = " ".join([part for part in (note, *shared_note(runs)) if part])
+    note = " ".join([part for part in (note, *shared_note(runs, PHASES)) if part])
     return Figure(
         f"{table.name}-phases",
         f"Time of a run by phase ({table.title})",

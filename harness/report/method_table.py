@@ -240,4 +240,6 @@ def memory_note(runs: pd.DataFrame) -> str:
     memory = "exact peak of live tensor bytes" if on_cpu else "allocator peak"
     shared = "alone" in runs and (runs["alone"] == False).any()  # noqa: E712  NaN: not known
     note = " Some runs shared their device: their seconds are not measured alone." if shared else ""
-    return f"MiB: {memory}, in training and in the whole run; train s is without cache s.{note}"
+    shown = {metric.name for metric in cost_metrics(runs)}
+    adapt = " adapt s: cache, fit, train and select together." if "train_seconds" in shown else ""
+    return f"MiB: {memory}, in training and in the whole run; train s is without cache s.{adapt}{note}"

@@ -93,9 +93,11 @@ def compose(figure: Figure, names: Sequence[str]) -> Drawing:
     rows = math.ceil(len(panels) / columns)
     bars = max((len(one.x) for panel in panels for one in panel.series), default=0)
     lying = figure.kind in (BARS, STACKED)
-    height = max(PANEL_HEIGHT if figure.kind == BARS else 1.0, 0.17 * bars + 0.7) if lying else PANEL_HEIGHT
-    width = PANEL_WIDTH * (1.6 if len(panels) == 1 else 1)
     shown = {legend_name(one) for panel in panels for one in panel.series}
+    height = max(PANEL_HEIGHT if figure.kind == BARS else 1.0, 0.17 * bars + 0.7) if lying else PANEL_HEIGHT
+    # Many lines need room to be followed.
+    height *= 1.5 if figure.kind == LINES and len(shown) > len(COLOURS) else 1
+    width = PANEL_WIDTH * (1.6 if len(panels) == 1 else 1)
     longest = max(map(len, shown), default=1)
     legend_columns = max(1, min(LEGEND_COLUMNS, int(width * columns / (LEGEND_MARK + LETTER * longest))))
     legend_lines = math.ceil(len(shown) / legend_columns)

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from harness.report.footnotes import FAILED_MARK, MISSING_MARK, WORSE_MARK, footnotes
 from harness.report.marks import REFUSED_MARK
-from harness.report.table import REFUSED, Cell, Table
+from harness.report.table import COSTS, REFUSED, Cell, Table
 from harness.results.folder import FAILED
 from harness.text import plain
 
@@ -78,7 +78,8 @@ def text_frame(table: Table, markup: Markup, transpose: bool = False) -> pd.Data
     dash = markup.text(MISSING_MARK)
     rows = {row: [cells.get((*row, column), dash) for column in table.columns] for row in table.rows}
     if transpose:
-        names = [" ".join(dict.fromkeys(part for part in row if part)) for row in shown_rows(table)]
+        shown = (dict.fromkeys(part for part in row if part and part != COSTS) for row in shown_rows(table))
+        names = [" ".join(parts) for parts in shown]
         flipped = pd.DataFrame(rows.values(), columns=[markup.text(name) for name in table.columns]).T
         flipped.columns = pd.Index([markup.text(name) for name in names])
         return flipped.reset_index(names="method" if not table.by_column else "")

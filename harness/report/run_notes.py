@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from harness.experiment.recipes import AS_PUBLISHED
-from harness.machine.costs import PHASES
+from harness.machine.costs import ADAPT
 from harness.report.marks import (
     LAX_MARK,
     REFUSED_MARK,
@@ -96,14 +96,14 @@ def refusals_note(runs: pd.DataFrame) -> list[str]:
     return [f"{REFUSED_MARK}: cannot be evaluated ({'; '.join(each)})."] if each else []
 
 
-def shared_note(runs: pd.DataFrame) -> list[str]:
-    """The seconds that another run spent, and that tables count as if each run had spent them itself."""
-    shared = shared_seconds(runs, PHASES)
+def shared_note(runs: pd.DataFrame, phases: Iterable[str] = ADAPT) -> list[str]:
+    """The seconds of some phases that another run spent, and that are shown as if each run had spent them itself."""
+    shared = shared_seconds(runs, phases)
     if not (shared > 0).any():
         return []
     means = shared.groupby(pd.Series(names_of(runs), index=runs.index), sort=False).mean()
     each = ", ".join(f"{label} {seconds:.1f}" for label, seconds in means.items() if seconds > 0)
-    return [f"{SHARED_MARK}: as if alone; of these seconds another run spent, for the features both use: {each}."]
+    return [f"{SHARED_MARK}: as if alone; of these seconds a run, another spent on the features that both use: {each}."]
 
 
 def shots_note(runs: pd.DataFrame) -> list[str]:

@@ -31,6 +31,8 @@ NAME_BYTES = 32
 PATIENCE = 2.0
 """Seconds that a writer waits for another. Then it writes: at worst rows of the other are lost."""
 POLL = 0.01
+UNCHECKED = 64
+"""A writer looks at all files again when it has written this part of the limit: there may be many thousand."""
 NAMES, FEATURES, SECONDS = "names", "features", "seconds"
 
 
@@ -81,7 +83,7 @@ def split_names(names: Tensor) -> list[bytes]:
 
 
 def default_folder() -> Path:
-    """Where features are kept unless `runtime.feature_store` names another folder."""
+    """Where features are kept unless the user names another folder."""
     return cache_folder() / "features"
 
 
@@ -94,8 +96,9 @@ def open_store(runtime: RuntimeSpec, tell: Callable[[str], None] = lambda line: 
     """
     if not runtime.feature_store_mib:
         return None
+    named = runtime.find_feature_store()
     try:
-        folder = Path(runtime.feature_store).expanduser() if runtime.feature_store else default_folder()
+        folder = Path(named).expanduser() if named else default_folder()
     except RuntimeError:  # a user without a home folder
         return None
     return FeatureStore(folder, runtime.feature_store_mib * MIB, tell)
@@ -115,6 +118,7 @@ class FeatureStore:
         self.limit = limit
         self.tell = tell
         self._is_writable = True
+        self._written = limit  # so that the folder is looked at when something is kept for the first time
 
     def load(self, entry: str) -> Rows | None:
         """The rows of an entry; None if there are none that can be believed."""
@@ -140,7 +144,10 @@ class FeatureStore:
                 data = serialise(entry, known.updated(rows) if known is not None and known.fits(rows) else rows)
                 if len(data) <= self.limit:
                     self._write(self._path(entry), data)
-                self._make_room()
+                self._written += len(data)
+                if self._written > self.limit / UNCHECKED:
+                    self._make_room()
+                    self._written = 0
         except OSError as error:
             self._is_writable = False
             self.tell(

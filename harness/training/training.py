@@ -48,6 +48,28 @@ class Session:
     report: Report
 
 
+class SaveClock:
+    """When to save, so that a kill loses one epoch or MOST_LOST seconds, whichever is longer.
+
+    Saving takes longer than a small epoch. The first epoch of a start is saved at once.
+
+    Args:
+        now: when training begins, in seconds.
+
+    Attributes:
+        saved: when was saved last.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.saved = float("-inf")
+        self._ended = now
+
+    def is_due(self, now: float) -> bool:
+        """Whether to save after the epoch that ends now: whether to save only after another one like it is too late."""
+        duration, self._ended = now - self._ended, now
+        return now + duration - self.saved > MOST_LOST
+
+
 class Training:
     """One training.
 
@@ -85,7 +107,7 @@ class Training:
         self.kept: dict[str, Tensor] = {}
         self.records: list[EpochRecord] = []
         self._saved_records = 0
-        self._last_save, self._last_epoch = float("-inf"), time.monotonic()
+        self._clock = SaveClock(time.monotonic())
 
     def run(self, tensors: dict[str, Tensor]) -> Progress:
         """Train what is left; returns the final progress.
@@ -118,18 +140,9 @@ class Training:
         judged = self._keep_best(record.epoch)
         record = record.model_copy(update={"accuracies": self._validate(epoch), "selection_accuracy": judged})
         self.records.append(record)
-        if epoch == self.trainer.epochs or self._is_due():
+        if self._clock.is_due(time.monotonic()) or epoch == self.trainer.epochs:
             self._save(epoch)
         self.session.report(TrainingProgress(epoch, self.trainer.epochs, record))
-
-    def _is_due(self) -> bool:
-        """Whether a kill before the end of the next epoch would lose more than that epoch and MOST_LOST seconds.
-
-        The first epoch of a start is saved at once.
-        """
-        now = time.monotonic()
-        duration, self._last_epoch = now - self._last_epoch, now
-        return now + duration - self._last_save > MOST_LOST
 
     def _save(self, epoch: int) -> None:
         """Save what there is after some epochs, first the records of all that are not written yet."""
@@ -150,7 +163,7 @@ class Training:
         kept = {f"{KEPT}{name}": value for name, value in self.kept.items()}
         self.folder.save_progress({**self.trainer.state(), **kept}, self.progress)
         self.session.tracker.log_epochs(self.records)
-        self._last_save = time.monotonic()
+        self._clock.saved = time.monotonic()
         last = self.records[-1]
         log.info("epoch %d loss %.4f lr %.3g train %.2f s", last.epoch, last.loss, last.lr, last.train_seconds)
 

@@ -29,7 +29,7 @@ from harness.training.trainer import Trainer
 from methods.base import Method
 
 # How far two trainings may be apart by rounding: a share of how far a parameter moved, and a share of its size, which
-# is larger for a buffer, since that may be computed anew.
+# is larger for a buffer, since that may be computed anew, and for whatever a method fits to features.
 OF_MOVEMENT, OF_SIZE, OF_BUFFER = 1e-2, 1e-7, 1e-5
 
 
@@ -200,11 +200,11 @@ def fitted_state(candidate: Candidate, way: Way = PLAIN) -> dict[str, Tensor]:
 
 def far_apart(ours: Trained, theirs: Trained) -> str | None:
     """The name of the first trained tensor that differs by more than rounding between two trainings."""
-    parameters = trained_parameters(ours.method)
+    exact = {} if ours.method.is_fitted() else trained_parameters(ours.method)
     for name in trained_state(ours.method):
         start, first, second = ours.before[name], ours.state[name], theirs.state[name]
         if start.is_floating_point():
-            share = OF_SIZE if name in parameters else OF_BUFFER
+            share = OF_SIZE if name in exact else OF_BUFFER
             allowed = OF_MOVEMENT * (second - start).norm() + share * start.norm()
             if not (first - second).norm() <= allowed:
                 return name

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from harness.cli.console import print_frame
+from harness.experiment.registry import method_class, method_names
 from harness.experiment.spec import RunSpec
 from tests.commands import ROOT, skipbench
 from tests.terminal import command_on_terminal, numbers_in, on_terminal
@@ -15,6 +16,8 @@ from tests.terminal import command_on_terminal, numbers_in, on_terminal
 Plan = Callable[..., list[RunSpec]]
 Fill = Callable[..., dict[str, dict[str, float]]]
 EMBEDDED = ("--results", str(ROOT / "results" / "embedded"))
+# Those with embedded results, so that nothing is computed.
+METHODS = "zeroshot,clip_adapter,coop,cocoop,maple,finetune,skip"
 
 
 def check(narrow: str, wide: str, width: int) -> None:
@@ -32,7 +35,7 @@ def check(narrow: str, wide: str, width: int) -> None:
     [
         (("table",), (60, 80, 120)),
         (("table", "--transpose"), (60,)),
-        (("bench", "all"), (60, 80, 120)),
+        (("bench", METHODS), (60, 80, 120)),
         (("compare", "0b2e991d", "074d6c"), (60, 80)),
         (("runs",), (60, 80)),
         (("show", "0b2e991d"), (60,)),
@@ -48,6 +51,25 @@ def test_commands_print_the_same_numbers_at_every_width(words: tuple[str, ...], 
     wide = command_on_terminal(240, *given)
     for width in widths:
         check(command_on_terminal(width, *given), wide, width)
+
+
+def test_all_methods_at_several_shots(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    methods = [name for name in method_names() if method_class(name).trains]
+    fill(tmp_path, plan_runs("few_shot", methods=methods, shots=[1, 4], seeds=[1]))
+    words = ("table", "--results", str(tmp_path))
+    wide = command_on_terminal(1000, *words)
+    assert wide.splitlines()[1].split()[:3] == ["data", "set", "shots"]
+    for width in (60, 120):
+        narrow = command_on_terminal(width, *words)
+        check(narrow, wide, width)
+        # Methods are rows, each once a block, and the accuracies stand in the first block.
+        head = narrow.splitlines()[1]
+        assert head.split()[:3] == ["method", "emoji", "1"], head
+        assert "emoji 4" in head
+        rows = narrow.split("(continued)")[0].splitlines()[2:]
+        assert len(rows) >= len(methods)
+    kept = command_on_terminal(80, *words, "--no-transpose")
+    assert kept.splitlines()[1].split()[:3] == ["data", "set", "shots"]
 
 
 def test_an_ablation_over_two_settings(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
@@ -78,7 +100,7 @@ def test_tables_of_commands_that_measure(name: str, width: int) -> None:
 
 
 def test_a_pipe_gets_the_whole_width() -> None:
-    piped = skipbench("bench", "all", *EMBEDDED, COLUMNS="40").stdout.splitlines()
+    piped = skipbench("bench", METHODS, *EMBEDDED, COLUMNS="40").stdout.splitlines()
     (head,) = (line for line in piped if line.split()[:1] == ["method"])
     assert head.split()[2:6] == ["seeds", "base", "new", "H"]
     assert head.rstrip().endswith("run MiB")

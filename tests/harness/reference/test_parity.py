@@ -1,6 +1,7 @@
 """Our methods reproduce the official implementations, and the check notices when they would not."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from harness.errors import UserError
 from harness.reference.parity.comparison import Comparison, worst_by_quantity, worst_element
 from harness.reference.parity.replay import check_folder
+from harness.reference.parity.vectors import Vectors
 from methods.base import Method
 from methods.skip import SkipTuning
 from tests.commands import ROOT
@@ -42,6 +44,28 @@ def test_every_stored_tensor_of_skip_tuning_is_compared(comparisons: list[Compar
         "eval_logits_base_init", "train_logits", "train_losses", "grad", "grad_stats", "grad_sample", "after", "delta",
         "after_stats", "delta_stats", "eval_logits_base", "eval_logits_new",
     }  # fmt: skip
+
+
+GIVEN = {"fs_labels", "eval_labels", "train_labels", "epoch_order", "const.enhanced_weight", "sample_index"}
+"""Stored tensors that are given to our method, or that index others."""
+NOT_KEPT = {"gda_base2new": {"const.new_means", "const.new_precision"}}
+"""What our method keeps only as part of something else, here of `const.new_W` and `const.new_b`."""
+
+
+def quantity_of(name: str) -> str:
+    """The quantity under which a stored tensor is reported."""
+    parts = name.split(".")
+    if parts[0] in ("init", "grad", "after1", "after", "best"):
+        return parts[0]
+    name = re.sub(r"^search_logits_\d+$", "search_logits", name)
+    return re.sub(r"[._]b\d+$", "", re.sub(r"^fixed_C[-+0-9.e]+\.", "fixed_C.", name))
+
+
+@pytest.mark.parametrize("vectors", [name for name in VECTORS if not Vectors(GOLDEN / f"{name}.json").is_first_form])
+def test_every_stored_tensor_is_compared(vectors: str, comparisons: list[Comparison]) -> None:
+    found = {item.quantity for item in comparisons if item.method == vectors}
+    stored = {quantity_of(name) for name in load_file(GOLDEN / f"{vectors}.safetensors").keys() - GIVEN}
+    assert stored - found == NOT_KEPT.get(vectors, set())
 
 
 def copy_vectors(golden: Path, to: Path, name: str) -> Path:

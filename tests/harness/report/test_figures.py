@@ -19,7 +19,7 @@ from harness.report.figures import (
     pareto_front,
 )
 from harness.report.paper_tables import paper_tables
-from harness.report.plots import COLOURS, MARKERS, draw, place_of
+from harness.report.plots import COLOURS, DASHES, MARKERS, draw, place_of
 from harness.report.runs import axis_runs, experiment_runs, in_order
 from harness.results.record import read_result
 
@@ -99,6 +99,19 @@ def test_class_changes_are_against_zero_shot(tmp_path: Path, plan_runs: Plan, fi
     assert list(skip.y) == sorted(skip.y, reverse=True)
     no_zeroshot = [spec for spec in specs if spec.method != "zeroshot"]
     assert not any("classes" in name for name in figures_of(no_zeroshot, tmp_path))
+
+
+def test_sixteen_methods_are_told_apart_without_colours() -> None:
+    names = [f"method_{number}" for number in range(16)]
+    places = [place_of(name, names) for name in names]
+    looks = {(COLOURS[p % len(COLOURS)], MARKERS[p % len(MARKERS)], DASHES[p % len(DASHES)]) for p in places}
+    assert len(looks) == 16
+    # In greyscale too, and no two of one colour share a marker or dashes.
+    assert len({(MARKERS[p % len(MARKERS)], DASHES[p % len(DASHES)]) for p in places}) == 16
+    series = tuple(Series(name, (1.0, 4.0), (place, place + 1.0)) for place, name in enumerate(names))
+    figure = Figure("x", "x", "lines", "shots", "accuracy (%)", (Panel("emoji", series),), log_x=True)
+    drawn = draw(figure, names, "svg").decode()
+    assert all(f"{name}<" in drawn for name in names), "the legend holds them all"
 
 
 def test_of_many_classes_those_that_change_most_are_shown() -> None:

@@ -17,9 +17,10 @@ from harness.results.epochs import EpochRecord
 from harness.results.record import Costs, Result
 from harness.tracking.delivery import Delivery, read_delivery
 from harness.tracking.settings import tracking_mode
-from harness.tracking.wandb_run import Tracker, remove_undelivered
+from harness.tracking.wandb_run import Tracker, remove_undelivered, summary_of
 from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
+from tests.made_up_results import a_result
 
 Make = Callable[..., RunSpec]
 BLOCK, HEADER = 32768, 7
@@ -231,3 +232,20 @@ def test_the_command_line_is_kept_from_wandb(tmp_path: Path, make_spec: Make, mo
     assert b"hunter" not in written
     assert b"--storage" not in written
     assert sys.argv == words
+
+
+def test_the_summary_holds_what_was_chosen_and_refused(make_spec: Make) -> None:
+    selection = {"chosen": {"alpha": 1.5}, "accuracy": 70.0, "candidates": 9, "images": 180, "shots": 4}
+    refusals = [{"evaluation": "new", "reason": "one weight vector a training class"}]
+    phases = {"fit": {"seconds": 1.0}, "select": {"seconds": 2.0, "shared_seconds": 0.5}}
+    result = a_result(make_spec("zeroshot"), {"base": 60.0}, phases, selection=selection, refusals=refusals)
+    summary = summary_of(result)
+    assert (summary["selection.chosen.alpha"], summary["selection.candidates"]) == (1.5, 9)
+    assert (summary["selection.pictures"], summary["selection.images"], summary["selection.shots"]) == ("val", 180, 4)
+    assert "selection.epoch" not in summary
+    assert summary["refused/new"] == "one weight vector a training class"
+    assert summary["metrics/train_seconds"] == 3.5
+    assert (summary["costs/select/seconds"], summary["costs/select/shared_seconds"]) == (2.0, 0.5)
+    assert not {"accuracy/new", "accuracy/H"} & summary.keys()
+    clean = summary_of(a_result(make_spec("zeroshot"), {"base": 60.0, "new": 50.0}, {}))
+    assert not [key for key in clean if key.startswith(("selection", "refused"))]

@@ -295,6 +295,10 @@ def test_the_folder_is_in_the_users_cache_unless_another_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    elsewhere = open_store(RuntimeSpec())
+    assert elsewhere is not None
+    assert str(elsewhere.folder) == os.environ["SKIPBENCH_FEATURES"]
+    monkeypatch.delenv("SKIPBENCH_FEATURES")
     found = open_store(RuntimeSpec())
     assert found is not None
     assert (found.folder, found.limit) == (tmp_path / "skipbench" / "features", 4096 * MIB)

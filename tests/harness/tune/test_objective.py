@@ -63,6 +63,27 @@ def test_memory_of_training_holds_the_caching_pass(make_spec: Callable[..., RunS
     assert values["train_seconds"] == 5
 
 
+def test_time_to_adapt_is_caching_fitting_training_and_selecting(make_spec: Callable[..., RunSpec]) -> None:
+    names = ("setup", "cache", "fit", "train", "select", "evaluate")
+    phases = {
+        name: {"seconds": 10.0**place, "peak_tensor_bytes": (place + 1) * MIB} for place, name in enumerate(names)
+    }
+    phases["select"]["shared_seconds"] = 0.5
+    values = metrics_of([a_result(make_spec("zeroshot"), {"base": 60.0, "new": 40.0}, phases)])
+    assert values["train_seconds"] == 10 + 100 + 1000 + 10000.5
+    assert (values["fit_seconds"], values["select_seconds"]) == (100, 10000.5)
+    assert values["train_memory"] == 5
+
+
+def test_what_a_refused_evaluation_leaves_judges_a_trial(make_spec: Callable[..., RunSpec]) -> None:
+    refusals = [{"evaluation": "new", "reason": "others"}]
+    result = a_result(make_spec("zeroshot"), {"base": 60.0}, {}, refusals=refusals)
+    values = metrics_of([result, result])
+    assert values["accuracy.base"] == 60
+    assert values["accuracy.base.std"] == 0
+    assert not {"H", "accuracy", "accuracy.new"} & values.keys()
+
+
 def test_epochs_of_all_seeds_are_steps_of_their_own_in_the_order_of_the_runs(
     make_spec: Callable[..., RunSpec],
 ) -> None:

@@ -25,6 +25,13 @@ def write(folder: Path, **changes: Any) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize("key", ["pictures", "epoch_pictures"])
+def test_a_sweep_never_chooses_on_test_images(key: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"must not look at test images: leave select.{key} at val"):
+        load_sweep(write(tmp_path, settings={"select": {key: "test"}}), {})
+    assert load_sweep(write(tmp_path, settings={"select": {key: "val"}}), {})
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("*.yaml")))
 def test_every_sweep_that_comes_along_gives_runs_that_are_never_tested(name: str) -> None:
     sweep = load_sweep(name, {})

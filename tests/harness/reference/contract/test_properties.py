@@ -11,7 +11,8 @@ from harness.reference.contract.equalities import equals_the_official_implementa
 from harness.reference.contract.properties import FAILED, OK, PROPERTIES, REMARK, SKIPPED, check_contract, find_out
 from tests.commands import ROOT
 from tests.fitted_methods import HEAD, PROTOTYPES, SEARCHED
-from tests.harness.reference.contract.faulty_methods import FAULTS, FITTED_FAULTS, GOOD, NAME, Fault, body
+from tests.harness.reference.contract.faulty_fitted_methods import FITTED_FAULTS
+from tests.harness.reference.contract.faulty_methods import FAULTS, GOOD, NAME, Fault, body
 
 Add = Callable[..., Candidate]
 Outcomes = dict[str, tuple[str, str]]

@@ -1,7 +1,6 @@
 """The benchmark of the speed-ups: operations follow from arithmetic, and all ways to compute agree."""
 
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
@@ -20,7 +19,7 @@ from harness.reference.speed import benchmark as benchmark_module
 from harness.reference.speed.benchmark import Benchmark, class_names
 from harness.reference.speed.measurement import Measurement
 from harness.reference.speed.spec import Row, settings_of
-from harness.reference.speed.subject import TEMPLATE, Outcome
+from harness.reference.speed.subject import TEMPLATE
 from tests.harness.reference.speed.specs import BATCH, CLASSES, at_once, spec_of
 
 CPU = torch.device("cpu")
@@ -343,25 +342,3 @@ def test_class_names_are_taken_from_all_over_the_data_sets(monkeypatch: pytest.M
     assert class_names(spec_of(*ROWS, classes=6, class_names=datasets)) == ["a", "b", "c", "d", "e", "f"]
     assert class_names(spec_of(*ROWS, classes=9, class_names=datasets))[6:] == ["a 2", "b 2", "c 2"]
     assert class_names(spec_of(*ROWS, classes=13, class_names=datasets))[-2:] == ["f 2", "a 3"]
-
-
-# How far two outcomes are apart.
-
-
-def outcome(losses: list[float], gradient: list[float], logits: list[float]) -> Outcome:
-    return Outcome(*map(torch.tensor, (losses, gradient, logits)))
-
-
-def test_the_difference_is_the_largest_of_the_relative_distances() -> None:
-    off = outcome([3.0, 4.0], [1.0, 0.0], [2.0, 0.0])
-    assert off.difference(off) == 0
-    assert outcome([3.0, 4.5], [1.0, 0.0], [2.0, 0.0]).difference(off) == pytest.approx(0.1)
-    assert outcome([3.0, 4.5], [1.0, 0.3], [2.0, 0.0]).difference(off) == pytest.approx(0.3)
-    assert outcome([3.0, 4.5], [1.0, 0.3], [2.0, 1.0]).difference(off) == pytest.approx(0.5)
-    # Where nothing trains there are only logits.
-    assert outcome([], [], [1.0]).difference(outcome([], [], [2.0])) == pytest.approx(0.5)
-
-
-def test_a_gradient_of_nan_is_not_the_same_gradient() -> None:
-    off = outcome([3.0], [1.0], [2.0])
-    assert not outcome([3.0], [math.nan], [2.0]).difference(off) < 1

@@ -32,8 +32,8 @@ class CLAP(ZSLP):
         labels = shots.labels.repeat(len(shots.x))
         # The prototypes still are the texts.
         zero_shot = self.similarity_logits(shots.x.flatten(0, 1), self.text_features()).softmax(dim=-1)
-        right = zero_shot.gather(1, labels[:, None]).squeeze(1).float()
-        one_hot = F.one_hot(labels, len(self.prompts)).float()
+        right = zero_shot.gather(1, labels[:, None]).squeeze(1).to(self.multipliers.dtype)
+        one_hot = F.one_hot(labels, len(self.prompts)).to(right.dtype)
         self.multipliers.copy_(right @ one_hot / one_hot.sum(dim=0).clamp_min(1))
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:

@@ -43,9 +43,10 @@ class LPPlusPlus(Method):
     @torch.no_grad()
     def fit(self, shots: Shots) -> None:
         views = len(shots.x)
-        image = F.normalize(shots.x.flatten(0, 1).float(), dim=-1)
-        text = F.normalize(self.text_features().float(), dim=-1)
-        own = F.one_hot(shots.labels.repeat(views), len(self.prompts)).float()
+        dtype = self.weight_step.dtype
+        image = F.normalize(shots.x.flatten(0, 1).to(dtype), dim=-1)
+        text = F.normalize(self.text_features().to(dtype), dim=-1)
+        own = F.one_hot(shots.labels.repeat(views), len(self.prompts)).to(dtype)
         similarity = image @ text.T
         of_class = (similarity * own).sum(dim=0) / own.sum(dim=0).clamp_min(1)
         self.classifier.weight.copy_(own.T @ image / views)

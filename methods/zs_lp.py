@@ -16,7 +16,7 @@ class ZSLP(Method):
 
     def build(self) -> None:
         with torch.no_grad():
-            self.prototypes = nn.Parameter(super().text_features().float().clone())
+            self.prototypes = nn.Parameter(super().text_features().to(self.clip.logit_scale.dtype).clone())
 
     def check_classes(self, texts: tuple[Text, ...]) -> None:
         if texts != self.training_texts:

@@ -26,7 +26,7 @@ ELSEWHERE = re.compile(
 EVERYWHERE = {"PYTHON", "VENV", "LATEST"}
 MAY_BE_EMPTY = {"ARGS", "LATEST"}
 SECTIONS = {"DataSpec": "data", "TrainSpec": "train", "WandbSpec": "wandb", "RuntimeSpec": "runtime"}
-SECTIONS["ScheduleSpec"] = "schedule"
+SECTIONS |= {"SelectSpec": "select", "ScheduleSpec": "schedule"}
 
 
 def complaint(goals: list[str], given: dict[str, str], makefile: str) -> str:
@@ -100,7 +100,7 @@ def plain(text: str) -> str:
 def settings() -> dict[str, str]:
     """Key of every setting that ARGS= can change -> what it is called in words, as far as its description begins so."""
     found = {}
-    specs = [ROOT / "harness/experiment" / name for name in ("spec.py", "place.py")]
+    specs = [ROOT / "harness/experiment" / name for name in ("spec.py", "training_spec.py", "place.py")]
     for path in [*specs, *sorted((ROOT / "methods").glob("*.py"))]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef) and (node.name in SECTIONS or node.name == "Config"):

@@ -266,6 +266,8 @@ ADDED_LATER = frozenset(
         "fit_views",
         "iterations_per_shot",
         "lbfgs_iterations",
+        "feature_store",
+        "feature_store_mib",
     )
 )
 """Settings that came after the first results. At their defaults they are no part of an id, so that ids stay."""

@@ -99,6 +99,8 @@ def recipe_of(subject: Subject, steps: int) -> TrainSpec:
     if theirs.name not in OPTIMIZERS:
         known = ", ".join(OPTIMIZERS)
         raise UserError(f"{subject.vectors.file}: there is no optimizer '{theirs.name}' here; known: {known}")
+    if isinstance(theirs.lr, str) and not subject.has(theirs.lr):
+        raise incomplete(subject.vectors.file, f"it names a learning rate '{theirs.lr}', and holds none")
     scheduler = theirs.scheduler
     schedule: dict[str, Any] = {"schedule": "constant"}
     if scheduler and scheduler.name != COSINE:

@@ -146,6 +146,7 @@ DAMAGES: dict[str, tuple[str, Change, str]] = {
     "optimizer": ("taskres", optimizer(name="Lion"), "no optimizer 'Lion'"),
     "schedule": ("prolip", optimizer(scheduler={"name": "StepLR"}), "no schedule 'StepLR'"),
     "momentum": ("clap", optimizer(momentum=2), "momentum|less than 1"),
+    "rate of nobody": ("taskres", optimizer(lr="const.lr"), "a learning rate 'const.lr', and holds none"),
     "rate": ("taskres", optimizer(lr=None), "hyper.optimizer.lr"),
     "order": ("tip_adapter_f", optimizer(batch_order=[0, 1, 9, 0, 1, 2]), "cannot be replayed with TipAdapterF"),
     "number of steps": ("tip_adapter_f", optimizer(batch_order=[0, 1]), "2 training steps, and holds 6 losses"),

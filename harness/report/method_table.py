@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.machine.costs import ADAPT
 from harness.report.marks import REFUSED_MARK, SHARED_MARK, mark_in, marked, refused_in, shared_seconds
 from harness.report.run_notes import run_notes
 from harness.report.statistics import with_spread
@@ -240,6 +241,6 @@ def memory_note(runs: pd.DataFrame) -> str:
     memory = "exact peak of live tensor bytes" if on_cpu else "allocator peak"
     shared = "alone" in runs and (runs["alone"] == False).any()  # noqa: E712  NaN: not known
     note = " Some runs shared their device: their seconds are not measured alone." if shared else ""
-    shown = {metric.name for metric in cost_metrics(runs)}
-    adapt = " adapt s: cache, fit, train and select together." if "train_seconds" in shown else ""
+    together = [metric.title for metric in cost_metrics(runs) if metric.phases == ADAPT]
+    adapt = "".join(f" {title}: {', '.join(ADAPT)} together." for title in together)
     return f"MiB: {memory}, in training and in the whole run; train s is without cache s.{adapt}{note}"

@@ -234,8 +234,6 @@ def test_a_table_of_refusing_runs_alone_keeps_the_columns(tmp_path: Path, halves
     runs = experiment_runs([spec for spec in halves if spec.method == "coop"], tmp_path)
     rows = method_table(runs)
     assert rows[["new", "H"]].values.tolist() == [["n/a", "n/a"]] * 2
-    assert "accuracy.new" not in runs or runs["accuracy.new"].isna().all()
-    assert runs["H"].isna().all() if "H" in runs else True
     text, _ = page("x", paper_tables(runs), runs, tmp_path, tmp_path)
     assert "Not evaluated on new: learns one weight vector a training class." in text
 
@@ -264,8 +262,7 @@ def test_a_comparison_shows_marks_and_refusals(tmp_path: Path, halves: list[RunS
     notes = " ".join(comparison_notes(a, b))
     assert "§: chosen on test images" in notes
     assert "n/a: cannot be evaluated (coop on new" in notes
-    both_refuse = number_differences(a, a).set_index("metric")
-    assert "new" not in both_refuse.index
+    assert "new" not in set(number_differences(a, a)["metric"]), "both refuse"
 
 
 def test_seconds_of_another_run_count_and_are_told(tmp_path: Path, few: list[RunSpec]) -> None:
@@ -296,7 +293,7 @@ def test_time_to_adapt_is_a_column_where_something_is_fitted_or_chosen(tmp_path:
     # Caching takes a second, training two.
     assert rows.loc["skip", ["fit s", "select s", "adapt s"]].tolist() == ["0.5 ± 0.0", "4.0 ± 0.0", "7.5 ± 0.0"]
     assert rows.loc["coop", ["fit s", "select s", "adapt s"]].tolist() == ["-", "-", "3.0 ± 0.0"]
-    assert "adapt s: cache, fit, train and select together." in footnote(runs)
+    assert "adapt s: cache, fit, train, select together." in footnote(runs)
     table = table_of(few, tmp_path)
     assert cell_of(table, "skip", "adapt s", "costs").mean == 7.5
     assert cell_of(table, "skip", "run MiB", "costs").mean == 64

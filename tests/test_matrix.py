@@ -30,7 +30,7 @@ from harness.training.precision import autocast
 from harness.training.run import Run
 from harness.training.state import trained_state
 from harness.training.trainer import Trainer
-from methods.base import Method
+from methods.base import Method, OtherClassesError
 from tests.commands import error_line, skipbench
 from tests.pairwise import pairwise_cover
 
@@ -79,6 +79,7 @@ def tiny_spec(backbone: Path, method: str, precision: str, cache_mode: str, shot
         f"train.precision={precision}",
         f"train.cache={cache_mode}",
         f"data.classes={CLASSES}",
+        f"evaluate=[{{name: seen, dataset: emoji, classes: {CLASSES}, splits: [test]}}]",
         "runtime.device=cpu",
         *OPTIONS.get(method, []),
     ]
@@ -92,13 +93,22 @@ def make_trainer(spec: RunSpec) -> tuple[Run, Trainer]:
     return run, run.make_trainer(run.set_up(), Meter(run.device))
 
 
+def refuses(run: Run, method: Method) -> bool:
+    """Whether a method cannot be used for other classes than those of its training."""
+    try:
+        method.check_classes(tuple(run.data.texts("emoji", OTHERS)))
+    except OtherClassesError:
+        return True
+    return False
+
+
 @torch.no_grad()
 def logits_of_others(run: Run, method: Method) -> Tensor:
-    """Logits of three pictures among other classes, as evaluation takes them."""
+    """Logits of three pictures among other classes, or those of training if it refuses, as evaluation takes them."""
     clip = method.clip
     pixels = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     with autocast(run.spec.train.precision, run.device):
-        method.set_classes(clip.tokenize(run.data.texts("emoji", OTHERS)))
+        method.set_classes(clip.tokenize(run.data.texts("emoji", CLASSES if refuses(run, method) else OTHERS)))
         return method.logits(clip.image.run(pixels, RAW, method.image_start), method.text_features())
 
 
@@ -128,7 +138,7 @@ def test_every_pair_trains_and_takes_other_classes(
     fills = 0 if method == "maple" else {"none": 0, "fresh": 2, "once": 1}[cache_mode]
     assert trainer.meter.phases["cache"].images == fills * NUM_CLASSES * shots
     logits = logits_of_others(run, trained)
-    assert logits.shape == (3, NUM_OTHERS)
+    assert logits.shape == (3, NUM_CLASSES if refuses(run, trained) else NUM_OTHERS)
     assert logits.isfinite().all()
     assert logits.std() > 0
 
@@ -164,7 +174,7 @@ def test_skip_draws_batches_of_one_class_from_four_shots_on(shots: int, tiny: Pa
 BAD_OPTIONS = {
     "skip train.precision=fp64": "train.precision='fp64': input should be 'fp32', 'bf16', 'fp16' or 'half'",
     "skip train.cache=always": "train.cache='always': input should be 'none', 'fresh' or 'once'",
-    "skip train.batches=one_class": "train.batches='one_class': input should be 'random' or 'same_class'",
+    "skip train.batches=one_class": "train.batches='one_class': input should be 'random', 'same_class' or 'all_views'",
     "skip skip.depth=7": "skip.depth=7 is beyond a backbone of 6 blocks in each tower: choose 0 to 6",
     "finetune finetune.depth=7": "finetune.depth=7 is beyond a backbone of 6 blocks in each tower: choose 0 to 6",
     "maple maple.depth=7": "maple.depth=7 is beyond a backbone of 6 blocks in each tower: choose 0 to 6",

@@ -52,6 +52,7 @@ def class_counts(
     data_root: str | None,
     number: int | None = None,
     choice_shots: int = VALIDATION_SHOTS,
+    tests: bool = True,
 ) -> ClassCounts:
     """The classes that a run would see, and how many images they have.
 
@@ -62,12 +63,13 @@ def class_counts(
         data_root: the folder that contains the data sets.
         number: assume this number of classes instead of those of the subset; None: those of the subset.
         choice_shots: most images a class by which something is chosen.
+        tests: whether test images and their labels may be read; if not, there are none.
 
     Raises:
         UserError: unknown data set or subset, or a data set that is not here and whose size is unknown.
     """
     here = is_here(dataset, data_root)
-    names, counts = read_counts(dataset, data_root) if here else known_counts(dataset)
+    names, counts = read_counts(dataset, data_root, tests) if here else known_counts(dataset)
     labels = list(class_subset(len(names), subset))
     if number is not None:
         # Evenly spaced classes rather than the alphabetically first ones; if there are too few, they are repeated.
@@ -82,9 +84,9 @@ def class_counts(
     return ClassCounts(tuple(names[label] for label in labels), chosen, choice, here)
 
 
-def read_counts(dataset: str, data_root: str | None) -> tuple[list[str], dict[str, list[int]]]:
+def read_counts(dataset: str, data_root: str | None, tests: bool) -> tuple[list[str], dict[str, list[int]]]:
     """Class names of a data set that is on this machine, and split -> number of images of each class."""
-    splits = read_dataset(dataset, data_root)
+    splits = read_dataset(dataset, data_root, SPLITS if tests else tuple(split for split in SPLITS if split != "test"))
     names = list(splits.class_names)
     counts = {split: Counter(label for _, label in getattr(splits, split)) for split in SPLITS}
     return names, {split: [counts[split][label] for label in range(len(names))] for split in SPLITS}

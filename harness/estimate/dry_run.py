@@ -196,7 +196,9 @@ class DryRun:
 
     def _expected(self, dataset: str, subset: str) -> ClassCounts:
         root, shots = self.spec.runtime.find_data_root(), self.spec.data.shots
-        found = class_counts(dataset, subset, shots, root, self.classes, validation_shots(self.spec))
+        found = class_counts(
+            dataset, subset, shots, root, self.classes, validation_shots(self.spec), self.spec.is_tested
+        )
         if not found.is_here:
             self.stand_ins[dataset] = None
         return found

@@ -239,6 +239,11 @@ class RunSpec(Section):
         return self.train.num_epochs(self.data.shots, steps=1)
 
     @property
+    def is_tested(self) -> bool:
+        """Whether an evaluation looks at test pictures; otherwise nothing of the test split is read."""
+        return any("test" in item.splits for item in self.evaluate)
+
+    @property
     def name(self) -> str:
         """A name for people, such as skip-dtd-16shot-seed1; several runs may share it."""
         return f"{self.method}-{self.data.dataset}-{self.data.shots}shot-seed{self.seed}"

@@ -59,7 +59,7 @@ class RunData:
         self.spec = spec
         self.root = spec.runtime.find_data_root()
         if tests is None:
-            tests = any("test" in item.splits for item in spec.evaluate)
+            tests = spec.is_tested
         self.split_names = SPLITS if tests else tuple(split for split in SPLITS if split != "test")
 
     def read(self, dataset: str) -> Splits:

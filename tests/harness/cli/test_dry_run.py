@@ -7,6 +7,7 @@ import pytest
 
 from harness.experiment.grid import load_experiment, plan_grid
 from harness.experiment.recipes import EXPERIMENTS
+from harness.experiment.registry import method_class
 from harness.experiment.settings import flat_settings, parse_overrides
 from tests.commands import ROOT, error_line, skipbench
 
@@ -97,10 +98,12 @@ def test_keys_names_the_nearest() -> None:
 def test_the_sources_are_of_the_layers_that_make_the_spec(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("DATA", raising=False)
+    monkeypatch.delenv("SKIPBENCH_FEATURES", raising=False)
     experiment = load_experiment(EXPERIMENTS / "bench.yaml", {"methods": "all", "seeds": "1"})
     for item in plan_grid(experiment, parse_overrides(["train.epochs=2", "data.flip=false"])):
         effective = {setting.key: setting for setting in item.effective()}
         assert {key: setting.value for key, setting in effective.items()} == flat_settings(item.spec.settings())
-        trains = item.spec.method != "zeroshot"
-        assert effective["train.epochs"].source == ("command line" if trains else "method zeroshot: nothing trains")
+        name = item.spec.method
+        of_method = f"method {name}: nothing trains"
+        assert effective["train.epochs"].source == ("command line" if method_class(name).trains else of_method)
         assert {"data.flip", "seed", "method"} <= {setting.key for setting in item.given()}

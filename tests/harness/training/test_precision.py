@@ -31,6 +31,7 @@ SMALL = (
     "train.lr=0.01",
     "train.warmup_epochs=0",
     "data.classes=base.base.base",
+    "evaluate=[{name: seen, dataset: emoji, classes: base.base.base, splits: [test]}]",
     "runtime.device=cpu",
 )
 OPTIONS = {

@@ -1,17 +1,21 @@
 """Minimises a smooth function of one tensor, for methods whose weights follow from all shots without a closed form."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from harness.machine.threads import one_thread
 from harness.machine.torch_internals import FakeTensor
 
 if TYPE_CHECKING:
     import numpy as np
 
 LINE_SEARCH_STEPS = 50
+WORTH_THREADS = 100_000
+"""Numbers from which on several threads are faster than one; below, they mostly wait for each other."""
 SMALLEST_DECREASE = 64 * torch.finfo(torch.float64).eps
 """Relative decrease of the function in an iteration below which it counts as minimal."""
 
@@ -47,16 +51,8 @@ def minimise(function: Callable[[Tensor], Tensor], start: Tensor, iterations: in
     if isinstance(start, FakeTensor):
         evaluate(start.clone())
         return start
-    found = minimize(
-        with_gradient,
-        start.flatten().cpu().numpy(),
-        method="L-BFGS-B",
-        jac=True,
-        options={
-            "maxiter": iterations,
-            "maxls": LINE_SEARCH_STEPS,
-            "gtol": tolerance,
-            "ftol": SMALLEST_DECREASE,
-        },
-    )
+    options = {"maxiter": iterations, "maxls": LINE_SEARCH_STEPS, "gtol": tolerance, "ftol": SMALLEST_DECREASE}
+    first = start.flatten().cpu().numpy()
+    with one_thread() if start.numel() < WORTH_THREADS else nullcontext():
+        found = minimize(with_gradient, first, method="L-BFGS-B", jac=True, options=options)
     return torch.tensor(found.x).view(start.shape).to(start.device)

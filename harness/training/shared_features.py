@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from harness.clip.towers import CLIP, POOLED, Stage
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.experiment.spec import RunSpec
+from harness.machine.threads import one_thread
 from harness.training.feature_identity import UNKNOWN, entry_name, names_tensor, picture_names, tower_digest
 from harness.training.feature_store import FeatureStore, Rows, open_store
 from harness.training.inference import run_frozen
@@ -208,17 +208,6 @@ def fill_up(pixels: Tensor, size: int) -> Tensor:
 def known_state(name: bytes, before: bytes) -> bool:
     """Whether a picture has a known state, the one that it had before."""
     return name != UNKNOWN and name == before
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Inside, each thread of Python that begins to compute uses one thread of torch."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def side_by_side(work: Callable[[Tensor], Tensor], batches: Iterable[Tensor], threads: int) -> Iterator[Tensor]:

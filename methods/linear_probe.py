@@ -1,6 +1,7 @@
 """Linear probe, tuned on validation images as in LP++ (Huang et al., CVPR 2024, arXiv:2404.02285)."""
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ class LinearProbe(Method):
     )
 
     class Config(Method.Config):
-        c_list: tuple[float, ...] = Field(
+        c_list: tuple[Annotated[float, Field(gt=0)], ...] = Field(
             (1e6, 1e4, 1e2, 1.0, 1e-2, 1e-4, 1e-6), min_length=1, description="inverse penalties C to try first"
         )
         num_step: int = Field(8, ge=0, description="how often the interval around the best of them is halved")

@@ -29,6 +29,10 @@ class LPPlusPlus(Method):
     weight_step: Tensor
     alpha_step: Tensor
 
+    @classmethod
+    def unused(cls, config: Method.Config) -> dict[str, str]:
+        return {"train.lr": "the step sizes follow from the shots"}
+
     def build(self) -> None:
         self.classifier = nn.Linear(self.clip.embed_dim, len(self.prompts))
         self.alpha = nn.Parameter(torch.zeros(1, len(self.prompts)))

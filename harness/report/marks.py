@@ -28,11 +28,13 @@ class Choice:
         names: of what was chosen: the numbers of a candidate, or epoch.
         on_test: whether on test images, instead of validation images.
         shots: validation images a class; None: all of them.
+        is_lax: whether these are more than the shots.
     """
 
     names: tuple[str, ...]
     on_test: bool
     shots: int | None
+    is_lax: bool
 
     @property
     def images(self) -> str:
@@ -44,7 +46,7 @@ class Choice:
     @property
     def mark(self) -> str:
         """The mark of a result that chose so; empty if the protocol is clean."""
-        return TEST_MARK if self.on_test else LAX_MARK if self.shots is None else ""
+        return TEST_MARK if self.on_test else LAX_MARK if self.is_lax else ""
 
 
 def images_a_class(fewest: int, most: int) -> str:
@@ -64,11 +66,12 @@ def choices_of(result: Result) -> tuple[Choice, ...]:
         "all": None,
     }
     shots = asked[selection.shots] if selection.shots in asked else int(selection.shots or 0)
+    is_lax = shots is None or shots > result.spec.data.shots
     found = []
     if selection.chosen:
-        found.append(Choice(tuple(selection.chosen), selection.pictures == "test", shots))
+        found.append(Choice(tuple(selection.chosen), selection.pictures == "test", shots, is_lax))
     if selection.epoch is not None:
-        found.append(Choice((EPOCH,), selection.epoch_pictures == "test", shots))
+        found.append(Choice((EPOCH,), selection.epoch_pictures == "test", shots, is_lax))
     return tuple(found)
 
 

@@ -113,7 +113,7 @@ class TrainingImages:
         """
         if not self.is_cached:
             return
-        mixed = self.spec.batches == "all_views" and batches is None
+        mixed = self.mixes_views and batches is None
         for view in range(self.views or 1) if mixed else [self.view_of(epoch)]:
             self._fill(view, batches)
 
@@ -123,6 +123,11 @@ class TrainingImages:
         for pixels in self.pixels(self.view_of(epoch), indices):
             self.run_frozen(pixels)
         return len(indices[0])
+
+    @property
+    def mixes_views(self) -> bool:
+        """Whether batches are of all views together; where each epoch has its own view, there is only that one."""
+        return self.spec.batches == "all_views" and self.views is not None
 
     def view_of(self, epoch: int) -> int:
         """The view that an epoch uses."""
@@ -184,7 +189,7 @@ class TrainingImages:
         Yields:
             Images at the method's stage and their labels (B,), on the device.
         """
-        mixed = self.spec.batches == "all_views"
+        mixed = self.mixes_views
         # One tensor of all rows: to make one of each batch takes longer than a small training step.
         sizes, rows = [len(batch) for batch in indices], torch.tensor([row for batch in indices for row in batch])
         labels_of = self.pictures.labels[rows % len(self.pictures)].to(self.clip.device).split(sizes)

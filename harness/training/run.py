@@ -225,7 +225,7 @@ class Run:
         if tensors and (reason := misfit(method, without_kept(tensors), spec.train)):
             self._say_anew(f"'{self.folder.path}' has the progress of another training ({reason})")
             tensors, progress = {}, Progress(starts=1)
-            meter = Meter(self.device, {name: meter.phases[name] for name in ("setup", "fit")})
+            meter = Meter(self.device, {"setup": meter.phases["setup"]})
             trainer = self._prepare(setup, meter)
         self._write_sample(setup.data)
         inputs = input_files(spec, {name: self.data.read(name) for name in datasets_of(spec)})

@@ -112,7 +112,8 @@ class RunData:
     def validation_pictures(self, data: FewShotData, split: str) -> list[Picture]:
         """The images that a run chooses by, with labels among its training classes.
 
-        Where a data set has no validation images, training images that are not in the sample take their place.
+        Those of an index are all that are looked at, if it has any. Where a data set has no validation images, training
+        images that are not in the sample take their place.
 
         Args:
             data: the sample of the run.
@@ -124,7 +125,7 @@ class RunData:
         spec, splits = self.spec, self.read(self.spec.data.dataset)
         if split == "test":
             found = list(splits.test)
-        elif spec.data.index:
+        elif spec.data.index and data.drawn.val:
             found = list(data.drawn.val)
         else:
             drawn = {picture.path for picture in data.drawn.train}
@@ -160,7 +161,7 @@ class RunData:
         if item.splits == ("test",):
             return list(splits.test)
         sample = self._draw_sample(item.dataset, splits)
-        held_out = self._hold_out(sample)[1] if item.dataset == self.spec.data.dataset else []
+        held_out = self._held_out(sample, splits) if item.dataset == self.spec.data.dataset else []
         available = {"train": sample.train, "val": sample.val, "held_out": held_out, "test": list(splits.test)}
         return [picture for split in item.splits for picture in available[split]]
 
@@ -178,6 +179,13 @@ class RunData:
             return sample.train, []
         part, _, parts = self.spec.data.held_out.partition("/")
         return hold_out(sample.train, int(part), int(parts))
+
+    def _held_out(self, sample: Sample, splits: Splits) -> list[Picture]:
+        """The images that `few_shot` holds out: its parts are of those that can be read."""
+        data = self.spec.data
+        if data.held_out and data.skip_broken:
+            sample = sample._replace(train=check_pictures(splits.folder, sample.train, skip_broken=True).usable)
+        return self._hold_out(sample)[1]
 
     def _refuse_missing_test_pictures(self) -> None:
         """Report before training what evaluation would fail on; folders are listed, no image is opened."""

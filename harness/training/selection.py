@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.data.loader import PictureSet, Transform, normalise
+from harness.data.readers import Picture
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import PhaseCosts
 from harness.machine.meter import Meter
@@ -206,14 +207,21 @@ class Selector:
             UserError: there are none, or an image cannot be read.
         """
         if split not in self._validations:
-            data = RunData(self.spec, tests=split == "test")
-            pictures = PictureSet(self.sample.splits.folder, data.validation_pictures(self.sample, split))
+            pictures = PictureSet(self.sample.splits.folder, self._pictures(split))
             size = self.spec.runtime.eval_batch_size
             with self.meter.phase("select", images=len(pictures)) as phase:
                 self._validations[split] = validation_images(
                     method, pictures, self.transform, self.spec.train.precision, size, self.workers, self.shared, phase
                 )
         return self._validations[split]
+
+    def _pictures(self, split: str) -> list[Picture]:
+        return RunData(self.spec, tests=split == "test").validation_pictures(self.sample, split)
+
+    def _count(self, split: str) -> int:
+        """How many images of a split are looked at: a training that ended in an earlier start did so there."""
+        known = self._validations.get(split)
+        return len(self._pictures(split) if known is None else known.labels)
 
     def epoch_accuracy(self, method: Method) -> float:
         """Accuracy by which the epoch to keep is chosen, percent.
@@ -247,17 +255,16 @@ class Selector:
         if choice is None and progress.kept_epoch is None:
             return None
         select = self.spec.select
-        sizes = {split: len(images.labels) for split, images in self._validations.items()}
         found = choice or Choice({})
         return Selection(
             chosen=found.chosen,
             accuracy=found.accuracy,
             candidates=len(found.candidates),
             pictures=select.pictures,
-            images=sizes.get(select.pictures, 0) if choice else 0,
+            images=self._count(select.pictures) if choice else 0,
             shots=select.shots,
             epoch=progress.kept_epoch,
             epoch_accuracy=progress.kept_accuracy,
             epoch_pictures=select.epoch_pictures,
-            epoch_images=sizes.get(select.epoch_pictures, 0) if progress.kept_epoch is not None else 0,
+            epoch_images=self._count(select.epoch_pictures) if progress.kept_epoch is not None else 0,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from torch import Tensor
 
 from harness.clip.towers import CLIP
@@ -106,3 +107,9 @@ def test_other_classes_have_no_weights(clip: CLIP) -> None:
     method.set_classes(clip.tokenize(TEXTS))
     with pytest.raises(OtherClassesError, match="training classes only"):
         method.set_classes(clip.tokenize(TEXTS[:2]))
+
+
+@pytest.mark.parametrize("c", [0.0, -1.0])
+def test_inverse_penalties_are_positive(c: float) -> None:
+    with pytest.raises(ValidationError, match="greater than 0"):
+        LinearProbe.Config(c_list=(1.0, c))

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from harness.data.datasets import read_dataset
+from harness.data.fewshot import class_subset, keep_classes
 from harness.data.pictures import read_picture
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.results.record import Result, read_result
 from harness.training.run import Run
+from harness.training.run_data import RunData
 from tests.commands import skipbench
 
 Make = Callable[..., RunSpec]
@@ -127,3 +129,19 @@ def test_the_sample_of_every_run_can_be_given_back(make_spec: Make, pictures: Pa
     assert first.sample.broken_images
     assert given.sample.hash == first.sample.hash
     assert given.accuracies == first.accuracies
+
+
+def test_no_shot_is_both_trained_on_and_held_out_although_some_are_broken(
+    make_spec: Make, pictures: Path, tmp_path: Path
+) -> None:
+    folder, _ = broken_copy(pictures, tmp_path / "broken")
+    held = "evaluate=[{name: held, dataset: emoji, classes: base, splits: [held_out]}]"
+    spec = on_folder(make_spec, folder, "data.skip_broken=true", "data.held_out=1/2", held)
+    data = RunData(spec)
+    sample = data.few_shot()
+    assert sample.broken
+    found, _ = data.evaluated_pictures(spec.evaluate[0], sample.splits)
+    trained = data.training_pictures(sample)
+    assert not {picture.path for picture in found} & {picture.path for picture in trained}
+    labels = class_subset(len(sample.splits.class_names), "base")
+    assert sorted([*found, *trained]) == sorted(keep_classes(sample.drawn.train, labels))

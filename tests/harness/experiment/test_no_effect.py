@@ -39,6 +39,7 @@ def told(words: str, **changes: object) -> list[str]:
         ("skip", "train.betas=[0.8,0.9]", {}, "train.betas has no effect: it is of adam and adamw"),
         ("skip", "train.lr_min=1e-4 train.schedule=constant", {}, "train.lr_min has no effect: train.schedule is"),
         ("zeroshot", "train.lr=0.1", {}, "train.lr has no effect: nothing trains"),
+        ("lp_plus_plus", "train.lr=0.1", {}, "train.lr has no effect: the step sizes follow from the shots"),
         ("skip", "wandb.project=x wandb.mode=disabled", {}, "wandb.project has no effect: wandb.mode is disabled"),
     ],
 )  # fmt: skip

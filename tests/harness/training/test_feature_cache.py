@@ -107,6 +107,16 @@ def test_batches_of_all_views_take_rows_of_the_views_one_after_the_other(clip: C
         assert labels.tolist() == [images.pictures.pictures[row % 7].label for row in batch]
 
 
+@pytest.mark.parametrize("cache", ["none", "fresh"])
+def test_batches_of_all_views_take_the_only_view_of_an_epoch_where_each_has_its_own(clip: CLIP, cache: str) -> None:
+    images = make_images(clip, END, cache=cache, batches="all_views", cache_batch_size=4)
+    for epoch in (0, 1):
+        images.prepare(epoch)
+        pixels = images.pixels(epoch, INDICES)
+        for (x, _), shown in zip(images.batches(epoch, INDICES), pixels, strict=True):
+            torch.testing.assert_close(x, clip.image.run(shown), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("views", "count"), [(None, 1), (None, 3), (4, 3), (2, 3)])
 def test_the_first_views_are_those_of_the_first_epochs(clip: CLIP, views: int | None, count: int) -> None:
     images = make_images(clip, END, views=views, cache_batch_size=4)

@@ -65,3 +65,26 @@ def test_a_run_whose_progress_is_not_to_be_believed_starts_anew(damage: str, mak
     calm.execute()
     assert calm.folder.checkpoint_file.read_bytes() == folder.checkpoint_file.read_bytes()
     assert calm.folder.read_result().evaluations == result.evaluations
+
+
+def test_a_run_that_starts_anew_is_fitted_anew_and_costs_that_once(make_spec: Make, tmp_path: Path) -> None:
+    words = ("train.epochs=2", "train.batch_size=4", "train.fit_views=3", "data.classes=base.base", EVALUATE_LITTLE)
+    spec = make_spec("tip_adapter_f", *words, shots=1)
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, TrainingProgress) and event.epoch == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(spec, tmp_path, interrupt).execute()
+    folder = RunFolder(tmp_path, spec.id)
+    saved = folder.load_progress()
+    assert saved
+    folder.save_progress({name: value for name, value in saved[0].items() if name != "beta"}, saved[1])
+    again, calm = Run(spec, tmp_path), Run(spec, tmp_path / "calm")
+    for run in (again, calm):
+        run.execute()
+    ours, theirs = (run.folder.read_result().costs.phases for run in (again, calm))
+    assert {name: costs.images for name, costs in ours.items()} == {
+        name: costs.images for name, costs in theirs.items()
+    }

@@ -212,13 +212,14 @@ def test_choosing_on_test_images_happens_only_where_it_is_asked_for(
     assert leaky.id != make_spec("mixes", LITTLE, shots=2).id
 
 
-def test_the_best_epoch_is_kept_also_when_the_run_is_interrupted(make_spec: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("epochs", [3, 4])
+def test_the_best_epoch_is_kept_also_when_the_run_is_interrupted(epochs: int, make_spec: Make, tmp_path: Path) -> None:
     words = ("train.epochs=4", "train.batch_size=16", "train.lr=0.3", "train.warmup_epochs=0", "runtime.threads=1")
     spec = make_spec("clip_adapter", LITTLE, "select.epoch=first_best", *words, shots=1)
     calm = run_to_end(spec, tmp_path / "calm")
 
     def interrupt(event: Event) -> None:
-        if isinstance(event, TrainingProgress) and event.epoch == 3:
+        if isinstance(event, TrainingProgress) and event.epoch == epochs:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -285,3 +286,19 @@ def test_validation_images_have_labels_among_the_training_classes(make_spec: Mak
     chosen = data.validation_pictures(data.few_shot(), "val")
     assert {picture.label for picture in chosen} == set(range(len(data.class_names("emoji", "base.new"))))
     assert all(isinstance(picture, Picture) for picture in chosen)
+
+
+def test_an_index_without_validation_images_leaves_their_choice_to_the_seed(make_spec: Make, tmp_path: Path) -> None:
+    drawn = RunData(make_spec("zeroshot", shots=2))
+    sample = drawn.few_shot()
+    rows = {
+        split: [[path, label, sample.splits.class_names[label]] for path, label in getattr(sample.drawn, split)]
+        for split in ("train", "val")
+    }
+    (tmp_path / "both.json").write_text(json.dumps(rows))
+    (tmp_path / "train.json").write_text(json.dumps({"train": rows["train"]}))
+    for seed, name, same in ((1, "both", True), (1, "train", True), (2, "both", True), (2, "train", False)):
+        data = RunData(make_spec("zeroshot", f"data.index={tmp_path / name}.json", seed=seed, shots=2))
+        chosen = data.validation_pictures(data.few_shot(), "val")
+        assert (chosen == drawn.validation_pictures(sample, "val")) is same
+        assert len(chosen) == 2 * 23

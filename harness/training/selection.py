@@ -249,6 +249,7 @@ class Selector:
         select = self.spec.select
         sizes = {split: len(images.labels) for split, images in self._validations.items()}
         found = choice or Choice({})
+        val = self._validations.get("val")
         return Selection(
             chosen=found.chosen,
             accuracy=found.accuracy,
@@ -256,6 +257,8 @@ class Selector:
             pictures=select.pictures,
             images=sizes.get(select.pictures, 0) if choice else 0,
             shots=select.shots,
+            most=int(val.labels.bincount().max()) if val else None,
+            whole=bool(val) and RunData(self.spec, tests=False).is_all_validation(self.sample),
             epoch=progress.kept_epoch,
             epoch_accuracy=progress.kept_accuracy,
             epoch_pictures=select.epoch_pictures,

@@ -96,10 +96,6 @@ def a_result(spec: RunSpec, selection: Mapping[str, Any] | None) -> Result:
         ({**CLEAN, "shots": "shots"}, "official", "", ["2 validation images a class"]),
         ({**CLEAN, "shots": 1}, "official", "", ["1 validation image a class"]),
         ({**CLEAN, "shots": 16}, "as_published", "¶", ["16 validation images a class"]),
-        ({**CLEAN, "most": 1}, "official", "", ["1 validation image a class"]),
-        ({**CLEAN, "most": 1, "whole": True}, "official", "", ["1 validation image a class"]),
-        ({**CLEAN, "shots": 100, "most": 30}, "official", "", ["30 validation images a class"]),
-        ({**CLEAN, "shots": 100, "most": 30, "whole": True}, "official", "¶", ["all validation images"]),
         (ON_ALL, "official", "¶", ["all validation images"]),
         (ON_TEST, "official", "§", ["test images"]),
         (

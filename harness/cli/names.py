@@ -89,11 +89,12 @@ def declared_settings() -> list[tuple[str, Any, str]]:
     """Key, default and description of the settings of all runs."""
     from harness.experiment.place import RuntimeSpec, WandbSpec
     from harness.experiment.spec import DataSpec, ScheduleSpec
-    from harness.experiment.training_spec import TrainSpec
+    from harness.experiment.training_spec import SelectSpec, TrainSpec
 
     sections: dict[str, Any] = {
         "data": DataSpec,
         "train": TrainSpec,
+        "select": SelectSpec,
         "wandb": WandbSpec,
         "runtime": RuntimeSpec,
         "schedule": ScheduleSpec,

@@ -135,7 +135,8 @@ def show_result(result: "Result") -> None:
     say()
     say(f"Costs{alone}")
     for name, phase in costs.phases.items():
-        say(f"  {name:10s} {phase.whole_seconds:8.2f} s  {(phase.peak_bytes or 0) / MIB:9.1f} MiB peak")
+        peak = "" if phase.peak_bytes is None else f"  {phase.peak_bytes / MIB:9.1f} MiB peak"
+        say(f"  {name:10s} {phase.whole_seconds:8.2f} s{peak}")
     say(f"  {costs.trainable_parameters} of {costs.total_parameters} parameters trained")
     environment = result.environment
     say()

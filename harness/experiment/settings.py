@@ -1,6 +1,6 @@
 """Settings as plain data: reading, merging and validating them, with errors that name the nearest key."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +12,9 @@ from harness.experiment.yaml_values import DEEPEST, parse_yaml, read_text
 
 Settings = dict[str, Any]
 """Nested settings as they stand in YAML: {"train": {"epochs": 10}}."""
+
+TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+"""Kind of a problem of pydantic -> the values of that type."""
 
 
 class Section(BaseModel):
@@ -47,10 +50,42 @@ def explain(error: ValidationError, model: type[BaseModel], where: str = "") -> 
         return f"unknown key '{key}'.{key_hint(key, location, model)}"
     if problem["type"] == "missing":
         return f"'{key}' is missing"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
+    place = within_sections(location, model)
+    several = [item for item in error.errors() if within_sections(map(str, item["loc"]), model) == place]
+    key = where + ".".join(place)
     # A check over several keys has no location, and its message names them.
-    return f"{key}={written(problem['input'])}: {message}" if location else message
+    return f"{key}={written(problem['input'])}: {message_of(several)}" if place else message_of(several)
+
+
+def within_sections(location: Iterable[str], model: type[BaseModel]) -> list[str]:
+    """The part of a location that a user knows: behind a setting of several types pydantic names one of these."""
+    found: list[str] = []
+    for part in location:
+        if not part.isdigit() and part not in known_keys(model, found):
+            break
+        found.append(part)
+    return found
+
+
+def message_of(problems: Sequence[Any]) -> str:
+    """What is wrong with one setting, given a problem with each of its types."""
+    # With the right type, only that one's problem is of interest.
+    first = next((item for item in problems if type_needed(item) is None), problems[0])
+    needed = [type_needed(item) for item in problems]
+    if len(problems) > 1 and all(needed):
+        return f"use {', or '.join(map(str, needed))}"
+    if first["type"] == "tuple_type":
+        return "a list is needed, in brackets"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return message[:1].lower() + message[1:]
+
+
+def type_needed(problem: Any) -> str | None:
+    """The values of the type that a value is not of; None if the type is not the problem."""
+    if problem["type"] == "literal_error":
+        return str(problem["ctx"]["expected"])
+    kind, _, trouble = str(problem["type"]).partition("_")
+    return TYPES.get(kind) if trouble in ("type", "parsing") else None
 
 
 def key_hint(key: str, location: list[str], model: type[BaseModel]) -> str:

@@ -11,7 +11,7 @@ from harness.report.marks import mark_in, refused_in
 from harness.report.method_table import Column, cost_columns, numbers_of, other_score_columns
 from harness.report.runs import in_order
 from harness.report.statistics import average_of_seeds, paired_tests, ranks
-from harness.report.table import AVERAGE, COSTS, DIGITS, INCOMPLETE, REFUSED, Cell, Table
+from harness.report.table import AVERAGE, COSTS, DIGITS, INCOMPLETE, REFUSED, SOURCE, TARGETS, Cell, Table
 from harness.results.folder import DAMAGED, DONE, FAILED, MISSING
 from harness.results.metrics import SummaryMetric, summary_metrics
 
@@ -69,8 +69,8 @@ def summary(
         parts: evaluations that it is made of; empty: that of its row.
     """
     own = runs[runs["label"] == label]
-    of_dataset = own[own["dataset"] == block]
-    own = of_dataset if len(of_dataset) else own
+    # A block of a data set has no runs of a method that was never meant to be trained on it.
+    own = own if block in (AVERAGE, COSTS, SOURCE, TARGETS) else own[own["dataset"] == block]
     planned = own["seed"].nunique()
     if seeds.empty and refused_in(own).keys() & set(parts or (row,)):
         return Cell(block, row, label, None, planned=planned, state=REFUSED, digits=digits)

@@ -102,7 +102,8 @@ def states_note(table: Table) -> list[str]:
     if left or MISSING in states:
         parts = [f", {counts[state]} of them {state}" for state in (INTERRUPTED, RUNNING) if counts[state]]
         are = "is" if left == 1 else "are"
-        sentences.append(f"{MISSING_MARK}: missing; {left} of {total} {are} not computed{''.join(parts)}.")
+        missing = f"missing; {left} of {total} {are} not computed{''.join(parts)}" if left else "there is no such run"
+        sentences.append(f"{MISSING_MARK}: {missing}.")
     failed = table.runs[table.runs["state"].isin([FAILED, DAMAGED])]
     if len(failed):
         shown = [f"{row['name']}: {row['reason']}" for _, row in failed.head(SHOWN_FAILURES).iterrows()]

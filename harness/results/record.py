@@ -146,6 +146,8 @@ class Selection(Record):
         pictures: the split that the search looked at.
         images: number of its images.
         shots: validation images a class that were asked for; None: as many as shots, at most 4.
+        most: validation images of the class with the most of them; None in results of earlier versions.
+        whole: whether no validation image was left out.
         epoch: the epoch that was kept, 0, 1, ...; None: the last one, whatever its accuracy.
         epoch_accuracy: of it, percent.
         epoch_pictures: the split that it was judged on.
@@ -158,6 +160,8 @@ class Selection(Record):
     pictures: Literal["val", "test"] = "val"
     images: Count = 0
     shots: int | Literal["shots", "all"] | None = None
+    most: Count | None = None
+    whole: bool = False
     epoch: Count | None = None
     epoch_accuracy: Percent | None = None
     epoch_pictures: Literal["val", "test"] = "val"

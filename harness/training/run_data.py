@@ -1,6 +1,7 @@
 """What a run reads of its data sets: the few-shot sample, prompts, and the images of its evaluations."""
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,17 +129,27 @@ class RunData:
         elif spec.data.index and data.drawn.val:
             found = list(data.drawn.val)
         else:
-            drawn = {picture.path for picture in data.drawn.train}
-            pool = splits.val or [picture for picture in splits.train if picture.path not in drawn]
-            found = few_shot_sample(pool, validation_shots(spec), spec.seed)
+            found = few_shot_sample(self._validation_pool(data, splits), validation_shots(spec), spec.seed)
         labels = class_subset(len(splits.class_names), spec.data.classes)
         chosen = keep_classes(check_pictures(splits.folder, found, spec.data.skip_broken).usable, labels)
         if not chosen:
             raise UserError(
                 f"method '{spec.method}' chooses on {split} images, and data set '{spec.data.dataset}' has none that "
-                "are not trained on: use fewer shots, or a recipe that chooses nothing"
+                "are not trained on: use fewer shots, or a data set with validation images"
             )
         return chosen
+
+    def is_all_validation(self, data: FewShotData) -> bool:
+        """Whether `validation_pictures` leaves out none of the validation images."""
+        pool = self._validation_pool(data, self.read(self.spec.data.dataset))
+        labels = class_subset(len(data.splits.class_names), self.spec.data.classes)
+        counts = Counter(picture.label for picture in keep_classes(pool, labels))
+        return not self.spec.data.index and max(counts.values(), default=0) <= validation_shots(self.spec)
+
+    @staticmethod
+    def _validation_pool(data: FewShotData, splits: Splits) -> list[Picture]:
+        drawn = {picture.path for picture in data.drawn.train}
+        return list(splits.val) or [picture for picture in splits.train if picture.path not in drawn]
 
     def evaluated_pictures(self, item: EvalSpec, splits: Splits) -> tuple[list[Picture], list[Broken]]:
         """The images of an evaluation with labels among its classes, and those that were left out as broken.

@@ -256,6 +256,7 @@ class Selector:
             return None
         select = self.spec.select
         found = choice or Choice({})
+        val = self._validations.get("val")
         return Selection(
             chosen=found.chosen,
             accuracy=found.accuracy,
@@ -263,6 +264,8 @@ class Selector:
             pictures=select.pictures,
             images=self._count(select.pictures) if choice else 0,
             shots=select.shots,
+            most=int(val.labels.bincount().max()) if val else None,
+            whole=bool(val) and RunData(self.spec, tests=False).is_all_validation(self.sample),
             epoch=progress.kept_epoch,
             epoch_accuracy=progress.kept_accuracy,
             epoch_pictures=select.epoch_pictures,

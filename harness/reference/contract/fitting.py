@@ -23,10 +23,11 @@ MOST_CANDIDATES = 50_000
 """A search that tries more does not end in time, if at all."""
 USED = 20
 """Candidates that are tried for real; a method may compute a closed form for each."""
+HIGHER = "ever higher scores"
 SCORES: dict[str, Callable[[int], float]] = {
     "the same score for all": lambda position: 50.0,
     "zero for all": lambda position: 0.0,
-    "ever higher scores": lambda position: 100.0 * (1 - 1 / (position + 1)),
+    HIGHER: lambda position: 100.0 * (1 - 1 / (position + 1)),
     "ever lower scores": lambda position: 100.0 / (position + 1),
     "random scores": lambda position: float(torch.rand((), generator=torch.Generator().manual_seed(position)) * 100),
 }
@@ -71,26 +72,40 @@ def refuse_use_of_shots(method: Method, shots: Shots, original: Shots) -> None:
 
 
 def refuse_what_ignores_shots(candidate: Candidate) -> None:
-    """Raise Broken if neither other images nor other labels change the logits of a method that trains nothing."""
+    """Raise Broken if neither other images nor other labels change the logits of a method that trains nothing.
 
-    def logits(shots: Shots) -> Tensor:
-        method = candidate.build(shots=shots)
-        if candidate.cls.selects():
-            with torch.no_grad():
-                method.use(next(method.search(), {}))
-        return candidate.logits(method, candidate.texts)
-
+    Single candidates of a search may do without the shots, such as a weight of 0 where a grid begins.
+    """
     shots = candidate.shots()
     others = {
         "other images": replace(shots, x=candidate.shots(Way(seed=2)).x),
         "other labels": other_labels(shots, len(candidate.texts)),
     }
     for what, other in others.items():
-        if torch.equal(logits(shots), logits(other)):
+        pairs = zip(logits_by_candidate(candidate, shots), logits_by_candidate(candidate, other), strict=False)
+        if all(torch.equal(*pair) for pair in pairs):
             raise Broken(
                 f"{what} of the shots give the same logits, and nothing trains: if fit() is of no consequence, leave "
                 "it out, so that one seed is enough"
             )
+
+
+def logits_by_candidate(candidate: Candidate, shots: Shots) -> Iterator[Tensor]:
+    """Logits of a method that is fitted to some shots, with the first candidates of its search if it has one."""
+    method = candidate.build(shots=shots)
+    search = method.search()
+    chosen = next(search, None)
+    if chosen is None:
+        yield candidate.logits(method, candidate.texts)
+        return
+    for position in range(USED):
+        with torch.no_grad():
+            method.use(chosen)
+        yield candidate.logits(method, candidate.texts)
+        try:
+            chosen = search.send(SCORES[HIGHER](position))
+        except StopIteration:
+            return
 
 
 def other_labels(shots: Shots, classes: int) -> Shots:
@@ -178,8 +193,7 @@ def distinct(candidates: list[Chosen]) -> Iterator[Chosen]:
 
 def use_a_candidate(method: Method) -> None:
     """Let a method use another candidate of its search than the first, where there is another."""
-    score = SCORES["ever higher scores"]
-    tried, _ = search_through(method, "ever higher scores", score)
+    tried, _ = search_through(method, HIGHER, SCORES[HIGHER])
     with torch.no_grad():
         method.use(list(islice(distinct(tried), 2))[-1])
 

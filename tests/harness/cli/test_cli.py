@@ -204,6 +204,11 @@ def test_keys_lists_options_with_their_meaning() -> None:
     assert "train.epochs=5" in done.stdout
 
 
+def test_keys_without_a_method_lists_the_settings_of_every_section() -> None:
+    lines = skipbench("keys").stdout.splitlines()
+    assert {line.partition(".")[0] for line in lines} == {"data", "train", "select", "wandb", "runtime", "schedule"}
+
+
 def test_parity_passes_and_tells_failure_by_its_exit_code(golden: Path, tmp_path: Path) -> None:
     for file in ("clip_tiny.safetensors", "inputs.safetensors", "zeroshot.json", "zeroshot.safetensors"):
         (tmp_path / file).write_bytes((golden / file).read_bytes())

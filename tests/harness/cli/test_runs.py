@@ -81,6 +81,7 @@ def test_show_explains_each_state(results: Path) -> None:
     done = skipbench("show", id_of(results, "clip_adapter-emoji-1shot-seed1"), "--results", str(results)).stdout
     for words in ("done", "Accuracy", "Costs", "MiB peak", "parameters trained", "epochs: 2"):
         assert words in done
+    assert " 0.0 MiB peak" not in done, "what was not measured is not shown as 0"
     begun = skipbench("show", id_of(results, "clip_adapter-emoji-1shot-seed2"), "--results", str(results)).stdout
     for words in ("interrupted", "epoch 0 loss", "End of the log", "skipbench rerun"):
         assert words in begun

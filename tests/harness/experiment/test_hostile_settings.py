@@ -12,7 +12,8 @@ from harness.errors import UserError
 from harness.experiment.grid import expand, load_experiment
 from harness.experiment.one_run import vary
 from harness.experiment.recipes import EXPERIMENTS, read_recipe_file
-from harness.experiment.settings import parse_overrides, read_yaml
+from harness.experiment.settings import parse_overrides, read_yaml, validate
+from harness.experiment.spec import RunSpec
 from harness.experiment.yaml_values import dump_yaml
 from harness.tune.sweep_file import load_sweep
 from tests.commands import error_line
@@ -184,3 +185,20 @@ def test_commands_refuse_such_files_with_one_line_that_names_them(command: str, 
 def test_the_word_is_named() -> None:
     assert parse_overrides(["train.lr=2e-3"]) == {"train": {"lr": 0.002}}
     assert error_line("plan", "train.epochs=[[1").startswith("error: train.epochs=[[1: not valid YAML")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"select": {"shots": "al"}}, "select.shots='al': use a whole number, or 'shots' or 'all'"),
+        ({"select": {"shots": 0}}, "select.shots=0: input should be greater than or equal to 1"),
+        ({"train": {"keep_remainder": "two"}}, "train.keep_remainder='two': use true or false, or 'alone'"),
+        ({"train": {"betas": 0.9}}, "train.betas=0.9: a list is needed, in brackets"),
+        ({"evaluate": [{"name": "a", "dataset": "b", "splits": ["tset"]}]}, "evaluate.0.splits.0='tset': input should"),
+    ],
+)
+def test_a_setting_of_several_types_is_named_as_it_is_written(settings: dict[str, Any], message: str) -> None:
+    evaluate = [{"name": "base", "dataset": "emoji"}]
+    with pytest.raises(UserError) as caught:
+        validate(RunSpec, {"method": "skip", "evaluate": evaluate, **settings}, "")
+    assert str(caught.value).startswith(message)

@@ -166,6 +166,23 @@ def test_missing_and_failed_runs_are_dashes_with_a_word(
     assert "(n): n seeds only" in note
 
 
+@pytest.mark.parametrize(("protocol", "row"), [("base_to_new", "base"), ("few_shot", "16")])
+def test_a_failure_on_one_data_set_is_none_on_another(
+    protocol: str, row: str, tmp_path: Path, plan_runs: Plan, fill: Fill
+) -> None:
+    done = plan_runs(protocol, datasets=["emoji"], methods=["skip"], seeds=[1])
+    failed = plan_runs(protocol, datasets=["emoji-food"], methods=["coop"], seeds=[1])
+    fill(tmp_path, done)
+    folder = tmp_path / "runs" / failed[0].id
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_text("2026-01-01T00:00:00Z ERROR out of memory\n")
+    table = only(paper_tables(experiment_runs([*done, *failed], tmp_path)))
+    assert find(table, "emoji-food", row, "coop").state == "failed"
+    assert find(table, "emoji", row, "coop").state == "missing"
+    assert find(table, "emoji-food", row, "skip").state == "missing"
+    assert "–: there is no such run. –‡: failed; 1 of 2 runs" in " ".join(footnotes(table))
+
+
 def test_no_row_is_tested_on_too_few_pairs(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
     specs = plan_runs("base_to_new")
     fill(tmp_path, specs)

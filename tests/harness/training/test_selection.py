@@ -254,6 +254,21 @@ def test_how_many_validation_images_a_run_chooses_by(asked: str, per_class: int,
     found = [sum(picture.label == label for picture in chosen) for label in range(23)]
     wanted = 10**6 if asked == "all" else per_class
     assert found == [min(wanted, available) for available in of_class]
+    assert data.is_all_validation(data.few_shot()) == (max(of_class) <= wanted)
+
+
+def test_a_result_says_how_many_validation_images_a_class_there_were(
+    add_method: AddMethod, make_spec: Make, tmp_path: Path
+) -> None:
+    add_method("mixes", MIXES)
+    few = run_to_end(make_spec("mixes", LITTLE, shots=2), tmp_path).folder.read_result().selection
+    many = run_to_end(make_spec("mixes", LITTLE, "select.shots=1000", shots=2), tmp_path).folder.read_result().selection
+    assert few is not None
+    assert many is not None
+    assert (few.most, few.whole) == (2, False)
+    assert many.most is not None
+    assert 2 < many.most < 1000
+    assert many.whole
 
 
 def test_a_data_set_without_validation_images_lends_training_images_that_are_no_shots(

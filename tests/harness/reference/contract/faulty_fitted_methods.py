@@ -35,6 +35,11 @@ FITTED_FAULTS = {
         "other labels of the shots give the same logits",
         PROTOTYPES.replace("shots.labels", "torch.arange(len(shots.labels)) % len(self.prompts)"),
     ),
+    "ignores the images whatever it chooses": Fault(
+        "is fitted to the shots",
+        "other images of the shots give the same logits",
+        in_fit("images = images[:1].abs().clamp(1, 1) * shots.labels[:, None]", SEARCHED, "        one_hot = "),
+    ),
     "ignores the images": Fault(
         "is fitted to the shots",
         "other images of the shots give the same logits",

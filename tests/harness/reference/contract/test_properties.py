@@ -69,6 +69,11 @@ def test_fitted_and_choosing_methods_keep_it(
     assert {title: found[title][1] for title in words} == words
 
 
+def test_a_grid_may_begin_where_the_shots_do_not_count(add: Add) -> None:
+    found = outcomes(add(SEARCHED.replace("0.25 * 2.0**step", "0.25 * step"), "searched"))
+    assert titles(found, FAILED) == titles(found, REMARK) == []
+
+
 def test_a_method_may_import_another(add: Add) -> None:
     add(PROTOTYPES, "prototypes")
     child = '''"""Prototypes without the texts."""

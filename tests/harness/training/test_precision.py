@@ -136,7 +136,7 @@ def test_half_trains_float16_but_for_norms_and_what_the_authors_keep(method: str
     trained = trained_parameters(trainer.method)
     assert trained
     for name, parameter in trained.items():
-        in_float32 = stays_in_float32(name) if name.startswith("clip.") else name.startswith(kept)
+        in_float32 = name.startswith(kept) or (name.startswith("clip.") and stays_in_float32(name))
         assert parameter.dtype == (torch.float32 if in_float32 else torch.float16), name
     for prefix in kept:
         assert any(name.startswith(prefix) for name in trained), prefix
@@ -304,4 +304,5 @@ def test_the_first_loss_is_nearly_the_same_in_every_precision(method: str, make_
     assert len(set(losses.values())) == 4
     # bfloat16 has 8 bits, float16 11.
     for precision, tolerance in (("bf16", 5e-2), ("fp16", 1e-2), ("half", 1e-2)):
-        assert losses[precision] == pytest.approx(losses["fp32"], rel=tolerance), precision
+        # The loss of LP++ is small from the start, and the difference of large logits.
+        assert losses[precision] == pytest.approx(losses["fp32"], rel=tolerance, abs=1e-2), precision

@@ -63,11 +63,10 @@ def choices_of(result: Result) -> tuple[Choice, ...]:
     few = min(VALIDATION_SHOTS, result.spec.data.shots)
     asked: dict[str | int | None, int | None] = {None: few, "shots": result.spec.data.shots, "all": None}
     shots = asked[selection.shots] if selection.shots in asked else int(selection.shots or 0)
-    is_lax = shots is None or shots > result.spec.data.shots
     if shots is not None and selection.most is not None:
         # A large number that leaves none out is another word for all of them.
         shots = None if selection.whole and shots > VALIDATION_SHOTS else min(shots, selection.most)
-        is_lax = is_lax or shots is None
+    is_lax = shots is None or shots > result.spec.data.shots
     found = []
     if selection.chosen:
         found.append(Choice(tuple(selection.chosen), selection.pictures == "test", shots, is_lax))

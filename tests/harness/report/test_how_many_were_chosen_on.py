@@ -18,9 +18,10 @@ from tests.made_up_results import result_json
     [
         ({"most": 1}, "", "1 validation image a class"),
         ({"most": 1, "whole": True}, "", "1 validation image a class"),
-        ({"shots": 100, "most": 30}, "", "30 validation images a class"),
+        ({"shots": 100, "most": 30}, "¶", "30 validation images a class"),
         ({"shots": 100, "most": 30, "whole": True}, "¶", "all validation images"),
-        ({"shots": 100}, "", "100 validation images a class"),
+        ({"shots": 100, "most": 2}, "", "2 validation images a class"),
+        ({"shots": 100}, "¶", "100 validation images a class"),
     ],
 )
 def test_the_true_number_is_told(

@@ -1,5 +1,6 @@
 """Settings as plain data: reading, merging and validating them, with errors that name the nearest key."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -13,6 +14,8 @@ from harness.experiment.yaml_values import DEEPEST, parse_yaml, read_text
 Settings = dict[str, Any]
 """Nested settings as they stand in YAML: {"train": {"epochs": 10}}."""
 
+TYPE_IN_LOCATION = re.compile(r"constrained-\w+|int|float|bool|str|none|(literal|tuple|list|function)\W.*")
+"""How pydantic names one of several types of a setting."""
 TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 """Kind of a problem of pydantic -> the values of that type."""
 
@@ -61,7 +64,7 @@ def within_sections(location: Iterable[str], model: type[BaseModel]) -> list[str
     """The part of a location that a user knows: behind a setting of several types pydantic names one of these."""
     found: list[str] = []
     for part in location:
-        if not part.isdigit() and part not in known_keys(model, found):
+        if TYPE_IN_LOCATION.fullmatch(part) and part not in known_keys(model, found):
             break
         found.append(part)
     return found

@@ -7,10 +7,9 @@ from itertools import cycle, islice
 
 from harness.data.datasets import find_dataset, find_folder, read_dataset
 from harness.data.fewshot import class_subset
+from harness.data.readers import SPLITS, UNTESTED
 from harness.data.sample_file import VALIDATION_SHOTS
 from harness.errors import UserError
-
-SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def class_counts(
 
 def read_counts(dataset: str, data_root: str | None, tests: bool) -> tuple[list[str], dict[str, list[int]]]:
     """Class names of a data set that is on this machine, and split -> number of images of each class."""
-    splits = read_dataset(dataset, data_root, SPLITS if tests else tuple(split for split in SPLITS if split != "test"))
+    splits = read_dataset(dataset, data_root, SPLITS if tests else UNTESTED)
     names = list(splits.class_names)
     counts = {split: Counter(label for _, label in getattr(splits, split)) for split in SPLITS}
     return names, {split: [counts[split][label] for label in range(len(names))] for split in SPLITS}

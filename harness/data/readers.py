@@ -26,6 +26,8 @@ from harness.errors import UserError, first_line, nearest
 
 INSTRUCTIONS = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
 SPLITS = ("train", "val", "test")
+UNTESTED = ("train", "val")
+"""The splits of a run that is not tested, which sees no test label."""
 COLUMNS = ("file", "name", "category", "split", "group")
 """Of the `index.csv` in an archive of images."""
 

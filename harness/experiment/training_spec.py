@@ -77,6 +77,11 @@ class TrainSpec(Section):
     cache_batch_size: int = Field(64, ge=1, description="pictures a batch when the cache is filled")
 
     @property
+    def full_lr_image(self) -> float:
+        """Learning rate of the image tower's own weights, before the schedule."""
+        return self.lr if self.lr_image is None else self.lr_image
+
+    @property
     def caches(self) -> bool:
         """Whether the outputs of frozen stages are kept."""
         return self.cache != "none"

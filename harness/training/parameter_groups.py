@@ -34,7 +34,7 @@ def groups_of(method: Method, recipe: TrainSpec) -> list[dict[str, Any]]:
         GroupsError: the groups of the method's own have a mistake.
     """
     in_image_tower = {id(parameter) for parameter in method.clip.image.parameters()}
-    rates = {IMAGE_GROUP: recipe.lr if recipe.lr_image is None else recipe.lr_image, "other": recipe.lr}
+    rates = {IMAGE_GROUP: recipe.full_lr_image, "other": recipe.lr}
 
     def usual_group(parameter: Tensor) -> str:
         return IMAGE_GROUP if id(parameter) in in_image_tower else "other"

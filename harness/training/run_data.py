@@ -10,7 +10,7 @@ from harness.clip.towers import CLIP
 from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes
 from harness.data.pictures import Broken, check_pictures, missing_pictures
-from harness.data.readers import SPLITS, Picture, Splits
+from harness.data.readers import SPLITS, UNTESTED, Picture, Splits
 from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index
 from harness.data.transforms import TestTransform, TrainTransform
 from harness.errors import UserError
@@ -61,7 +61,7 @@ class RunData:
         self.root = spec.runtime.find_data_root()
         if tests is None:
             tests = spec.is_tested
-        self.split_names = SPLITS if tests else tuple(split for split in SPLITS if split != "test")
+        self.split_names = SPLITS if tests else UNTESTED
 
     def read(self, dataset: str) -> Splits:
         """A data set; without test images and their labels, if the run is not tested."""

@@ -191,8 +191,7 @@ class Trainer:
     def _rates(self, epoch: int) -> tuple[float, float]:
         """Learning rates at the beginning of an epoch: of all weights, and of the image tower's own."""
         recipe, whole = self.spec.train, self._epochs_exactly
-        lr_image = recipe.lr if recipe.lr_image is None else recipe.lr_image
-        return recipe.lr_at(epoch, recipe.lr, epochs=whole), recipe.lr_at(epoch, lr_image, epochs=whole)
+        return recipe.lr_at(epoch, recipe.lr, epochs=whole), recipe.lr_at(epoch, recipe.full_lr_image, epochs=whole)
 
     def _step(
         self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, x: Tensor, labels: Tensor

@@ -103,7 +103,7 @@ class Training:
     @torch.no_grad()
     def _end_epoch(self, step: Step) -> Iterator[Found]:
         subject, epoch = self.subject, step.epoch
-        subject.method.after_epoch(epoch)
+        subject.method.after_epoch(epoch, self.steps[-1].epoch + 1)
         yield from self._check_history(epoch + 1)
         if subject.has("epoch_eval_logits"):
             yield subject.compare("epoch_eval_logits", subject.logits(), row=epoch)

@@ -1,8 +1,7 @@
 """The interface of adaptation methods: how image tokens and class prompts become logits, and which parameters train."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -13,83 +12,33 @@ from harness.clip.ensembles import encode_classes
 from harness.clip.prompts import Prompts
 from harness.clip.texts import Text
 from harness.clip.towers import CLIP, END, RAW, Stage
+from methods._parts import (
+    ONE_PROMPT,
+    WEIGHTS_FILE,
+    Candidate,
+    Official,
+    OtherClassesError,
+    Search,
+    Shots,
+    TooFewShotsError,
+    WeightsError,
+    WeightsFile,
+    first_best,
+)
 
-
-@dataclass(frozen=True)
-class Official:
-    """Names in the authors' implementation, with which `skipbench parity` reads its reference vectors.
-
-    Attributes:
-        trainers: names of the authors' trainers; vectors of any of them are read. Options that tell methods with the
-            same trainer apart may follow a name: `ADAPTER CONSTRAINT=l2`.
-        options: its option (last part of the name) -> field of our Config.
-        tensors: its parameter or stored state -> our parameter, buffer or attribute (such as `weight.T`); a name that
-            ends in a dot stands for all names that begin with it. Parameters of CLIP itself need no entry.
-        trainer_options: name of a trainer -> what it means for fields of our Config, where the authors have a trainer
-            of its own for what is an option here.
-    """
-
-    trainers: tuple[str, ...]
-    options: dict[str, str] = field(default_factory=dict)
-    tensors: dict[str, str] = field(default_factory=dict)
-    trainer_options: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Shots:
-    """The training images, as `Method.fit` gets them.
-
-    Attributes:
-        x: V random views of each of N images at the method's `image_start`: (V, N, E) at END.
-        labels: (N,), among the training classes.
-        per_class: k, the number of shots that was asked for.
-    """
-
-    x: Tensor
-    labels: Tensor
-    per_class: int
-
-
-Candidate = dict[str, float]
-"""What a method may choose: name of a number -> its value."""
-Search = Generator[Candidate, float, Candidate]
-"""Yields candidates, receives the accuracy of each on validation images in percent, returns the chosen one."""
-
-
-def first_best(candidates: Iterable[Candidate]) -> Search:
-    """Try all candidates and choose the first of those with the highest accuracy.
-
-    Raises:
-        ValueError: there are none.
-    """
-    chosen, highest = None, float("-inf")
-    for candidate in candidates:
-        accuracy = yield candidate
-        if accuracy > highest:
-            chosen, highest = candidate, accuracy
-    if chosen is None:
-        raise ValueError("there are no candidates to choose from")
-    return chosen
-
-
-ONE_PROMPT = "what encodes its texts is trained, so that each class has one prompt: use one template (data.templates)"
-
-
-class OtherClassesError(ValueError):
-    """A trained method can be used only for the classes on which it was trained."""
-
-
-WEIGHTS_FILE = "file of weights"
-WeightsFile = Annotated[str, WEIGHTS_FILE]
-"""Type of an option: path of a file with one tensor, which the harness reads; its content belongs to a run's id."""
-
-
-class WeightsError(ValueError):
-    """The tensor of a file does not fit; the message begins with the name of its option."""
-
-
-class TooFewShotsError(ValueError):
-    """A method cannot be fitted to so few shots or views; the message says which setting helps."""
+__all__ = (
+    "Candidate",
+    "Method",
+    "Official",
+    "OtherClassesError",
+    "Search",
+    "Shots",
+    "TooFewShotsError",
+    "WeightsError",
+    "WeightsFile",
+    "check_depth",
+    "first_best",
+)
 
 
 class Method(nn.Module):
@@ -108,6 +57,7 @@ class Method(nn.Module):
         training_texts: what is written of the classes to train on.
         prompts: prompts of the classes that are set.
         frozen_text: their texts at `text_start`, one for each class; None if they are not cached.
+        teacher_text: what `encode_teacher` gives for them; None if the method has no teacher.
     """
 
     templates: ClassVar[str] = "zeroshot"
@@ -123,6 +73,14 @@ class Method(nn.Module):
     averages_normalised: ClassVar[bool] = True
     """How the texts of a class with several prompts become one: the mean of normalised embeddings, normalised, or else
     the mean of embeddings as they are."""
+
+    teacher: ClassVar[str | None] = None
+    """Templates from which the untouched CLIP, as a teacher, encodes texts of the classes: `zeroshot` or `finetune` of
+    the data set, or an ensemble such as `imagenet_80`. None: there is no teacher."""
+
+    frozen_view: ClassVar[Literal["same", "other"] | None] = None
+    """Which views of the training images the untouched CLIP embeds for `loss_beside_frozen`: the `same` as the method,
+    or `other` random ones. None: the method trains by `loss`."""
 
     stays_fp32: ClassVar[tuple[str, ...]] = ()
     """Prefixes of the names of parameters that the authors keep in float32 when they train in half precision."""
@@ -191,6 +149,11 @@ class Method(nn.Module):
         """The prompt template to use instead of a data set's own; `{}` is the class name."""
         return template
 
+    @classmethod
+    def teacher_template(cls, config: Any, template: str) -> str:
+        """The teacher's prompt template to use instead of a template of `teacher`; `{}` is the class name."""
+        return template
+
     def start_stages(self) -> tuple[Stage, Stage]:
         """The stages of the image and the text tower from which training matters; before them everything is frozen."""
         return END, END
@@ -236,8 +199,19 @@ class Method(nn.Module):
         """
         return []
 
-    def after_epoch(self, epoch: int) -> None:
-        """Called after the last step of epoch 0, 1, ..., without gradients."""
+    def change_gradients(self) -> None:
+        """Change `.grad` of parameters between the backward pass of a step and the step.
+
+        With a loss scale they are multiplied by it, so that what is done must be proportional to them.
+        """
+
+    @classmethod
+    def changes_gradients(cls) -> bool:
+        """Whether a step needs all gradients at once, to change them."""
+        return cls.change_gradients is not Method.change_gradients
+
+    def after_epoch(self, epoch: int, epochs: int) -> None:
+        """Called after the last step of epoch 0, 1, ... of a training of `epochs`, without gradients."""
 
     @property
     def has_training_classes(self) -> bool:
@@ -258,12 +232,23 @@ class Method(nn.Module):
             raise OtherClassesError(ONE_PROMPT)
         self.prompts = prompts
         self.frozen_text = self._run_frozen_text(prompts.ids, prompts.eot) if self.cache_text else None
+        self.teacher_text = self._run_teacher(prompts.teacher) if prompts.teacher else None
 
     @torch.no_grad()
     def _run_frozen_text(self, ids: Tensor, eot: Tensor) -> Tensor:
         if self.prompts.counts:
             return encode_classes(self.clip.text, self.prompts, self.averages_normalised)
         return self.clip.text.run(ids, RAW, self.text_start, eot, shared=self.prompts.shared)
+
+    @torch.no_grad()
+    def _run_teacher(self, prompts: Prompts) -> Tensor:
+        return self.encode_teacher(prompts)
+
+    def encode_teacher(self, prompts: Prompts) -> Tensor:
+        """What is kept of the teacher's prompts: by default one embedding (C, E) for each class, normalised where the
+        method `averages_normalised` ones.
+        """
+        return encode_classes(self.clip.text, prompts, self.averages_normalised)
 
     def text_tokens(self, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Texts at `text_start` (C, T, width) or, at END, (C, E), and their end-of-text positions (C,).
@@ -326,6 +311,16 @@ class Method(nn.Module):
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy of a batch of images at `image_start` with labels (B,)."""
         return F.cross_entropy(*self.training_logits(x, labels))
+
+    def loss_beside_frozen(self, x: Tensor, labels: Tensor, frozen: Tensor) -> Tensor:
+        """The loss of a method with a `frozen_view`.
+
+        Args:
+            x: images at `image_start`.
+            labels: (B,), among the training classes.
+            frozen: embeddings (B, E) of the same images by the untouched CLIP, not normalised.
+        """
+        raise NotImplementedError
 
     def train_towers_from(self, start: Stage) -> None:
         """Unfreeze, in both towers, the blocks from `start` on, the final LayerNorm and the projection."""

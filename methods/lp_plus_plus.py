@@ -78,7 +78,7 @@ class LPPlusPlus(Method):
         self.alpha_gradient += torch.autograd.grad(loss, self.alpha, retain_graph=True)[0]
         return loss
 
-    def after_epoch(self, epoch: int) -> None:
+    def after_epoch(self, epoch: int, epochs: int) -> None:
         # As in the authors' code, which never clears this gradient, each step is along the sum over all epochs so far.
         if (epoch + 1) % ALPHA_EPOCHS == 0:
             self.alpha.sub_(self.alpha_step * self.alpha_gradient)

@@ -4,7 +4,8 @@ After the last block only one token of each row is read, so that the last block 
 other tokens. Texts need even less (`packing.py`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from harness.clip.packing import Packing, take
+from harness.clip.packing import Packing, Tokens, take
 from harness.machine.torch_internals import storage_id
 
 
@@ -24,10 +25,36 @@ def is_divisible(block: nn.Module) -> bool:
     return isinstance(block, ResidualAttentionBlock) and isinstance(block.attn, nn.MultiheadAttention)
 
 
+Addition = Callable[[Tensor, Tokens], Tensor]
+"""(input of a layer (N, width), which tokens these are) -> what is added to the layer's output (N, width)."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a method computes beside the layers of a block, for each token by itself.
+
+    Attributes:
+        projections: `q`, `k`, `v` or `o` (of attention) -> what is added to its output.
+        block: what is added to the output of the block, from the output of its first LayerNorm; None: nothing.
+    """
+
+    projections: Mapping[str, Addition] = field(default_factory=dict)
+    block: Addition | None = None
+
+
+NOTHING = Beside()
+
+
 def run_packed(
-    block: Any, x: Tensor, packing: Packing, mask: Tensor | None, recompute: bool = False, read: Tensor | None = None
+    block: Any,
+    x: Tensor,
+    packing: Packing,
+    mask: Tensor | None,
+    recompute: bool = False,
+    read: Tensor | None = None,
+    beside: Beside = NOTHING,
 ) -> Tensor:
-    """Output of a block for packed tokens, or only for the one token of each row that is read.
+    """Output of a block for packed tokens, or only for the R tokens of each row that are read.
 
     Args:
         block: one that `is_divisible`.
@@ -35,23 +62,28 @@ def run_packed(
         packing: which tokens they are.
         mask: additive causal mask (T, T); None: every token sees every other.
         recompute: do not keep the outputs of LayerNorms and of the activation for the backward pass.
-        read: position (B,) of the only token of each row whose output is needed; None: all are needed.
+        read: positions (B, R) or (B,) of the only tokens of each row whose output is needed; None: all are needed.
+        beside: what is computed beside its layers.
 
     Returns:
-        (N, width), or (B, width) if one token per row is read.
+        (N, width), or (B x R, width) if only some tokens are read.
     """
     attention, mlp = block.attn, block.mlp
-    places = None if read is None else packing.place_of(read)
+    tokens = Tokens(packing, None if read is None else packing.place_of(read))
+    added: list[Tensor] = []
 
     def mix(normed: Tensor) -> Tensor:
-        if read is None or places is None:
-            return attend_all(attention, normed, packing, mask)
-        return attend_one(attention, normed, packing, read if mask is not None else None, places)
+        if beside.block:
+            added.append(beside.block(normed if tokens.places is None else take(normed, tokens.places), tokens))
+        if read is None:
+            return attend_all(attention, normed, packing, mask, beside)
+        return attend_read(attention, normed, packing, read if mask is not None else None, tokens, beside)
 
-    x = (x if places is None else take(x, places)) + block.ls_1(
-        attention.out_proj(forgetting(block.ln_1, x, mix, recompute))
+    x = (x if tokens.places is None else take(x, tokens.places)) + block.ls_1(
+        project_out(attention, forgetting(block.ln_1, x, mix, recompute), tokens, beside)
     )
-    return x + block.ls_2(forgetting(mlp.gelu, forgetting(block.ln_2, x, mlp.c_fc, recompute), mlp.c_proj, recompute))
+    x = x + block.ls_2(forgetting(mlp.gelu, forgetting(block.ln_2, x, mlp.c_fc, recompute), mlp.c_proj, recompute))
+    return x + added[0] if added else x
 
 
 def forgetting(layer: nn.Module, x: Tensor, use: Callable[[Tensor], Tensor], recompute: bool) -> Tensor:
@@ -96,7 +128,9 @@ def keeps_more(layer: nn.Module) -> bool:
     return not isinstance(layer, nn.LayerNorm | nn.GELU)
 
 
-def attend_all(attention: nn.MultiheadAttention, normed: Tensor, packing: Packing, mask: Tensor | None) -> Tensor:
+def attend_all(
+    attention: nn.MultiheadAttention, normed: Tensor, packing: Packing, mask: Tensor | None, beside: Beside = NOTHING
+) -> Tensor:
     """Attention of all packed tokens, before the output projection.
 
     Args:
@@ -104,11 +138,13 @@ def attend_all(attention: nn.MultiheadAttention, normed: Tensor, packing: Packin
         normed: packed tokens (N, width) after the LayerNorm.
         packing: which tokens they are.
         mask: additive causal mask (T, T), or None.
+        beside: what is computed beside the projections.
 
     Returns:
         (N, width).
     """
     projected = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
+    projected = add_beside("qkv", projected, normed, Tokens(packing), beside)
     query, key, value = split_heads(attention, packing.pad_own(projected[packing.num_shared :]))
     own_mask = None if mask is None else mask[: query.shape[2], : key.shape[2]].to(query.dtype)
     if not packing.shared:
@@ -122,35 +158,74 @@ def attend_all(attention: nn.MultiheadAttention, normed: Tensor, packing: Packin
     return torch.cat([merge_heads(first).flatten(0, 1), packing.take_own(merge_heads(mixed).flatten(0, 1))])
 
 
-def attend_one(
-    attention: nn.MultiheadAttention, normed: Tensor, packing: Packing, last_seen: Tensor | None, places: Tensor
+def attend_read(
+    attention: nn.MultiheadAttention,
+    normed: Tensor,
+    packing: Packing,
+    last_seen: Tensor | None,
+    tokens: Tokens,
+    beside: Beside = NOTHING,
 ) -> Tensor:
-    """Attention of one token of each row, before the output projection.
+    """Attention of R tokens of each row, before the output projection.
 
     Args:
         attention: of the block.
         normed: packed tokens (N, width) after the LayerNorm.
         packing: which tokens they are.
-        last_seen: position (B,) of the last token of its row that each token sees; None: it sees all.
-        places: where the tokens are among the packed ones (B,).
+        last_seen: position (B, R) or (B,) of the last token of its row that each token sees; None: it sees all.
+        tokens: which of the packed tokens they are, with places (B x R,).
+        beside: what is computed beside the projections.
 
     Returns:
-        (B, width).
+        (B x R, width).
     """
+    assert tokens.places is not None
     width = attention.embed_dim
     weight, bias = attention.in_proj_weight, attention.in_proj_bias
-    (query,) = split_heads(attention, F.linear(take(normed, places), weight[:width], bias[:width])[:, None])
+    reading = take(normed, tokens.places)
+    queries = add_beside("q", F.linear(reading, weight[:width], bias[:width]), reading, tokens, beside)
+    (query,) = split_heads(attention, queries.view(packing.rows, -1, width))
+    del reading, queries
     projected = F.linear(normed, weight[width:], bias[width:])
+    projected = add_beside("kv", projected, normed, Tokens(packing), beside)
     key, value = split_heads(attention, packing.pad_own(projected[packing.num_shared :]))
     mask = None
     if last_seen is not None:
-        unseen = torch.arange(packing.shared, packing.length, device=normed.device) > last_seen[:, None]
-        mask = torch.zeros_like(unseen, dtype=query.dtype).masked_fill(unseen, float("-inf"))[:, None, None]
+        seen = last_seen.view(packing.rows, -1, 1)
+        unseen = torch.arange(packing.shared, packing.length, device=normed.device) > seen
+        mask = torch.zeros_like(unseen, dtype=query.dtype).masked_fill(unseen, float("-inf"))[:, None]
     if not packing.shared:
-        return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask)).squeeze(1)
+        return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask)).flatten(0, 1)
     shared = projected[: packing.num_shared].view(packing.groups, packing.shared, -1).clone()
     shared_key, shared_value = split_heads(attention, shared)
-    return merge_heads(attend_shared_and_own(query, (shared_key, shared_value), (key, value), mask)).squeeze(1)
+    return merge_heads(attend_shared_and_own(query, (shared_key, shared_value), (key, value), mask)).flatten(0, 1)
+
+
+def project_out(attention: nn.MultiheadAttention, mixed: Tensor, tokens: Tokens, beside: Beside) -> Tensor:
+    """The output projection (N, width) of attention (N, width) of some tokens, with what is added to it."""
+    out: Tensor = attention.out_proj(mixed)
+    addition = beside.projections.get("o")
+    return out if addition is None else out + addition(mixed, tokens)
+
+
+def add_beside(parts: str, projected: Tensor, x: Tensor, tokens: Tokens, beside: Beside) -> Tensor:
+    """The projections of some tokens with what is added to them.
+
+    Args:
+        parts: which projections they are, such as `kv`.
+        projected: their outputs, side by side (N, len(parts) x width).
+        x: their input (N, width).
+        tokens: which tokens these are.
+        beside: what is added.
+    """
+    if not any(part in beside.projections for part in parts):
+        return projected
+    pieces = projected.chunk(len(parts), dim=-1)
+    added = [
+        piece + beside.projections[part](x, tokens) if part in beside.projections else piece
+        for part, piece in zip(parts, pieces, strict=True)
+    ]
+    return torch.cat(added, dim=-1)
 
 
 def attend_shared_and_own(

@@ -92,11 +92,42 @@ class Packing:
         full = x if self.own is None else put(x, self.own, self.rows * rest)
         return full.view(self.rows, rest, -1)
 
+    def unpack(self, x: Tensor) -> Tensor:
+        """Packed tokens (N, width) -> rows (B, T, width), with zeros where nothing is computed."""
+        own = self.pad_own(x[self.num_shared :])
+        if not self.shared:
+            return own
+        leading = x[: self.num_shared].view(self.groups, 1, self.shared, -1)
+        leading = leading.expand(-1, self.rows // self.groups, -1, -1).flatten(0, 1)
+        return torch.cat([leading, own], dim=1)
+
     def place_of(self, position: Tensor) -> Tensor:
-        """The place (B,) among the packed tokens of the token at a position (B,) of each row."""
+        """The places (B x R) among the packed tokens of those at R positions of each row, (B, R) or (B,) for R = 1.
+
+        They must be after the shared tokens.
+        """
         rest = self.length - self.shared
-        place = torch.arange(self.rows, device=position.device) * rest + position - self.shared
+        first = torch.arange(self.rows, device=position.device) * rest
+        place = (first[:, None] + position.view(self.rows, -1) - self.shared).flatten()
         return self.num_shared + (place if self.own is None else torch.searchsorted(self.own, place))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Which tokens of rows (B, T) a tensor (N, ...) has.
+
+    Attributes:
+        packing: the packed tokens.
+        places: places (N,) among the packed tokens; None: they are all of them.
+    """
+
+    packing: Packing
+    places: Tensor | None = None
+
+    def of(self, whole: Tensor) -> Tensor:
+        """The rows (N, ...) that belong to these tokens, of a tensor (B, T, ...)."""
+        packed = self.packing.pack(whole)
+        return packed if self.places is None else take(packed, self.places)
 
 
 def pack_texts(x: Tensor, eot: Tensor, shared: int, groups: int, drop_padding: bool) -> Packing:

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from harness.clip.texts import MOST_OF_A_CLASS, Text, as_text, prompts_of
+from harness.clip.texts import MOST_OF_A_CLASS, Taught, Text, as_text, prompts_of, teacher_of
 from harness.errors import UserError
 
 
@@ -29,6 +29,7 @@ class Prompts:
         eot: position of the end-of-text token of each prompt (P,).
         shared: number of leading tokens that all prompts have in common, without end-of-text.
         counts: number of prompts of each of the C classes; None if each has one.
+        teacher: the prompts of the same classes that a frozen teacher reads; None if there is no teacher.
     """
 
     texts: tuple[Text, ...]
@@ -36,6 +37,7 @@ class Prompts:
     eot: Tensor
     shared: int = 0
     counts: tuple[int, ...] | None = None
+    teacher: "Prompts | None" = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -44,9 +46,14 @@ class Prompts:
         """The row of the first prompt of each class."""
         return [0, *itertools.accumulate(self.counts or (1,) * len(self))][:-1]
 
+    def unshared(self) -> "Prompts":
+        """The same prompts, of which each is computed as a whole."""
+        return replace(self, shared=0, teacher=self.teacher and self.teacher.unshared())
+
     def to(self, device: torch.device) -> "Prompts":
         """The same prompts on another device."""
-        return replace(self, ids=self.ids.to(device), eot=self.eot.to(device))
+        teacher = self.teacher and self.teacher.to(device)
+        return replace(self, ids=self.ids.to(device), eot=self.eot.to(device), teacher=teacher)
 
 
 def end_of_text(ids: Tensor) -> Tensor:
@@ -54,13 +61,13 @@ def end_of_text(ids: Tensor) -> Tensor:
     return ids.argmax(dim=-1)
 
 
-def tokenize(texts: Sequence[str | Sequence[str]], tokenizer: Tokenizer, cut: bool = True) -> Prompts:
+def tokenize(texts: Sequence[Text | Sequence[str]], tokenizer: Tokenizer, cut: bool = True) -> Prompts:
     """Tokenise prompts and cut them after the largest end-of-text position.
 
     The text tower is causal, and only the end-of-text token is read, so the tokens after it do not matter.
 
     Args:
-        texts: of each of C classes its prompt, or its prompts.
+        texts: of each of C classes its prompt, or its prompts, those of a teacher beside them.
         tokenizer: texts -> ids (P, context length), padded.
         cut: False keeps the full context length, as the reference code does.
 
@@ -70,7 +77,7 @@ def tokenize(texts: Sequence[str | Sequence[str]], tokenizer: Tokenizer, cut: bo
     """
     if not texts:
         raise UserError("there are no classes: a prompt is needed for each class, and none was given")
-    classes = tuple(text if isinstance(text, str) else as_text(text) for text in texts)
+    classes = tuple(text if isinstance(text, str | Taught) else as_text(text) for text in texts)
     counts = tuple(len(prompts_of(text)) for text in classes)
     for label, count in enumerate(counts):
         if not 1 <= count <= MOST_OF_A_CLASS:
@@ -83,7 +90,9 @@ def tokenize(texts: Sequence[str | Sequence[str]], tokenizer: Tokenizer, cut: bo
     shared = shared_prefix(ids, eot)
     if cut:
         ids = ids[:, : int(eot.max()) + 1]
-    return Prompts(classes, ids, eot, shared, counts if len(prompts) > len(classes) else None)
+    taught = [teacher_of(text) for text in classes]
+    teacher = tokenize(taught, tokenizer, cut) if any(taught) else None
+    return Prompts(classes, ids, eot, shared, counts if len(prompts) > len(classes) else None, teacher)
 
 
 def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor) -> None:

@@ -111,7 +111,7 @@ class DryRun:
     def cache_images(self) -> int:
         """How many views of images pass the frozen stages by themselves, for the cache and for what is fitted."""
         train, images = self.spec.train, self._images(Meter(CPU))
-        epochs = train.epochs if self.trains and images.is_cached else 0
+        epochs = train.epochs if self.trains and images.caches else 0
         views = epochs if images.views is None else min(epochs, images.views)
         if epochs and images.views and train.batches == "all_views":
             views = images.views
@@ -222,6 +222,7 @@ class DryRun:
             meter,
             place=PlaceInMemory(self.device, runtime.cache_gpu_mib, runtime.cache_host_mib, Path(), clip.device),
             on_inputs=on_inputs,
+            frozen_view=self.method.frozen_view,
         )
 
     def _make_trainer(self, images: TrainingImages, meter: Meter) -> Trainer:

@@ -63,7 +63,7 @@ class BreakdownMeter(Meter):
         # step, what that left.
         watch.label(tensors, OPTIMIZER if method.trains and name not in (FIT, SELECT) else INPUTS)
         watch.label([*method.parameters(), *method.buffers()], WEIGHTS)
-        watch.label([] if method.frozen_text is None else [method.frozen_text], CACHE)
+        watch.label([text for text in (method.frozen_text, method.teacher_text) if text is not None], CACHE)
         # After the cache: if the text tower starts from words, the cached texts are the ids themselves.
         watch.label([method.prompts.ids, method.prompts.eot], INPUTS)
         watch.label(self.images.resident() if self.images else [], CACHE)

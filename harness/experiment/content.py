@@ -31,8 +31,12 @@ def index_content(path: str) -> str:
         raise UserError(f"data.index='{path}' cannot be read: {error.strerror}") from None
 
 
-def templates_content(templates: Any) -> Any:
+def templates_content(key: str, templates: Any) -> Any:
     """Prompt templates as they are, and of a file of descriptions its SHA-256.
+
+    Args:
+        key: of the setting that names them.
+        templates: what it says.
 
     Raises:
         UserError: it cannot be read.
@@ -42,7 +46,7 @@ def templates_content(templates: Any) -> Any:
     try:
         return f"{BY_CONTENT}={file_digest(Path(templates))}"
     except (OSError, ValueError) as error:
-        raise UserError(f"data.templates='{templates}' cannot be read: {why_unreadable(error)}") from None
+        raise UserError(f"{key}='{templates}' cannot be read: {why_unreadable(error)}") from None
 
 
 def backbone_content(text: str) -> str:

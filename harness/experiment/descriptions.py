@@ -70,8 +70,12 @@ def letters(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name).casefold()
 
 
-def read_descriptions(path: str) -> Descriptions:
+def read_descriptions(path: str, key: str = "data.templates") -> Descriptions:
     """The content of a file of descriptions.
+
+    Args:
+        path: of the file.
+        key: of the setting that names it.
 
     Raises:
         UserError: it cannot be read, or is no file of descriptions.
@@ -79,9 +83,9 @@ def read_descriptions(path: str) -> Descriptions:
     try:
         text = read_text(Path(path), MOST_BYTES)
     except FileNotFoundError:
-        raise UserError(f"data.templates='{path}' does not exist: name a file of the form {FORM}") from None
+        raise UserError(f"{key}='{path}' does not exist: name a file of the form {FORM}") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"data.templates='{path}' cannot be read: {why_unreadable(error)}") from None
+        raise UserError(f"{key}='{path}' cannot be read: {why_unreadable(error)}") from None
     return parse_descriptions(Path(path), text)
 
 

@@ -195,5 +195,8 @@ RULES: dict[str, Callable[[RunSpec], str | None]] = {
     "select.shots": of_validation_shots,
     "select.epoch_pictures": lambda spec: "select.epoch is last" if spec.select.epoch == "last" else None,
     "data.templates": of_template,
+    "data.teacher_templates": lambda spec: (
+        None if method_class(spec.method).teacher else f"{spec.method} compares with no frozen CLIP"
+    ),
     "data.held_out": of_held_out,
 }

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.clip.texts import MOST_OF_A_CLASS, Text
+from harness.clip.texts import MOST_OF_A_CLASS, OneOrMore
 from harness.data.templates import ENSEMBLES, OF_DATA_SETS
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
@@ -40,17 +40,24 @@ class DataSpec(Section):
     held_out: Word | None = Field(
         None, description="cross-validation: 1/4 holds the first of 4 parts of every class's shots out of training"
     )
-    templates: Text = Field(
+    templates: OneOrMore = Field(
         "zeroshot",
         description="prompt templates: zeroshot, finetune (as the method's authors do), imagenet_7, imagenet_80, "
         "drawings, one with {}, a list of such, or a file of class descriptions (.json, .yaml)",
     )
+    teacher_templates: OneOrMore | None = Field(
+        None,
+        description="prompt templates of the frozen CLIP that a method compares with, as for templates; null: those "
+        "of the method's authors",
+    )
     crop_scale: tuple[float, float] = Field((0.08, 1.0), description="area of training crops, as shares of the picture")
     flip: bool = Field(True, description="mirror half of the training pictures")
 
-    @field_validator("templates", mode="before")
+    @field_validator("templates", "teacher_templates", mode="before")
     @classmethod
     def _known_templates(cls, value: Any) -> Any:
+        if value is None:
+            return None
         names = (*OF_DATA_SETS, *ENSEMBLES)
         items = value if isinstance(value, list | tuple) else [value]
         if not all(isinstance(item, str) for item in items):
@@ -205,7 +212,8 @@ class RunSpec(Section):
         if self.data.index:
             dump["data"]["index"] = index_content(self.data.index)
         dump["options"] = self._options_by_content()
-        dump["data"]["templates"] = templates_content(dump["data"]["templates"])
+        for key in ("templates", "teacher_templates"):
+            dump["data"][key] = templates_content(f"data.{key}", dump["data"][key])
         for section, fields in ((dump, RunSpec), (dump["data"], DataSpec), (dump["train"], TrainSpec)):
             for key in ADDED_LATER & section.keys():
                 if section[key] == jsonable_default(fields, key):
@@ -259,6 +267,7 @@ ADDED_LATER = frozenset(
     (
         "select",
         "tuned",
+        "teacher_templates",
         "held_out",
         "validate_every",
         "keep_remainder",

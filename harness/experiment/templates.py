@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from harness.clip.texts import Text, as_text
+from harness.clip.texts import OneOrMore, as_text
 from harness.data.datasets import find_dataset
 from harness.data.templates import ENSEMBLES
 from harness.errors import UserError
@@ -15,6 +15,8 @@ from harness.experiment.spec import RunSpec
 
 if TYPE_CHECKING:
     from harness.clip.towers import Stage
+
+TEACHER = "data.teacher_templates"
 
 
 def has_own_prompts(spec: RunSpec) -> bool:
@@ -41,7 +43,7 @@ def is_described(spec: RunSpec) -> bool:
     return is_description_file(spec.data.templates) and not has_own_prompts(spec)
 
 
-def templates_of(spec: RunSpec, dataset: str) -> Text:
+def templates_of(spec: RunSpec, dataset: str) -> OneOrMore:
     """The prompt template of a data set in a run, or its templates; of descriptions the name of their file."""
     which = spec.data.templates
     if is_described(spec):
@@ -49,7 +51,9 @@ def templates_of(spec: RunSpec, dataset: str) -> Text:
     return adapted(spec, ("{}",) if is_description_file(which) else find_dataset(dataset).templates_of(which))
 
 
-def templates_by_class(spec: RunSpec, dataset: str, class_names: Sequence[str], stand_ins: bool = False) -> list[Text]:
+def templates_by_class(
+    spec: RunSpec, dataset: str, class_names: Sequence[str], stand_ins: bool = False
+) -> list[OneOrMore]:
     """The prompt template of each class, or its templates; `{}` in one is the class name.
 
     Args:
@@ -68,7 +72,33 @@ def templates_by_class(spec: RunSpec, dataset: str, class_names: Sequence[str], 
     return [adapted(spec, sentences) for sentences in found]
 
 
-def adapted(spec: RunSpec, templates: Sequence[str]) -> Text:
+def teacher_templates_by_class(
+    spec: RunSpec, dataset: str, class_names: Sequence[str], stand_ins: bool = False
+) -> list[tuple[str, ...]]:
+    """The prompt templates of the frozen teacher for each class; empty if the method has no teacher.
+
+    Args:
+        spec: the run.
+        dataset: whose classes they are.
+        class_names: of the classes.
+        stand_ins: whether these are not the real names.
+
+    Raises:
+        UserError: a file of descriptions cannot be read, or lacks a class.
+    """
+    cls = method_class(spec.method)
+    if cls.teacher is None:
+        return []
+    which = spec.data.teacher_templates
+    if is_description_file(which):
+        file = read_descriptions(str(which), TEACHER)
+        return file.stand_ins(len(class_names)) if stand_ins else file.of_classes(class_names)
+    config = cls.Config(**spec.options)
+    templates = find_dataset(dataset).templates_of(cls.teacher if which is None else which)
+    return [tuple(cls.teacher_template(config, template) for template in templates)] * len(class_names)
+
+
+def adapted(spec: RunSpec, templates: Sequence[str]) -> OneOrMore:
     """What the method makes of templates; where it makes the same of all, there is one."""
     cls = method_class(spec.method)
     config = cls.Config(**spec.options)
@@ -86,6 +116,8 @@ def check_templates(spec: RunSpec) -> None:
     # Not at the top: importing torch takes seconds.
     from harness.clip.towers import END
 
+    if is_description_file(spec.data.teacher_templates) and method_class(spec.method).teacher:
+        read_descriptions(str(spec.data.teacher_templates), TEACHER)
     which = spec.data.templates
     if is_description_file(which):
         several = read_descriptions(str(which)).has_several

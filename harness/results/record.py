@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
-from harness.clip.texts import Text, prompts_of
+from harness.clip.texts import OneOrMore, prompts_of
 from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import CACHE, TRAIN, PhaseCosts, highest_peak
@@ -55,7 +55,7 @@ class Evaluation(Record):
     dataset: str
     classes: str = "all"
     splits: tuple[str, ...] = ("test",)
-    template: Text | None = None
+    template: OneOrMore | None = None
     layout: tuple[str, ...] = ()
     broken_images: Count = 0
     accuracy: Percent

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from harness.clip.checkpoints import read_tensor
 from harness.clip.load import load_backbone
 from harness.clip.prompts import fill_template
-from harness.clip.texts import Text, as_text, prompts_of
+from harness.clip.texts import Taught, Text, as_text, prompts_of
 from harness.clip.towers import CLIP
 from harness.errors import UserError
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
-from harness.experiment.templates import templates_by_class
+from harness.experiment.templates import teacher_templates_by_class, templates_by_class
 from harness.machine.meter import Meter
 from harness.training.inference import set_classes
 from harness.training.precision import autocast, store_clip, store_method
@@ -103,7 +103,7 @@ def read_weights(name: str, options: Mapping[str, Any], device: torch.device) ->
 
 
 def prompt_texts(spec: RunSpec, dataset: str, class_names: Sequence[str], stand_ins: bool = False) -> list[Text]:
-    """Of each of some classes of a data set in a run its prompt, or its prompts.
+    """Of each of some classes of a data set in a run its prompt, or its prompts, beside those of a frozen teacher.
 
     Args:
         spec: the run.
@@ -115,11 +115,17 @@ def prompt_texts(spec: RunSpec, dataset: str, class_names: Sequence[str], stand_
         UserError: a file of descriptions lacks a class.
     """
     keep = method_class(spec.method).keeps_underscores
+
+    def filled(several: Sequence[str], name: str) -> tuple[str, ...]:
+        return tuple(fill_template(template, name, keep) for template in several)
+
     templates = templates_by_class(spec, dataset, class_names, stand_ins)
-    return [
-        as_text(fill_template(template, name, keep) for template in prompts_of(several))
-        for name, several in zip(class_names, templates, strict=True)
-    ]
+    own = [filled(prompts_of(several), name) for name, several in zip(class_names, templates, strict=True)]
+    teacher = teacher_templates_by_class(spec, dataset, class_names, stand_ins)
+    if not teacher:
+        return [as_text(prompts) for prompts in own]
+    taught = [filled(several, name) for name, several in zip(class_names, teacher, strict=True)]
+    return [Taught(prompts, theirs) for prompts, theirs in zip(own, taught, strict=True)]
 
 
 def probe_setup(method: Method, precision: str, meter: Meter) -> None:

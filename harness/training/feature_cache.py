@@ -9,12 +9,14 @@ With a number of views V, epoch e uses the augmented images of epoch e mod V, wh
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from harness.clip.towers import CLIP, Stage
+from harness.clip.towers import CLIP, END, Stage
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.experiment.training_spec import TrainSpec
 from harness.machine.costs import PhaseCosts
@@ -28,6 +30,20 @@ from harness.training.shared_features import SharedFeatures, is_shareable
 def is_worth_caching(stage: Stage) -> bool:
     """Whether to keep images at a stage. Stage 0, the patch embedding, costs more to keep than to compute."""
     return stage > 0
+
+
+class Batch(NamedTuple):
+    """What a training step takes.
+
+    Attributes:
+        x: images at the method's stage.
+        labels: (B,).
+        frozen: their embeddings (B, E) by the untouched CLIP, for a method that has a `frozen_view`.
+    """
+
+    x: Tensor
+    labels: Tensor
+    frozen: Tensor | None = None
 
 
 class TrainingImages:
@@ -46,9 +62,13 @@ class TrainingImages:
         on_inputs: called with the pixels, the images at the method's stage and the labels of every batch, before they
             are used.
         shared: where features of the whole tower come from; None computes them here.
+        frozen_view: as a method's; None: the untouched CLIP embeds nothing.
+        view_key: of the random views beside the seed; empty: those of the method.
 
     Attributes:
         is_cached: whether features are kept.
+        frozen: the same images as the untouched CLIP embeds them, if there is a `frozen_view`.
+        is_beside: whether these are `frozen` of images that are cached themselves.
         views: V, the number of views that epochs choose from; None: each epoch has its own.
         features: images at the stage, (V * N, ...), one view after the other; None until the cache is filled.
         location: `gpu`, `host` or `file`, once there are features.
@@ -67,6 +87,8 @@ class TrainingImages:
         place: Place | None = None,
         on_inputs: Callable[[Tensor], None] | None = None,
         shared: SharedFeatures | None = None,
+        frozen_view: str | None = None,
+        view_key: str = "",
     ) -> None:
         self.clip = clip
         self.pictures = pictures
@@ -83,6 +105,14 @@ class TrainingImages:
         self._filled: set[int] = set()
         self.is_cached = spec.caches and is_worth_caching(stage)
         self.shared = shared if self.is_cached and is_shareable(stage) else None
+        self.view_key = view_key
+        self.is_beside = False
+        self.frozen: TrainingImages | None = None
+        if frozen_view:
+            key = "" if frozen_view == "same" else f"/{frozen_view}"
+            about = (clip, pictures, transform, END, spec, seed, meter, workers, place, on_inputs, shared)
+            self.frozen = type(self)(*about, view_key=key)
+            self.frozen.is_beside = self.is_cached
         self.views = 1 if spec.cache == "once" and self.is_cached and spec.views is None else spec.views
 
     def pixels(self, epoch: int, indices: Sequence[Sequence[int]], views: int = 1) -> Iterator[Tensor]:
@@ -94,11 +124,24 @@ class TrainingImages:
             views: number of epochs.
         """
         pin = self.clip.device.type == "cuda"
-        keys = [f"{self.seed}/{one}" for one in range(epoch, epoch + views)]
+        keys = [self._key(one) for one in range(epoch, epoch + views)]
         for batch in self.pictures.batches(self.transform, indices, keys, self.workers, pin):
             pixels = normalise(batch, self.clip.mean, self.clip.std, self.clip.device)
             self.on_inputs(pixels)
             yield pixels
+
+    def _key(self, view: int) -> str:
+        return f"{self.seed}{self.view_key}/{view}"
+
+    @property
+    def caches(self) -> bool:
+        """Whether there are caching passes: features are kept here, or of what the untouched CLIP embeds."""
+        return self.is_cached or (self.frozen is not None and self.frozen.is_cached)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether features of caching passes come from other runs."""
+        return self.shared is not None or (self.frozen is not None and self.frozen.shared is not None)
 
     def run_frozen(self, pixels: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) -> images at the method's stage."""
@@ -111,6 +154,8 @@ class TrainingImages:
             epoch: 0, 1, ...
             batches: for a measurement, compute only this many batches, which do not count as filling it; None: all.
         """
+        if self.frozen:
+            self.frozen.prepare(epoch, batches)
         if not self.is_cached:
             return
         mixed = self.mixes_views and batches is None
@@ -118,10 +163,13 @@ class TrainingImages:
             self._fill(view, batches)
 
     def run_first_batch(self, epoch: int = 0) -> int:
-        """Compute the first batch of a caching pass, to measure it; returns its number of images."""
+        """Compute the first batch of the caching passes, to measure them; returns its number of images."""
         indices = self.pictures.in_order(self.spec.cache_batch_size)[:1]
-        for pixels in self.pixels(self.view_of(epoch), indices):
-            self.run_frozen(pixels)
+        if self.frozen and self.frozen.is_cached:
+            self.frozen.run_first_batch(epoch)
+        if self.is_cached or not self.caches:
+            for pixels in self.pixels(self.view_of(epoch), indices):
+                self.run_frozen(pixels)
         return len(indices[0])
 
     @property
@@ -138,7 +186,9 @@ class TrainingImages:
             return
         indices = self.pictures.in_order(self.spec.cache_batch_size)[:batches]
         first = view * len(self.pictures) if self.views else 0
-        with self.meter.phase("cache", images=sum(map(len, indices))) as phase:
+        # Beside features at the method's own stage the pass of the untouched CLIP is one of the same images.
+        counted = 0 if self.is_beside else sum(map(len, indices))
+        with self.meter.phase("cache", images=counted) as phase:
             if self.shared and batches is None:
                 self._store(first, range(len(self.pictures)), self._share(self.shared, view, phase))
                 indices = []
@@ -156,7 +206,7 @@ class TrainingImages:
 
     def _share(self, shared: SharedFeatures, view: int, phase: PhaseCosts) -> Tensor:
         """Features (N, D) of a view, in host memory."""
-        key, size = f"{self.seed}/{view}", self.spec.cache_batch_size
+        key, size = self._key(view), self.spec.cache_batch_size
         found = shared.of(self.pictures, self.transform, self.stage, size, key, self.workers)
         phase.share(found.shared_seconds)
         return found.rows
@@ -207,11 +257,19 @@ class TrainingImages:
             self.on_inputs(labels)
             yield x, labels
 
+    def with_frozen(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[Batch]:
+        """The same as `batches`, with what the untouched CLIP makes of the images."""
+        embedded = (x for x, _ in self.frozen.batches(epoch, indices)) if self.frozen else repeat(None)
+        for (x, labels), frozen in zip(self.batches(epoch, indices), embedded, strict=False):
+            yield Batch(x, labels, frozen)
+
     def resident(self) -> list[Tensor]:
         """The features, if they are in the memory of the device that computes."""
-        return [self.features] if self.features is not None and self.place.is_on_device(self.location) else []
+        own = [self.features] if self.features is not None and self.place.is_on_device(self.location) else []
+        return [*own, *(self.frozen.resident() if self.frozen else [])]
 
     def facts(self) -> CacheFacts:
         """Where the cached features are, and their size."""
-        size = 0 if self.features is None else self.features.nbytes
-        return CacheFacts(cache_location=self.location, cache_bytes=size)
+        frozen = self.frozen.facts() if self.frozen else CacheFacts()
+        size = (0 if self.features is None else self.features.nbytes) + frozen.cache_bytes
+        return CacheFacts(cache_location=self.location or frozen.cache_location, cache_bytes=size)

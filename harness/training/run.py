@@ -134,6 +134,7 @@ class Run:
             self.workers,
             Place(self.device, runtime.cache_gpu_mib, runtime.cache_host_mib, self.folder.path),
             shared=self.shared,
+            frozen_view=setup.method.frozen_view,
         )
 
     def make_trainer(self, setup: Setup, meter: Meter) -> Trainer:

@@ -23,6 +23,7 @@ def training_step(
     x: Tensor,
     labels: Tensor,
     precision: str,
+    frozen: Tensor | None = None,
 ) -> Tensor:
     """One training step; returns the loss before it, a scalar.
 
@@ -35,18 +36,22 @@ def training_step(
         x: images at the method's `image_start`.
         labels: (B,).
         precision: of the computation.
+        frozen: embeddings (B, E) of the same images by the untouched CLIP, for a method that has a `frozen_view`.
     """
     if isinstance(optimizer, torch.optim.LBFGS):
-        closure = partial(loss_and_gradients, method, optimizer, x, labels, precision)
+        closure = partial(loss_and_gradients, method, optimizer, x, labels, precision, frozen)
         loss = cast(Tensor, optimizer.step(closure))
         clear_gradients(optimizer)
         return loss.detach()
     with autocast(precision, x.device):
-        loss = method.loss(x, labels)
-    # A loss scale must see all gradients before the first weight changes.
-    in_parts = method.clip.speedups.step_in_backward and not scaler.is_enabled()
+        loss = loss_of(method, x, labels, frozen)
+    # A loss scale must see all gradients before the first weight changes, and so must a method that changes them.
+    in_parts = method.clip.speedups.step_in_backward and not scaler.is_enabled() and not method.changes_gradients()
     with stepping_in_parts(optimizer) if in_parts else nullcontext():
         scaler.scale(loss).backward()
+    if method.changes_gradients():
+        with torch.no_grad():
+            method.change_gradients()
     scaler.step(optimizer)
     scaler.update()
     # Free the gradients now, so that they do not add to the peak memory of the next forward pass.
@@ -54,14 +59,26 @@ def training_step(
     return loss.detach()
 
 
+def loss_of(method: Method, x: Tensor, labels: Tensor, frozen: Tensor | None) -> Tensor:
+    """The method's loss, a scalar; arguments as in `training_step`."""
+    return method.loss(x, labels) if frozen is None else method.loss_beside_frozen(x, labels, frozen)
+
+
 def loss_and_gradients(
-    method: Method, optimizer: torch.optim.Optimizer, x: Tensor, labels: Tensor, precision: str
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    labels: Tensor,
+    precision: str,
+    frozen: Tensor | None = None,
 ) -> Tensor:
     """Compute the loss, a scalar, and the gradients of a batch anew; arguments as in `training_step`."""
     clear_gradients(optimizer)
     with autocast(precision, x.device):
-        loss = method.loss(x, labels)
+        loss = loss_of(method, x, labels, frozen)
     loss.backward()
+    with torch.no_grad():
+        method.change_gradients()
     return loss
 
 

@@ -13,7 +13,7 @@ from harness.errors import DivergedError, UserError
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter, count_flops
 from harness.results.epochs import EpochRecord
-from harness.training.feature_cache import TrainingImages
+from harness.training.feature_cache import Batch, TrainingImages
 from harness.training.optimizer import (
     build_optimizer,
     is_optimizer_state,
@@ -139,7 +139,7 @@ class Trainer:
         with self.meter.phase("train", images=images, repeats=True):
             total = self.run_steps(epoch, batches)
             with torch.no_grad():
-                self.method.after_epoch(epoch)
+                self.method.after_epoch(epoch, self.epochs)
         loss = total.item() / len(batches)
         lr, lr_image = self._rates(epoch)
         self._check_finite(epoch, loss, f"lr {lr:g}, image {lr_image:g}")
@@ -176,10 +176,10 @@ class Trainer:
         recipe, whole = self.spec.train, self._epochs_exactly
         steps = len(batches) if whole is None else self.steps_per_epoch
         total = torch.zeros((), device=self.method.clip.device)
-        for step, (x, labels) in enumerate(self.images.batches(epoch, batches)):
+        for step, batch in enumerate(self.images.with_frozen(epoch, batches)):
             if step == 0 or recipe.schedule == "step":
                 set_rates(self.optimizer, recipe, epoch, step, steps, whole)
-            total += self._step(self.optimizer, self.scaler, x, labels)
+            total += self._step(self.optimizer, self.scaler, batch)
         return total
 
     @property
@@ -193,10 +193,9 @@ class Trainer:
         recipe, whole = self.spec.train, self._epochs_exactly
         return recipe.lr_at(epoch, recipe.lr, epochs=whole), recipe.lr_at(epoch, recipe.full_lr_image, epochs=whole)
 
-    def _step(
-        self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, x: Tensor, labels: Tensor
-    ) -> Tensor:
-        return training_step(self.method, optimizer, scaler, x, labels, self.spec.train.precision)
+    def _step(self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, batch: Batch) -> Tensor:
+        precision = self.spec.train.precision
+        return training_step(self.method, optimizer, scaler, batch.x, batch.labels, precision, batch.frozen)
 
     def probe(self, epoch: int, batch: list[int], flops: bool = True) -> None:
         """Measure peak memory and operations in separate steps that leave no trace in the weights.
@@ -215,13 +214,14 @@ class Trainer:
 
         def steps() -> None:
             for _ in range(2):
-                for x, labels in self.images.batches(epoch, [batch]):
+                for x, labels, frozen in self.images.with_frozen(epoch, [batch]):
                     if isinstance(optimizer, torch.optim.LBFGS):
                         with lbfgs_memory(optimizer):
-                            loss_and_gradients(self.method, optimizer, x, labels, self.spec.train.precision)
+                            precision = self.spec.train.precision
+                            loss_and_gradients(self.method, optimizer, x, labels, precision, frozen)
                             clear_gradients(optimizer)
                     else:
-                        self._step(optimizer, scaler, x, labels)
+                        self._step(optimizer, scaler, Batch(x, labels, frozen))
 
         device = self.method.clip.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -240,7 +240,7 @@ class Trainer:
             momentum: is in memory while the cache is filled for the second and later epochs.
             flops: False counts no operations.
         """
-        if not self.images.is_cached:
+        if not self.images.caches:
             return 0.0
         images = 0
 
@@ -248,14 +248,15 @@ class Trainer:
             nonlocal images
             images = self.images.run_first_batch(epoch)
 
-        self.meter.probe("cache", fill, [*self.resident(), *momentum], on_gpu=self.images.shared is not None)
+        self.meter.probe("cache", fill, [*self.resident(), *momentum], on_gpu=self.images.is_shared)
         return count_flops(fill) / images if flops else 0.0
 
     def resident(self) -> list[Tensor]:
         """All tensors that are in memory in every phase: weights, buffers, texts, cached images."""
         method = self.method
         texts = [method.prompts.ids, method.prompts.eot, *([] if method.frozen_text is None else [method.frozen_text])]
-        return [*method.parameters(), *method.buffers(), *texts, *self.images.resident()]
+        teacher = [] if method.teacher_text is None else [method.teacher_text]
+        return [*method.parameters(), *method.buffers(), *texts, *teacher, *self.images.resident()]
 
 
 def seed_torch(seed: int, device: torch.device) -> None:

@@ -79,7 +79,7 @@ def test_alpha_steps_along_the_sum_of_the_gradients_of_all_epochs(clip: CLIP) ->
         optimizer.step()
         assert torch.equal(method.alpha, alpha)
         with torch.no_grad():
-            method.after_epoch(epoch)
+            method.after_epoch(epoch, 25)
         if not torch.equal(method.alpha, alpha):
             moved.append(epoch)
             # The second step counts the first ten epochs again.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.clip.texts import Text
+from harness.clip.towers import END
 from harness.errors import UserError
 from harness.experiment.training_spec import Precision
 from harness.reference.contract.candidate import Candidate
@@ -18,6 +19,7 @@ from harness.reference.contract.ways import BATCH, PLAIN, Way, all_tensors
 from harness.training.inference import run_frozen
 from harness.training.optimizer import is_optimizer_state
 from harness.training.state import trained_parameters, trained_state
+from harness.training.step import loss_of
 from methods.base import Method, OtherClassesError, Shots
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
@@ -220,7 +222,8 @@ def first_loss(method: Method, pixels: Tensor) -> Tensor:
         Broken: it is no finite number.
     """
     x = run_frozen(method.clip, pixels, method.image_start, "fp32")
-    loss = method.loss(x, torch.zeros(len(x), dtype=torch.int64))
+    frozen = run_frozen(method.clip, pixels, END, "fp32") if method.frozen_view else None
+    loss = loss_of(method, x, torch.zeros(len(x), dtype=torch.int64), frozen)
     if loss.shape != () or not loss.isfinite():
         raise Broken(f"loss() gives {loss.detach()}: return one finite number")
     return loss

@@ -234,7 +234,10 @@ class Candidate:
         run = self.run(way)
         pictures = PictureSet(self.few_shot.splits.folder, self.data.training_pictures(self.few_shot))
         transform, stage = run.data.train_transform(method.clip), method.image_start
-        return TrainingImages(method.clip, pictures, transform, stage, run.spec.train, way.seed, meter or Meter(CPU))
+        view = method.frozen_view
+        return TrainingImages(
+            method.clip, pictures, transform, stage, run.spec.train, way.seed, meter or Meter(CPU), frozen_view=view
+        )
 
     def trainer(self, way: Way = PLAIN) -> Trainer:
         """A trainer of the method, as a run has one, that measures nothing."""

@@ -67,12 +67,16 @@ class Hyper(Part):
         logit_scale: factor of the cosine that replaces the backbone's; None leaves it.
         method_options: official name -> value in the official spelling.
         train_rng_seed: torch's seed before the method draws; None if no draw is compared.
+        dataset_name_for_templates: the official name of the data set whose templates a teacher reads.
+        tcp_layer: an official constant that is no option there: the block before which class prompts enter.
     """
 
     logit_scale: float | None = Field(None, gt=0)
     method_options: dict[str, Any] = {}
     optimizer: Optimizer | None = None
     train_rng_seed: int | None = None
+    dataset_name_for_templates: str = ""
+    tcp_layer: int | None = None
 
 
 class Trainable(Part):
@@ -111,6 +115,10 @@ class Description(Part):
 
     Attributes:
         tensors: name -> the tensor, of all that the file of tensors holds.
+        classnames_base: of the classes to train on.
+        classnames_new: of the new ones.
+        other_strings_tokenised: further texts that the official code reads.
+        drawn_sentence_index: of each step, which sentence of each class a teacher with several of them reads.
         kernel_noise_max_abs: tensor or group of tensors -> largest difference that other CPU kernels made in the
             official code.
         kernel_noise_q99: group of tensors -> 99th percentile of these differences; None in files of the first form.
@@ -122,6 +130,10 @@ class Description(Part):
     hyper: Hyper
     prompts_base: list[str] = Field(min_length=1)
     prompts_new: list[str] = []
+    classnames_base: list[str] = []
+    classnames_new: list[str] = []
+    other_strings_tokenised: list[str] = []
+    drawn_sentence_index: list[NonNegativeInt] | None = None
     trainable: list[Trainable] = []
     tensors: dict[str, StoredTensor] = {}
     kernel_noise_max_abs: dict[str, float] = {}
@@ -137,7 +149,9 @@ class Description(Part):
     def options(self) -> dict[str, Any]:
         """Last part of an option's name -> its value, without those of the optimizer."""
         named = {name.rpartition("."): value for name, value in self.hyper.method_options.items()}
-        return {name: value for (section, _, name), value in named.items() if section != "OPTIM"}
+        found = {name: value for (section, _, name), value in named.items() if section != "OPTIM"}
+        layer = self.hyper.tcp_layer
+        return found if layer is None else {**found, "tcp_layer": layer}
 
 
 def read_description(file: Path) -> Description:

@@ -12,7 +12,7 @@ from harness.experiment.registry import method_class, method_names
 from harness.reference.parity.vectors import Vectors
 from methods.base import Method, Official
 
-HARNESS_OPTIONS = {"SHOTS", "VIEWS", "AUGMENT_EPOCH", "EPOCHS", "TRAIN_EPOCH", "BATCH_SIZE", "LR"}
+HARNESS_OPTIONS = {"SUBSAMPLE_CLASSES", "SHOTS", "VIEWS", "AUGMENT_EPOCH", "EPOCHS", "TRAIN_EPOCH", "BATCH_SIZE", "LR"}
 """Official options that say how to sample and train, which is for a recipe and not for a method's own options."""
 WORDS_OPTION = "CTX_INIT"
 """The end of the name of official options that hold words; underscores may stand for their spaces."""

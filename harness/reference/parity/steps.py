@@ -25,6 +25,7 @@ class Step(NamedTuple):
         epoch: in which it is.
         place: in the epoch: 0, 1, ...
         steps: of the epoch.
+        frozen: what the untouched CLIP makes of the images, if the method asks for that.
     """
 
     x: Tensor
@@ -33,11 +34,17 @@ class Step(NamedTuple):
     epoch: int
     place: int
     steps: int
+    frozen: Tensor | None = None
 
     @property
     def ends_epoch(self) -> bool:
         """Whether it is the last of its epoch."""
         return self.place + 1 == self.steps
+
+
+def loss_name(subject: Subject) -> str:
+    """Name of the stored losses: those of cross entropy alone, where gradients are changed and no sum is minimised."""
+    return "train_losses" if subject.has("train_losses") else "train_xe_losses"
 
 
 def steps_of(subject: Subject) -> list[Step]:
@@ -52,7 +59,7 @@ def steps_of(subject: Subject) -> list[Step]:
         found = _of_all_images(subject)
     else:
         found = _of_stored_batches(subject)
-    steps, losses = list(found), len(subject.stored["train_losses"])
+    steps, losses = list(found), len(subject.stored[loss_name(subject)])
     if len(steps) != losses:
         raise incomplete(subject.vectors.file, f"it tells of {len(steps)} training steps, and holds {losses} losses")
     return steps
@@ -82,7 +89,7 @@ def _of_stored_batches(subject: Subject) -> Iterator[Step]:
     steps = len(vectors.train_images)
     for number, batch in enumerate(vectors.about.optimizer.batch_order or range(steps)):
         x = subject.run_frozen(vectors.train_images[batch])
-        yield Step(x, vectors.train_labels[batch], number, *divmod(number, steps), steps)
+        yield Step(x, vectors.train_labels[batch], number, *divmod(number, steps), steps, subject.frozen(batch))
 
 
 def recipe_of(subject: Subject, steps: int) -> TrainSpec:

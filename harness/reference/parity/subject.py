@@ -7,11 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.clip.towers import CLIP, Stage
+from harness.clip.prompts import Prompts
+from harness.clip.texts import Taught
+from harness.clip.towers import CLIP, END, Stage
 from harness.errors import UserError
 from harness.reference.parity.comparison import Found, worst_element
 from harness.reference.parity.description import incomplete
 from harness.reference.parity.naming import official_of, our_tensor, read_config
+from harness.reference.parity.teacher import teacher_texts
 from harness.reference.parity.tolerances import tolerance_of
 from harness.reference.parity.vectors import Vectors, load_tiny_clip
 from harness.training.fitting import fit_method
@@ -46,8 +49,11 @@ class Subject:
         self.stored = vectors.tensors
         self.config = read_config(cls, vectors)
         self.clip = load_tiny_clip(vectors)
-        self.prompts = self.clip.tokenize(vectors.about.prompts_base)
-        self.prompts_new = self.clip.tokenize(vectors.about.prompts_new or vectors.about.prompts_base)
+        about = vectors.about
+        self.prompts = self._tokenize(about.prompts_base, about.classnames_base)
+        self.prompts_new = (
+            self._tokenize(about.prompts_new, about.classnames_new) if about.prompts_new else self.prompts
+        )
         initial = self.initial_names()
         # Two of it, to see what is drawn; their tokenizer never changes.
         shared = {id(self.clip.tokenizer): self.clip.tokenizer}
@@ -59,6 +65,13 @@ class Subject:
             torch.randperm(1 + (self.clip.image.positional_embedding.shape[0] - 1))
         self.method = self._build(self.clip)
         self.drawn = {name for name in initial if other and not torch.equal(our_tensor(other, name), self.tensor(name))}
+
+    def _tokenize(self, texts: list[str], class_names: list[str]) -> Prompts:
+        """The prompts of some classes, beside those of the method's teacher if it has one."""
+        if self.cls.teacher is None:
+            return self.clip.tokenize(texts)
+        taught = teacher_texts(self.cls, self.config, self.vectors, class_names)
+        return self.clip.tokenize([Taught((text,), theirs) for text, theirs in zip(texts, taught, strict=True)])
 
     def _build(self, clip: CLIP) -> Method:
         """The method, fitted, as its own draws leave it."""
@@ -128,6 +141,14 @@ class Subject:
     def run_frozen(self, pixels: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) -> images at the method's stage."""
         return run_frozen(self.clip, pixels, self.method.image_start, PRECISION)
+
+    def frozen(self, batch: int) -> Tensor | None:
+        """What the untouched CLIP makes of the images of a training batch, (B, E), if the method asks for that."""
+        if not self.cls.frozen_view:
+            return None
+        other = self.cls.frozen_view == "other"
+        images = self.stored["train_images2"] if other else self.vectors.train_images
+        return run_frozen(self.clip, images[batch], END, PRECISION)
 
     def logits(self) -> Tensor:
         """Logits (N, C) of the evaluation images over the classes that are set."""

@@ -19,7 +19,7 @@ MANY_STEPS = 2
 
 NUMBERS = re.compile(r"train_lrs|search_(C|best|accuracy|val_accuracy)|final\.C|(.*_)?accuracy|final\.test_accuracy")
 LOGITS = re.compile(r"(epoch_)?(eval|train|search)_logits.*")
-LOSSES = ("train_losses", "train_ce")
+LOSSES = ("train_losses", "train_ce", "train_xe_losses", "train_kl_losses")
 FROM_INVERSE = ("const.precision", "const.W", "const.b")
 
 

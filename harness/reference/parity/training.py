@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.reference.parity.comparison import Found
-from harness.reference.parity.steps import Step, moment, recipe_of, steps_of
+from harness.reference.parity.steps import Step, loss_name, moment, recipe_of, steps_of
 from harness.reference.parity.subject import PRECISION, Subject
 from harness.reference.parity.weights import Weights, check_gradients, check_movement, check_weights
 from harness.training.optimizer import build_optimizer, set_rates
 from harness.training.precision import gradient_scaler
 from harness.training.selection import is_better
-from harness.training.step import on_gradients, training_step
+from harness.training.step import training_step
 
 EPOCH_RULES = {"val_accuracy": "last_best", "epoch_accuracy": "first_best"}
 """Stored accuracies after each epoch -> which of the best epochs those authors keep."""
@@ -86,9 +86,12 @@ class Training:
         if subject.has("train_ce"):
             yield subject.compare("train_ce", F.cross_entropy(logits, labels), row=number)
         parameters = [value for value in subject.trained.values() if value.requires_grad]
-        with on_gradients(parameters, self._keep_first):
-            loss = training_step(subject.method, self.optimizer, self.scaler, step.x, step.labels, PRECISION)
-        yield subject.compare("train_losses", loss, row=number)
+        # As the optimizer sees them: a method may change them after the backward pass.
+        hook = self.optimizer.register_step_pre_hook(lambda *_: self._keep_first(parameters))
+        args = (subject.method, self.optimizer, self.scaler, step.x, step.labels, PRECISION, step.frozen)
+        loss = training_step(*args)
+        hook.remove()
+        yield subject.compare(loss_name(subject), loss, row=number)
 
     def _rate(self) -> float:
         """The learning rate that the first of the trained tensors has now."""
@@ -96,14 +99,15 @@ class Training:
         rates = [group["lr"] for group in self.optimizer.param_groups if any(first is p for p in group["params"])]
         return float(rates[0]) if rates else 0.0
 
-    def _keep_first(self, parameter: Tensor) -> None:
-        assert parameter.grad is not None
-        self.gradients.setdefault(id(parameter), parameter.grad.clone())
+    def _keep_first(self, parameters: list[Tensor]) -> None:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                self.gradients.setdefault(id(parameter), parameter.grad.clone())
 
     @torch.no_grad()
     def _end_epoch(self, step: Step) -> Iterator[Found]:
         subject, epoch = self.subject, step.epoch
-        subject.method.after_epoch(epoch)
+        subject.method.after_epoch(epoch, self.steps[-1].epoch + 1)
         yield from self._check_history(epoch + 1)
         if subject.has("epoch_eval_logits"):
             yield subject.compare("epoch_eval_logits", subject.logits(), row=epoch)

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 from harness.clip.prompts import fill_template
+from harness.clip.texts import Taught, Text, prompts_of
 from harness.clip.towers import END
+from harness.data.templates import ENSEMBLES, ensemble_templates
 from harness.experiment.registry import method_class
+from harness.experiment.settings import Settings
 from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import count_flops, peak_bytes, storage_bytes
 from harness.machine.units import MIB
@@ -54,6 +57,14 @@ class Outcome:
         # If the other is zero, the distance itself; if anything is NaN, infinity.
         found = [float((ours - theirs).norm()) / (float(theirs.norm()) or 1.0) for ours, theirs in pairs]
         return math.inf if any(map(math.isnan, found)) else max(found)
+
+
+def teacher_templates(cls: type[Method], options: Settings) -> tuple[str, ...]:
+    """The prompt templates of a method's teacher; empty if it has none."""
+    if cls.teacher is None:
+        return ()
+    templates = ensemble_templates(cls.teacher) if cls.teacher in ENSEMBLES else (TEMPLATE,)
+    return tuple(cls.teacher_template(cls.Config(**options), template) for template in templates)
 
 
 @dataclass(frozen=True)
@@ -104,7 +115,11 @@ class Subject:
         cls = method_class(row.method)
         clip = benchmark.fresh_clip(setting.speedups)
         template = cls.prompt_template(cls.Config(**row.options), TEMPLATE)
-        texts = [fill_template(template, name, cls.keeps_underscores) for name in benchmark.names]
+        keep, teacher = cls.keeps_underscores, teacher_templates(cls, row.options)
+        texts: list[Text] = [fill_template(template, name, keep) for name in benchmark.names]
+        if teacher:
+            filled = [tuple(fill_template(one, name, keep) for one in teacher) for name in benchmark.names]
+            texts = [Taught(prompts_of(text), theirs) for text, theirs in zip(texts, filled, strict=True)]
         self.method: Method = build_method(
             clip, row.method, row.options, texts, self.spec.precision, seed=0, cache_text=setting.cached_texts
         )
@@ -116,6 +131,8 @@ class Subject:
         self.scaler = gradient_scaler(self.spec.precision, self.device, init_scale=1.0)
         self.has_frozen_images = is_worth_caching(self.method.image_start)
         self.cached = self.images() if setting.cached and self.has_frozen_images else None
+        view = self.method.frozen_view
+        self.cached_frozen = self.frozen() if setting.cached and view else None
         self.outcome = self._train_two_steps()
         self.works = {name: self._operation(work, images) for name, (work, images) in self._works().items()}
 
@@ -153,16 +170,27 @@ class Subject:
         pixels = self.pixels[: self.batch_size]
         return run_frozen(self.method.clip, pixels, self.method.image_start, self.spec.precision)
 
+    def frozen(self) -> Tensor:
+        """What the untouched CLIP makes of the training batch, (B, E)."""
+        return run_frozen(self.method.clip, self.pixels[: self.batch_size], END, self.spec.precision)
+
     def step(self) -> Tensor:
         """One training step, on cached images if there are some; its loss."""
         assert self.optimizer
         x = self.images() if self.cached is None else self.cached.clone()
-        return training_step(self.method, self.optimizer, self.scaler, x, self.labels, self.spec.precision)
+        frozen = self.cached_frozen
+        if frozen is None and self.method.frozen_view:
+            frozen = self.frozen()
+        return training_step(self.method, self.optimizer, self.scaler, x, self.labels, self.spec.precision, frozen)
 
-    def fill_cache(self) -> Tensor:
-        """The caching pass of one batch: the frozen stages, or the whole tower as in the reference code."""
-        stage = END if self.setting.name == OFF else self.method.image_start
-        return run_frozen(self.method.clip, self.pixels[: self.cache_batch_size], stage, self.spec.precision)
+    def fill_cache(self) -> None:
+        """The caching passes of one batch: the frozen stages, or the whole tower as in the reference code."""
+        pixels, whole = self.pixels[: self.cache_batch_size], self.setting.name == OFF
+        if self.has_frozen_images:
+            stage = END if whole else self.method.image_start
+            run_frozen(self.method.clip, pixels, stage, self.spec.precision)
+        if self.method.frozen_view:
+            run_frozen(self.method.clip, pixels, END, self.spec.precision)
 
     def encode_texts(self) -> Tensor:
         """What inference needs of the classes: from their cached texts or, if every batch encodes them, from words."""
@@ -192,7 +220,7 @@ class Subject:
         works: dict[str, tuple[Work, int]] = {}
         if self.trains:
             works["step"] = self.step, 1
-        if self.trains and self.has_frozen_images:
+        if self.trains and (self.has_frozen_images or self.method.frozen_view):
             works["cache"] = self.fill_cache, self.cache_batch_size
         works["texts"] = self.set_classes, 1
         works["inference"] = lambda: self.infer(text), self.spec.eval_batch_size
@@ -230,10 +258,11 @@ class Subject:
 
     def _epoch(self, step: float | None, cache: float | None) -> float | None:
         """Seconds of an epoch from those of a step and of caching an image; None if either was not measured."""
-        if step is None or (self.cached is not None and cache is None):
+        caches = self.cached is not None or self.cached_frozen is not None
+        if step is None or (caches and cache is None):
             return None
         images = self.spec.classes * self.spec.shots
-        caching = images * (cache or 0.0) if self.cached is not None else 0.0
+        caching = images * (cache or 0.0) if caches else 0.0
         return caching + images // self.batch_size * step
 
     def probe(self, work: Work) -> tuple[float, float]:
@@ -241,7 +270,8 @@ class Subject:
         model = [*self.method.parameters(), *self.method.buffers()]
         states = self.optimizer.state.values() if self.optimizer else ()
         momentum = [value for state in states for value in state.values() if isinstance(value, Tensor)]
-        kept = [value for value in (self.method.frozen_text, self.cached) if value is not None]
+        features = (self.method.frozen_text, self.method.teacher_text, self.cached, self.cached_frozen)
+        kept = [value for value in features if value is not None]
         flops = 0
 
         def counted() -> None:

@@ -86,8 +86,8 @@ def test_keys_normalised_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cleared_gradient_of_alpha(monkeypatch: pytest.MonkeyPatch) -> None:
     after_epoch = LPPlusPlus.after_epoch
 
-    def clearing(self: LPPlusPlus, epoch: int) -> None:
-        after_epoch(self, epoch)
+    def clearing(self: LPPlusPlus, epoch: int, epochs: int) -> None:
+        after_epoch(self, epoch, epochs)
         if (epoch + 1) % 10 == 0:
             self.alpha_gradient.zero_()
 

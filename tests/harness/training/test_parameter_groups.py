@@ -201,7 +201,7 @@ def test_after_an_epoch_a_method_may_change_its_weights_without_gradients_and_me
 ) -> None:
     seen: list[tuple[int, bool, float]] = []
 
-    def after_epoch(method: Any, epoch: int) -> None:
+    def after_epoch(method: Any, epoch: int, epochs: int) -> None:
         method.up.weight.add_(1.0)
         seen.append((epoch, torch.is_grad_enabled(), method.up.weight.mean().item()))
 

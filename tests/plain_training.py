@@ -5,6 +5,7 @@ rules by which images are chosen at random. It knows nothing of the trainer, of 
 What it ends with is stored by `tests.store_trainings`.
 """
 
+import copy
 import math
 import random
 import zlib
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.clip.load import load_backbone
 from harness.clip.towers import RAW
@@ -48,6 +49,8 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 """Method -> settings beside those of its recipe."""
 State = dict[str, Tensor]
+View = tuple[int | None, int]
+"""Which view of an image, None for the image as it is, and the image's position."""
 
 
 def is_checked(name: str) -> bool:
@@ -128,7 +131,7 @@ class Weight:
         steps: number of steps so far.
     """
 
-    value: nn.Parameter
+    value: Tensor
     lr: float
     is_held: bool
     settings: dict[str, Any]
@@ -140,19 +143,19 @@ class Weight:
         assert self.value.grad is not None
         gradient = self.value.grad + self.settings["weight_decay"] * self.value
         self.first = gradient if self.first is None else self.settings["momentum"] * self.first + gradient
-        self.value -= lr * self.first
+        self.value.sub_(lr * self.first)
 
     def step_adam(self, lr: float, decoupled: bool) -> None:
         assert self.value.grad is not None
         decay, (one, two) = self.settings["weight_decay"], self.settings["betas"]
         gradient = self.value.grad + (0 if decoupled else decay * self.value)
-        self.value *= 1 - lr * decay if decoupled else 1
+        self.value.mul_(1 - lr * decay if decoupled else 1)
         zero = torch.zeros_like(gradient)
         self.first = one * (zero if self.first is None else self.first) + (1 - one) * gradient
         self.second = two * (zero if self.second is None else self.second) + (1 - two) * gradient**2
         self.steps += 1
         root = (self.second / (1 - two**self.steps)).sqrt() + self.settings["eps"]
-        self.value -= lr * (self.first / (1 - one**self.steps)) / root
+        self.value.sub_(lr * (self.first / (1 - one**self.steps)) / root)
 
 
 class PlainTraining:
@@ -168,6 +171,7 @@ class PlainTraining:
         self.sample = Sample.of(spec)
         self.clip = load_backbone(spec.backbone).double()
         self.clip.speedups.switch_off()
+        self.untouched = copy.deepcopy(self.clip, {id(self.clip.tokenizer): self.clip.tokenizer})
         cls = method_class(spec.method)
         torch.manual_seed(spec.seed)
         config = cls.Config(**spec.options)
@@ -202,49 +206,48 @@ class PlainTraining:
         self.method.double()
 
     @torch.no_grad()
-    def images(self, chosen: Sequence[tuple[int | None, int]]) -> Tensor:
-        """Images at the method's stage.
-
-        Args:
-            chosen: of each its view and its position; without a view the image as it is.
-        """
+    def images(self, chosen: Sequence[View]) -> Tensor:
+        """Images at the method's stage."""
         return self.clip.image.run(self.pixels(chosen), RAW, self.method.image_start)
 
-    def pixels(self, chosen: Sequence[tuple[int | None, int]]) -> Tensor:
-        """Normalised pixels (B, 3, H, W), float32; arguments as in `images`."""
+    def pixels(self, chosen: Sequence[View], key: str = "") -> Tensor:
+        """Normalised pixels (B, 3, H, W), float32.
+
+        Args:
+            chosen: the images.
+            key: of their random views beside the seed.
+        """
         folder = self.sample.data.read(self.spec.data.dataset).folder
         found = []
         for view, position in chosen:
             path = self.sample.pictures[position].path
             image = read_picture(folder, path)
-            found.append(np.array(image if view is None else view_of(image, f"{self.spec.seed}/{view}/{path}")))
-        x = np.stack(found).astype(np.float32) / np.float32(255)
-        x = (x - np.array(self.clip.mean, np.float32)) / np.array(self.clip.std, np.float32)
-        return torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+            found.append(np.array(image if view is None else view_of(image, f"{self.spec.seed}{key}/{view}/{path}")))
+        x = torch.from_numpy(np.stack(found)).float() / 255
+        x = (x - torch.tensor(self.clip.mean)) / torch.tensor(self.clip.std)
+        return x.permute(0, 3, 1, 2).contiguous()
 
     def weights(self) -> list[Weight]:
-        recipe, taken = self.recipe, set()
-        usual = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
-        usual |= {"betas": recipe.betas, "eps": recipe.eps}
-        in_image_tower = {id(value) for value in self.clip.image.parameters()}
-
-        def rate_of(value: nn.Parameter) -> float:
-            image = recipe.lr if recipe.lr_image is None else recipe.lr_image
-            return image if id(value) in in_image_tower else recipe.lr
-
+        recipe, taken = self.recipe, set[int]()
+        keys = ("momentum", "weight_decay", "betas", "eps")
+        usual = {key: getattr(recipe, key) for key in keys}
+        rates = {id(value): recipe.lr for value in self.method.parameters()}
+        if recipe.lr_image is not None:
+            rates |= {id(value): recipe.lr_image for value in self.clip.image.parameters()}
         found = []
         for group in self.method.parameter_groups():
+            values = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
             own = {key: value for key, value in group.items() if key not in ("params", "lr")}
-            for value in [group["params"]] if isinstance(group["params"], Tensor) else group["params"]:
-                lr = float(group.get("lr", rate_of(value)))
-                found.append(Weight(value, lr, lr == 0, usual | own))
-                taken.add(id(value))
+            usual_rates = {rates[id(value)] for value in values}
+            lr = float(group["lr"] if "lr" in group else usual_rates.pop() if len(usual_rates) == 1 else recipe.lr)
+            found += [Weight(value, lr, lr == 0, usual | own) for value in values]
+            taken |= {id(value) for value in values}
         for value in self.method.parameters():
             if value.requires_grad and id(value) not in taken:
-                found.append(Weight(value, rate_of(value), False, usual))
+                found.append(Weight(value, rates[id(value)], False, usual))
         return found
 
-    def batches(self, epoch: int) -> list[list[tuple[int, int]]]:
+    def batches(self, epoch: int) -> list[list[View]]:
         """View and position of every image of every batch of an epoch."""
         recipe, labels, views = self.recipe, self.sample.labels.tolist(), self.recipe.views
         view, count = epoch % views if views else epoch, len(labels)
@@ -263,12 +266,23 @@ class PlainTraining:
         for step, batch in enumerate(batches):
             part = step / len(batches) if self.recipe.schedule == "step" else 0
             labels = self.sample.labels[[position for _, position in batch]]
-            self.method.loss(self.images(batch), labels).backward()
-            self.move(weights, epoch + part)
+            self.loss(batch, labels).backward()
+            with torch.no_grad():
+                self.method.change_gradients()
+                self.move(weights, epoch + part)
         with torch.no_grad():
-            self.method.after_epoch(epoch)
+            self.method.after_epoch(epoch, self.recipe.epochs)
 
-    @torch.no_grad()
+    def loss(self, batch: Sequence[View], labels: Tensor) -> Tensor:
+        """The loss of a batch; what the untouched CLIP embeds beside it, a CLIP of its own embeds."""
+        x = self.images(batch)
+        if self.method.frozen_view is None:
+            return self.method.loss(x, labels)
+        other = "/other" if self.method.frozen_view == "other" else ""
+        with torch.no_grad():
+            frozen = self.untouched.image.run(self.pixels(batch, other))
+        return self.method.loss_beside_frozen(x, labels, frozen)
+
     def move(self, weights: list[Weight], when: float) -> None:
         """Take one step along the gradients, and forget these."""
         kind = self.recipe.optimizer

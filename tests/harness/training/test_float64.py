@@ -45,7 +45,9 @@ def train(spec: RunSpec) -> dict[str, Summary]:
     method = build_method(clip, spec.method, spec.options, sample.texts, spec.train.precision, spec.seed).double()
     pictures = PictureSet(sample.data.read(spec.data.dataset).folder, sample.pictures)
     meter = Meter(CPU)
-    images = TrainingImages(clip, pictures, view_of, method.image_start, spec.train, spec.seed, meter)
+    images = TrainingImages(
+        clip, pictures, view_of, method.image_start, spec.train, spec.seed, meter, frozen_view=method.frozen_view
+    )
     if method.is_fitted():
         fit_to_images(method, images, spec, meter)
     before = {name: value.detach().clone() for name, value in trained_state(method).items()}
@@ -97,14 +99,15 @@ def without_last_token_of_one_class(spec: RunSpec, patch: Patch) -> RunSpec:
     return spec
 
 
-def read_before_the_end(spec: RunSpec, patch: Patch) -> RunSpec:
-    patch.setattr(TextTower, "read_positions", lambda tower, x, eot: eot - 1)
-    return spec
+def reading(tower: type[TextTower] | type[ImageTower], shift: int) -> Callable[[RunSpec, Patch], RunSpec]:
+    """Let a tower read other tokens after its last block."""
 
+    def plant(spec: RunSpec, patch: Patch) -> RunSpec:
+        right = tower.read_positions
+        patch.setattr(tower, "read_positions", lambda *tokens: right(*tokens) + shift)
+        return spec
 
-def read_a_patch(spec: RunSpec, patch: Patch) -> RunSpec:
-    patch.setattr(ImageTower, "read_positions", lambda tower, x, eot: torch.ones(len(x), dtype=torch.int64))
-    return spec
+    return plant
 
 
 def rates_of_the_next_epoch(spec: RunSpec, patch: Patch) -> RunSpec:
@@ -116,7 +119,7 @@ def rates_of_the_next_epoch(spec: RunSpec, patch: Patch) -> RunSpec:
 def labels_of_the_next_image(spec: RunSpec, patch: Patch) -> RunSpec:
     batches = TrainingImages.batches
     patch.setattr(
-        TrainingImages, "batches", lambda images, *others: ((x, y.roll(1)) for x, y in batches(images, *others))
+        TrainingImages, "batches", lambda images, *which: ((x, y.roll(1)) for x, y in batches(images, *which))
     )
     return spec
 
@@ -127,8 +130,8 @@ MISTAKES: dict[str, Callable[[RunSpec, Patch], RunSpec]] = {
     "the last warm-up rate is off in the third digit": with_train(warmup_lr=1.01e-5),
     "every epoch sees the views of the first": with_train(cache="once"),
     "one token of one prompt is another": without_last_token_of_one_class,
-    "the last block reads the token before end-of-text": read_before_the_end,
-    "the last block reads a patch instead of the class token": read_a_patch,
+    "the last block reads the token before end-of-text": reading(TextTower, -1),
+    "the last block reads a patch instead of the class token": reading(ImageTower, 1),
     "the schedule is one epoch ahead": rates_of_the_next_epoch,
     "images have the labels of others": labels_of_the_next_image,
 }

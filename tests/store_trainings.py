@@ -9,6 +9,7 @@
 import sys
 import time
 
+from harness.errors import UserError
 from harness.experiment.registry import check_method, method_names
 from tests.plain_training import PlainTraining, is_checked, spec_of
 from tests.stored_trainings import Stored, path_of, summarise, write
@@ -16,11 +17,13 @@ from tests.stored_trainings import Stored, path_of, summarise, write
 
 def main(names: list[str]) -> None:
     """Store the trainings of some methods."""
-    chosen = [check_method(name) for name in names]
-    for name in chosen or [name for name in method_names() if is_checked(name) and not path_of(name).exists()]:
+    for name in names or [name for name in method_names() if is_checked(name) and not path_of(name).exists()]:
         start = time.monotonic()
-        spec = spec_of(name)
-        stored = Stored(spec, summarise(*PlainTraining(spec).run()))
+        try:
+            spec = spec_of(check_method(name))
+            stored = Stored(spec, summarise(*PlainTraining(spec).run()))
+        except UserError as error:
+            sys.exit(f"error: {name}: {error}")
         write(name, stored)
         most = max(summary.moved for summary in stored.weights.values())
         print(f"{path_of(name)}: moved by up to {most:.2g}, {time.monotonic() - start:.1f} s")

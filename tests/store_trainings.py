@@ -16,17 +16,22 @@ from tests.stored_trainings import Stored, path_of, summarise, write
 
 
 def main(names: list[str]) -> None:
-    """Store the trainings of some methods."""
+    """Store the trainings of some methods; one that cannot be trained keeps no other from being stored."""
+    failed = False
     for name in names or [name for name in method_names() if is_checked(name) and not path_of(name).exists()]:
         start = time.monotonic()
         try:
             spec = spec_of(check_method(name))
             stored = Stored(spec, summarise(*PlainTraining(spec).run()))
         except UserError as error:
-            sys.exit(f"error: {name}: {error}")
+            print(f"error: {name}: {error}", file=sys.stderr)
+            failed = True
+            continue
         write(name, stored)
         most = max(summary.moved for summary in stored.weights.values())
         print(f"{path_of(name)}: moved by up to {most:.2g}, {time.monotonic() - start:.1f} s")
+    if failed:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

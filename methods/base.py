@@ -333,9 +333,9 @@ class Method(nn.Module):
         return {}
 
 
-def check_depth(depth: int, num_blocks: int) -> None:
-    """Raise ValueError if `depth` blocks cannot be skipped in towers of `num_blocks` blocks."""
-    if depth > num_blocks:
+def check_depth(depth: int | None, num_blocks: int, option: str = "depth") -> None:
+    """Raise ValueError, naming the option, if towers of `num_blocks` blocks have no `depth` first ones; None is all."""
+    if depth is not None and depth > num_blocks:
         raise ValueError(
-            f"depth={depth} is beyond a backbone of {num_blocks} blocks in each tower: choose 0 to {num_blocks}"
+            f"{option}={depth} is beyond a backbone of {num_blocks} blocks in each tower: choose 0 to {num_blocks}"
         )

@@ -2,16 +2,21 @@
 
 import copy
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from harness.clip.context import CONTEXT_STD, context_template, context_words, initial_context, put_context
-from harness.clip.towers import END, RAW, Stage
+from harness.clip.context import (
+    MAX_FIRST_WORDS,
+    context_template,
+    context_words,
+    drawn_prompts,
+    first_words,
+    initial_context,
+    prompted_images,
+    prompted_texts,
+)
+from harness.clip.towers import RAW, Stage
 from methods.base import Method, Official, check_depth
-
-# With more context tokens than this the context starts random: the authors' words are "a photo of a".
-MAX_WORDS = 4
 
 
 class MaPLe(Method):
@@ -34,7 +39,7 @@ class MaPLe(Method):
 
         @model_validator(mode="after")
         def _enough_words(self) -> "MaPLe.Config":
-            words = MaPLe.words(self)
+            words = first_words(self.n_ctx, self.ctx_init)
             if words and len(context_words(self.n_ctx, words)) < self.n_ctx:
                 raise ValueError(f"maple.ctx_init='{words}' has fewer words than maple.n_ctx={self.n_ctx}: add some")
             return self
@@ -46,50 +51,31 @@ class MaPLe(Method):
         check_depth(config.depth, num_blocks)
 
     @classmethod
-    def words(cls, config: Config) -> str | None:
-        """The words to start from; None if the context starts random."""
-        return config.ctx_init if config.n_ctx <= MAX_WORDS else None
-
-    @classmethod
     def unused(cls, config: Config) -> dict[str, str]:
-        return {"ctx_init": f"a context of n_ctx={config.n_ctx} is drawn"} if config.n_ctx > MAX_WORDS else {}
+        return {"ctx_init": f"a context of n_ctx={config.n_ctx} is drawn"} if config.n_ctx > MAX_FIRST_WORDS else {}
 
     @classmethod
     def prompt_template(cls, config: Config, template: str) -> str:
-        return context_template(config.n_ctx, cls.words(config))
+        return context_template(config.n_ctx, first_words(config.n_ctx, config.ctx_init))
 
     def start_stages(self) -> tuple[Stage, Stage]:
         return 0, RAW
 
     def build(self) -> None:
         n_ctx, deep = self.config.n_ctx, self.config.depth - 1
-        self.ctx = nn.Parameter(initial_context(self.clip, n_ctx, self.words(self.config)))
+        self.ctx = nn.Parameter(initial_context(self.clip, n_ctx, first_words(n_ctx, self.config.ctx_init)))
         text_width, image_width = self.ctx.shape[1], self.clip.image.class_embedding.shape[0]
         self.proj = nn.Linear(text_width, image_width)
-        drawn = [nn.Parameter(torch.randn(n_ctx, text_width) * CONTEXT_STD) for _ in range(deep)]
-        self.compound_prompts_text = nn.ParameterList(drawn)
+        self.compound_prompts_text = drawn_prompts(deep, n_ctx, text_width)
         single = nn.Linear(text_width, image_width)
         self.compound_prompt_projections = nn.ModuleList(copy.deepcopy(single) for _ in range(deep))
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:
         ids, eot = self.text_tokens(classes)
-        words = put_context(self.clip.text.token_embedding(ids), self.ctx)
-
-        def prompt_block(block: int, x: Tensor) -> Tensor:
-            return put_context(x, self.compound_prompts_text[block - 1]) if 0 < block < self.config.depth else x
-
-        tokens = self.clip.text.add_positions(words)
-        return self.clip.text.run(tokens, 0, END, eot, before_block=prompt_block, shared=self.prompts.shared)
+        prompts = [self.ctx, *self.compound_prompts_text]
+        return prompted_texts(self.clip.text, ids, eot, prompts, self.prompts.shared)
 
     def image_features(self, x: Tensor) -> Tensor:
-        # LayerNorm acts on each token, so that prompts do not change the patches at stage 0.
-        prompts = self.clip.image.ln_pre(self.proj(self.ctx))
-        x = torch.cat([x, prompts.expand(len(x), -1, -1)], dim=1)
-
-        def prompt_block(block: int, x: Tensor) -> Tensor:
-            if not 0 < block < self.config.depth:
-                return x
-            deep = self.compound_prompt_projections[block - 1](self.compound_prompts_text[block - 1])
-            return torch.cat([x[:, : -len(deep)], deep.to(x.dtype).expand(len(x), -1, -1)], dim=1)
-
-        return self.clip.image.run(x, 0, END, before_block=prompt_block)
+        prompts = [self.ctx, *self.compound_prompts_text]
+        projections = [self.proj, *self.compound_prompt_projections]
+        return prompted_images(self.clip.image, x, map(nn.Module.__call__, projections, prompts))

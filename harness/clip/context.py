@@ -1,11 +1,15 @@
-"""Learned context: vectors that take the places of the words before a class name."""
+"""Learned prompts: vectors in the places of the words before a class name, and vectors behind the patches of images."""
+
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from harness.clip.towers import CLIP
+from harness.clip.towers import CLIP, END, BlockHook, ImageTower, TextTower
 
 CONTEXT_STD = 0.02
+MAX_FIRST_WORDS = 4
+"""With more vectors than this, MaPLe's authors start them at random: their words are "a photo of a"."""
 
 
 def context_words(n_ctx: int, ctx_init: str | None) -> list[str]:
@@ -16,6 +20,16 @@ def context_words(n_ctx: int, ctx_init: str | None) -> list[str]:
 def context_template(n_ctx: int, ctx_init: str | None) -> str:
     """Prompt template of a learned context, such as `X X X X {}.`"""
     return " ".join([*context_words(n_ctx, ctx_init), "{}."])
+
+
+def first_words(n_ctx: int, ctx_init: str | None) -> str | None:
+    """The words from the first of which `n_ctx` vectors start, as MaPLe's authors do it; None if they start random."""
+    return ctx_init if n_ctx <= MAX_FIRST_WORDS else None
+
+
+def drawn_prompts(blocks: int, n_ctx: int, width: int) -> nn.ParameterList:
+    """Prompts (n_ctx, width) of a number of blocks, each from N(0, 0.02^2)."""
+    return nn.ParameterList(nn.Parameter(torch.randn(n_ctx, width) * CONTEXT_STD) for _ in range(blocks))
 
 
 @torch.no_grad()
@@ -43,3 +57,54 @@ def put_context(words: Tensor, ctx: Tensor) -> Tensor:
     """
     ctx = ctx.to(words.dtype).expand(*words.shape[:-2], *ctx.shape[-2:])
     return torch.cat([words[..., :1, :], ctx, words[..., 1 + ctx.shape[-2] :, :]], dim=-2)
+
+
+def prompted_texts(tower: TextTower, ids: Tensor, eot: Tensor, prompts: Iterable[Tensor], shared: int) -> Tensor:
+    """Embeddings (C, E) of texts with learned vectors behind their start, new ones before each of the first blocks.
+
+    Args:
+        tower: the text tower.
+        ids: token ids (C, T), with placeholders in these places.
+        eot: end-of-text positions (C,).
+        prompts: (n, width) for block 0, which are word embeddings, then for blocks 1, 2, ...
+        shared: number of leading tokens that are the same for all texts.
+    """
+    first, *deep = prompts
+    tokens = tower.add_positions(put_context(tower.token_embedding(ids), first))
+    return tower.run(tokens, 0, END, eot, before_block=prompt_blocks(deep, put_context), shared=shared)
+
+
+def prompted_images(tower: ImageTower, x: Tensor, prompts: Iterable[Tensor]) -> Tensor:
+    """Embeddings (B, E) of images with learned vectors behind their patches, new ones before each of the first blocks.
+
+    Args:
+        tower: the image tower.
+        x: images at stage 0.
+        prompts: (n, width) for block 0, which have no positions and pass the first LayerNorm, then for blocks 1, 2, ...
+            Each is taken when its block is reached.
+    """
+    rest = iter(prompts)
+    # LayerNorm acts on each token, so that prompts do not change the patches at stage 0.
+    first = tower.ln_pre(next(rest).to(x.dtype))
+    tokens = torch.cat([x, first.expand(len(x), -1, -1)], dim=1)
+
+    def replace_last(x: Tensor, prompts: Tensor) -> Tensor:
+        return torch.cat([x[:, : -len(prompts)], prompts.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+
+    return tower.run(tokens, 0, END, before_block=prompt_blocks(rest, replace_last))
+
+
+def prompt_blocks(deep: Iterable[Tensor], put: Callable[[Tensor, Tensor], Tensor]) -> BlockHook:
+    """A hook for one pass through a tower, which puts prompts among the tokens that enter blocks 1, 2, ...
+
+    Args:
+        deep: prompts of these blocks, as many as have some.
+        put: (tokens, prompts) -> tokens.
+    """
+    rest = iter(deep)
+
+    def before_block(block: int, x: Tensor) -> Tensor:
+        prompts = next(rest, None) if block else None
+        return x if prompts is None else put(x, prompts)
+
+    return before_block

@@ -32,6 +32,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "skip": [{"depth": 3}, {"depth": 5}, {"depth": 6}],
     "maple": [{"depth": 3}, {"depth": 1, "n_ctx": 3}],
+    "vpt": [{"n_ctx": 3, "depth": 1}, {"depth": 4}, {}],
+    "ivlp": [{}, {"depth_text": 3, "depth_image": 5, "n_ctx_text": 3}, {"depth_text": 1, "depth_image": 0}],
+    "image_tail": [{"depth": 0}, {"depth": 4}, {}],
     "finetune": [{}, {"depth": 6}],
 }
 CASES = [(name, options) for name in method_names() for options in VARIANTS.get(name, [{}])]

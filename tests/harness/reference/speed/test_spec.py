@@ -44,6 +44,7 @@ def test_off_encodes_texts_once_where_the_reference_does() -> None:
     assert [row["method"] for row in rows if row.get("reference_texts_once")] == [
         "zeroshot",
         "clip_adapter",
+        "vpt",
         "taskres",
         "tip_adapter_f",
     ]

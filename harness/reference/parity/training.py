@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.reference.parity.batches import check_batch
 from harness.reference.parity.comparison import Found
 from harness.reference.parity.steps import Step, loss_name, moment, recipe_of, steps_of
 from harness.reference.parity.subject import PRECISION, Subject
@@ -85,6 +86,7 @@ class Training:
             yield subject.compare(f"train_logits_b{number}", logits, "train_logits")
         if subject.has("train_ce"):
             yield subject.compare("train_ce", F.cross_entropy(logits, labels), row=number)
+        yield from check_batch(subject, step)
         parameters = [value for value in subject.trained.values() if value.requires_grad]
         # As the optimizer sees them: a method may change them after the backward pass.
         hook = self.optimizer.register_step_pre_hook(lambda *_: self._keep_first(parameters))

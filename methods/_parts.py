@@ -14,17 +14,25 @@ class Official:
     Attributes:
         trainers: names of the authors' trainers; vectors of any of them are read. Options that tell methods with the
             same trainer apart may follow a name: `ADAPTER CONSTRAINT=l2`.
-        options: its option (last part of the name) -> field of our Config.
+        options: its option (last part of the name) -> field of our Config, or '' for one that its code does not use.
         tensors: its parameter or stored state -> our parameter, buffer or attribute (such as `weight.T`); a name that
             ends in a dot stands for all names that begin with it. Parameters of CLIP itself need no entry.
         trainer_options: name of a trainer -> what it means for fields of our Config, where the authors have a trainer
             of its own for what is an option here.
+        of_batch: its stored quantity of training batches -> our function of (images, labels) that computes it; for a
+            name that begins with `grad_` the gradient of what this function gives.
+        of_epochs: its stored quantity of a whole training -> our function of the number of epochs that computes it.
+        drawn_sentences: our function that draws which sentence (C,) of each class a teacher reads at a step; '' if none
+            is drawn. Where vectors say which were drawn, these are read.
     """
 
     trainers: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
     trainer_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    of_batch: dict[str, str] = field(default_factory=dict)
+    of_epochs: dict[str, str] = field(default_factory=dict)
+    drawn_sentences: str = ""
 
 
 @dataclass(frozen=True)

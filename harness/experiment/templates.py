@@ -23,7 +23,7 @@ def has_own_prompts(spec: RunSpec) -> bool:
     """Whether the method replaces any template by its own."""
     cls = method_class(spec.method)
     config = cls.Config(**spec.options)
-    first, second = (cls.prompt_template(config, f"{word} {{}}.") for word in ("one", "other"))
+    first, second = (cls.prompt_template(config, f"{word} {{}} {word}.") for word in ("one", "other"))
     return first == second
 
 

@@ -146,6 +146,12 @@ class Description(Part):
         return self.hyper.optimizer or Optimizer()
 
     @property
+    def epochs(self) -> int | None:
+        """Of a training whose first epoch the steps are, if the official code was asked for more of the same."""
+        value = self.hyper.method_options.get("OPTIM.MAX_EPOCH")
+        return value if isinstance(value, int) and value > 0 else None
+
+    @property
     def options(self) -> dict[str, Any]:
         """Last part of an option's name -> its value, without those of the optimizer."""
         named = {name.rpartition("."): value for name, value in self.hyper.method_options.items()}

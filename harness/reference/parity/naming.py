@@ -76,6 +76,8 @@ def read_config(cls: type[Method], vectors: Vectors) -> Any:
     telling_apart = {name for claim in _claims(cls, vectors) for name in claim}
     ours: dict[str, Any] = dict(official.trainer_options.get(vectors.about.official_trainer, {}))
     for name, value in vectors.about.options.items():
+        if name in official.options and not official.options[name]:
+            continue
         if name in official.options:
             ours[official.options[name]] = our_value(cls, official.options[name], name, value)
         elif name not in HARNESS_OPTIONS | telling_apart:

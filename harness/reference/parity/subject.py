@@ -40,7 +40,7 @@ class Subject:
         prompts: of the classes to train on.
         prompts_new: of the new ones; the same where a method cannot be used for new classes.
         method: ours.
-        drawn: official names of initial values that are drawn at random.
+        drawn: official names of initial values and constants that are drawn at random.
     """
 
     def __init__(self, cls: type[Method], vectors: Vectors) -> None:
@@ -54,7 +54,7 @@ class Subject:
         self.prompts_new = (
             self._tokenize(about.prompts_new, about.classnames_new) if about.prompts_new else self.prompts
         )
-        initial = self.initial_names()
+        initial = self.initial_names() + self._constants()
         # Two of it, to see what is drawn; their tokenizer never changes.
         shared = {id(self.clip.tokenizer): self.clip.tokenizer}
         other = self._build(copy.deepcopy(self.clip, shared)) if initial else None
@@ -93,8 +93,15 @@ class Subject:
         return self.stored[name]
 
     def initial_names(self) -> list[str]:
-        """Official names of the stored initial values."""
-        return [name.removeprefix("init.") for name in self.stored if name.startswith("init.")]
+        """Official names of the stored initial values, without those that take no part in the loss."""
+        unused = {row.name for row in self.vectors.about.trainable if not row.has_gradient}
+        names = [name.removeprefix("init.") for name in self.stored if name.startswith("init.")]
+        return [name for name in names if name not in unused]
+
+    def _constants(self) -> list[str]:
+        """Official names of the stored constants that are tensors of the method."""
+        found = official_of(self.cls).tensors
+        return [name for name in found if name.startswith("const.") and self.has(name) and not is_of_new_classes(name)]
 
     def tensor(self, official: str) -> Tensor:
         """Our tensor of an official name."""
@@ -186,6 +193,11 @@ class Subject:
         elif not ours.is_floating_point() and theirs.dim() == ours.dim() + 1:
             ours = F.one_hot(ours.long(), theirs.shape[-1])
         return quantity or name, worst_element(ours, theirs, *allowed)
+
+
+def is_of_new_classes(name: str) -> bool:
+    """Whether a stored tensor was computed for the new classes."""
+    return name.startswith("const.new_") or name.endswith("_new")
 
 
 def view_of(images: Tensor, view: int) -> Tensor:

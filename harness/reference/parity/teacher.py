@@ -13,6 +13,9 @@ from methods.base import Method
 # Official names of data sets that differ from ours in more than capitals and underscores.
 OTHER_NAMES = {"DescribableTextures": "dtd"}
 
+EMBEDDED = "const.ori_embedding"
+"""The stored embeddings (S, C, E) of sentences, S of each class."""
+
 
 def teacher_texts(cls: type[Method], config: Any, vectors: Vectors, class_names: list[str]) -> list[tuple[str, ...]]:
     """The texts that a method's teacher reads of each class.
@@ -35,16 +38,17 @@ def teacher_texts(cls: type[Method], config: Any, vectors: Vectors, class_names:
 
 
 def sentences(vectors: Vectors) -> list[tuple[str, ...]]:
-    """The sentences of each class to train on, as many of each.
+    """The sentences of each class to train on, as many of each: the first of the further texts.
 
     Raises:
-        UserError: there are none, or classes have different numbers of them.
+        UserError: there are not as many as their stored embeddings, or as the drawn ones.
     """
-    texts, classes = vectors.about.other_strings_tokenised, len(vectors.about.classnames_base)
-    number, rest = divmod(len(texts), classes)
-    if rest or not number:
+    about = vectors.about
+    texts, classes, stored = about.other_strings_tokenised, len(about.classnames_base), about.tensors.get(EMBEDDED)
+    number = stored.shape[0] if stored else len(texts) // classes
+    if not number > max(about.drawn_sentence_index or [0]) or len(texts) < number * classes:
         raise incomplete(vectors.file, f"its {len(texts)} further texts are no sentences of {classes} classes")
-    return [tuple(texts[first : first + number]) for first in range(0, len(texts), number)]
+    return [tuple(texts[first : first + number]) for first in range(0, number * classes, number)]
 
 
 def our_dataset(vectors: Vectors) -> str:

@@ -18,7 +18,7 @@ MANY_STEPS = 2
 """Adam and AdamW turn a gradient into about lr * sign; where it is rounding, a step may go the other way."""
 
 NUMBERS = re.compile(r"train_lrs|search_(C|best|accuracy|val_accuracy)|final\.C|(.*_)?accuracy|final\.test_accuracy")
-LOGITS = re.compile(r"(epoch_)?(eval|train|search)_logits.*")
+LOGITS = re.compile(r"(epoch_)?(eval|train|search|zs)_logits.*")
 LOSSES = ("train_losses", "train_ce", "train_xe_losses", "train_kl_losses")
 FROM_INVERSE = ("const.precision", "const.W", "const.b")
 

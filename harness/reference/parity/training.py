@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.reference.parity.batches import check_batch
 from harness.reference.parity.comparison import Found
+from harness.reference.parity.naming import official_of
 from harness.reference.parity.steps import Step, loss_name, moment, recipe_of, steps_of
 from harness.reference.parity.subject import PRECISION, Subject
 from harness.reference.parity.weights import Weights, check_gradients, check_movement, check_weights
@@ -19,6 +21,8 @@ from harness.training.step import training_step
 EPOCH_RULES = {"val_accuracy": "last_best", "epoch_accuracy": "first_best"}
 """Stored accuracies after each epoch -> which of the best epochs those authors keep."""
 HISTORY = "_history"
+AVERAGED = "after_gpa."
+"""Weights that are an average over epochs: the stored training goes on with more epochs of the same steps."""
 
 
 @dataclass
@@ -53,6 +57,7 @@ class Training:
         self.scaler = gradient_scaler(PRECISION, subject.clip.device)
         self.gradients: dict[int, Tensor] = {}
         self.kept = KeptEpoch()
+        self.epochs = subject.vectors.about.epochs or (self.steps[-1].epoch + 1 if self.steps else 0)
 
     def run(self) -> Iterator[Found]:
         """Take all steps, comparing rates, logits, losses, the first gradients, weights, and the choice of an epoch."""
@@ -70,6 +75,8 @@ class Training:
         yield from check_weights(subject, "after", after, len(self.steps))
         yield from check_movement(subject, before, after)
         yield from self._check_choice(after)
+        if any(name.startswith(AVERAGED) for name in subject.stored):
+            yield from self._check_average(after)
 
     def _weights(self) -> Weights:
         return {name: value.detach().clone() for name, value in self.subject.trained.items()}
@@ -85,13 +92,25 @@ class Training:
             yield subject.compare(f"train_logits_b{number}", logits, "train_logits")
         if subject.has("train_ce"):
             yield subject.compare("train_ce", F.cross_entropy(logits, labels), row=number)
+        yield from check_batch(subject, step)
+        loss = self._train(step)
+        yield subject.compare(loss_name(subject), loss, row=number)
+
+    def _train(self, step: Step) -> Tensor:
+        """Take a step; returns the loss before it."""
+        subject = self.subject
+        set_rates(self.optimizer, self.recipe, *moment(self.recipe, subject, step))
+        drawn, draw = subject.vectors.about.drawn_sentence_index, official_of(subject.cls).drawn_sentences
+        if drawn and draw:
+            sentence = torch.full((len(subject.prompts),), drawn[step.number % len(drawn)])
+            setattr(subject.method, draw, lambda: sentence)
         parameters = [value for value in subject.trained.values() if value.requires_grad]
         # As the optimizer sees them: a method may change them after the backward pass.
         hook = self.optimizer.register_step_pre_hook(lambda *_: self._keep_first(parameters))
         args = (subject.method, self.optimizer, self.scaler, step.x, step.labels, PRECISION, step.frozen)
         loss = training_step(*args)
         hook.remove()
-        yield subject.compare(loss_name(subject), loss, row=number)
+        return loss
 
     def _rate(self) -> float:
         """The learning rate that the first of the trained tensors has now."""
@@ -107,7 +126,7 @@ class Training:
     @torch.no_grad()
     def _end_epoch(self, step: Step) -> Iterator[Found]:
         subject, epoch = self.subject, step.epoch
-        subject.method.after_epoch(epoch, self.steps[-1].epoch + 1)
+        subject.method.after_epoch(epoch, self.epochs)
         yield from self._check_history(epoch + 1)
         if subject.has("epoch_eval_logits"):
             yield subject.compare("epoch_eval_logits", subject.logits(), row=epoch)
@@ -141,6 +160,23 @@ class Training:
         if goes_on:
             yield from check_weights(subject, "best", kept.weights, kept.steps)
         else:
+            self._set(after)
+
+    def _check_average(self, after: Weights) -> Iterator[Found]:
+        """Go on with more epochs of the same steps, to the average of all epochs; then set the weights back."""
+        subject = self.subject
+        for epoch in range(self.steps[-1].epoch + 1, self.epochs):
+            for step in self.steps:
+                self._train(step._replace(epoch=epoch, number=epoch * len(self.steps) + step.place))
+            with torch.no_grad():
+                subject.method.after_epoch(epoch, self.epochs)
+        for name, function in official_of(subject.cls).of_epochs.items():
+            if subject.has(name):
+                yield subject.compare(name, getattr(subject.method, function)(self.epochs))
+        yield from check_weights(subject, AVERAGED.rstrip("."), self._weights(), self.epochs * len(self.steps))
+        if subject.has("eval_logits_base_gpa"):
+            yield subject.compare("eval_logits_base_gpa", subject.logits())
+        with torch.no_grad():
             self._set(after)
 
     def _set(self, weights: Weights) -> None:

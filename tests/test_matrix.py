@@ -43,6 +43,7 @@ OPTIONS = {
     "finetune": ["finetune.depth=1"],
     "maple": ["maple.depth=2"],
     "skip": ["skip.depth=1"],
+    "tcp": ["tcp.layer=1"],
 }
 CLASSES, NUM_CLASSES = "base.base.base.base", 3
 OTHERS, NUM_OTHERS = "new.new.new", 5

@@ -34,7 +34,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "skip": [{"depth": 3}, {"depth": 5}, {"depth": 6}],
     "kgcoop": [{}, {"n_ctx": 3, "ctx_init": None, "class_specific": True}],
-    "prograd": [{"n_ctx": 6}, {"n_ctx": 3, "ctx_init": None, "temperature": 2.0}],
+    "prograd": [{"n_ctx": 6}, {"n_ctx": 4, "ctx_init": None, "temperature": 2.0}],
     "tcp": [{"layer": 3}, {"layer": 0, "n_ctx": 2, "ctx_init": None}, {"layer": 5}],
     "dept": [{}, {"head_lr": 0.1}],
     "maple": [{"depth": 3}, {"depth": 1, "n_ctx": 3}],

@@ -1,7 +1,6 @@
 """Ours beside published numbers: sums by hand, and the rules of what is compared."""
 
 import statistics
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,15 +11,15 @@ from hypothesis import strategies as st
 from harness.errors import UserError
 from harness.experiment.protocols import PROTOCOLS
 from harness.report.published import (
-    PUBLISHED,
     compare,
+    comparison_notes,
     comparison_table,
     read_published,
     summarise,
 )
+from harness.report.published_rows import PublishedAccuracy
 
-COLUMNS = ["dataset", "method", "metric", "value", "source"]
-PUBLISHED_PROTOCOLS = [protocol.name for protocol in PROTOCOLS.values() if protocol.published]
+BACKBONE = "ViT-B-16-quickgelu"
 Pairs = list[tuple[float, float]]
 # Base and new accuracy of seeds 1, 2.
 SKIP = {"one": [(80.0, 60.0), (84.0, 60.0)], "two": [(40.0, 20.0), (44.0, 20.0)]}
@@ -33,6 +32,7 @@ def base_to_new(scores: dict[str, Pairs], method: str = "skip", **fields: Any) -
             "dataset": dataset,
             "method": method,
             "precision": "fp32",
+            "backbone": BACKBONE,
             "shots": 16,
             "seed": seed,
             "accuracy.base": base,
@@ -45,9 +45,19 @@ def base_to_new(scores: dict[str, Pairs], method: str = "skip", **fields: Any) -
     return pd.DataFrame(rows)
 
 
-def numbers(rows: dict[tuple[str, str, str], float]) -> pd.DataFrame:
+def published_row(dataset: str, method: str, metric: str, value: float, **fields: Any) -> PublishedAccuracy:
+    usual = {"protocol": "base_to_new", "backbone": "ViT-B/16", "shots": 16, "kind": "printed", "source": "a paper"}
+    given = {"dataset": dataset, "method": method, "metric": metric, "value": value}
+    return PublishedAccuracy.model_validate(usual | given | fields)
+
+
+def frame(*rows: PublishedAccuracy) -> pd.DataFrame:
+    return pd.DataFrame([one.model_dump() for one in rows])
+
+
+def numbers(rows: dict[tuple[str, str, str], float], **fields: Any) -> pd.DataFrame:
     """Published numbers: data set, method, metric -> value."""
-    return pd.DataFrame([(*key, value, "a paper") for key, value in rows.items()], columns=COLUMNS)
+    return frame(*(published_row(*key, value, **fields) for key, value in rows.items()))
 
 
 def row(found: pd.DataFrame, dataset: str, metric: str, method: str = "skip") -> pd.Series:
@@ -139,6 +149,7 @@ def on_targets(protocol: str, seeds: list[list[float]], targets: tuple[str, ...]
             "dataset": "imagenet",
             "method": "skip",
             "precision": "fp32",
+            "backbone": BACKBONE,
             "shots": 16,
             "seed": seed,
             **{f"accuracy.{name}": value for name, value in zip(names, values, strict=True)},
@@ -170,7 +181,7 @@ def test_the_average_of_targets_has_the_published_name(protocol: str, name: str,
     assert row(found, "imagenet", "accuracy")["ours"] == 71.0
     assert row(found, name, "accuracy")["ours"] == average
     assert list(found["std"]) == pytest.approx([2**0.5] * (len(targets) + 2))
-    compared = compare(on_targets(protocol, SEEDS_OF_TARGETS[protocol]), read_published(protocol), protocol, 1)
+    compared = compare(on_targets(protocol, SEEDS_OF_TARGETS[protocol]), read_published(protocol), protocol, 1).rows
     assert list(compared["dataset"]) == ["imagenet", name]
 
 
@@ -182,7 +193,7 @@ def test_the_difference_is_ours_less_theirs_and_within_is_by_the_deviation_of_ou
     # Our base is 82 with a deviation of 2.83, our new 60 with none.
     for base, new, within in ((84.8, 60.0, [True, True]), (84.9, 60.1, [False, False]), (79.2, 59.9, [True, False])):
         published = numbers({("one", "skip", "base"): base, ("one", "skip", "new"): new})
-        found = compare(runs, published, "base_to_new", 1)
+        found = compare(runs, published, "base_to_new", 1).rows
         assert list(found["published"]) == [base, new]
         assert list(found["difference"]) == pytest.approx([82 - base, 60 - new])
         assert [bool(value) for value in found["within"]] == within
@@ -190,7 +201,9 @@ def test_the_difference_is_ours_less_theirs_and_within_is_by_the_deviation_of_ou
 
 
 def test_a_single_seed_is_neither_within_nor_without() -> None:
-    found = compare(base_to_new({"one": [(80.0, 60.0)]}), numbers({("one", "skip", "base"): 80.0}), "base_to_new", 1)
+    found = compare(
+        base_to_new({"one": [(80.0, 60.0)]}), numbers({("one", "skip", "base"): 80.0}), "base_to_new", 1
+    ).rows
     assert found["std"].isna().all()
     assert [value is None or value != value for value in found["within"]] == [True]
     cells = comparison_table(found).iloc[0]
@@ -200,13 +213,13 @@ def test_a_single_seed_is_neither_within_nor_without() -> None:
 def test_seeds_are_judged_row_by_row() -> None:
     runs = pd.concat([base_to_new(SKIP), base_to_new({"one": [(81.0, 60.0)]}, method="zeroshot")])
     published = numbers({("one", name, "base"): 81.0 for name in ("skip", "zeroshot", "coop")})
-    table = comparison_table(compare(runs, published, "base_to_new", 2))
+    table = comparison_table(compare(runs, published, "base_to_new", 2).rows)
     assert table[["method", "within ± std"]].values.tolist() == [["skip", "yes"], ["zeroshot", "-"]]
 
 
 def test_the_table_is_text_with_two_digits() -> None:
     published = numbers({("one", "skip", "base"): 85.123, ("one", "skip", "H"): 60.0})
-    table = comparison_table(compare(base_to_new(SKIP), published, "base_to_new", 2))
+    table = comparison_table(compare(base_to_new(SKIP), published, "base_to_new", 2).rows)
     assert list(table.columns) == [
         "dataset",
         "method",
@@ -218,14 +231,16 @@ def test_the_table_is_text_with_two_digits() -> None:
         "seeds",
         "difference",
         "within ± std",
+        "kind",
+        "source",
     ]
-    assert table.iloc[0].tolist() == ["one", "skip", "fp32", "base", "85.12", "82.00", "2.83", "2", "-3.12", "no"]
+    assert table.iloc[0].tolist()[:10] == ["one", "skip", "fp32", "base", "85.12", "82.00", "2.83", "2", "-3.12", "no"]
     assert table.iloc[1].tolist()[3:6] == ["H", "60.00", "69.30"]
 
 
 def test_only_what_both_have_is_compared() -> None:
     published = numbers({("two", "skip", "new"): 1.0, ("two", "coop", "new"): 2.0, ("three", "skip", "new"): 3.0})
-    found = compare(base_to_new(SKIP), published, "base_to_new", 2)
+    found = compare(base_to_new(SKIP), published, "base_to_new", 2).rows
     assert found[["dataset", "method", "metric"]].values.tolist() == [["two", "skip", "new"]]
 
 
@@ -236,33 +251,102 @@ def test_no_counterpart_is_an_error_of_one_line() -> None:
     assert str(caught.value) == "no published number fits: ours are of one, two, published of three, one"
 
 
-def test_costs_are_not_compared(tmp_path: Path) -> None:
-    rows = numbers({("cost", "skip", "memory_mb"): 9000.0, ("one", "skip", "base"): 80.0})
-    rows.to_csv(tmp_path / "base_to_new.csv", index=False)
-    assert read_published("base_to_new", tmp_path)["dataset"].tolist() == ["one"]
-    for protocol in PUBLISHED_PROTOCOLS:
-        assert "cost" in set(pd.read_csv(PUBLISHED / f"{protocol}.csv")["dataset"])
-        assert set(read_published(protocol)["metric"]) <= {"base", "new", "H", "accuracy"}
-
-
 def test_a_protocol_without_published_numbers_is_an_error() -> None:
     with pytest.raises(UserError) as caught:
-        read_published("few_shot")
-    assert "protocol 'few_shot'" in str(caught.value)
-    assert str(caught.value).endswith("only for base_to_new, cross_dataset, domain_generalization")
+        read_published("few_shot_validation")
+    assert "protocol 'few_shot_validation'" in str(caught.value)
+    assert str(caught.value).endswith("only for base_to_new, few_shot, cross_dataset, domain_generalization")
 
 
 def test_an_average_is_compared_only_with_one_over_the_same_data_sets() -> None:
     runs = base_to_new({"dtd": SKIP["one"], "eurosat": SKIP["two"]})
-    assert set(compare(runs, read_published("base_to_new"), "base_to_new", 2)["dataset"]) == {"dtd", "eurosat"}
+    assert set(compare(runs, read_published("base_to_new"), "base_to_new", 2).rows["dataset"]) == {"dtd", "eurosat"}
 
 
 def test_an_average_of_targets_is_compared_only_with_one_over_the_same_targets() -> None:
     runs = on_targets("cross_dataset", [[70.0, 50.0, 40.0]], ("dtd", "eurosat"))
-    assert set(compare(runs, read_published("cross_dataset"), "cross_dataset", 1)["dataset"]) == {"imagenet"}
+    assert set(compare(runs, read_published("cross_dataset"), "cross_dataset", 1).rows["dataset"]) == {"imagenet"}
 
 
 def test_runs_of_other_shots_are_not_mixed() -> None:
     runs = pd.concat([base_to_new({"one": [(80.0, 60.0)]}), base_to_new({"one": [(40.0, 20.0)]}, shots=1)])
     found = compare(runs, numbers({("one", "skip", "base"): 80.0}), "base_to_new", 1)
-    assert 60.0 not in set(found["ours"])
+    assert list(found.rows["ours"]) == [80.0]
+    assert found.left_out == [f"Not compared: skip with {BACKBONE} at 1 shots; published with ViT-B/16 at 16 shots."]
+
+
+def few_shot(accuracies: dict[int, float], backbone: str = BACKBONE, method: str = "gda") -> pd.DataFrame:
+    """Runs on one data set: shots -> accuracy."""
+    usual = {"dataset": "one", "method": method, "precision": "fp32", "backbone": backbone, "seed": 1}
+    return pd.DataFrame([{**usual, "shots": shots, "accuracy.all": value} for shots, value in accuracies.items()])
+
+
+def test_few_shot_accuracies_stand_beside_those_of_the_same_shots() -> None:
+    published = frame(
+        *(published_row("one", "gda", "accuracy", 50.0 + shots, shots=shots, protocol="few_shot") for shots in (1, 16)),
+        published_row("one", "zeroshot", "accuracy", 40.0, shots=0, protocol="few_shot"),
+    )
+    runs = pd.concat([few_shot({1: 60.0, 4: 61.0, 16: 62.0}), few_shot({1: 41.0, 4: 41.0}, method="zeroshot")])
+    found = compare(runs, published, "few_shot", 1)
+    seen = found.rows[["method", "shots", "published", "ours"]].values.tolist()
+    # What needs no training image stands beside ours at any number of shots.
+    assert seen == [
+        ["gda", 1, 51.0, 60.0],
+        ["gda", 16, 66.0, 62.0],
+        ["zeroshot", 1, 40.0, 41.0],
+        ["zeroshot", 4, 40.0, 41.0],
+    ]
+    assert found.left_out == [f"Not compared: gda with {BACKBONE} at 4 shots; published with ViT-B/16 at 1, 16 shots."]
+    assert list(comparison_table(found.rows)["shots"]) == ["1", "16", "1", "4"]
+
+
+def test_backbones_are_not_mixed() -> None:
+    published = frame(
+        published_row("one", "gda", "accuracy", 50.0, backbone="RN50", protocol="few_shot"),
+        published_row("one", "gda", "accuracy", 70.0, protocol="few_shot"),
+    )
+    for backbone, value in ((BACKBONE, 70.0), (f"{BACKBONE}:/x/weights.pt", 70.0), ("RN50-quickgelu:openai", 50.0)):
+        found = compare(few_shot({16: 60.0}, backbone), published, "few_shot", 1)
+        assert (list(found.rows["published"]), found.left_out) == ([value], [])
+    for backbone in ("ViT-B-32-quickgelu", "ViT-B-16-SigLIP", f"{BACKBONE}:dfn2b", f"{BACKBONE}:random"):
+        with pytest.raises(UserError) as caught:
+            compare(few_shot({16: 60.0}, backbone), published, "few_shot", 1)
+        assert str(caught.value) == (
+            f"no published number fits. Not compared: gda with {backbone} at 16 shots; "
+            "published with RN50 at 16 shots; ViT-B/16 at 16 shots."
+        )
+
+
+def test_several_values_of_one_method_have_a_row_and_a_source_each() -> None:
+    published = frame(
+        published_row("one", "skip", "base", 81.0),
+        published_row("one", "skip", "base", 82.5, variant="re-run by others", kind="rerun", source="another paper"),
+        published_row("one", "skip", "base", 82.0, kind="digitised", error=0.1, source="a figure", note="3 seeds"),
+        published_row("one", "skip", "new", 59.0, doubt="its rows give 58"),
+    )
+    rows = compare(base_to_new({"one": SKIP["one"]}), published, "base_to_new", 1).rows
+    table = comparison_table(rows)
+    assert table[["published", "kind", "source"]].values.tolist() == [
+        ["81.00", "printed", "[1]"],
+        ["82.50", "re-run", "[2]"],
+        ["82.00 ±0.10", "digitised", "[3]"],
+        ["59.00?", "printed", "[1]"],
+    ]
+    assert comparison_notes(rows) == [
+        "[1] a paper",
+        "[2] another paper (re-run by others)",
+        "[3] a figure (3 seeds)",
+        "? one skip new 59.00: its rows give 58",
+    ]
+
+
+def test_a_method_that_nobody_published_is_named() -> None:
+    published = numbers({("one", "skip", "base"): 80.0})
+    with pytest.raises(UserError, match=r"; none of mine$"):
+        compare(base_to_new({"one": [(80.0, 60.0)]}, method="mine"), published, "base_to_new", 1)
+
+
+@pytest.mark.parametrize("value", [80.0 + 0.0049, 80.0 - 1e-9])
+def test_a_difference_that_rounds_to_zero_has_no_negative_sign(value: float) -> None:
+    found = compare(base_to_new({"one": [(80.0, 60.0)]}), numbers({("one", "skip", "base"): value}), "base_to_new", 1)
+    assert list(comparison_table(found.rows)["difference"]) == ["+0.00"]

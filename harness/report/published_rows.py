@@ -122,7 +122,7 @@ def read_rows(file: Path, form: type[Row]) -> pd.DataFrame:
     if set(header) != set(form.model_fields) or len(header) != len(set(header)):
         raise UserError(f"'{file}', line 1: the columns must be {', '.join(form.model_fields)}")
     found: dict[Hashable, int] = {}
-    rows = []
+    rows: list[Row] = []
     for number, cells in enumerate(lines[1:], start=2):
         where = f"'{file}', line {number}"
         row = read_row(cells, header, form, where)
@@ -130,8 +130,14 @@ def read_rows(file: Path, form: type[Row]) -> pd.DataFrame:
             raise UserError(f"{where}: unknown protocol '{row.protocol}'.{nearest(row.protocol, PROTOCOLS)}")
         if (first := found.setdefault(row.identity(), number)) != number:
             raise UserError(f"{where} is the same number as line {first}: remove one, or give it a variant")
-        rows.append(row.model_dump() | {"kind": row.kind.value})
-    frame = pd.DataFrame(rows, columns=list(form.model_fields))
+        rows.append(row)
+    return frame_of(rows, form)
+
+
+def frame_of(rows: Sequence[Row], form: type[Row]) -> pd.DataFrame:
+    """Numbers as a frame: a column for each attribute of `form`."""
+    found = [row.model_dump() | {"kind": row.kind.value} for row in rows]
+    frame = pd.DataFrame(found, columns=list(form.model_fields))
     return frame.astype({name: "Int64" for name in ("shots", "classes") if name in frame})
 
 

@@ -16,7 +16,7 @@ from harness.reference.contract.candidate import Candidate
 from harness.reference.contract.same import is_close
 from harness.reference.contract.verdicts import Broken, NothingToCheck, explain
 from harness.reference.contract.ways import BATCH, PLAIN, Way, all_tensors
-from harness.training.inference import run_frozen
+from harness.training.inference import run_frozen, set_classes
 from harness.training.optimizer import is_optimizer_state
 from harness.training.state import trained_parameters, trained_state
 from harness.training.step import loss_of
@@ -159,6 +159,36 @@ def changes_only_what_trains(candidate: Candidate) -> str:
             f"'{changed[0]}' changes although it is frozen: let it require gradients in build(), or work on a copy"
         )
     return f"{len(frozen)} frozen tensors"
+
+
+def keeps_its_teacher_frozen(candidate: Candidate) -> str:
+    """After the training the untouched CLIP, as a teacher, gives the same embeddings of texts and of images."""
+    cls = candidate.cls
+    if cls.teacher is None and cls.frozen_view is None:
+        raise NothingToCheck("the class names no teacher and no frozen_view")
+    fresh, finished = taught(candidate, candidate.build()), taught(candidate, candidate.finished)
+    for what, embeddings in fresh.items():
+        if not torch.equal(finished[what], embeddings):
+            names = [name for name in trained_parameters(candidate.finished) if name.startswith(f"clip.{what}.")]
+            cause = f", since '{names[0]}' trains" if names else ""
+            raise Broken(
+                f"what the untouched CLIP gives of {what}s is another after training{cause}: train parameters of your "
+                "own or a copy made in build(), since the teacher is computed with the weights of self.clip"
+            )
+    return " and ".join(f"{len(embeddings)} {what}s" for what, embeddings in fresh.items())
+
+
+def taught(candidate: Candidate, method: Method) -> dict[str, Tensor]:
+    """Tower -> what a method's teacher gives of the training classes and of the test images, if it is asked for it."""
+    found = {}
+    if method.teacher:
+        torch.manual_seed(0)  # it may draw
+        set_classes(method, method.clip.tokenize(candidate.texts), "fp32")
+        assert method.teacher_text is not None
+        found["text"] = method.teacher_text.clone()
+    if method.frozen_view:
+        found["image"] = run_frozen(method.clip, candidate.test_pixels, END, "fp32")
+    return found
 
 
 def reports_facts_as_numbers(candidate: Candidate) -> str:

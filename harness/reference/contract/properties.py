@@ -8,6 +8,7 @@ from harness.reference.contract.behaviour import (
     builds_on_a_clip,
     changes_only_what_trains,
     gives_logits,
+    keeps_its_teacher_frozen,
     reports_facts_as_numbers,
     takes_one_class_and_one_image,
     takes_other_classes,
@@ -57,7 +58,7 @@ class Property:
     needs: tuple[Check, ...] = ()
 
 
-COMPARABLE = (changes_only_what_trains, repeats_bit_for_bit)
+COMPARABLE = (changes_only_what_trains, repeats_bit_for_bit, keeps_its_teacher_frozen)
 PROPERTIES = (
     Property("has a usable name", has_a_usable_name),
     Property("can be imported", can_be_imported),
@@ -72,6 +73,7 @@ PROPERTIES = (
     Property("takes other classes", takes_other_classes, (gives_logits,)),
     Property("trains", trains, (builds_on_a_clip,)),
     Property("changes only what trains", changes_only_what_trains, (trains,)),
+    Property("keeps its teacher frozen", keeps_its_teacher_frozen, (trains,)),
     Property("takes one class, one image", takes_one_class_and_one_image, (gives_logits, trains)),
     Property("reports facts as numbers", reports_facts_as_numbers, (trains,)),
     Property("same seed, same bytes", repeats_bit_for_bit, (trains,)),

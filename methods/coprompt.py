@@ -97,7 +97,7 @@ class CoPrompt(MaPLe):
 
     def draw_sentences(self) -> Tensor:
         """Which of its sentences (C,) is read of each class: where all have as many, the same of each."""
-        counts = torch.tensor(self.prompts.teacher and self.prompts.teacher.counts or [1] * len(self.prompts))
+        counts = torch.tensor((self.prompts.teacher and self.prompts.teacher.counts) or [1] * len(self.prompts))
         return (torch.rand((), dtype=torch.float64) * counts).long()
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from harness.clip.digits import at_least_float32
 from harness.clip.prompts import Prompts
 from methods.base import Method, Official, Search, Shots, TooFewShotsError, first_best
 
@@ -59,7 +60,7 @@ class GDA(Method):
         if not pooled and views == shots.per_class == 1:
             raise TooFewShotsError("one image of a class has no covariance: raise data.shots or train.fit_views")
         with torch.autocast(shots.x.device.type, enabled=False):
-            bank, labels = F.normalize(shots.x.float(), dim=-1).flatten(0, 1), shots.labels.repeat(views)
+            bank, labels = F.normalize(at_least_float32(shots.x), dim=-1).flatten(0, 1), shots.labels.repeat(views)
             counts = bank.new_zeros(len(self.prompts)).index_add(0, labels, torch.ones_like(bank[:, 0]))
             means = bank.new_zeros(len(counts), size).index_add(0, labels, bank) / counts.clamp_min(1)[:, None]
             # The mean over the classes of their covariances; that of a class with one image, 0 / 0, is taken as 0.
@@ -96,7 +97,7 @@ class GDA(Method):
         """Means (C, E) and precision matrix (E, E) of classes without images, from their texts (C, E)."""
         near, size = min(NEIGHBOURS, len(self.bank)), text.shape[1]
         means, precision = [], self.bank.new_zeros(size, size)
-        for u in F.normalize(text.float(), dim=-1).split(CHUNK_CLASSES):
+        for u in F.normalize(at_least_float32(text), dim=-1).split(CHUNK_CLASSES):
             x = self.bank[(u @ self.bank.T).topk(near).indices]
             means.append((x.sum(dim=1) + TEXT_COPIES * u) / (near + TEXT_COPIES))
             x = x - u[:, None]
@@ -110,7 +111,7 @@ class GDA(Method):
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
         image = self.image_features(x)
         with torch.autocast(image.device.type, enabled=False):
-            discriminant = F.normalize(image.float(), dim=-1) @ self.weight + self.bias
+            discriminant = F.normalize(at_least_float32(image), dim=-1) @ self.weight + self.bias
         return self.similarity_logits(image, text) + self.alpha * discriminant
 
     def search(self) -> Search:

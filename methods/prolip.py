@@ -3,6 +3,7 @@
 from pydantic import Field
 from torch import Tensor
 
+from harness.clip.digits import at_least_float32
 from harness.clip.towers import END, POOLED, Stage
 from methods.base import Method, Official, Shots
 
@@ -28,7 +29,7 @@ class ProLIP(Method):
     def build(self) -> None:
         projection = self.clip.image.proj
         # The authors train it in float32 even where features are in float16: its steps of 1e-5 would be rounded away.
-        projection.data = projection.data.float()
+        projection.data = at_least_float32(projection.data)
         projection.requires_grad_(True)
         self.register_buffer("initial", projection.detach().clone())
 

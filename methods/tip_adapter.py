@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from harness.clip.digits import at_least_float32
 from harness.clip.texts import Text
 from methods.base import Candidate, Method, Official, OtherClassesError, Search, Shots, first_best
 
@@ -64,7 +65,7 @@ class TipAdapter(Method):
     def affinity(self, image: Tensor) -> Tensor:
         """Cosine similarities (B, N) of image embeddings (B, E) and keys."""
         with torch.autocast(image.device.type, enabled=False):
-            return F.normalize(image.float(), dim=-1) @ self.keys.float().T
+            return F.normalize(at_least_float32(image), dim=-1) @ at_least_float32(self.keys).T
 
     def cache_logits(self, affinity: Tensor) -> Tensor:
         """What the cache says (B, C), without alpha."""
@@ -98,7 +99,7 @@ class TipAdapter(Method):
 
 def cache_keys(shots: Shots) -> Tensor:
     """The mean of the views of every shot, as they are, then normalised (N, E)."""
-    return F.normalize(shots.x.float().mean(dim=0), dim=-1)
+    return F.normalize(at_least_float32(shots.x).mean(dim=0), dim=-1)
 
 
 def grid(scale: float, steps: int) -> list[float]:

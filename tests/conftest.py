@@ -47,6 +47,7 @@ SLOW = (
     "harness/tracking/test_upload.py",
     "harness/tracking/test_wandb_run.py",
     "harness/training/test_feature_storage.py",
+    "harness/training/test_float64.py",
     "harness/training/test_precision.py",
     "harness/training/test_resuming.py",
     "harness/training/test_run.py",

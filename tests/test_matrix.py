@@ -41,6 +41,7 @@ SHOTS = (1, 2, 4, 8, 16)
 OPTIONS = {
     "coop": ["coop.n_ctx=4"],
     "finetune": ["finetune.depth=1"],
+    "image_tail": ["image_tail.depth=1"],
     "maple": ["maple.depth=2"],
     "skip": ["skip.depth=1"],
 }

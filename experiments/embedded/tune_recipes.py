@@ -18,8 +18,8 @@ from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.settings import merge, parse_overrides, read_yaml
 from harness.experiment.spec import RunSpec
-from harness.report.method_table import h_of_means, h_of_seeds
 from harness.results.frame import results_frame
+from harness.results.metrics import harmonic_mean
 from harness.schedule import run_all
 
 PROTOCOL = "base_to_new_validation"
@@ -55,13 +55,15 @@ def main() -> None:
             if failures:
                 print(method, *point, "failed:", failures[0].failure.reason, flush=True)
                 continue
+            base, new = runs["accuracy.base"], runs["accuracy.new"]
+            by_seed = pd.Series([harmonic_mean(*pair) for pair in zip(base, new, strict=True)])
             row = {
                 "method": method,
                 "settings": " ".join(point),
-                "base": round(runs["accuracy.base"].mean(), 2),
-                "new": round(runs["accuracy.new"].mean(), 2),
-                "H": round(h_of_means(runs), 2),
-                "H_std": round(h_of_seeds(runs).std(ddof=1), 2),
+                "base": round(base.mean(), 2),
+                "new": round(new.mean(), 2),
+                "H": round(harmonic_mean(base.mean(), new.mean()), 2),
+                "H_std": round(by_seed.std(ddof=1), 2),
             }
             rows.append(row)
             print(*row.values(), flush=True)

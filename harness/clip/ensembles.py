@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.clip.digits import at_least_float32
 from harness.clip.prompts import Prompts
 from harness.clip.texts import MOST_OF_A_CLASS
 from harness.clip.towers import END, RAW, TextTower
@@ -55,7 +56,7 @@ def pool(embeddings: Tensor, counts: Sequence[int], normalised: bool) -> Tensor:
             are.
     """
     with torch.autocast(embeddings.device.type, enabled=False):
-        x = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        x = at_least_float32(embeddings)
         x = F.normalize(x, dim=-1) if normalised else x
         means = torch.stack([part.mean(dim=0) for part in x.split(list(counts))])
         return (F.normalize(means, dim=-1) if normalised else means).to(embeddings.dtype)

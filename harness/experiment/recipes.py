@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import UserError, letters_of, nearest
 from harness.experiment.layers import Layer, merged
+from harness.experiment.protocols import PROTOCOLS
 from harness.experiment.registry import method_names
 from harness.experiment.settings import Settings, by_sections, flat_settings, read_yaml
 from harness.experiment.spec import SPEC_KEYS, check_shape
@@ -55,6 +56,9 @@ def recipe_layers(method: str, variant: str, protocol: str, dataset: str, shots:
     """What a recipe gives: its `all` section, then those of protocol, protocol and shots, data set, and of protocol and
     data set.
 
+    A protocol that validates another, on which settings for that one are chosen, has its sections too, each before its
+    own: `few_shot` before `few_shot_validation`.
+
     Args:
         method: name of the method.
         variant: name of a variant in `experiments/recipes/<method>.yaml`, or the path of a YAML file of settings.
@@ -76,9 +80,22 @@ def recipe_layers(method: str, variant: str, protocol: str, dataset: str, shots:
             return []
         raise UserError(f"method '{method}' has no recipe '{variant}'.{nearest(variant, variants)}")
     sections = read_recipe_file(RECIPES / f"{method}.yaml")[variant]
-    keys = ("all", protocol, f"{protocol}/{shots}shot", dataset, f"{protocol}/{dataset}")
+    names = protocol_names(protocol)
+    keys = (
+        "all",
+        *names,
+        *(f"{name}/{shots}shot" for name in names),
+        dataset,
+        *(f"{name}/{dataset}" for name in names),
+    )
     name = f"recipe {method}/{variant}"
     return [Layer(name if key == "all" else f"{name}, {key}", sections[key]) for key in keys if sections.get(key)]
+
+
+def protocol_names(protocol: str) -> list[str]:
+    """The names under which a recipe may have sections for a protocol: of the one that it validates, and its own."""
+    known = PROTOCOLS.get(protocol)
+    return [known.validates, protocol] if known and known.validates else [protocol]
 
 
 def choose_variant(asked: str | None, backbone: str, method: str) -> str:

@@ -1,7 +1,7 @@
 """One attempt at one run, in its own process.
 
 A process a run keeps memory measurements apart and one run's crash away from the others. The processes are forked from
-a server that has imported torch and nothing more, so each starts in milliseconds.
+a server that has imported what runs need (`preloaded.py`) and done nothing more, so each starts in milliseconds.
 """
 
 import multiprocessing
@@ -39,7 +39,7 @@ def process_context() -> Any:
     method = next(name for name in PREFERRED_START if name in multiprocessing.get_all_start_methods())
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(["harness.training.run"])
+        context.set_forkserver_preload(["harness.schedule.preloaded"])
     return context
 
 

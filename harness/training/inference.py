@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from harness.clip.prompts import Prompts
-from harness.clip.towers import CLIP, RAW, Stage
+from harness.clip.towers import CLIP, END, POOLED, RAW, Stage
 from harness.training.precision import autocast
 from methods.base import Method
 
@@ -17,6 +17,13 @@ def run_frozen(clip: CLIP, pixels: Tensor, stage: Stage, precision: str) -> Tens
     """Run the image tower's frozen stages: pixels (B, 3, H, W) -> images at `stage`."""
     with autocast(precision, clip.device):
         return clip.image.run(pixels, RAW, stage)
+
+
+@torch.no_grad()
+def project_pooled(clip: CLIP, pooled: Tensor, precision: str) -> Tensor:
+    """Image features (B, D) at POOLED -> embeddings (B, E), as `run_frozen` computes them from pixels."""
+    with autocast(precision, clip.device):
+        return clip.image.run(pooled, POOLED, END)
 
 
 def set_classes(method: Method, prompts: Prompts, precision: str) -> None:

@@ -10,19 +10,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from harness.clip.towers import CLIP, POOLED, Stage
+from harness.clip.towers import CLIP, END, POOLED, Stage
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.experiment.spec import RunSpec
 from harness.machine.threads import one_thread
 from harness.training.feature_identity import UNKNOWN, entry_name, names_tensor, picture_names, tower_digest
 from harness.training.feature_store import FeatureStore, Rows, open_store
-from harness.training.inference import run_frozen
+from harness.training.inference import project_pooled, run_frozen
 
 AT_ONCE = 8
 """Pictures that one thread of a CPU computes together: enough to keep it busy, few enough for many threads."""
@@ -39,7 +40,7 @@ class Features:
 
     Attributes:
         rows: (N, D), in host memory.
-        computed: how many of them were computed now; the others come from the store.
+        computed: how many of them went through the blocks of the tower now; the others come from the store.
         shared_seconds: what computing the others took when it was done.
     """
 
@@ -98,52 +99,72 @@ class SharedFeatures:
             UserError: an image cannot be read.
         """
 
-        def compute(positions: Sequence[int]) -> Tensor:
-            return self._compute(pictures, transform, stage, batch_size, key, workers, positions)
+        size, every = at_once(self.clip.device, batch_size), range(len(pictures))
+
+        def compute(stage: Stage, positions: Sequence[int]) -> Features:
+            rows = self._compute(pictures, transform, stage, batch_size, key, workers, positions)
+            return Features(rows, len(positions), 0.0)
+
+        def entry(stage: Stage) -> str:
+            if stage not in self._towers:
+                self._towers[stage] = tower_digest(self.clip.image, stage)
+            about = (self.precision, transform, pictures.folder, key, size)
+            return entry_name(self.clip, self._towers[stage], stage, *about)
+
+        def project(store: FeatureStore, positions: Sequence[int]) -> Features:
+            pooled = self._look_up(store, entry(POOLED), pictures, positions, lambda some: compute(POOLED, some))
+            return Features(self._project(pooled.rows, size), pooled.computed, pooled.shared_seconds)
 
         # Pictures that are on no disk have no state by which a row could be found again.
-        if self.store is None or pictures.read is not None:
-            return Features(compute(range(len(pictures))), len(pictures), 0.0)
-        if stage not in self._towers:
-            self._towers[stage] = tower_digest(self.clip.image, stage)
-        entry = entry_name(
-            self.clip,
-            self._towers[stage],
-            stage,
-            self.precision,
-            transform,
-            pictures.folder,
-            key,
-            at_once(self.clip.device, batch_size),
-        )
+        if (store := self.store) is None or pictures.read is not None:
+            return compute(stage, every)
         # Looked up before the first image is decoded, since decoded images may stay in memory.
         if pictures not in self._names:
             self._names[pictures] = picture_names(pictures.folder, pictures.pictures)
-        return self._look_up(self.store, entry, pictures, compute)
+        if stage == END:
+            # Kept before the projection too, for methods that train it: the blocks are what takes long.
+            return self._look_up(store, entry(END), pictures, every, lambda some: project(store, some))
+        return self._look_up(store, entry(stage), pictures, every, lambda some: compute(stage, some))
+
+    def _project(self, pooled: Tensor, size: int) -> Tensor:
+        """Features (N, E) of those before the projection (N, D), in the shape in which the whole tower has them."""
+
+        def features(rows: Tensor) -> Tensor:
+            filled = fill_up(rows, size).to(self.clip.device)
+            return project_pooled(self.clip, filled, self.precision)[: len(rows)].cpu()
+
+        with one_thread() if self.clip.device.type == "cpu" else nullcontext():
+            return torch.cat([features(rows) for rows in pooled.split(size)])
 
     def _look_up(
-        self, store: FeatureStore, entry: str, pictures: PictureSet, compute: Callable[[Sequence[int]], Tensor]
+        self,
+        store: FeatureStore,
+        entry: str,
+        pictures: PictureSet,
+        positions: Sequence[int],
+        compute: Callable[[Sequence[int]], Features],
     ) -> Features:
-        names = self._names[pictures]
+        names = [self._names[pictures][position] for position in positions]
         known = store.load(entry)
         index = known.index() if known else {}
-        missing = [position for position, name in enumerate(names) if name not in index]
-        present = [position for position, name in enumerate(names) if name in index]
-        rows = [index[names[position]] for position in present]
-        computed = None
-        if missing:
-            start = time.perf_counter()
-            computed = compute(missing)
-            seconds = (time.perf_counter() - start) / len(missing)
-            self._keep(store, entry, pictures, missing, computed, seconds)
+        missing = [place for place, name in enumerate(names) if name not in index]
+        present = [place for place, name in enumerate(names) if name in index]
+        rows = [index[names[place]] for place in present]
         shared = float(known.seconds[rows].double().sum()) if known else 0.0
+        computed, count = None, 0
+        if missing:
+            start, absent = time.perf_counter(), [positions[place] for place in missing]
+            found = compute(absent)
+            seconds = (time.perf_counter() - start + found.shared_seconds) / len(missing)
+            computed, count, shared = found.rows, found.computed, shared + found.shared_seconds
+            self._keep(store, entry, pictures, absent, computed, seconds)
         if computed is None or not known or not present:
             whole = known.features[rows] if computed is None and known else computed
             assert whole is not None
-            return Features(whole, len(missing), shared)
+            return Features(whole, count, shared)
         features = computed.new_empty((len(names), *computed.shape[1:]))
         features[missing], features[present] = computed, known.features[rows]
-        return Features(features, len(missing), shared)
+        return Features(features, count, shared)
 
     def _keep(
         self,
@@ -200,7 +221,7 @@ def at_once(device: torch.device, batch_size: int) -> int:
 
 
 def fill_up(pixels: Tensor, size: int) -> Tensor:
-    """Pixels (B, 3, H, W), and black images up to `size`."""
+    """Pixels (B, 3, H, W) or features (B, D), and black images or zeros up to `size`."""
     missing = size - len(pixels)
     return torch.cat([pixels, pixels.new_zeros((missing, *pixels.shape[1:]))]) if missing else pixels
 

@@ -21,11 +21,15 @@ class RecordedImages(TrainingImages):
         vars(self).update(vars(images))
         self._recorded: dict[int, list[Batch]] = {}
         self._bytes = 0
+        if self.frozen:
+            self.frozen = RecordedImages(self.frozen)
 
     def prepare(self, epoch: int, batches: int | None = None) -> None:
         """Fill the cache for an epoch, unless its batches are recorded."""
         if epoch not in self._recorded:
             super().prepare(epoch, batches)
+        elif self.frozen:
+            self.frozen.prepare(epoch, batches)
 
     def batches(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[Batch]:
         """Batches of an epoch, as `TrainingImages.batches`."""

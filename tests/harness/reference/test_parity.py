@@ -48,8 +48,12 @@ def test_every_stored_tensor_of_skip_tuning_is_compared(comparisons: list[Compar
 
 GIVEN = {"fs_labels", "eval_labels", "train_labels", "epoch_order", "const.enhanced_weight", "sample_index"}
 """Stored tensors that are given to our method, or that index others."""
-NOT_KEPT = {"gda_base2new": {"const.new_means", "const.new_precision"}}
-"""What our method keeps only as part of something else, here of `const.new_W` and `const.new_b`."""
+NOT_KEPT = {
+    "gda_base2new": {"const.new_means", "const.new_precision"},
+    "vpt_deep": {"init"},
+    "vpt_shallow": {"init"},
+}
+"""What our method keeps only as part of something else (here of `const.new_W` and `const.new_b`), or draws."""
 
 
 def quantity_of(name: str) -> str:

@@ -132,7 +132,22 @@ def test_a_trained_projection_does_not_change_what_is_before_it(clip: CLIP, stor
     clip.image.proj.data.add_(1)
     after = features(clip, emoji(0, 5), store, stage=POOLED)
     assert (before.computed, after.computed) == (5, 0)
-    assert features(clip, emoji(0, 5), store).computed == 5
+    assert torch.equal(features(clip, emoji(0, 5), store).rows, features(clip, emoji(0, 5)).rows)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_is_before_the_projection_is_computed_once_for_both_stages(store: FeatureStore, precision: str) -> None:
+    clip = build_clip("clip-emoji", precision, torch.device("cpu"))
+    ends, pooled = (features(clip, emoji(0, 13), stage=stage, precision=precision).rows for stage in (END, POOLED))
+    first = features(clip, emoji(0, 13), store, stage=POOLED, precision=precision)
+    derived = features(clip, emoji(0, 13), store, precision=precision)
+    assert (first.computed, derived.computed) == (13, 0)
+    assert derived.shared_seconds > 0
+    assert torch.equal(derived.rows, ends)
+    assert torch.equal(features(clip, emoji(5, 20), store, precision=precision).rows[:8], ends[5:])
+    other = features(clip, emoji(0, 20), store, stage=POOLED, precision=precision)
+    assert other.computed == 0
+    assert torch.equal(other.rows[:13], pooled)
 
 
 def write_png(path: Path, colour: int) -> None:

@@ -44,6 +44,7 @@ OPTIONS = {
     "image_tail": ["image_tail.depth=1"],
     "maple": ["maple.depth=2"],
     "skip": ["skip.depth=1"],
+    "tcp": ["tcp.layer=1"],
 }
 CLASSES, NUM_CLASSES = "base.base.base.base", 3
 OTHERS, NUM_OTHERS = "new.new.new", 5

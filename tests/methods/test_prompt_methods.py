@@ -15,6 +15,7 @@ from methods.clip_adapter import CLIPAdapter
 from methods.cocoop import CoCoOp
 from methods.coop import CoOp
 from methods.maple import MaPLe
+from tests.method_texts import texts_for
 
 NAMES = ["cat", "sports equipment", "asian dish", "bird"]
 # What they learn belongs to the classes that they were trained on.
@@ -26,8 +27,7 @@ TRAINING_CLASSES_ONLY = {
 def make(cls: type[Method], clip: CLIP, names: list[str] = NAMES, **options: Any) -> Any:
     torch.manual_seed(0)
     config = cls.Config(**options)
-    template = cls.prompt_template(config, "a drawing of a {}.")
-    return cls(clip, config, clip.tokenize([template.replace("{}", name) for name in names]))
+    return cls(clip, config, clip.tokenize(texts_for(cls, config, names)))
 
 
 def images(clip: CLIP, method: Method, count: int = 3) -> torch.Tensor:
@@ -104,7 +104,7 @@ def test_adapter_is_a_mix_of_embedding_and_bottleneck(clip: CLIP) -> None:
 @pytest.mark.parametrize("name", method_names())
 def test_every_method_learns_from_its_loss_and_takes_new_classes(name: str, clip: CLIP) -> None:
     cls = method_class(name)
-    small = {"depth": 3, "n_ctx": 2}
+    small = {"depth": 3, "layer": 3, "n_ctx": 4}
     method = make(cls, clip, **{key: value for key, value in small.items() if key in cls.Config.model_fields})
     x, labels = images(clip, method, len(NAMES)), torch.tensor([0, 3, 1, 2])
     if cls.is_fitted():
@@ -120,8 +120,7 @@ def test_every_method_learns_from_its_loss_and_takes_new_classes(name: str, clip
             for p in trained:
                 p -= 1e-3 * F.normalize(p.grad.flatten(), dim=0).view_as(p)
         assert method.loss(x, labels) < before
-    template = cls.prompt_template(method.config, "a drawing of a {}.")
-    new = clip.tokenize([template.replace("{}", name) for name in ("fruit", "arrow")])
+    new = clip.tokenize(texts_for(cls, method.config, ("fruit", "arrow")))
     if name in TRAINING_CLASSES_ONLY:
         with pytest.raises(OtherClassesError):
             method.set_classes(new)

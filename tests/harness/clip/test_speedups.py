@@ -17,7 +17,9 @@ from harness.clip.towers import CLIP, END, RAW
 from harness.experiment.registry import method_class, method_names
 from harness.machine.meter import peak_tensor_bytes, storage_bytes
 from harness.training.precision import autocast
+from harness.training.step import loss_of
 from methods.base import OtherClassesError, Shots
+from tests.method_texts import texts_for
 
 NAMES = ["cat", "sports equipment", "asian dish", "asian dish", "bird", "thing that is rather long to say"]
 SWITCHES = [field.name for field in fields(Speedups)]
@@ -31,6 +33,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"ctx_init": "a drawing of a"},
     ],
     "skip": [{"depth": 3}, {"depth": 5}, {"depth": 6}],
+    "kgcoop": [{}, {"n_ctx": 3, "ctx_init": None, "class_specific": True}],
+    "prograd": [{"n_ctx": 6}, {"n_ctx": 4, "ctx_init": None, "temperature": 2.0}],
+    "tcp": [{"layer": 3}, {"layer": 0, "n_ctx": 2, "ctx_init": None}, {"layer": 5}],
+    "dept": [{}, {"head_lr": 0.1}],
     "maple": [{"depth": 3}, {"depth": 1, "n_ctx": 3}],
     "vpt": [{"n_ctx": 3, "depth": 1}, {"depth": 4}, {}],
     "ivlp": [{}, {"depth_text": 3, "depth_image": 5, "n_ctx_text": 3}, {"depth_text": 1, "depth_image": 0}],
@@ -48,26 +54,28 @@ def outcome(name: str, options: dict[str, Any], speedups: dict[str, Any]) -> dic
     cls = method_class(name)
     torch.manual_seed(0)
     config = cls.Config(**options)
-    template = cls.prompt_template(config, "a drawing of a {}.")
     cache_text = speedups != OFF
-    method = cls(clip, config, clip.tokenize([template.replace("{}", n) for n in NAMES]), cache_text=cache_text)
+    method = cls(clip, config, clip.tokenize(texts_for(cls, config, NAMES)), cache_text=cache_text)
     pixels = torch.randn(4, 3, 48, 48, generator=torch.Generator().manual_seed(1))
     labels = torch.tensor([0, 2, 5, 1])
     with torch.no_grad():
         x = clip.image.run(pixels, RAW, method.image_start)
+        frozen = clip.image.run(pixels) if cls.frozen_view else None
     if method.is_fitted():
         method.fit(Shots(x[None], labels, 1))
     found: dict[str, Tensor] = {}
     trained = {key: p for key, p in method.named_parameters() if p.requires_grad}
     if trained:
-        loss = method.loss(x, labels)
+        loss = loss_of(method, x, labels, frozen)
         loss.backward()
+        with torch.no_grad():
+            method.change_gradients()
         found = {"loss": loss.detach(), **{f"grad {key}": p.grad for key, p in trained.items() if p.grad is not None}}
         assert len(found) == 1 + len(trained)
     with torch.no_grad():
         found["logits"] = method.logits(x, method.text_features())
         with suppress(OtherClassesError):
-            method.set_classes(clip.tokenize([template.replace("{}", n) for n in ("arrow", "blue square")]))
+            method.set_classes(clip.tokenize(texts_for(cls, config, ("arrow", "blue square"))))
             found["new"] = method.logits(x, method.text_features())
     return found
 
@@ -152,7 +160,7 @@ def test_packing_of_everything_is_a_reshape() -> None:
 def test_towers_with_other_blocks_are_computed_whole(clip: CLIP, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = clip.tokenize([f"a drawing of a {name}." for name in NAMES])
     fast = clip.text.run(prompts.ids, RAW, END, shared=prompts.shared)
-    monkeypatch.setattr("harness.clip.towers.is_divisible", lambda block: False)
+    monkeypatch.setattr("harness.clip.stages.is_divisible", lambda block: False)
     seen = count(clip, clip.text.blocks[0])
     torch.testing.assert_close(clip.text.run(prompts.ids, RAW, END, shared=prompts.shared), fast, rtol=1e-4, atol=1e-5)
     assert seen == [prompts.ids.numel()]

@@ -24,16 +24,19 @@ PUBLISHED = "published"
 @click.command()
 @click.argument("words", nargs=-1, metavar="[A [B]] [KEY=VALUE]...")
 @takes_grid
+@click.option("--costs", is_flag=True, help="Published seconds and memory instead of accuracies, with their hardware.")
 @RESULTS
-def compare(words: tuple[str, ...], grid: GridOptions, results: Path) -> None:
+def compare(words: tuple[str, ...], grid: GridOptions, costs: bool, results: Path) -> None:
     """Show what differs between A and B: configuration, accuracy, costs.
 
     A and B are experiment files, or finished runs by the beginning of their ids. Without B, or with the word
-    `published`, A's experiment is set beside the numbers that papers published (CLIP ViT-B/16 with
-    OpenAI's weights, 16 shots). Differences are B - A; numbers are means over seeds.
+    `published`, A's experiment is set beside the numbers that papers published for the same protocol, backbone
+    (OpenAI's weights) and shots. Differences are B - A, or ours - published; numbers are means over seeds.
 
     \b
       skipbench compare experiments/paper/base_to_new.yaml
+      skipbench compare paper/few_shot --shots 4
+      skipbench compare paper/base_to_new --costs
       skipbench compare 8e2efc 762107
       skipbench compare mine.yaml theirs.yaml --seeds 1
     """
@@ -42,9 +45,11 @@ def compare(words: tuple[str, ...], grid: GridOptions, results: Path) -> None:
     if len(sides) > 2:
         raise UserError(f"compare takes two runs or experiments, these are {len(sides)}: {', '.join(sides)}")
     if len(sides) == 2 and sides[1] != PUBLISHED:
+        if costs:
+            raise UserError("--costs is for published costs: comparing two runs or experiments shows costs anyway")
         compare_two(sides, overrides, results, grid)
     else:
-        compare_published(Words(sides[0] if sides else None, overrides), results, grid)
+        compare_published(Words(sides[0] if sides else None, overrides), results, grid, costs)
 
 
 def compare_two(sides: list[str], overrides: tuple[str, ...], results: Path, grid: GridOptions) -> None:
@@ -98,22 +103,32 @@ def read_one_setting(words: Words, grid: GridOptions) -> tuple[Experiment, list[
     return experiment, specs
 
 
-def compare_published(words: Words, results: Path, grid: GridOptions) -> None:
+def compare_published(words: Words, results: Path, grid: GridOptions, costs: bool) -> None:
     """Print our numbers beside published ones."""
     experiment, specs = read_one_setting(words, grid)
-    from harness.report import published
+    from harness.report import published, published_costs
     from harness.report.method_table import footnote
     from harness.report.runs import damage_in, experiment_runs
-    from harness.results.folder import DONE
 
     theirs = published.read_published(experiment.protocol)
     planned = experiment_runs(specs, results)
     runs, damage = planned[planned["state"] == DONE], damage_in(planned)
     if runs.empty:
         raise UserError(none_complete(len(specs), results, damage))
-    compared = published.compare(runs, theirs, experiment.protocol, len(experiment.datasets))
     title = f"{experiment.protocol}, {len(runs)} of {counted(len(specs), 'run')}"
-    print_frame(published.comparison_table(compared), title=title)
+    if costs:
+        numbers = published_costs.read_costs()
+        averaged = published.datasets_in(theirs)
+        table = published_costs.compare_costs(runs, numbers, experiment.protocol, averaged)
+        notes = published_costs.source_notes(numbers, table)
+        notes.append("Hardware, precision and what is counted differ, so no ratio is given: see docs/costs.md.")
+    else:
+        compared = published.compare(runs, theirs, experiment.protocol, len(experiment.datasets))
+        table = published.comparison_table(compared.rows)
+        notes = [*published.comparison_notes(compared.rows), *compared.left_out]
+    print_frame(table, title=f"{title}, published costs" if costs else title)
     console.print(footnote(runs), markup=False, soft_wrap=not console.is_terminal)
-    console.print(f"Published: {', '.join(sorted(set(compared['source'])))}", markup=False, soft_wrap=True)
+    console.print("Published:", markup=False)
+    for note in notes:
+        console.print(note, markup=False, soft_wrap=True)
     end_with_damage(damage)

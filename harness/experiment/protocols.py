@@ -152,6 +152,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "train and test on all classes, for one or several numbers of shots",
             Layout.SHOTS,
             parts=(Part("all", ALL),),
+            published="few_shot",
         ),
         Protocol(
             "few_shot_validation",

@@ -13,7 +13,7 @@ from harness.report.marks import REFUSED_MARK, mark_in, marked
 from harness.report.method_table import Column, cost_columns, score_columns
 from harness.report.run_notes import choice_notes
 from harness.report.runs import groups, in_order, stored_run_row
-from harness.report.statistics import with_spread
+from harness.report.statistics import signed, with_spread
 from harness.results.folder import DONE
 from harness.results.index import find_run
 
@@ -104,7 +104,7 @@ def number_differences(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
                         "metric": column.title,
                         "A": sides[0],
                         "B": sides[1],
-                        "difference": f"{y - x:+.{column.digits}f}" if x is not None and y is not None else "",
+                        "difference": signed(y - x, column.digits) if x is not None and y is not None else "",
                         "ratio": f"{y / x:.2f}x" if is_cost and x and y is not None else "",
                     }
                 )

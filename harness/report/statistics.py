@@ -16,6 +16,12 @@ def with_spread(mean: float, seeds: pd.Series, digits: int) -> str:
     return f"{mean:.{digits}f}{spread}"
 
 
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign, rounded; zero is `+0.0`, also where a negative number rounds to it."""
+    # The sum of a negative zero and zero is zero.
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
 def average_of_seeds(wide: pd.DataFrame, datasets: Sequence[str]) -> pd.Series:
     """Mean over data sets, seed by seed.
 

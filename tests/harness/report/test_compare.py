@@ -54,6 +54,16 @@ def test_two_runs_are_compared_whatever_their_methods(
     assert configuration_differences(a, a).empty
 
 
+def test_a_difference_that_rounds_to_zero_is_not_negative(tmp_path: Path, plan_runs: Plan, finish: Finish) -> None:
+    first, second = plan_runs("base_to_new", methods=["skip"], seeds=[1, 2])
+    finish(tmp_path, first, {"base": 60.0, "new": 30.0}, train_seconds=4.001)
+    finish(tmp_path, second, {"base": 59.999, "new": 30.0}, train_seconds=4.0)
+    numbers = number_differences(*(find_finished_run(tmp_path, spec.id[:8]) for spec in (first, second)))
+    differences = numbers.set_index("metric")["difference"]
+    assert (differences["base"], differences["train s"]) == ("+0.00", "+0.0")
+    assert not [text for text in differences if text in ("-0.0", "-0.00")]
+
+
 def test_experiments_without_a_common_cell_are_an_error(
     tmp_path: Path, plan_runs: Plan, finish: Finish, sides: tuple[list[RunSpec], list[RunSpec]]
 ) -> None:

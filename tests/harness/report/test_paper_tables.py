@@ -12,7 +12,8 @@ from harness.errors import UserError
 from harness.experiment.spec import RunSpec, TunedSpec
 from harness.report.footnotes import footnotes
 from harness.report.paper_tables import ablation, file_name, paper_tables
-from harness.report.published import PUBLISHED, with_published
+from harness.report.published import with_published
+from harness.report.published_rows import PUBLISHED
 from harness.report.runs import axis_runs, experiment_runs, folder_runs, leaderboard
 from harness.report.table import Cell, Table
 
@@ -255,7 +256,9 @@ def test_published_numbers_stand_beside_ours_marked_and_not_ranked(tmp_path: Pat
     found = with_published(table)
     assert found.columns == ["skip", "skip†"]
     theirs = pd.read_csv(PUBLISHED / "base_to_new.csv")
-    theirs = theirs[theirs["method"] == "skip"].set_index(["dataset", "metric"])["value"]
+    theirs = theirs[(theirs["method"] == "skip") & theirs["source"].str.startswith("Skip Tuning")].set_index(
+        ["dataset", "metric"]
+    )["value"]
     for dataset in ("dtd", "eurosat"):
         for metric in ("base", "new", "H"):
             cell = find(found, dataset, metric, "skip†")
@@ -265,6 +268,15 @@ def test_published_numbers_stand_beside_ours_marked_and_not_ranked(tmp_path: Pat
     assert any("arXiv:2412.11509" in sentence for sentence in footnotes(found))
     assert with_published(table, "none") is table
     assert {"promptsrc†", "skip†"} < set(with_published(table, "all").columns)
+
+
+def test_tables_show_one_printed_series_of_each_published_method(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    table, _ = published_table(tmp_path, plan_runs, fill, datasets=["dtd"])
+    columns = with_published(table, "all").columns
+    # Several sources print CoOp; re-runs and what is not printed have no column, and a variant says so.
+    assert len([name for name in columns if name.startswith("coop")]) == 1
+    assert {"coprompt (own paper)†", "PromptKD (transductive)†"} <= set(columns)
+    assert not [name for name in columns if "re-run" in name]
 
 
 def test_published_numbers_are_of_one_backbone_and_16_shots(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:

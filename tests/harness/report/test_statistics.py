@@ -10,6 +10,7 @@ from harness.report.statistics import (
     holm,
     paired_tests,
     ranks,
+    signed,
     signed_rank_p,
 )
 
@@ -74,3 +75,11 @@ def test_paired_tests_pair_what_both_have_and_count_it() -> None:
     assert (found["worse"].pairs, found["worse"].worse) == (7, True)
     assert found["worse"].p == pytest.approx(2 / 2**7)
     assert (found["few"].pairs, found["few"].p, found["few"].worse) == (3, None, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-0.0, "+0.0"), (0.0, "+0.0"), (-0.04, "+0.0"), (-0.06, "-0.1"), (0.06, "+0.1"), (-12.34, "-12.3")],
+)
+def test_a_difference_that_rounds_to_zero_is_not_negative(value: float, text: str) -> None:
+    assert signed(value, 1) == text

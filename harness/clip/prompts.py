@@ -109,7 +109,8 @@ def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor) ->
         if tokens > length:
             raise UserError(
                 f"the prompt '{text}' has {tokens} tokens, and the text tower takes {length}: "
-                "use fewer context tokens (n_ctx) or a shorter template or description (data.templates)"
+                "use fewer context tokens (n_ctx) or a shorter template or description (data.templates, of a teacher "
+                "data.teacher_templates)"
             )
 
 

@@ -40,6 +40,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "maple": [{"depth": 3}, {"depth": 1, "n_ctx": 3}],
     "vpt": [{"n_ctx": 3, "depth": 1}, {"depth": 4}, {}],
     "ivlp": [{}, {"depth_text": 3, "depth_image": 5, "n_ctx_text": 3}, {"depth_text": 1, "depth_image": 0}],
+    "promptsrc": [{"depth_text": 3, "depth_image": 5}, {"depth_text": 6, "depth_image": 0, "n_ctx_text": 2}],
+    "coprompt": [{"depth": 3}, {"depth": 1, "n_ctx": 3, "distance": "mse"}],
     "image_tail": [{"depth": 0}, {"depth": 4}, {}],
     "finetune": [{}, {"depth": 6}],
 }

@@ -19,12 +19,14 @@ class Official:
             ends in a dot stands for all names that begin with it. Parameters of CLIP itself need no entry.
         trainer_options: name of a trainer -> what it means for fields of our Config, where the authors have a trainer
             of its own for what is an option here.
+        masks: our function (path of a module, shape) -> the mask of its dropout, for which stored masks stand in.
     """
 
     trainers: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
     tensors: dict[str, str] = field(default_factory=dict)
     trainer_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    masks: str | None = None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,12 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "skip": [{"depth": 3}, {"depth": 5}, {"depth": 6}],
     "maple": [{"depth": 3}, {"depth": 1, "n_ctx": 3}],
     "finetune": [{}, {"depth": 6}],
+    "clip_lora": [
+        {"params": ("q", "k", "v", "o")},
+        {"encoder": "text", "params": ("q", "o"), "position": "half-up", "dropout": 0.0},
+        {"encoder": "vision", "layers": (1, 5)},
+    ],
+    "mma": [{"scale": 0.1}, {"start": 2, "end": 4}],
 }
 CASES = [(name, options) for name in method_names() for options in VARIANTS.get(name, [{}])]
 

@@ -33,7 +33,7 @@ TEN = [
 ELEVEN = ["imagenet", *TEN]
 VARIANTS = ["imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"]
 # Those that can be used for classes on which they were not trained.
-GENERAL = ["zeroshot", "coop", "cocoop", "clip_adapter", "maple", "finetune", "skip", "gda", "prolip"]
+GENERAL = ["zeroshot", "coop", "cocoop", "clip_adapter", "maple", "finetune", "skip", "gda", "prolip", "clip_lora", "mma"]
 TARGETS = {name: protocol.targets for name, protocol in PROTOCOLS.items() if protocol.targets}
 FOUR = ["base_to_new", "few_shot", "cross_dataset", "domain_generalization"]
 

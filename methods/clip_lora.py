@@ -86,8 +86,7 @@ class CLIPLoRA(Method):
         """What is computed beside each block that changes; `name` is the attribute with the changes of the tower."""
         blocks, names = getattr(self, name), {part: PROJECTIONS[part] for part in self.config.params}
         paths = {block: {part: f"{name}.{block}.attn.{names[part]}" for part in names} for block in blocks}
-        change = partial(partial, self._change, tower)
-        return {int(block): Beside({p: change(path) for p, path in paths[block].items()}) for block in blocks}
+        return {int(b): Beside({p: partial(self._change, tower, q) for p, q in paths[b].items()}) for b in blocks}
 
     def _change(self, tower: ImageTower | TextTower, path: str, x: Tensor, tokens: Tokens) -> Tensor:
         change, scale, kept = self.get_submodule(path), self.config.alpha * self.config.r**-0.5, None

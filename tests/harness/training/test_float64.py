@@ -50,11 +50,13 @@ METHODS = {
     "clap": ("train.lr=1e-1", "train.views=2", "train.batches=all_views"),
     "clip_adapter": ("train.lr=2e-2",),
     "cocoop": ("train.lr=2e-3", "cocoop.ctx_init=a photo of a"),
+    "clip_lora": ("train.lr=1e-3", "train.optimizer=adamw", "train.weight_decay=1e-2", "train.schedule=step"),
     "coop": ("train.lr=2e-3", "coop.n_ctx=4", "coop.ctx_init=null"),
     "finetune": ("train.lr=1e-4",),
     # Alpha moves after ten epochs.
     "lp_plus_plus": ("train.epochs=12", "train.batch_size=null", "train.views=1", "train.schedule=constant"),
     "maple": ("train.lr=5e-4", "maple.depth=3"),
+    "mma": ("train.lr=1.5e-3", "mma.start=3"),
     "prolip": ("train.lr=1e-3", "train.optimizer=adam", "train.eps=1e-4", "train.views=2", "train.fit_views=1"),
     "skip": ("train.lr=3e-4", "train.lr_image=1e-4", "skip.depth=3"),
     "taskres": ("train.lr=2e-3", "train.optimizer=adam", "train.views=2"),

@@ -27,6 +27,7 @@ class Official:
         of_epochs: its stored quantity of a whole training -> our function of the number of epochs that computes it.
         drawn_sentences: our function that draws which sentence (C,) of each class a teacher reads at a step; '' if none
             is drawn. Where vectors say which were drawn, these are read.
+        masks: our function (path of a module, shape) -> the mask of its dropout, for which stored masks stand in.
     """
 
     trainers: tuple[str, ...]
@@ -37,6 +38,7 @@ class Official:
     of_images: dict[str, str] = field(default_factory=dict)
     of_epochs: dict[str, str] = field(default_factory=dict)
     drawn_sentences: str = ""
+    masks: str | None = None
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ class MMRL(Method):
     )
 
     class Config(Method.Config):
-        rep_layers: tuple[int, ...] = Field(
-            (6, 7, 8, 9, 10, 11, 12), min_length=1, description="blocks that tokens enter, counted from 1, ascending"
+        rep_layers: tuple[int, ...] | None = Field(
+            None, min_length=1, description="blocks that tokens enter, from 1, ascending; null: from the N/2-th of N on"
         )
         n_rep_tokens: int = Field(5, ge=1, description="number of representation tokens")
         rep_dim: int = Field(512, ge=1, description="size of the vectors that both towers' tokens are maps of")
@@ -59,7 +59,7 @@ class MMRL(Method):
 
         @model_validator(mode="after")
         def _ascending(self) -> "MMRL.Config":
-            layers = self.rep_layers
+            layers = self.rep_layers or (1,)
             if layers[0] < 1 or list(layers) != sorted(set(layers)):
                 raise ValueError(f"mmrl.rep_layers={list(layers)} must ascend, from 1 at least")
             return self
@@ -68,13 +68,15 @@ class MMRL(Method):
 
     @classmethod
     def check(cls, config: Config, num_blocks: int) -> None:
-        check_depth(config.rep_layers[-1], num_blocks, "rep_layers")
+        check_depth(config.rep_layers[-1] if config.rep_layers else None, num_blocks, "rep_layers")
 
     def start_stages(self) -> tuple[Stage, Stage]:
-        return self.config.rep_layers[0] - 1, self.config.rep_layers[0] - 1
+        blocks = self.clip.num_blocks
+        self.layers = self.config.rep_layers or tuple(range(max(1, blocks // 2), blocks + 1))
+        return self.layers[0] - 1, self.layers[0] - 1
 
     def build(self) -> None:
-        number, size, layers = self.config.n_rep_tokens, self.config.rep_dim, len(self.config.rep_layers)
+        number, size, layers = self.config.n_rep_tokens, self.config.rep_dim, len(self.layers)
         image_width, embed_dim = self.clip.image.proj.shape
         text_width = self.clip.text.positional_embedding.shape[1]
         self.compound_rep_tokens = nn.Parameter(torch.randn(number, size) * CONTEXT_STD)
@@ -94,7 +96,7 @@ class MMRL(Method):
         """Tokens (B, T, width) with those of the first layer among them, and the hook that replaces these later on."""
         first, *later = maps
         inserted = first(self.compound_rep_tokens).to(x.dtype).expand(len(x), -1, -1)
-        map_of = dict(zip(self.config.rep_layers[1:], later, strict=True))
+        map_of = dict(zip(self.layers[1:], later, strict=True))
 
         def replace(block: int, x: Tensor) -> Tensor:
             layer = map_of.get(block + 1)

@@ -50,6 +50,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"encoder": "vision", "layers": (1, 5)},
     ],
     "mma": [{"scale": 0.1}, {"start": 2, "end": 4}],
+    "mmrl": [{}, {"rep_layers": (2, 5), "n_rep_tokens": 2, "rep_dim": 16}],
 }
 CASES = [(name, options) for name in method_names() for options in VARIANTS.get(name, [{}])]
 

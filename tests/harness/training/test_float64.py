@@ -50,7 +50,7 @@ METHODS = {
     "clap": ("train.lr=1e-1", "train.views=2", "train.batches=all_views"),
     "clip_adapter": ("train.lr=2e-2",),
     "cocoop": ("train.lr=2e-3", "cocoop.ctx_init=a photo of a"),
-    "clip_lora": ("train.lr=1e-3", "train.optimizer=adamw", "train.weight_decay=1e-2", "train.schedule=step"),
+    "clip_lora": ("train.lr=1e-3", "train.optimizer=adamw", "train.weight_decay=1e-2", "clip_lora.dropout=0"),
     "coop": ("train.lr=2e-3", "coop.n_ctx=4", "coop.ctx_init=null"),
     "finetune": ("train.lr=1e-4",),
     # Alpha moves after ten epochs.

@@ -12,7 +12,6 @@ from harness.clip.texts import Taught, Text, prompts_of
 from harness.clip.towers import END
 from harness.data.templates import ENSEMBLES, ensemble_templates
 from harness.experiment.registry import method_class
-from harness.experiment.settings import Settings
 from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import count_flops, peak_bytes, storage_bytes
 from harness.machine.units import MIB

@@ -27,6 +27,8 @@ OPTIONS = {
     "finetune": ["finetune.depth=4"],
     "maple": ["maple.depth=2"],
     "tcp": ["tcp.layer=3"],
+    "coprompt": ["coprompt.depth=2"],
+    "promptsrc": ["promptsrc.depth_text=2", "promptsrc.depth_image=2", "data.teacher_templates=drawings"],
 }
 
 

@@ -31,6 +31,7 @@ SLOW = (
     "harness/cli/test_estimate.py",
     "harness/cli/test_grid.py",
     "harness/cli/test_own_data.py",
+    "harness/clip/test_beside.py",
     "harness/clip/test_load.py",
     "harness/clip/test_speedups.py",
     "harness/clip/test_towers.py",

@@ -11,6 +11,9 @@ from torch import Tensor
 from harness.clip.texts import MOST_OF_A_CLASS, Taught, Text, as_text, prompts_of, teacher_of
 from harness.errors import UserError
 
+ADVICE = "use fewer context tokens (n_ctx) or a shorter template or description (data.templates)"
+ADVICE_OF_TEACHER = "use a shorter template or description of the frozen CLIP (data.teacher_templates)"
+
 
 class Tokenizer(Protocol):
     """Converts texts to ids (P, context length), padded."""
@@ -61,7 +64,9 @@ def end_of_text(ids: Tensor) -> Tensor:
     return ids.argmax(dim=-1)
 
 
-def tokenize(texts: Sequence[Text | Sequence[str]], tokenizer: Tokenizer, cut: bool = True) -> Prompts:
+def tokenize(
+    texts: Sequence[Text | Sequence[str]], tokenizer: Tokenizer, cut: bool = True, of_teacher: bool = False
+) -> Prompts:
     """Tokenise prompts and cut them after the largest end-of-text position.
 
     The text tower is causal, and only the end-of-text token is read, so the tokens after it do not matter.
@@ -70,6 +75,7 @@ def tokenize(texts: Sequence[Text | Sequence[str]], tokenizer: Tokenizer, cut: b
         texts: of each of C classes its prompt, or its prompts, those of a teacher beside them.
         tokenizer: texts -> ids (P, context length), padded.
         cut: False keeps the full context length, as the reference code does.
+        of_teacher: whether these are the prompts of a teacher, which come from a setting of their own.
 
     Raises:
         UserError: there are no texts, a class has no prompts or too many, or one is longer than the context of the text
@@ -86,32 +92,29 @@ def tokenize(texts: Sequence[Text | Sequence[str]], tokenizer: Tokenizer, cut: b
     ids = tokenizer(prompts)
     eot = end_of_text(ids)
     filled = (eot == ids.shape[1] - 1).nonzero().flatten().tolist()
-    refuse_truncated([prompts[row] for row in filled], tokenizer, ids)
+    refuse_truncated([prompts[row] for row in filled], tokenizer, ids, ADVICE_OF_TEACHER if of_teacher else ADVICE)
     shared = shared_prefix(ids, eot)
     if cut:
         ids = ids[:, : int(eot.max()) + 1]
     taught = [teacher_of(text) for text in classes]
-    teacher = tokenize(taught, tokenizer, cut) if any(taught) else None
+    teacher = tokenize(taught, tokenizer, cut, of_teacher=True) if any(taught) else None
     return Prompts(classes, ids, eot, shared, counts if len(prompts) > len(classes) else None, teacher)
 
 
-def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor) -> None:
+def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor, advice: str) -> None:
     """Raise a UserError if the tokenizer has cut a text.
 
     Args:
         texts: those that fill `ids` to the end.
         tokenizer: of the text tower.
         ids: (P, T), of all texts.
+        advice: what to do.
     """
     length = ids.shape[1]
     for text in texts:
         tokens = int(end_of_text(tokenizer([text], context_length=8 * length))[0]) + 1
         if tokens > length:
-            raise UserError(
-                f"the prompt '{text}' has {tokens} tokens, and the text tower takes {length}: "
-                "use fewer context tokens (n_ctx) or a shorter template or description (data.templates, of a teacher "
-                "data.teacher_templates)"
-            )
+            raise UserError(f"the prompt '{text}' has {tokens} tokens, and the text tower takes {length}: {advice}")
 
 
 def shared_prefix(ids: Tensor, eot: Tensor) -> int:

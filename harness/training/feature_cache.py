@@ -9,7 +9,7 @@ With a number of views V, epoch e uses the augmented images of epoch e mod V, wh
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from itertools import repeat
+from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,13 +107,15 @@ class TrainingImages:
         self.shared = shared if self.is_cached and is_shareable(stage) else None
         self.view_key = view_key
         self.is_beside = False
+        self.views = 1 if spec.cache == "once" and self.is_cached and spec.views is None else spec.views
         self.frozen: TrainingImages | None = None
         if frozen_view:
             key = "" if frozen_view == "same" else f"/{frozen_view}"
             about = (clip, pictures, transform, END, spec, seed, meter, workers, place, on_inputs, shared)
             self.frozen = type(self)(*about, view_key=key)
             self.frozen.is_beside = self.is_cached
-        self.views = 1 if spec.cache == "once" and self.is_cached and spec.views is None else spec.views
+            # Where the method's images are those of every epoch anew, those of the first would not be the same.
+            self.frozen.views = self.views
 
     def pixels(self, epoch: int, indices: Sequence[Sequence[int]], views: int = 1) -> Iterator[Tensor]:
         """Augmented and normalised batches (B, 3, H, W), on the device.
@@ -259,8 +261,12 @@ class TrainingImages:
 
     def with_frozen(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[Batch]:
         """The same as `batches`, with what the untouched CLIP makes of the images."""
-        embedded = (x for x, _ in self.frozen.batches(epoch, indices)) if self.frozen else repeat(None)
-        for (x, labels), frozen in zip(self.batches(epoch, indices), embedded, strict=False):
+        own = self.batches(epoch, indices)
+        if self.frozen is None:
+            yield from starmap(Batch, own)
+            return
+        # Strict, so that both go on to their end.
+        for (x, labels), (frozen, _) in zip(own, self.frozen.batches(epoch, indices), strict=True):
             yield Batch(x, labels, frozen)
 
     def resident(self) -> list[Tensor]:

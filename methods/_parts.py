@@ -21,9 +21,13 @@ class Official:
             of its own for what is an option here.
         of_batch: its stored quantity of training batches -> our function of (images, labels) that computes it; for a
             name that begins with `grad_` the gradient of what this function gives.
+        of_images: its stored quantity of the evaluation images -> our function of (images, text features) that computes
+            it: for the classes of the training, before it if the name goes on with `_init`; for new ones if it contains
+            `_new`.
         of_epochs: its stored quantity of a whole training -> our function of the number of epochs that computes it.
         drawn_sentences: our function that draws which sentence (C,) of each class a teacher reads at a step; '' if none
             is drawn. Where vectors say which were drawn, these are read.
+        masks: our function (path of a module, shape) -> the mask of its dropout, for which stored masks stand in.
     """
 
     trainers: tuple[str, ...]
@@ -31,8 +35,10 @@ class Official:
     tensors: dict[str, str] = field(default_factory=dict)
     trainer_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     of_batch: dict[str, str] = field(default_factory=dict)
+    of_images: dict[str, str] = field(default_factory=dict)
     of_epochs: dict[str, str] = field(default_factory=dict)
     drawn_sentences: str = ""
+    masks: str | None = None
 
 
 @dataclass(frozen=True)

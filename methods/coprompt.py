@@ -16,13 +16,7 @@ from methods.maple import MaPLe
 
 
 class Adapter(nn.Module):
-    """ratio * relu(W2 relu(W1 x)) + (1 - ratio) * x.
-
-    Args:
-        size: E, of the embedding.
-        reduction: E divided by the size of the bottleneck.
-        ratio: share of the adapted embedding.
-    """
+    """ratio * relu(W2 relu(W1 x)) + (1 - ratio) * x; the bottleneck is `reduction` times smaller than x."""
 
     def __init__(self, size: int, reduction: int, ratio: float) -> None:
         super().__init__()
@@ -97,7 +91,8 @@ class CoPrompt(MaPLe):
 
     def draw_sentences(self) -> Tensor:
         """Which of its sentences (C,) is read of each class: where all have as many, the same of each."""
-        counts = torch.tensor(self.prompts.teacher and self.prompts.teacher.counts or [1] * len(self.prompts))
+        assert self.prompts.teacher
+        counts = torch.tensor(self.prompts.teacher.counts or [1] * len(self.prompts))
         return (torch.rand((), dtype=torch.float64) * counts).long()
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:
@@ -107,7 +102,8 @@ class CoPrompt(MaPLe):
         return self.adapter_image(super().image_features(x))
 
     def loss_beside_frozen(self, x: Tensor, labels: Tensor, frozen: Tensor) -> Tensor:
-        assert self.teacher_text is not None and self.prompts.teacher is not None
+        assert self.teacher_text is not None
+        assert self.prompts.teacher
         image, text = self.image_features(x), self.text_features()
         rows = torch.tensor(self.prompts.teacher.first_of_each()) + self.draw_sentences()
         distance = self.difference(text, self.teacher_text[rows.to(image.device)]) + self.difference(image, frozen)

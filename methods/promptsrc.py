@@ -54,7 +54,9 @@ class PromptSRC(IVLP):
         )
         text_weight: float = Field(25.0, ge=0, description="weight of the distance to the untouched CLIP's texts")
         image_weight: float = Field(10.0, ge=0, description="weight of the distance to the untouched CLIP's images")
-        gpa_mean: float = Field(15.0, description="epoch (1, 2, ...) whose prompts weigh most in the mean of all epochs")
+        gpa_mean: float = Field(
+            15.0, description="epoch (1, 2, ...) whose prompts weigh most in the mean of all epochs"
+        )
         gpa_std: float = Field(1.0, gt=0, description="standard deviation of these weights over epochs")
 
     config: Config

@@ -42,7 +42,9 @@ OPTIONS = {
     "coop": ["coop.n_ctx=4"],
     "finetune": ["finetune.depth=1"],
     "image_tail": ["image_tail.depth=1"],
+    "coprompt": ["coprompt.depth=2"],
     "maple": ["maple.depth=2"],
+    "promptsrc": ["promptsrc.depth_text=2", "promptsrc.depth_image=1", "data.teacher_templates=drawings"],
     "skip": ["skip.depth=1"],
     "tcp": ["tcp.layer=1"],
 }
@@ -117,9 +119,12 @@ def logits_of_others(run: Run, method: Method) -> Tensor:
 def views_computed(trainer: Trainer) -> int:
     """How many views of each picture a method is fitted to and trains on ahead of its steps, in two epochs."""
     recipe, kept = trainer.spec.train, trainer.images.views
+    # What the untouched CLIP embeds of pictures that are not kept themselves.
+    frozen = trainer.images.frozen
     fitted = (recipe.fit_views or kept or 1) if trainer.method.is_fitted() else 0
-    if not trainer.images.is_cached:
+    if not trainer.images.is_cached and not (frozen and frozen.is_cached):
         return fitted
+    kept = frozen.views if frozen else kept
     if kept is None:
         return fitted + 2
     trained = kept if recipe.batches == "all_views" else min(kept, 2)

@@ -104,7 +104,7 @@ def test_adapter_is_a_mix_of_embedding_and_bottleneck(clip: CLIP) -> None:
 @pytest.mark.parametrize("name", method_names())
 def test_every_method_learns_from_its_loss_and_takes_new_classes(name: str, clip: CLIP) -> None:
     cls = method_class(name)
-    small = {"depth": 3, "layer": 3, "n_ctx": 4}
+    small = {"depth": 3, "depth_text": 3, "depth_image": 3, "layer": 3, "n_ctx": 4}
     method = make(cls, clip, **{key: value for key, value in small.items() if key in cls.Config.model_fields})
     x, labels = images(clip, method, len(NAMES)), torch.tensor([0, 3, 1, 2])
     if cls.is_fitted():

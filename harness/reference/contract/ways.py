@@ -30,7 +30,7 @@ SETTINGS = (
     f"data.classes={SEEN.classes}",
     "runtime.device=cpu",
 )
-CHANGEABLE = ("train.lr", "train.lr_image", "train.weight_decay", "train.batches")
+CHANGEABLE = ("train.lr", "train.lr_image", "train.weight_decay", "train.batches", "data.teacher_templates")
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,8 @@ def our_name(official: str, cls: type[Method]) -> str:
     if official in tensors:
         return tensors[official]
     prefixes = {"text_encoder.": "clip.text.", "image_encoder.": "clip.image."} | tensors
-    for prefix, ours in prefixes.items():
+    # The longest first: a part of a tower may have a name of its own.
+    for prefix, ours in sorted(prefixes.items(), key=lambda item: -len(item[0])):
         if prefix.endswith(".") and official.startswith(prefix):
             return ours + official.removeprefix(prefix)
     return official

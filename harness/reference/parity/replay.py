@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from harness.errors import UserError, first_line
 from harness.reference.parity.comparison import Comparison, Found, worst_by_quantity
-from harness.reference.parity.naming import find_method
+from harness.reference.parity.naming import find_method, official_of
 from harness.reference.parity.search import check_search, has_search
 from harness.reference.parity.stages import check_initial_state, check_inputs, check_new_state, check_stages
 from harness.reference.parity.subject import PRECISION, Subject
@@ -67,6 +67,10 @@ def _check_logits(subject: Subject, name: str, chosen: float = 0.0) -> Iterator[
     """
     if subject.has(name):
         yield subject.compare(name, subject.logits(), largest=chosen)
+    for other, function in official_of(subject.cls).of_images.items():
+        stored = other + "_init" if name.endswith("_init") else other
+        if subject.has(stored) and ("_new" in other) == ("_new" in name):
+            yield subject.compare(stored, subject.evaluated(function))
 
 
 def check_folder(folder: Path) -> tuple[list[Comparison], list[str]]:

@@ -161,6 +161,12 @@ class Subject:
         """Logits (N, C) of the evaluation images over the classes that are set."""
         return classify_features(self.method, self.tested, encode_texts(self.method, PRECISION), PRECISION)
 
+    @torch.no_grad()
+    def evaluated(self, function: str) -> Tensor:
+        """What a function of the method gives for the evaluation images and the classes that are set."""
+        result: Tensor = getattr(self.method, function)(self.tested, encode_texts(self.method, PRECISION))
+        return result
+
     def accuracy(self) -> float:
         """Percent of the evaluation images that are classified rightly."""
         right = self.logits().argmax(dim=1) == self.stored["eval_labels"]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from harness.reference.parity.batches import check_batch
 from harness.reference.parity.comparison import Found
+from harness.reference.parity.masks import replay_masks
 from harness.reference.parity.naming import official_of
 from harness.reference.parity.steps import Step, loss_name, moment, recipe_of, steps_of
 from harness.reference.parity.subject import PRECISION, Subject
@@ -84,6 +85,7 @@ class Training:
     def _take(self, step: Step) -> Iterator[Found]:
         subject, number = self.subject, step.number
         set_rates(self.optimizer, self.recipe, *moment(self.recipe, subject, step))
+        replay_masks(subject, number)
         if subject.has("train_lrs"):
             yield subject.compare("train_lrs", torch.tensor(self._rate(), dtype=torch.float64), row=number)
         with torch.no_grad():

@@ -32,6 +32,7 @@ class Row(Section):
     reference_caches: bool = Field(False, description="the official code trains on cached tokens, too")
     reference_texts_once: bool = Field(False, description="the official code encodes the texts once, too")
     recipe: str | None = Field(None, description="the recipe that options and batch size are taken from")
+    teacher_templates: str | None = Field(None, description="the recipe's data.teacher_templates; null: the method's")
 
     @model_validator(mode="before")
     @classmethod
@@ -114,9 +115,11 @@ def with_recipe(row: Row, spec: SpeedSpec, recipe_batches: bool) -> Row:
     usual = Experiment()
     recipe = recipe_settings(row.method, variant, usual.protocol, usual.datasets[0], spec.shots)
     options = recipe.get(row.method) or {}
+    teacher = (recipe.get("data") or {}).get("teacher_templates")
     if variant == OFFICIAL:
-        return row.model_copy(update={"options": {**options, **row.options}, "recipe": variant})
-    changes: dict[str, Any] = {"options": options, "recipe": variant}
+        own = {"options": {**options, **row.options}, "recipe": variant, "teacher_templates": teacher}
+        return row.model_copy(update=own)
+    changes: dict[str, Any] = {"options": options, "recipe": variant, "teacher_templates": teacher}
     if recipe_batches:
         train = validate(TrainSpec, recipe.get("train") or {}, "train.")
         size = train.batch_size or spec.classes * spec.shots

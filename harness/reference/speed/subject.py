@@ -12,7 +12,6 @@ from harness.clip.texts import Taught, Text, prompts_of
 from harness.clip.towers import END
 from harness.data.templates import ENSEMBLES, ensemble_templates
 from harness.experiment.registry import method_class
-from harness.experiment.settings import Settings
 from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import count_flops, peak_bytes, storage_bytes
 from harness.machine.units import MIB
@@ -59,12 +58,13 @@ class Outcome:
         return math.inf if any(map(math.isnan, found)) else max(found)
 
 
-def teacher_templates(cls: type[Method], options: Settings) -> tuple[str, ...]:
+def teacher_templates(cls: type[Method], row: Row) -> tuple[str, ...]:
     """The prompt templates of a method's teacher; empty if it has none."""
     if cls.teacher is None:
         return ()
-    templates = ensemble_templates(cls.teacher) if cls.teacher in ENSEMBLES else (TEMPLATE,)
-    return tuple(cls.teacher_template(cls.Config(**options), template) for template in templates)
+    which = row.teacher_templates or cls.teacher
+    templates = ensemble_templates(which) if which in ENSEMBLES else (which if "{}" in which else TEMPLATE,)
+    return tuple(cls.teacher_template(cls.Config(**row.options), template) for template in templates)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Subject:
         cls = method_class(row.method)
         clip = benchmark.fresh_clip(setting.speedups)
         template = cls.prompt_template(cls.Config(**row.options), TEMPLATE)
-        keep, teacher = cls.keeps_underscores, teacher_templates(cls, row.options)
+        keep, teacher = cls.keeps_underscores, teacher_templates(cls, row)
         texts: list[Text] = [fill_template(template, name, keep) for name in benchmark.names]
         if teacher:
             filled = [tuple(fill_template(one, name, keep) for one in teacher) for name in benchmark.names]

@@ -40,8 +40,17 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "maple": [{"depth": 3}, {"depth": 1, "n_ctx": 3}],
     "vpt": [{"n_ctx": 3, "depth": 1}, {"depth": 4}, {}],
     "ivlp": [{}, {"depth_text": 3, "depth_image": 5, "n_ctx_text": 3}, {"depth_text": 1, "depth_image": 0}],
+    "promptsrc": [{"depth_text": 3, "depth_image": 5}, {"depth_text": 6, "depth_image": 0, "n_ctx_text": 2}],
+    "coprompt": [{"depth": 3}, {"depth": 1, "n_ctx": 3, "distance": "mse"}],
     "image_tail": [{"depth": 0}, {"depth": 4}, {}],
     "finetune": [{}, {"depth": 6}],
+    "clip_lora": [
+        {"params": ("q", "k", "v", "o")},
+        {"encoder": "text", "params": ("q", "o"), "position": "half-up", "dropout": 0.0},
+        {"encoder": "vision", "layers": (1, 5)},
+    ],
+    "mma": [{"scale": 0.1}, {"start": 2, "end": 4}],
+    "mmrl": [{}, {"rep_layers": (2, 5), "n_rep_tokens": 2, "rep_dim": 16}],
 }
 CASES = [(name, options) for name in method_names() for options in VARIANTS.get(name, [{}])]
 

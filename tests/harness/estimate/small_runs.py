@@ -22,7 +22,14 @@ SMALL = (
     "train.batch_size=2",
     "runtime.device=cpu",
 )
-OPTIONS = {"skip": ["skip.depth=4"], "finetune": ["finetune.depth=4"], "maple": ["maple.depth=2"]}
+OPTIONS = {
+    "skip": ["skip.depth=4"],
+    "finetune": ["finetune.depth=4"],
+    "maple": ["maple.depth=2"],
+    "tcp": ["tcp.layer=3"],
+    "coprompt": ["coprompt.depth=2"],
+    "promptsrc": ["promptsrc.depth_text=2", "promptsrc.depth_image=2", "data.teacher_templates=drawings"],
+}
 
 
 def small_spec(make_spec: Make, method: str, *overrides: str, shots: int = 1) -> RunSpec:

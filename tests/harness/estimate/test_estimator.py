@@ -71,7 +71,11 @@ def test_flops_are_those_of_a_real_run(
 @pytest.mark.parametrize("method", method_names())
 def test_peaks_of_vit_b_16_with_50_classes_are_measured_ones(method: str, make_spec: Make) -> None:
     overrides = ["train.batch_size=4", "runtime.eval_batch_size=8", "train.cache_batch_size=8"]
-    depth = ["maple.depth=6"] if method == "maple" else []
+    depth = {
+        "maple": ["maple.depth=6"],
+        "coprompt": ["coprompt.depth=6"],
+        "promptsrc": ["promptsrc.depth_text=6", "promptsrc.depth_image=6", "data.teacher_templates=imagenet_7"],
+    }.get(method, [])
     spec = make_spec(method, *overrides, *depth, shots=4).model_copy(update={"backbone": "ViT-B-16:random"})
     estimate = Estimator().estimate(spec, classes=50, flops=False)
     measured = {name: value.num_bytes for name, value in measure(spec, 50, CPU).items()}

@@ -38,6 +38,8 @@ OPTIONS = {
     "skip": ["skip.depth=5"],
     "finetune": ["finetune.depth=5"],
     "maple": ["maple.depth=3"],
+    "coprompt": ["coprompt.depth=3"],
+    "promptsrc": ["promptsrc.depth_text=3", "promptsrc.depth_image=2", "data.teacher_templates=drawings"],
     "coop": ["coop.n_ctx=4"],
 }
 # So large that the gradients of the first steps overflow.

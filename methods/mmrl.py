@@ -1,0 +1,154 @@
+"""MMRL, Multi-Modal Representation Learning (Guo & Gu, CVPR 2025, arXiv:2503.08497): tokens that both towers share."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from harness.clip.context import CONTEXT_STD, put_context
+from harness.clip.towers import END, POOLED, BlockHook, Stage
+from methods.base import Method, Official, check_depth
+
+
+class MMRL(Method):
+    """Representation tokens enter behind the first token of both towers before each of some late blocks.
+
+    They are affine maps of one small matrix. Images have two embeddings: that of the class token, by CLIP's projection,
+    and that of the mean representation token, by one that is learned. loss = alpha CE(class token) + (1 - alpha)
+    CE(representation tokens) + reg_weight (1 - cos(image, CLIP's)) + reg_weight (1 - cos(text, CLIP's)). On classes of
+    the training the two logits are mixed in the same proportion, on others those of the class token count alone.
+    """
+
+    teacher = "zeroshot"
+    frozen_view = "same"
+    stays_fp32 = ("compound_rep_tokens",)
+
+    official = Official(
+        trainers=("MMRL",),
+        options={
+            "REP_LAYERS": "rep_layers",
+            "N_REP_TOKENS": "n_rep_tokens",
+            "REP_DIM": "rep_dim",
+            "ALPHA": "alpha",
+            "REG_WEIGHT": "reg_weight",
+        },
+        tensors={
+            "representation_learner.": "",
+            "image_encoder.proj_rep": "proj_rep",
+            "const.teacher_text_features": "teacher_text",
+        },
+        of_batch={"train_logits_rep": "training_representation_logits"},
+        of_images={
+            "eval_logits_class": "class_logits",
+            "eval_logits_rep": "representation_logits",
+            "eval_logits_new_fusion": "mixed_logits",
+        },
+    )
+
+    class Config(Method.Config):
+        rep_layers: tuple[int, ...] | None = Field(
+            None, min_length=1, description="blocks that tokens enter, from 1, ascending; null: from the N/2-th of N on"
+        )
+        n_rep_tokens: int = Field(5, ge=1, description="number of representation tokens")
+        rep_dim: int = Field(512, ge=1, description="size of the vectors that both towers' tokens are maps of")
+        alpha: float = Field(0.7, ge=0, le=1, description="share of the class token in loss and mixed logits")
+        reg_weight: float = Field(0.5, ge=0, description="weight of the distance to the untouched CLIP (lambda)")
+        mixes: bool = Field(True, description="mix the two logits on classes of the training; false: the class token's")
+
+        @model_validator(mode="after")
+        def _ascending(self) -> "MMRL.Config":
+            layers = self.rep_layers or (1,)
+            if layers[0] < 1 or list(layers) != sorted(set(layers)):
+                raise ValueError(f"mmrl.rep_layers={list(layers)} must ascend, from 1 at least")
+            return self
+
+    config: Config
+
+    @classmethod
+    def check(cls, config: Config, num_blocks: int) -> None:
+        check_depth(config.rep_layers[-1] if config.rep_layers else None, num_blocks, "rep_layers")
+
+    def start_stages(self) -> tuple[Stage, Stage]:
+        blocks = self.clip.num_blocks
+        self.layers = self.config.rep_layers or tuple(range(max(1, blocks // 2), blocks + 1))
+        return self.layers[0] - 1, self.layers[0] - 1
+
+    def build(self) -> None:
+        number, size, layers = self.config.n_rep_tokens, self.config.rep_dim, len(self.layers)
+        image_width, embed_dim = self.clip.image.proj.shape
+        text_width = self.clip.text.positional_embedding.shape[1]
+        self.compound_rep_tokens = nn.Parameter(torch.randn(number, size) * CONTEXT_STD)
+        to_image, to_text = nn.Linear(size, image_width), nn.Linear(size, text_width)
+        self.compound_rep_tokens_r2vproj = nn.ModuleList(copy.deepcopy(to_image) for _ in range(layers))
+        self.compound_rep_tokens_r2tproj = nn.ModuleList(copy.deepcopy(to_text) for _ in range(layers))
+        self.proj_rep = nn.Parameter(torch.randn(image_width, embed_dim) * image_width**-0.5)
+
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        x, eot = self.text_tokens(classes)
+        x, replace = self._insert(x, self.compound_rep_tokens_r2tproj)
+        number = self.config.n_rep_tokens
+        shared = self.prompts.shared and self.prompts.shared + number
+        return self.clip.text.run(x, self.text_start, END, eot + number, before_block=replace, shared=shared)
+
+    def _insert(self, x: Tensor, maps: nn.ModuleList) -> tuple[Tensor, BlockHook]:
+        """Tokens (B, T, width) with those of the first layer among them, and the hook that replaces these later on."""
+        first, *later = maps
+        inserted = first(self.compound_rep_tokens).to(x.dtype).expand(len(x), -1, -1)
+        map_of = dict(zip(self.layers[1:], later, strict=True))
+
+        def replace(block: int, x: Tensor) -> Tensor:
+            layer = map_of.get(block + 1)
+            return x if layer is None else put_context(x, layer(self.compound_rep_tokens))
+
+        return torch.cat([x[:, :1], inserted, x[:, 1:]], dim=1), replace
+
+    def both_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, E) of the class token and of the mean representation token, of images at `image_start`."""
+        x, replace = self._insert(x, self.compound_rep_tokens_r2vproj)
+        number = 1 + self.config.n_rep_tokens
+        pooled = self.clip.image.run(x, self.image_start, POOLED, before_block=replace, num_read=number)
+        return self.clip.image.project(pooled[:, 0]), pooled[:, 1:].mean(dim=1) @ self.proj_rep
+
+    def both_logits(self, x: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) of the class token and of the representation tokens."""
+        image, representation = self.both_features(x)
+        return self.similarity_logits(image, text), self.similarity_logits(representation, text)
+
+    def class_logits(self, x: Tensor, text: Tensor) -> Tensor:
+        return self.both_logits(x, text)[0]
+
+    def representation_logits(self, x: Tensor, text: Tensor) -> Tensor:
+        return self.both_logits(x, text)[1]
+
+    def mixed_logits(self, x: Tensor, text: Tensor) -> Tensor:
+        return self.mix(*self.both_logits(x, text))
+
+    def logits(self, x: Tensor, text: Tensor) -> Tensor:
+        known = self.config.mixes and set(self.prompts.texts) <= set(self.training_texts)
+        return self.mixed_logits(x, text) if known else self.class_logits(x, text)
+
+    def mix(self, of_class: Tensor, of_representation: Tensor) -> Tensor:
+        """Two losses or logits in the proportion of `alpha`."""
+        return self.config.alpha * of_class + (1 - self.config.alpha) * of_representation
+
+    def training_logits(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return self.class_logits(x, self.text_features()), labels
+
+    def training_representation_logits(self, x: Tensor, labels: Tensor) -> Tensor:
+        return self.representation_logits(x, self.text_features())
+
+    def loss_beside_frozen(self, x: Tensor, labels: Tensor, frozen: Tensor) -> Tensor:
+        assert self.teacher_text is not None
+        text = self.text_features()
+        image, representation = self.both_features(x)
+        logits = self.similarity_logits(image, text), self.similarity_logits(representation, text)
+        distances = distance(image, frozen) + distance(text, self.teacher_text)
+        return self.mix(*(F.cross_entropy(one, labels) for one in logits)) + self.config.reg_weight * distances
+
+
+def distance(x: Tensor, y: Tensor) -> Tensor:
+    """1 - mean cosine of the rows of (N, E) and (N, E), in float32 at least."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return 1 - F.cosine_similarity(x.to(dtype), y.to(dtype)).mean()

@@ -21,9 +21,9 @@ class Official:
             of its own for what is an option here.
         of_batch: its stored quantity of training batches -> our function of (images, labels) that computes it; for a
             name that begins with `grad_` the gradient of what this function gives.
-        of_images: its stored quantity of the evaluation images -> our function of (images, text features) that computes
-            it: for the classes of the training, before it if the name goes on with `_init`; for new ones if it contains
-            `_new`.
+        of_images: its stored quantity of images -> our function of (images, text features) that computes it, or
+            `function.0` for the first of what this gives. The images are those of evaluation, for new classes if the
+            name contains `_new`; or those of a training batch if a number goes on with the name.
         of_epochs: its stored quantity of a whole training -> our function of the number of epochs that computes it.
         drawn_sentences: our function that draws which sentence (C,) of each class a teacher reads at a step; '' if none
             is drawn. Where vectors say which were drawn, these are read.

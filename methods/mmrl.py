@@ -23,27 +23,18 @@ class MMRL(Method):
 
     teacher = "zeroshot"
     frozen_view = "same"
-    stays_fp32 = ("compound_rep_tokens",)
+    stays_fp32 = ("compound_rep_tokens", "proj_rep")
 
     official = Official(
         trainers=("MMRL",),
-        options={
-            "REP_LAYERS": "rep_layers",
-            "N_REP_TOKENS": "n_rep_tokens",
-            "REP_DIM": "rep_dim",
-            "ALPHA": "alpha",
-            "REG_WEIGHT": "reg_weight",
-        },
-        tensors={
-            "representation_learner.": "",
-            "image_encoder.proj_rep": "proj_rep",
-            "const.teacher_text_features": "teacher_text",
-        },
-        of_batch={"train_logits_rep": "training_representation_logits"},
+        options={name: name.lower() for name in ("REP_LAYERS", "N_REP_TOKENS", "REP_DIM", "ALPHA", "REG_WEIGHT")},
+        tensors={"representation_learner.": "", "const.teacher_text_features": "teacher_text"}
+        | {"image_encoder.proj_rep": "proj_rep"},
         of_images={
-            "eval_logits_class": "class_logits",
-            "eval_logits_rep": "representation_logits",
+            "eval_logits_class": "both_logits.0",
+            "eval_logits_rep": "both_logits.1",
             "eval_logits_new_fusion": "mixed_logits",
+            "train_logits_rep_b": "both_logits.1",
         },
     )
 
@@ -109,43 +100,34 @@ class MMRL(Method):
         x, replace = self._insert(x, self.compound_rep_tokens_r2vproj)
         number = 1 + self.config.n_rep_tokens
         pooled = self.clip.image.run(x, self.image_start, POOLED, before_block=replace, num_read=number)
-        return self.clip.image.project(pooled[:, 0]), pooled[:, 1:].mean(dim=1) @ self.proj_rep
+        mean = pooled[:, 1:].mean(dim=1).to(self.proj_rep.dtype)
+        return self.clip.image.project(pooled[:, 0]), (mean @ self.proj_rep).to(pooled.dtype)
 
-    def both_logits(self, x: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B, C) of the class token and of the representation tokens."""
-        image, representation = self.both_features(x)
-        return self.similarity_logits(image, text), self.similarity_logits(representation, text)
+    def both_logits(self, x: Tensor, text: Tensor) -> Tensor:
+        """Logits (2, B, C): of the class token, and of the representation tokens."""
+        return torch.stack([self.similarity_logits(image, text) for image in self.both_features(x)])
 
-    def class_logits(self, x: Tensor, text: Tensor) -> Tensor:
-        return self.both_logits(x, text)[0]
-
-    def representation_logits(self, x: Tensor, text: Tensor) -> Tensor:
-        return self.both_logits(x, text)[1]
+    def mix(self, both: Tensor) -> Tensor:
+        """Two losses or logits (2, ...) in the proportion of `alpha`."""
+        return self.config.alpha * both[0] + (1 - self.config.alpha) * both[1]
 
     def mixed_logits(self, x: Tensor, text: Tensor) -> Tensor:
-        return self.mix(*self.both_logits(x, text))
+        """Logits (B, C) as for classes of the training, whatever classes are set."""
+        return self.mix(self.both_logits(x, text))
 
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
         known = self.config.mixes and set(self.prompts.texts) <= set(self.training_texts)
-        return self.mixed_logits(x, text) if known else self.class_logits(x, text)
-
-    def mix(self, of_class: Tensor, of_representation: Tensor) -> Tensor:
-        """Two losses or logits in the proportion of `alpha`."""
-        return self.config.alpha * of_class + (1 - self.config.alpha) * of_representation
+        return self.mixed_logits(x, text) if known else self.both_logits(x, text)[0]
 
     def training_logits(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return self.class_logits(x, self.text_features()), labels
-
-    def training_representation_logits(self, x: Tensor, labels: Tensor) -> Tensor:
-        return self.representation_logits(x, self.text_features())
+        return self.both_logits(x, self.text_features())[0], labels
 
     def loss_beside_frozen(self, x: Tensor, labels: Tensor, frozen: Tensor) -> Tensor:
         assert self.teacher_text is not None
-        text = self.text_features()
-        image, representation = self.both_features(x)
-        logits = self.similarity_logits(image, text), self.similarity_logits(representation, text)
-        distances = distance(image, frozen) + distance(text, self.teacher_text)
-        return self.mix(*(F.cross_entropy(one, labels) for one in logits)) + self.config.reg_weight * distances
+        text, images = self.text_features(), self.both_features(x)
+        losses = torch.stack([F.cross_entropy(self.similarity_logits(image, text), labels) for image in images])
+        distances = distance(images[0], frozen) + distance(text, self.teacher_text)
+        return self.mix(losses) + self.config.reg_weight * distances
 
 
 def distance(x: Tensor, y: Tensor) -> Tensor:

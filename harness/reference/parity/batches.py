@@ -30,6 +30,9 @@ def check_batch(subject: Subject, step: Step) -> Iterator[Found]:
             yield subject.compare(numbered, compute(step.x, step.labels), name)
         elif subject.has(name):
             yield subject.compare(name, compute(step.x, step.labels), row=step.number)
+    for name, function in official_of(subject.cls).of_images.items():
+        if subject.has(f"{name}{step.number}"):
+            yield subject.compare(f"{name}{step.number}", subject.of_images(function, step.x), name)
 
 
 def _check_gradients(subject: Subject, name: str, value: torch.Tensor) -> Iterator[Found]:

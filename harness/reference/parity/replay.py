@@ -70,7 +70,7 @@ def _check_logits(subject: Subject, name: str, chosen: float = 0.0) -> Iterator[
     for other, function in official_of(subject.cls).of_images.items():
         stored = other + "_init" if name.endswith("_init") else other
         if subject.has(stored) and ("_new" in other) == ("_new" in name):
-            yield subject.compare(stored, subject.evaluated(function))
+            yield subject.compare(stored, subject.of_images(function, subject.tested))
 
 
 def check_folder(folder: Path) -> tuple[list[Comparison], list[str]]:

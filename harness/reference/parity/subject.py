@@ -162,10 +162,16 @@ class Subject:
         return classify_features(self.method, self.tested, encode_texts(self.method, PRECISION), PRECISION)
 
     @torch.no_grad()
-    def evaluated(self, function: str) -> Tensor:
-        """What a function of the method gives for the evaluation images and the classes that are set."""
-        result: Tensor = getattr(self.method, function)(self.tested, encode_texts(self.method, PRECISION))
-        return result
+    def of_images(self, function: str, x: Tensor) -> Tensor:
+        """What a function of the method gives for images at its stage and the classes that are set.
+
+        Args:
+            function: its name; `.0` behind it means the first of what it gives.
+            x: the images.
+        """
+        name, _, place = function.partition(".")
+        result: Tensor = getattr(self.method, name)(x, encode_texts(self.method, PRECISION))
+        return result[int(place)] if place else result
 
     def accuracy(self) -> float:
         """Percent of the evaluation images that are classified rightly."""

@@ -44,7 +44,7 @@ from harness.training.fitting import fit_to_images
 from harness.training.inputs import changed_files, datasets_of, input_files
 from harness.training.notices import data_notices, prompt_notice, training_shots
 from harness.training.process import choose_workers, make_repeatable
-from harness.training.refusals import find_refusals, served
+from harness.training.refusals import find_refusals, refuse_trained_teacher, served
 from harness.training.resuming import misfit
 from harness.training.run_data import FewShotData, RunData
 from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
@@ -116,6 +116,7 @@ class Run:
         for dataset in filter(lambda name: name.startswith(OWN), datasets_of(spec)):
             refuse_same_prompts(dataset, self.same_prompts(clip, dataset, "all"))
         method = build_method(clip, spec.method, spec.options, texts, precision, spec.seed, spec.train.caches)
+        refuse_trained_teacher(method)
         refusals = find_refusals(method, spec.evaluate, lambda item: self.data.texts(item.dataset, item.classes))
         return Setup(clip, data, method, refusals)
 

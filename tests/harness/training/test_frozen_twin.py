@@ -1,5 +1,6 @@
 """What the untouched CLIP embeds beside the images of a method, whatever is cached and wherever it comes from."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,22 @@ from harness.data import picture_files
 from harness.data.datasets import read_dataset
 from harness.data.loader import PictureSet, normalise
 from harness.data.transforms import TrainTransform
+from harness.errors import UserError
+from harness.experiment.spec import RunSpec
 from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import Meter
 from harness.machine.units import MIB
 from harness.reference.stability.recording import RecordedImages
 from harness.training.feature_cache import Batch, TrainingImages
 from harness.training.feature_store import FeatureStore
+from harness.training.refusals import refuse_trained_teacher
+from harness.training.run import Run
 from harness.training.shared_features import SharedFeatures
+from tests.harness.reference.contract.faulty_methods import FAULTS
 
 INDICES = [[4, 0, 2], [1, 3, 5]]
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
+DEPTHS = ("promptsrc.depth_text=1", "promptsrc.depth_image=1", "data.teacher_templates=zeroshot")
 CACHES = ["none", "fresh", "once"]
 
 
@@ -167,3 +174,21 @@ def test_recorded_batches_have_the_twin_and_nothing_is_computed_again(
         for theirs, ours, later in zip(batch, once, again, strict=True):
             assert torch.equal(theirs, ours)
             assert torch.equal(ours, later)
+
+
+@pytest.mark.parametrize(
+    ("fault", "weight"),
+    [
+        ("trains what its teacher of texts is made of", "text.text_projection"),
+        ("trains what its twin of images is made of", "image.proj"),
+    ],
+)
+def test_a_run_whose_teacher_would_train_is_refused_before_it_begins(
+    fault: str, weight: str, add_method: Callable[[str, str], None], make_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    """Or else other runs would find in the shared store what trained weights embed."""
+    add_method("near", FAULTS[fault].code)
+    with pytest.raises(UserError, match=rf"^Near trains '{weight}', with which its teacher") as told:
+        Run(make_spec("near", "train.epochs=1", "wandb.mode=disabled", shots=1), tmp_path).execute()
+    assert "\n" not in str(told.value)
+    refuse_trained_teacher(Run(make_spec("promptsrc", *DEPTHS, shots=1), tmp_path).set_up().method)

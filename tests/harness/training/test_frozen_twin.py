@@ -25,7 +25,7 @@ from harness.training.feature_store import FeatureStore
 from harness.training.refusals import refuse_trained_teacher
 from harness.training.run import Run
 from harness.training.shared_features import SharedFeatures
-from tests.harness.reference.contract.faulty_methods import FAULTS
+from tests.harness.reference.contract.faulty_taught_methods import TAUGHT_FAULTS
 
 INDICES = [[4, 0, 2], [1, 3, 5]]
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
@@ -187,7 +187,7 @@ def test_a_run_whose_teacher_would_train_is_refused_before_it_begins(
     fault: str, weight: str, add_method: Callable[[str, str], None], make_spec: Callable[..., RunSpec], tmp_path: Path
 ) -> None:
     """Or else other runs would find in the shared store what trained weights embed."""
-    add_method("near", FAULTS[fault].code)
+    add_method("near", TAUGHT_FAULTS[fault].code)
     with pytest.raises(UserError, match=rf"^Near trains '{weight}', with which its teacher") as told:
         Run(make_spec("near", "train.epochs=1", "wandb.mode=disabled", shots=1), tmp_path).execute()
     assert "\n" not in str(told.value)

@@ -28,17 +28,6 @@ TEXT = """
         return super().text_features(classes) + self.config.strength * self.shift
 """
 GOOD = HEAD + TEXT
-TAUGHT = '''"""What trains stays near to the untouched CLIP."""
-
-from torch import Tensor
-
-from harness.clip.towers import END, POOLED
-from methods.base import Method
-
-
-class Near(Method):
-    """Cross entropy, and the distance to a teacher."""
-'''
 NAME = "text_shift"
 
 
@@ -207,40 +196,6 @@ FAULTS = {
             def training_logits(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
                 self.clip.logit_scale += 0.001
                 return super().training_logits(x, labels)
-        """),
-    ),
-    "trains what its teacher of texts is made of": Fault(
-        "keeps its teacher frozen",
-        "gives of texts is another after training, since 'clip.text.text_projection' trains",
-        TAUGHT
-        + body("""
-            teacher = "zeroshot"
-
-            def start_stages(self):
-                return END, POOLED
-
-            def build(self) -> None:
-                self.clip.text.text_projection.requires_grad_(True)
-
-            def loss(self, x: Tensor, labels: Tensor) -> Tensor:
-                return super().loss(x, labels) + (self.text_features() - self.teacher_text).square().mean()
-        """),
-    ),
-    "trains what its twin of images is made of": Fault(
-        "keeps its teacher frozen",
-        "gives of images is another after training, since 'clip.image.proj' trains",
-        TAUGHT
-        + body("""
-            frozen_view = "other"
-
-            def start_stages(self):
-                return POOLED, END
-
-            def build(self) -> None:
-                self.clip.image.proj.requires_grad_(True)
-
-            def loss_beside_frozen(self, x: Tensor, labels: Tensor, frozen: Tensor) -> Tensor:
-                return self.loss(x, labels) + (self.image_features(x) - frozen).square().mean()
         """),
     ),
     "needs several images": Fault(

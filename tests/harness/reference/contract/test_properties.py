@@ -14,6 +14,7 @@ from tests.commands import ROOT
 from tests.fitted_methods import HEAD, PROTOTYPES, SEARCHED
 from tests.harness.reference.contract.faulty_fitted_methods import FITTED_FAULTS
 from tests.harness.reference.contract.faulty_methods import FAULTS, GOOD, NAME, Fault, body
+from tests.harness.reference.contract.faulty_taught_methods import TAUGHT_FAULTS
 
 Add = Callable[..., Candidate]
 UNTAUGHT = ["keeps its teacher frozen"]
@@ -116,7 +117,7 @@ def test_a_faulty_fitted_method_fails_the_property_that_it_breaks(fault: Fault, 
     assert "\n" not in found[fault.title][1]
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("fault", (FAULTS | TAUGHT_FAULTS).values(), ids=FAULTS | TAUGHT_FAULTS)
 def test_a_faulty_method_fails_exactly_the_property_that_it_breaks(fault: Fault, add: Add) -> None:
     found = outcomes(add(fault.code))
     assert {title: words for title, (state, words) in found.items() if state == FAILED}.keys() == {fault.title}

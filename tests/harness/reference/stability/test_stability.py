@@ -46,9 +46,20 @@ def test_every_trained_value_moves_by_one_unit_in_the_last_place() -> None:
     assert not torch.equal(vectors[3], vectors[4])
 
 
-@pytest.mark.parametrize("method", ["maple", "clip_adapter"])
-def test_a_training_that_is_not_moved_is_that_of_bench(method: str, tmp_path: Path) -> None:
-    (spec,) = specs_of(method, "train.batch_size=4")
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("maple", []),
+        ("clip_adapter", []),
+        # Beside its images are those of the untouched CLIP.
+        (
+            "promptsrc",
+            [*(f"promptsrc.depth_{tower}=1" for tower in ("text", "image")), "data.teacher_templates=zeroshot"],
+        ),
+    ],
+)
+def test_a_training_that_is_not_moved_is_that_of_bench(method: str, words: list[str], tmp_path: Path) -> None:
+    (spec,) = specs_of(method, "train.batch_size=4", *words)
     spec = spec.model_copy(update={"evaluate": spec.evaluate[:1]})
     Run(spec, tmp_path).execute()
     folder = RunFolder(tmp_path, spec.id)

@@ -4,10 +4,11 @@ import copy
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from harness.clip.context import CONTEXT_STD, put_context
+from harness.clip.digits import at_least_float32
 from harness.clip.towers import END, POOLED, BlockHook, Stage
 from methods.base import Method, Official, check_depth
 
@@ -15,10 +16,9 @@ from methods.base import Method, Official, check_depth
 class MMRL(Method):
     """Representation tokens enter behind the first token of both towers before each of some late blocks.
 
-    They are affine maps of one small matrix. Images have two embeddings: that of the class token, by CLIP's projection,
-    and that of the mean representation token, by one that is learned. loss = alpha CE(class token) + (1 - alpha)
-    CE(representation tokens) + reg_weight (1 - cos(image, CLIP's)) + reg_weight (1 - cos(text, CLIP's)). On classes of
-    the training the two logits are mixed in the same proportion, on others those of the class token count alone.
+    They are affine maps of one small matrix. Images have two embeddings: of the class token, by CLIP's projection, and
+    of the mean representation token, by one that is learned. loss = alpha CE(first) + (1 - alpha) CE(second) + reg_weight
+    (2 - cos(first, CLIP's) - cos(text, CLIP's)). On other classes than those of the training the first counts alone.
     """
 
     teacher = "zeroshot"
@@ -28,14 +28,10 @@ class MMRL(Method):
     official = Official(
         trainers=("MMRL",),
         options={name: name.lower() for name in ("REP_LAYERS", "N_REP_TOKENS", "REP_DIM", "ALPHA", "REG_WEIGHT")},
-        tensors={"representation_learner.": "", "const.teacher_text_features": "teacher_text"}
-        | {"image_encoder.proj_rep": "proj_rep"},
-        of_images={
-            "eval_logits_class": "both_logits.0",
-            "eval_logits_rep": "both_logits.1",
-            "eval_logits_new_fusion": "mixed_logits",
-            "train_logits_rep_b": "both_logits.1",
-        },
+        tensors={"representation_learner.": "", "image_encoder.proj_rep": "proj_rep"}
+        | {"const.teacher_text_features": "teacher_text"},
+        of_images={"eval_logits_class": "both_logits.0", "eval_logits_rep": "both_logits.1"}
+        | {"train_logits_rep_b": "both_logits.1", "eval_logits_new_fusion": "mixed_logits"},
     )
 
     class Config(Method.Config):
@@ -48,18 +44,14 @@ class MMRL(Method):
         reg_weight: float = Field(0.5, ge=0, description="weight of the distance to the untouched CLIP (lambda)")
         mixes: bool = Field(True, description="mix the two logits on classes of the training; false: the class token's")
 
-        @model_validator(mode="after")
-        def _ascending(self) -> "MMRL.Config":
-            layers = self.rep_layers or (1,)
-            if layers[0] < 1 or list(layers) != sorted(set(layers)):
-                raise ValueError(f"mmrl.rep_layers={list(layers)} must ascend, from 1 at least")
-            return self
-
     config: Config
 
     @classmethod
     def check(cls, config: Config, num_blocks: int) -> None:
-        check_depth(config.rep_layers[-1] if config.rep_layers else None, num_blocks, "rep_layers")
+        layers = list(config.rep_layers or [1])
+        if layers[0] < 1 or layers != sorted(set(layers)):
+            raise ValueError(f"rep_layers={layers} must ascend, from 1 at least")
+        check_depth(layers[-1], num_blocks, "rep_layers")
 
     def start_stages(self) -> tuple[Stage, Stage]:
         blocks = self.clip.num_blocks
@@ -67,19 +59,17 @@ class MMRL(Method):
         return self.layers[0] - 1, self.layers[0] - 1
 
     def build(self) -> None:
-        number, size, layers = self.config.n_rep_tokens, self.config.rep_dim, len(self.layers)
-        image_width, embed_dim = self.clip.image.proj.shape
-        text_width = self.clip.text.positional_embedding.shape[1]
-        self.compound_rep_tokens = nn.Parameter(torch.randn(number, size) * CONTEXT_STD)
+        size, layers = self.config.rep_dim, len(self.layers)
+        (image_width, embed_dim), text_width = self.clip.image.proj.shape, self.clip.text.text_projection.shape[0]
+        self.compound_rep_tokens = nn.Parameter(torch.randn(self.config.n_rep_tokens, size) * CONTEXT_STD)
         to_image, to_text = nn.Linear(size, image_width), nn.Linear(size, text_width)
         self.compound_rep_tokens_r2vproj = nn.ModuleList(copy.deepcopy(to_image) for _ in range(layers))
         self.compound_rep_tokens_r2tproj = nn.ModuleList(copy.deepcopy(to_text) for _ in range(layers))
         self.proj_rep = nn.Parameter(torch.randn(image_width, embed_dim) * image_width**-0.5)
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:
-        x, eot = self.text_tokens(classes)
+        (x, eot), number = self.text_tokens(classes), self.config.n_rep_tokens
         x, replace = self._insert(x, self.compound_rep_tokens_r2tproj)
-        number = self.config.n_rep_tokens
         shared = self.prompts.shared and self.prompts.shared + number
         return self.clip.text.run(x, self.text_start, END, eot + number, before_block=replace, shared=shared)
 
@@ -98,8 +88,8 @@ class MMRL(Method):
     def both_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (B, E) of the class token and of the mean representation token, of images at `image_start`."""
         x, replace = self._insert(x, self.compound_rep_tokens_r2vproj)
-        number = 1 + self.config.n_rep_tokens
-        pooled = self.clip.image.run(x, self.image_start, POOLED, before_block=replace, num_read=number)
+        read = 1 + self.config.n_rep_tokens
+        pooled = self.clip.image.run(x, self.image_start, POOLED, before_block=replace, num_read=read)
         mean = pooled[:, 1:].mean(dim=1).to(self.proj_rep.dtype)
         return self.clip.image.project(pooled[:, 0]), (mean @ self.proj_rep).to(pooled.dtype)
 
@@ -107,12 +97,11 @@ class MMRL(Method):
         """Logits (2, B, C): of the class token, and of the representation tokens."""
         return torch.stack([self.similarity_logits(image, text) for image in self.both_features(x)])
 
-    def mix(self, both: Tensor) -> Tensor:
-        """Two losses or logits (2, ...) in the proportion of `alpha`."""
+    def mix(self, both: list[Tensor] | Tensor) -> Tensor:
+        """Two losses or logits in the proportion of `alpha`."""
         return self.config.alpha * both[0] + (1 - self.config.alpha) * both[1]
 
     def mixed_logits(self, x: Tensor, text: Tensor) -> Tensor:
-        """Logits (B, C) as for classes of the training, whatever classes are set."""
         return self.mix(self.both_logits(x, text))
 
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
@@ -125,12 +114,7 @@ class MMRL(Method):
     def loss_beside_frozen(self, x: Tensor, labels: Tensor, frozen: Tensor) -> Tensor:
         assert self.teacher_text is not None
         text, images = self.text_features(), self.both_features(x)
-        losses = torch.stack([F.cross_entropy(self.similarity_logits(image, text), labels) for image in images])
-        distances = distance(images[0], frozen) + distance(text, self.teacher_text)
-        return self.mix(losses) + self.config.reg_weight * distances
-
-
-def distance(x: Tensor, y: Tensor) -> Tensor:
-    """1 - mean cosine of the rows of (N, E) and (N, E), in float32 at least."""
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    return 1 - F.cosine_similarity(x.to(dtype), y.to(dtype)).mean()
+        losses = [F.cross_entropy(self.similarity_logits(image, text), labels) for image in images]
+        pairs = (images[0], frozen), (text, self.teacher_text)
+        cosines = [F.cosine_similarity(at_least_float32(ours), at_least_float32(theirs)) for ours, theirs in pairs]
+        return self.mix(losses) + self.config.reg_weight * sum(1 - of_pair.mean() for of_pair in cosines)

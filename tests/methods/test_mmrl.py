@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.clip.texts import Taught
-from harness.clip.towers import CLIP, END, RAW
+from harness.clip.towers import CLIP, RAW
 from methods.mmrl import MMRL
 from tests.methods.uneven_towers import uneven_clip
 
@@ -93,10 +93,10 @@ def test_on_other_classes_the_class_token_counts_alone() -> None:
 
 @pytest.mark.parametrize("layers", [(0, 1), (2, 1), (1, 1)])
 def test_layers_must_ascend_from_the_first(layers: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="must ascend, from 1 at least"):
-        MMRL.Config(rep_layers=layers)
+    with pytest.raises(ValueError, match=r"rep_layers=.*must ascend, from 1 at least"):
+        MMRL.check(MMRL.Config(rep_layers=layers), 6)
 
 
 def test_layers_beyond_the_towers_are_refused() -> None:
     with pytest.raises(ValueError, match="rep_layers"):
-        MMRL.check(MMRL.Config(rep_layers=(1, END)), 6)
+        MMRL.check(MMRL.Config(rep_layers=(1, 7)), 6)

@@ -17,8 +17,8 @@ class MMRL(Method):
     """Representation tokens enter behind the first token of both towers before each of some late blocks.
 
     They are affine maps of one small matrix. Images have two embeddings: of the class token, by CLIP's projection, and
-    of the mean representation token, by one that is learned. loss = alpha CE(first) + (1 - alpha) CE(second) + reg_weight
-    (2 - cos(first, CLIP's) - cos(text, CLIP's)). On other classes than those of the training the first counts alone.
+    of the mean representation token, by one that is learned. loss = alpha CE(first) + (1 - alpha) CE(second) +
+    reg_weight (2 - cos(first, CLIP's) - cos(text, CLIP's)). On other classes than those of training the first counts.
     """
 
     teacher = "zeroshot"

@@ -85,7 +85,7 @@ def shapes(block: nn.Module, x: Tensor, packing: Packing, mask: Tensor | None) -
     device = x.device.type
     return (
         tuple((name, p.shape, p.dtype) for name, p in block.named_parameters()),
-        tuple(type(module) for module in block.modules()),
+        tuple((type(module), getattr(module, "num_heads", None)) for module in block.modules()),
         (x.shape, x.stride(), x.dtype),
         (packing.rows, packing.length, packing.shared, packing.groups, packing.own is None),
         None if mask is None else (mask.shape, mask.dtype),

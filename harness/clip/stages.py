@@ -49,9 +49,13 @@ class Tower(nn.Module):
 
     Args:
         speedups: the switches of its CLIP.
+
+    Attributes:
+        compute_block: computes a block for packed tokens; whoever needs only the shape may put something else here.
     """
 
     transformer: nn.Module
+    compute_block: Callable[..., Tensor] = staticmethod(run_packed)
 
     def __init__(self, speedups: Speedups) -> None:
         super().__init__()
@@ -228,7 +232,7 @@ class Tower(nn.Module):
                 "the blocks of this backbone are of an unusual kind, beside whose layers nothing can be computed: "
                 "use another backbone or another method"
             )
-        return run_packed(self.blocks[block], x, packing, mask, recompute, read, beside)
+        return self.compute_block(self.blocks[block], x, packing, mask, recompute, read, beside)
 
     def _run_to_read(
         self, x: Tensor, first: int, eot: Tensor | None, change: Change, shared: int, groups: int, num_read: int

@@ -16,6 +16,7 @@ from harness.clip.towers import CLIP, RAW
 from harness.estimate.dry_run import DryRun, largest_batch
 from harness.estimate.fake_tensors import FakeMode, fake_tensors
 from harness.estimate.memory_breakdown import BreakdownMeter, MemoryPeak
+from harness.estimate.repeated_blocks import RepeatedBlocks
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.meter import Meter
@@ -105,6 +106,7 @@ class Estimator:
 
     def __init__(self) -> None:
         self._mode = FakeMode()
+        self._blocks = RepeatedBlocks()
         self._clips: dict[tuple[str, bool], tuple[CLIP, Tokenizer]] = {}
 
     def estimate(
@@ -178,6 +180,7 @@ class Estimator:
         key = (spec.backbone, spec.train.precision == "half")
         if key not in self._clips:
             clip = store_clip(build_without_weights(spec.backbone), spec.train.precision)
+            clip.image.compute_block = clip.text.compute_block = self._blocks
             self._clips[key] = clip, clip.tokenizer
         clip, tokenizer = self._clips[key]
         return clip.requires_grad_(False), tokenizer

@@ -80,6 +80,26 @@ class LiveBytes(TorchDispatchMode):
         if self.live == self.peak:
             self.peak_by_kind = dict(self.by_kind)
 
+    def knows(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether all of some tensors are counted."""
+        return all(storage_id(tensor) in self._storages for tensor in tensors)
+
+    def peak_within(self, work: Callable[[], Tensor]) -> tuple[Tensor, int]:
+        """The result of `work`, and how many bytes more than at its beginning are alive at its peak."""
+        peak, by_kind, before = self.peak, self.peak_by_kind, self.live
+        self.peak = before
+        result = work()
+        more = self.peak - before
+        if self.peak <= peak:
+            self.peak, self.peak_by_kind = peak, by_kind
+        return result, more
+
+    def add_peak(self, more: int) -> None:
+        """Take note that for a moment `more` unlabelled bytes were alive beside those that are alive now."""
+        if self.live + more > self.peak:
+            self.peak = self.live + more
+            self.peak_by_kind = {**self.by_kind, UNLABELLED: self.by_kind[UNLABELLED] + more}
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         if func is READ_DEVICE:

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 from torch.utils._mode_utils import no_dispatch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
@@ -30,6 +30,7 @@ __all__ = [
     "FakeTensorMode",
     "TorchDispatchMode",
     "WeakIdKeyDictionary",
+    "active_modes",
     "is_in_place",
     "no_dispatch",
     "storage_id",
@@ -50,6 +51,11 @@ OVERFLOW_CHECK = torch.ops.aten._amp_foreach_non_finite_check_and_unscale_.defau
 def storage_id(tensor: Tensor) -> int:
     """Identity of the storage of a tensor, while that lives; fake tensors have one too, but no address."""
     return tensor.untyped_storage()._cdata
+
+
+def active_modes() -> list[Any]:
+    """The modes through which every operator goes now, the innermost last."""
+    return list(_get_current_dispatch_mode_stack())
 
 
 def is_in_place(operator: Any) -> bool:

@@ -47,6 +47,8 @@ OPTIONS = {
     "promptsrc": ["promptsrc.depth_text=2", "promptsrc.depth_image=1", "data.teacher_templates=drawings"],
     "skip": ["skip.depth=1"],
     "tcp": ["tcp.layer=1"],
+    "clip_lora": ["train.iterations_per_shot=null"],
+    "mma": ["mma.start=1"],
 }
 CLASSES, NUM_CLASSES = "base.base.base.base", 3
 OTHERS, NUM_OTHERS = "new.new.new", 5

@@ -92,8 +92,8 @@ def test_commands_work_in_an_empty_folder(installed: Path, tmp_path: Path) -> No
     assert "emoji" in run("data", "emoji")
     assert "peak MiB" in run("estimate", "zeroshot", "--device", "cpu")
     assert "base_to_new" in run("list")
-    assert "462 runs" in run("plan", "paper/base_to_new")
-    assert "462 runs" in run("plan", "experiments/paper/base_to_new.yaml")
+    assert "759 runs" in run("plan", "paper/base_to_new")
+    assert "759 runs" in run("plan", "experiments/paper/base_to_new.yaml")
     (tmp_path / "mine.yaml").write_text("methods: [zeroshot]")
     compared = skipbench(installed, tmp_path, "compare", "mine.yaml")
     assert compared.returncode == 2, "papers have no numbers of the embedded images, but their numbers are found"

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from harness.clip.texts import MOST_OF_A_CLASS, OneOrMore
 from harness.data.templates import ENSEMBLES, OF_DATA_SETS
@@ -55,8 +55,8 @@ class DataSpec(Section):
 
     @field_validator("templates", "teacher_templates", mode="before")
     @classmethod
-    def _known_templates(cls, value: Any) -> Any:
-        if value is None:
+    def _known_templates(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name == "teacher_templates":
             return None
         names = (*OF_DATA_SETS, *ENSEMBLES)
         items = value if isinstance(value, list | tuple) else [value]

@@ -32,7 +32,7 @@ def check_batch(subject: Subject, step: Step) -> Iterator[Found]:
             yield subject.compare(name, compute(step.x, step.labels), row=step.number)
     for name, function in official_of(subject.cls).of_images.items():
         if subject.has(f"{name}{step.number}"):
-            yield subject.compare(f"{name}{step.number}", subject.of_images(function, step.x), name)
+            yield subject.compare(f"{name}{step.number}", subject.of_images(function, step.x), name.removesuffix("_b"))
 
 
 def _check_gradients(subject: Subject, name: str, value: torch.Tensor) -> Iterator[Found]:

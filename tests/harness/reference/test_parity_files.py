@@ -102,7 +102,7 @@ def test_a_trainer_implies_options(golden: Path) -> None:
 
 def test_vectors_of_other_methods_are_listed(golden: Path, folder_of: Callable[..., Path]) -> None:
     def foreign(about: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-        about["official_trainer"] = "MultiModalAdapter"
+        about["official_trainer"] = "SomebodysTrainer"
 
     folder = folder_of("gda", foreign)
     shutil.copy(golden / "zeroshot.json", folder / "zeroshot.json")

@@ -41,6 +41,7 @@ OPTIONS = {
     "coprompt": ["coprompt.depth=3"],
     "promptsrc": ["promptsrc.depth_text=3", "promptsrc.depth_image=2", "data.teacher_templates=drawings"],
     "coop": ["coop.n_ctx=4"],
+    "tcp": ["tcp.layer=3"],
 }
 # So large that the gradients of the first steps overflow.
 HUGE_SCALE = 2.0**24

@@ -43,7 +43,7 @@ def test_the_method_in_a_folder_of_its_own_keeps_the_contract(tmp_path: Path) ->
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert f"ok       can be imported                  {tmp_path}/text_shift.py" in done.stdout
-    assert "text_shift on clip-emoji: 21 ok, 3 skipped" in done.stdout
+    assert "text_shift on clip-emoji: 21 ok, 4 skipped" in done.stdout
 
 
 @pytest.mark.parametrize("command", [["list"], ["bench", "skip"]])

@@ -23,6 +23,7 @@ VIEWS = 2
 # alike.
 SETTINGS = (
     "train.epochs=2",
+    "train.iterations_per_shot=null",
     "train.warmup_epochs=0",
     "train.momentum=0.9",
     f"train.batch_size={BATCH}",

@@ -27,6 +27,7 @@ OPTIONS = {
     "finetune": ["finetune.depth=4"],
     "maple": ["maple.depth=2"],
     "tcp": ["tcp.layer=3"],
+    "clip_lora": ["train.iterations_per_shot=2"],
     "coprompt": ["coprompt.depth=2"],
     "promptsrc": ["promptsrc.depth_text=2", "promptsrc.depth_image=2", "data.teacher_templates=drawings"],
 }

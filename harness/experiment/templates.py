@@ -9,7 +9,7 @@ from harness.data.datasets import find_dataset
 from harness.data.templates import ENSEMBLES
 from harness.errors import UserError
 from harness.experiment.axes import text_of
-from harness.experiment.descriptions import is_description_file, read_descriptions
+from harness.experiment.descriptions import Descriptions, is_description_file, read_descriptions
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
 
@@ -67,9 +67,13 @@ def templates_by_class(
     """
     if not is_described(spec):
         return [templates_of(spec, dataset)] * len(class_names)
-    file = read_descriptions(str(spec.data.templates))
-    found = file.stand_ins(len(class_names)) if stand_ins else file.of_classes(class_names)
+    found = sentences_of(read_descriptions(str(spec.data.templates)), class_names, stand_ins)
     return [adapted(spec, sentences) for sentences in found]
+
+
+def sentences_of(file: Descriptions, class_names: Sequence[str], stand_ins: bool) -> list[tuple[str, ...]]:
+    """The sentences of each class in a file of descriptions, or of as many of its classes if names stand in."""
+    return file.stand_ins(len(class_names)) if stand_ins else file.of_classes(class_names)
 
 
 def teacher_templates_by_class(
@@ -91,8 +95,7 @@ def teacher_templates_by_class(
         return []
     which = spec.data.teacher_templates
     if is_description_file(which):
-        file = read_descriptions(str(which), TEACHER)
-        return file.stand_ins(len(class_names)) if stand_ins else file.of_classes(class_names)
+        return sentences_of(read_descriptions(str(which), TEACHER), class_names, stand_ins)
     config = cls.Config(**spec.options)
     templates = find_dataset(dataset).templates_of(cls.teacher if which is None else which)
     return [tuple(cls.teacher_template(config, template) for template in templates)] * len(class_names)

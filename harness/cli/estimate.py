@@ -147,22 +147,25 @@ def estimate_all(cases: list[Case], device: str, limit: int | None, check: bool)
     import torch
 
     from harness.estimate.estimator import measure
-    from harness.estimate.fit import Capacity, shared_estimator
+    from harness.estimate.side_by_side import Question, answers
     from harness.report.estimate_table import Row
+    from harness.schedule.slots import number_of_cores
 
     rows: list[Row] = []
+    questions = [Question(case.spec, case.classes, device, limit) for case in cases]
+    # What is measured is measured alone.
+    found = answers(questions, processes=1 if check else number_of_cores())
     with counting_bars() as progress:
         task = progress.add_task("estimating", total=len(cases), news="")
         for case in cases:
-            spec, classes = case.spec, case.classes
             progress.update(task, description=f"estimating {case.title}")
             try:
-                found = shared_estimator().estimate(spec, classes, device)
-                capacity = Capacity(shared_estimator(), device, classes)
-                largest = None if limit is None else capacity.largest_batch(spec, found, limit)
+                answer = next(found)
+                if answer.estimate is None:
+                    raise UserError(answer.refusal)
                 progress.update(task, description=f"{'measuring' if check else 'estimating'} {case.title}")
-                measured = measure(spec, classes, torch.device(device)) if check else {}
-                rows.append(Row(spec, case.axes, found, largest, measured))
+                measured = measure(case.spec, case.classes, torch.device(device)) if check else {}
+                rows.append(Row(case.spec, case.axes, answer.estimate, answer.largest_batch, measured))
             except UserError as error:
                 if len(cases) == 1:
                     raise

@@ -92,7 +92,7 @@ def card_notes(names: Iterable[str]) -> list[str]:
     cards = {name: known_card(name) for name in dict.fromkeys(names)}
     known = [card for card in cards.values() if card]
     notes = []
-    for kind in reversed(SELECTION):
+    for kind in reversed(list(SELECTION)):
         chosen = [f"{card.title}{places_in(card)}" for card in known if card.official_selection.kind == kind]
         if chosen and kind != NOTHING:
             notes.append(f"Official code selects on {SELECTION[kind]}: {'; '.join(chosen)}.")

@@ -91,10 +91,10 @@ def practical(scores: Scores, pair: Pair, rope: float) -> str:
     found = posterior(scores, pair.one, pair.other, rope)
     points = f"{rope:g} points"
     if found.equivalent >= PROBABLE:
-        return f"; practically equal (within {points}) with probability {share_text(found.equivalent)}"
+        return f"; Bayesian: practically equal (within {points}) with probability {share_text(found.equivalent)}"
     for probability, word in ((found.better, "better"), (found.worse, "worse")):
         if probability >= PROBABLE:
-            return f"; more than {points} {word} with probability {share_text(probability)}"
+            return f"; Bayesian: more than {points} {word} with probability {share_text(probability)}"
     return ""
 
 

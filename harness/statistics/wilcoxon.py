@@ -198,7 +198,7 @@ def family_of(scores: Scores, name: str, couples: Sequence[tuple[str, str]]) -> 
         Pair(
             one,
             other,
-            float(differences.mean()),
+            round(float(differences.mean()), DECIMALS) + 0.0,
             int((differences > 0).sum()),
             int((differences == 0).sum()),
             int((differences < 0).sum()),

@@ -35,18 +35,22 @@ def figures(
     """Figures of the experiment in FILE; without FILE and options, of all finished runs in RESULTS.
 
     Few-shot curves, accuracy against measured memory and against time with the Pareto front, change of every class
-    against zero-shot CLIP, time by phase; with --over ablation curves. Writes RESULTS/figures/<name>.<svg,pdf,png>.
+    against zero-shot CLIP, time by phase; over data sets the critical-difference diagram, all pairs of methods, gains
+    against zero-shot CLIP and mean ranks over shots; with --over ablation curves. Writes RESULTS/figures/<name>.<svg,pdf,png>.
     """
     asked = separated(formats)
     for name in asked:
         if name not in FORMATS:
             raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
+    from harness.report.comparison_figures import Drawn, comparison_figures
+    from harness.report.comparison_plots import draw_any
     from harness.report.figures import ablation_curves, paper_figures
     from harness.report.paper_tables import paper_tables
-    from harness.report.plots import draw
     from harness.report.runs import axis_runs, damage_of, in_order
 
     names: list[str] = []
+    found: list[Drawn] = []
+    not_drawn: list[str] = []
     left_out = ""
     if over:
         experiment, specs = read_file_grid(words, grid, methods)
@@ -58,15 +62,19 @@ def figures(
     else:
         chosen = find_runs(words, methods, grid, results, all_runs)
         stem, damage, left_out = chosen.stem, chosen.damage, chosen.left_out
-        found, names = paper_figures(paper_tables(chosen.runs), results), in_order(chosen.runs["label"])
+        tables, names = paper_tables(chosen.runs), in_order(chosen.runs["label"])
+        comparisons = comparison_figures(tables)
+        found, not_drawn = [*paper_figures(tables, results), *comparisons.figures], comparisons.left_out
     folder = out or results / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for figure in found:
         for file_format in asked:
             path = folder / f"{stem}-{figure.name}.{file_format}"
-            write_atomically(path, draw(figure, names, file_format))
+            write_atomically(path, draw_any(figure, names, file_format))
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
     for line in dict.fromkeys(line for figure in found for line in figure.key):
         console.print(line, soft_wrap=True)
+    for line in not_drawn:
+        console.print(line, markup=False, soft_wrap=True)
     say_if_any(left_out)
     end_with_damage(damage)

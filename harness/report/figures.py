@@ -73,6 +73,7 @@ class Figure:
         x_label, y_label: with units.
         panels: side by side.
         log_x: whether x is drawn on a logarithmic axis.
+        y_down: whether smaller is better, and drawn higher.
         note: what a reader must know to read it.
         key: what the numbers of variants stand for.
         marks: what the marks of names stand for.
@@ -85,6 +86,7 @@ class Figure:
     y_label: str
     panels: tuple[Panel, ...]
     log_x: bool = False
+    y_down: bool = False
     note: str = ""
     key: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 import math
 import textwrap
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -75,10 +75,20 @@ def draw(figure: Figure, names: Sequence[str], file_format: str) -> bytes:
     """
     shown = [series.name for panel in figure.panels for series in panel.series]
     names = list(dict.fromkeys([*names, *shown]))
+    return file_of(lambda: compose(figure, names), file_format)
+
+
+def file_of(compose_drawing: Callable[[], Drawing], file_format: str) -> bytes:
+    """A drawing as the bytes of a file, in the style that all of them share.
+
+    Args:
+        compose_drawing: makes it.
+        file_format: svg, pdf or png.
+    """
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # A letter that no font on this machine has is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        drawing = compose(figure, names)
+        drawing = compose_drawing()
         file = BytesIO()
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
         drawing.savefig(file, format=file_format, metadata=dates.get(file_format))
@@ -170,6 +180,8 @@ def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str]) -
     if panel.front:
         costs, accuracies = zip(*panel.front, strict=True)
         axis.plot(costs, accuracies, drawstyle="steps-post", color="#888888", linestyle=":", linewidth=1.2, zorder=1)
+    if figure.y_down:
+        axis.invert_yaxis()
     if figure.log_x:
         axis.set_xscale("log", base=2)
     tried = {x for one in panel.series for x in one.x if isinstance(x, float)}

@@ -7,7 +7,6 @@ import pytest
 
 from harness.report.statistics import (
     average_of_seeds,
-    holm,
     paired_tests,
     ranks,
     signed,
@@ -53,12 +52,6 @@ def test_signed_ranks_are_those_of_the_table() -> None:
     assert signed_rank_p(pd.Series([*ten, 0.0, 0.0, 0.0])) == signed_rank_p(pd.Series(ten)) == pytest.approx(10 / 2**7)
     assert signed_rank_p(pd.Series([1.0] * 5)) is None
     assert signed_rank_p(pd.Series([0.0] * 6)) == 1.0
-
-
-def test_holm_multiplies_and_never_falls() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 def test_paired_tests_pair_what_both_have_and_count_it() -> None:

@@ -161,4 +161,3 @@ def _restored(dataset: str, changes: Settings) -> set[str]:
     """Keys at which a section of a data set only gives back what this data set has under every recipe."""
     flat = flat_settings(changes)
     return {key for key, value in flat_settings(find_dataset(dataset).settings).items() if flat.get(key) == value}
-

@@ -39,8 +39,4 @@ class TunedSpec(Section):
         """What of a dumped record belongs to the id of a run: nothing measured, nor what came later at its default."""
         fields = TunedSpec.model_fields
         known = {key: value for key, value in dump.items() if key != MEASURED}
-        return {
-            key: value
-            for key, value in known.items()
-            if fields[key].is_required() or value not in (None, [], ())
-        }
+        return {key: value for key, value in known.items() if fields[key].is_required() or value not in (None, [], ())}

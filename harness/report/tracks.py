@@ -6,11 +6,12 @@ rules in full. On few-shot adaptation without a validation set: Silva-Rodríguez
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from harness.data.sample_file import VALIDATION_SHOTS
 from harness.errors import UserError
+from harness.experiment.cards import KNOWLEDGE, card_of
 from harness.experiment.protocols import validation_protocols
 from harness.experiment.recipe_origin import changes_of_sections, chosen_of, given_by_hand
 from harness.experiment.recipes import AS_PUBLISHED, recipe_variants
@@ -21,6 +22,9 @@ from harness.results.record import Result
 from harness.text import counted
 
 SHOWN_SETTINGS = 4
+TRANSDUCTIVE = ("unlabelled_images", "new_class_images")
+STRONGER = ("teacher_model", *TRANSDUCTIVE)
+"""Extra knowledge that puts a method beside the others of its track. Texts are words about class names, as prompts."""
 
 
 class Track(Enum):
@@ -69,18 +73,18 @@ class Placement:
         track: which.
         reasons: why it is not in a cleaner one, in words.
         budget: of the sweep, such as 6 trials; empty outside the equal budget.
-        knowledge: what the method knows beside the shots that makes it stronger, in words; empty if nothing.
+        knowledge: what the method knows beside the shots that makes it stronger, in words.
     """
 
     track: Track
     reasons: tuple[str, ...] = ()
     budget: str = ""
-    knowledge: str = ""
+    knowledge: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """The heading under which results are ranked: those of another budget or of more knowledge stand apart."""
-        return ", ".join(filter(None, [self.track.title, self.budget, self.knowledge]))
+        return ", ".join(filter(None, [self.track.title, self.budget, *(f"with {words}" for words in self.knowledge)]))
 
 
 def track_of(result: Result) -> Track:
@@ -90,19 +94,24 @@ def track_of(result: Result) -> Track:
 
 def placement_of(result: Result) -> Placement:
     """The track of a result, and why it is not in a cleaner one."""
-    spec = result.spec
-    knowledge = knowledge_of(spec.method)
     try:
+        knowledge = stronger_knowledge(result.spec.method)
         found = _placed(result)
     except UserError as error:
         # A method or a recipe that is not here cannot show what was chosen.
-        found = Placement(Track.AS_PUBLISHED, (f"what it was made with cannot be read here: {error}",))
-    return Placement(found.track, found.reasons, found.budget, knowledge)
+        return Placement(Track.AS_PUBLISHED, (f"what it was made with cannot be read here: {error}",))
+    return replace(found, knowledge=knowledge)
 
 
-def knowledge_of(method: str) -> str:
-    """What a method's card says that it knows beside the shots; empty without a card."""
-    return ""
+def stronger_knowledge(method: str) -> tuple[str, ...]:
+    """What a method's card says it learns from, beside the shots and texts, in words; empty without a card.
+
+    Raises:
+        UserError: the card is not valid.
+    """
+    card = card_of(method)
+    found = [name for name in STRONGER if card and name in card.extra_knowledge]
+    return tuple(f"{KNOWLEDGE[name]} (transductive)" if name in TRANSDUCTIVE else KNOWLEDGE[name] for name in found)
 
 
 def _placed(result: Result) -> Placement:
@@ -179,6 +188,8 @@ def _tuned_problems(spec: RunSpec, tuned: TunedSpec) -> list[str]:
         problems.append(f"settings that study {tuned.study} did not choose: {', '.join(hand[:SHOWN_SETTINGS])}")
     if tuned.budget and spec.method not in tuned.methods:
         problems.append(f"{spec.method} is none of the methods that had {tuned.budget}")
+    if tuned.budget and tuned.budget.endswith("trials") and tuned.budget != f"{tuned.trials} trials":
+        problems.append(f"study {tuned.study} had {counted(tuned.trials, 'trial')}, not {tuned.budget}")
     return problems
 
 

@@ -14,14 +14,14 @@ from pydantic import Field
 from harness.data.datasets import find_dataset
 from harness.experiment import recipes
 from harness.experiment.layers import merged
-from harness.experiment.protocols import PROTOCOLS, find_protocol
+from harness.experiment.protocols import BASE_TO_NEW, FEW_SHOT, PROTOCOLS, find_protocol
 from harness.experiment.recipes import CHOSEN, for_method, recipe_layers
 from harness.experiment.registry import method_class
 from harness.experiment.settings import Section, Settings, flat_settings, merge, validate
 from harness.experiment.spec import DataSpec, RunSpec
 from harness.experiment.training_spec import SelectSpec, TrainSpec
 
-BOTH_PROTOCOLS = ("base_to_new", "few_shot")
+BOTH_PROTOCOLS = (BASE_TO_NEW, FEW_SHOT)
 """A recipe without a choice has one setting for these two, and for the protocol of the run."""
 EXCEPTED = frozenset(("data.templates", "data.teacher_templates"))
 """What sections of single data sets may change: the words around class names, which are part of a data set."""

@@ -124,7 +124,9 @@ def leaderboard_note(table: Table) -> list[str]:
     if table.leaderboard != TUNED:
         return []
     budgets = [
-        f"{', '.join(group['label'].unique())}: {budget}" for budget, group in table.runs.groupby("tuned", sort=False)
+        f"{', '.join(group['label'].unique())}: {budget}"
+        for budget, group in table.runs.groupby("tuned", sort=False)
+        if budget
     ]
     return [f"Tuned: {'; '.join(budgets)}."]
 

@@ -32,22 +32,16 @@ STRONGER = ("teacher_model", *TRANSDUCTIVE)
 class Track(Enum):
     """What was chosen for a result, and on which pictures; the cleanest first."""
 
-    TRAINING_FREE = "training_free"
-    VALIDATION_FREE = "validation_free"
-    FEW_SHOT_VALIDATION = "few_shot_validation"
-    EQUAL_BUDGET = "equal_budget"
-    AS_PUBLISHED = "as_published"
+    TRAINING_FREE = "training-free"
+    VALIDATION_FREE = "validation-free"
+    FEW_SHOT_VALIDATION = "few-shot validation"
+    EQUAL_BUDGET = "equal budget"
+    AS_PUBLISHED = "as published"
 
     @property
     def title(self) -> str:
         """For readers."""
-        return {
-            Track.TRAINING_FREE: "training-free",
-            Track.VALIDATION_FREE: "validation-free",
-            Track.FEW_SHOT_VALIDATION: "few-shot validation",
-            Track.EQUAL_BUDGET: "equal budget",
-            Track.AS_PUBLISHED: "as published",
-        }[self]
+        return self.value
 
     @property
     def about(self) -> str:
@@ -188,10 +182,13 @@ def _tuned_problems(spec: RunSpec, tuned: TunedSpec) -> list[str]:
         problems.append(f"study {tuned.study} began with recipe {tuned.recipe}")
     elif hand := given_by_hand(spec):
         problems.append(f"settings that study {tuned.study} did not choose: {', '.join(hand[:SHOWN_SETTINGS])}")
+    if tuned.budget and chosen_of(spec.method, tuned.recipe):
+        problems.append(f"study {tuned.study} began with recipe {tuned.recipe}, which was chosen before")
     if tuned.budget and spec.method not in tuned.methods:
         problems.append(f"{spec.method} is none of the methods that had {tuned.budget}")
-    if tuned.budget and tuned.budget.endswith("trials") and tuned.budget != f"{tuned.trials} trials":
-        problems.append(f"study {tuned.study} had {counted(tuned.trials, 'trial')}, not {tuned.budget}")
+    had = counted(tuned.trials, "trial")
+    if tuned.budget and not tuned.budget.endswith(" s") and tuned.budget != had:
+        problems.append(f"study {tuned.study} had {had}, not {tuned.budget}")
     return problems
 
 

@@ -23,7 +23,9 @@ class TunedSpec(Section):
     dataset: str | None = Field(None, description="training data set of the trials")
     shots: int | None = Field(None, description="training pictures a class of the trials")
     recipe: str | None = Field(None, description="recipe that the sweep changed")
-    settings: Settings | None = Field(None, description="what the sweep set: all else is the recipe's")
+    settings: Settings | None = Field(
+        None, description="what the sweep chose: all else is the recipe's, or set by hand"
+    )
     budget: str | None = Field(None, description="budget that several methods had alike, such as '6 trials'")
     methods: tuple[str, ...] = Field((), description="the methods that had this budget")
     seconds: float | None = Field(None, description="measured seconds of all trials together")

@@ -140,7 +140,7 @@ def recipe_of(trial: FrozenTrial, sweep: Sweep, num_trials: int, seconds: float 
     protocol = find_protocol(sweep.protocol).validates or sweep.protocol
     variant = choose_variant(sweep.recipe, sweep.backbone, sweep.method)
     before = recipe_settings(sweep.method, variant, protocol, sweep.dataset, sweep.shots)
-    chosen = merge(sweep.settings, nest(trial.params))
+    chosen = nest(trial.params)
     tuned = TunedSpec(
         study=sweep.study_name,
         trials=num_trials,
@@ -155,7 +155,7 @@ def recipe_of(trial: FrozenTrial, sweep: Sweep, num_trials: int, seconds: float 
         methods=sweep.equal_for,
         seconds=seconds,
     )
-    return merge({"tuned": tuned.model_dump(mode="json", exclude_defaults=True)}, before, chosen)
+    return merge({"tuned": tuned.model_dump(mode="json", exclude_defaults=True)}, before, sweep.settings, chosen)
 
 
 def write_outcome(

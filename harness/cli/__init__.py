@@ -32,6 +32,8 @@ COMMANDS = {
     "bench": ("harness.cli.run:bench", "Train and evaluate methods and print their table."),
     "run": ("harness.cli.run:run", "Execute an experiment file, or one run."),
     "sweep": ("harness.cli.sweep:sweep", "Search for settings with Optuna."),
+    "transfer": ("harness.cli.transfer:transfer", "Choose settings in several places, test them in all."),
+    "equal-budget": ("harness.cli.equal_budget:equal_budget", "Tune methods with the same budget, then test them."),
     "estimate": ("harness.cli.estimate:estimate", "Estimate memory, operations and bytes of runs without a GPU."),
     "plan": ("harness.cli.run:plan", "List the runs of an experiment and their states."),
     "runs": ("harness.cli.runs:runs", "List the runs of the results folder."),

@@ -1,6 +1,7 @@
 """`skipbench table`: the tables of a paper."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ def table(
     caption: str | None,
     label: str | None,
     all_runs: bool,
+    by: str | None,
     results: Path,
 ) -> None:
     """Tables of the experiment in FILE, with its missing and failed runs; without FILE and options, of all of RESULTS.
@@ -63,9 +65,6 @@ def table(
     for name in asked:
         if name not in FORMATS:
             raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
-    from harness.report.latex import latex_document, to_latex
-    from harness.report.render import SUFFIXES, to_csv, to_html, to_markdown
-
     if over:
         from harness.report.runs import damage_of
 
@@ -75,30 +74,56 @@ def table(
         from harness.report.paper_tables import paper_tables
         from harness.report.published import with_published
 
-        chosen = find_runs(words, methods, grid, results, all_runs)
+        chosen = find_runs(words, methods, grid, results, all_runs, by)
         stem, damage, left_out = chosen.stem, chosen.damage, chosen.left_out
         tables = [with_published(found, published) for found in paper_tables(chosen.runs)]
     for found in tables:
         print_paper_table(found, transpose)
     say_if_any(left_out)
-    folder = out or results / "tables"
-    if asked:
+    write_tables(tables, asked, out or results / "tables", f"{stem}-", bool(transpose), standalone, caption, label)
+    end_with_damage(damage)
+
+
+def write_tables(
+    tables: "Sequence[Table]",
+    formats: Sequence[str],
+    folder: Path,
+    stem: str,
+    transpose: bool = False,
+    standalone: bool = False,
+    caption: str | None = None,
+    label: str | None = None,
+) -> None:
+    """Write tables to files, and say which.
+
+    Args:
+        tables: several of one command.
+        formats: of the files, some of FORMATS.
+        folder: where to.
+        stem: how their names begin.
+        transpose: methods as rows.
+        standalone: LaTeX: a whole document.
+        caption, label: LaTeX: in place of those of the table.
+    """
+    from harness.report.latex import latex_document, to_latex
+    from harness.report.render import SUFFIXES, to_csv, to_html, to_markdown
+
+    if formats:
         folder.mkdir(parents=True, exist_ok=True)
-    for name in asked:
+    for name in formats:
         for number, found in enumerate(tables):
             if name == "latex":
                 # Each of several tables needs its own label.
                 own = label if label is None or len(tables) == 1 else f"{label}-{number + 1}"
-                text = to_latex(found, caption, own, bool(transpose))
+                text = to_latex(found, caption, own, transpose)
                 text = latex_document([text]) if standalone else text
             elif name == "csv":
                 text = to_csv(found)
             else:
-                text = to_html(found, bool(transpose)) if name == "html" else to_markdown(found, bool(transpose))
-            path = folder / f"{stem}-{found.name}.{SUFFIXES[name]}"
+                text = to_html(found, transpose) if name == "html" else to_markdown(found, transpose)
+            path = folder / f"{stem}{found.name}.{SUFFIXES[name]}"
             write_atomically(path, text.encode())
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
-    end_with_damage(damage)
 
 
 @dataclass(frozen=True)
@@ -118,7 +143,9 @@ class ChosenRuns:
     left_out: str = ""
 
 
-def find_runs(words: Words, methods: str | None, grid: GridOptions, results: Path, all_runs: bool) -> ChosenRuns:
+def find_runs(
+    words: Words, methods: str | None, grid: GridOptions, results: Path, all_runs: bool, by: str | None = None
+) -> ChosenRuns:
     """The runs that a command line asks for: those of an experiment, or all of the results folder.
 
     Args:
@@ -127,10 +154,21 @@ def find_runs(words: Words, methods: str | None, grid: GridOptions, results: Pat
         grid: options that change the experiment.
         results: the results folder.
         all_runs: of the whole folder, also those that evaluate no test image; an experiment names its runs.
+        by: `track` for runs with their tracks.
 
     Raises:
         UserError: none is complete.
     """
+    found = chosen_runs(words, methods, grid, results, all_runs)
+    if by is None:
+        return found
+    from harness.report.track_tables import with_tracks
+
+    return replace(found, runs=with_tracks(found.runs, results))
+
+
+def chosen_runs(words: Words, methods: str | None, grid: GridOptions, results: Path, all_runs: bool) -> ChosenRuns:
+    """As `find_runs`, without tracks."""
     from harness.report.runs import damage_in, experiment_runs, folder_runs
 
     if words.first or words.settings or methods or grid.given():

@@ -12,6 +12,7 @@ from harness.errors import UserError, nearest
 from harness.experiment.settings import Settings
 
 BASE, NEW, ALL = "base", "new", "all"
+BASE_TO_NEW, FEW_SHOT = "base_to_new", "few_shot"
 
 
 class Layout(Enum):

@@ -156,6 +156,8 @@ def run_rows(runs: pd.DataFrame) -> dict[str, Any]:
         words("settings", runs["variant"])
     if runs["protocol"].nunique() > 1:
         words("protocol", runs["protocol"])
+    if "track" in runs:
+        words("track", runs["track"])
     words("data set", runs["dataset"])
     for name in ("shots", "seed"):
         columns.append({"name": name})

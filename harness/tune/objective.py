@@ -2,10 +2,11 @@
 
 import statistics
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from harness.errors import UserError, first_line
 from harness.estimate.estimator import Estimator
@@ -28,7 +29,7 @@ from harness.schedule import run_all
 from harness.training.events import Event, TrainingProgress
 from harness.tune.sweep import Sweep
 
-HOLDER, FAILURE, METRICS, RUNS = "holder", "failure", "metrics", "runs"
+HOLDER, FAILURE, METRICS, RUNS, SECONDS = "holder", "failure", "metrics", "runs", "seconds"
 
 
 class StoppedError(Exception):
@@ -125,7 +126,9 @@ class Objective:
             failed = run_all(group, self.results, self.schedule, on_event)
             if failed:
                 raise TrialFailedError(failed[0].failure.reason)
-        metrics = metrics_of([RunFolder(self.results, spec.id).read_result() for spec in specs])
+        found = [RunFolder(self.results, spec.id).read_result() for spec in specs]
+        trial.set_user_attr(SECONDS, sum(result.costs.seconds(*result.costs.phases) for result in found))
+        metrics = metrics_of(found)
         trial.set_user_attr(METRICS, metrics)
         missing = [name for name in (*self.sweep.objectives, *self.sweep.limits) if name not in metrics]
         if missing:
@@ -134,6 +137,11 @@ class Objective:
             trial.set_constraint(name, violation(name, metrics[name], limit))
         values = tuple(metrics[name] for name in self.sweep.objectives)
         return values if len(values) > 1 else values[0]
+
+
+def seconds_of(trials: Iterable[FrozenTrial]) -> float:
+    """Measured seconds of all phases of the runs of some trials, as if each run were alone; pruned ones have none."""
+    return sum(float(trial.user_attrs.get(SECONDS, 0.0)) for trial in trials)
 
 
 def violation(metric: str, value: float, limit: float) -> float:

@@ -11,14 +11,14 @@ from harness.errors import UserError
 from harness.experiment.protocols import find_protocol
 from harness.experiment.recipes import choose_variant, recipe_settings
 from harness.experiment.settings import Settings, merge, nest
-from harness.experiment.spec import TunedSpec
+from harness.experiment.tuned import TunedSpec
 from harness.experiment.yaml_values import dump_yaml
 from harness.machine.masking import masked_settings
 from harness.results.files import write_atomically
 from harness.results.metrics import PERCENT, RunMetric, find_metric
 from harness.tune.figures import draw_curves, draw_figures, show
 from harness.tune.importance import Importance
-from harness.tune.objective import FAILURE, METRICS, headline_of
+from harness.tune.objective import FAILURE, METRICS, SECONDS, headline_of, seconds_of
 from harness.tune.pending import counts, point_of, same_point
 from harness.tune.sweep import Sweep
 
@@ -69,7 +69,8 @@ def trials_table(trials: Iterable[FrozenTrial], sweep: Sweep) -> pd.DataFrame:
         state = "failed" if FAILURE in trial.user_attrs else trial.state.name.lower()
         metrics = trial.user_attrs.get(METRICS, {})
         reason = trial.user_attrs.get(FAILURE, "")
-        rows.append({"trial": trial.number, "state": state, **trial.params, **metrics, "reason": reason})
+        seconds = {"seconds": trial.user_attrs[SECONDS]} if SECONDS in trial.user_attrs else {}
+        rows.append({"trial": trial.number, "state": state, **trial.params, **metrics, **seconds, "reason": reason})
     return pd.DataFrame(rows)
 
 
@@ -127,16 +128,39 @@ def grid_title(trials: list[FrozenTrial], sweep: Sweep) -> str:
     return f"{len(trials)} of {sweep.num_trials} points of the grid"
 
 
-def recipe_of(trial: FrozenTrial, sweep: Sweep, num_trials: int) -> Settings:
-    """A trial's settings as a complete recipe, with the sweep that they come from."""
+def recipe_of(trial: FrozenTrial, sweep: Sweep, num_trials: int, seconds: float | None = None) -> Settings:
+    """A trial's settings as a complete recipe, with the sweep that they come from and its budget.
+
+    Args:
+        trial: the trial.
+        sweep: the search.
+        num_trials: how many trials were looked at.
+        seconds: that all of them took together, measured.
+    """
     protocol = find_protocol(sweep.protocol).validates or sweep.protocol
     variant = choose_variant(sweep.recipe, sweep.backbone, sweep.method)
     before = recipe_settings(sweep.method, variant, protocol, sweep.dataset, sweep.shots)
-    tuned = TunedSpec(study=sweep.study_name, trials=num_trials, data=sweep.judged_on(), seeds=sweep.seeds)
-    return merge({"tuned": tuned.model_dump(mode="json")}, before, sweep.settings, nest(trial.params))
+    chosen = nest(trial.params)
+    tuned = TunedSpec(
+        study=sweep.study_name,
+        trials=num_trials,
+        data=sweep.judged_on(),
+        seeds=sweep.seeds,
+        protocol=sweep.protocol,
+        dataset=sweep.dataset,
+        shots=sweep.shots,
+        recipe=variant,
+        settings=chosen,
+        budget=sweep.budget,
+        methods=sweep.equal_for,
+        seconds=seconds,
+    )
+    return merge({"tuned": tuned.model_dump(mode="json", exclude_defaults=True)}, before, sweep.settings, chosen)
 
 
-def write_outcome(study: optuna.Study, sweep: Sweep, found: Mapping[str, Importance], folder: Path) -> list[Path]:
+def write_outcome(
+    study: optuna.Study, sweep: Sweep, found: Mapping[str, Importance], folder: Path, draws: bool = True
+) -> list[Path]:
     """Write the sweep, all trials, one recipe per trial of the front (`best.yaml` for the first), and figures.
 
     Args:
@@ -144,6 +168,7 @@ def write_outcome(study: optuna.Study, sweep: Sweep, found: Mapping[str, Importa
         sweep: the search.
         found: objective -> importance of the settings.
         folder: where to.
+        draws: whether there are figures too, which take seconds.
 
     Returns:
         The recipes, best first.
@@ -161,7 +186,9 @@ def write_outcome(study: optuna.Study, sweep: Sweep, found: Mapping[str, Importa
     write_atomically(folder / "trials.csv", trials_table(trials, sweep).to_csv(index=False).encode())
     names = ["best.yaml", *(f"front-{number}.yaml" for number in range(2, len(front) + 1))]
     for name, trial in zip(names, front, strict=True):
-        write_yaml(folder / name, recipe_of(trial, sweep, num_trials))
+        write_yaml(folder / name, recipe_of(trial, sweep, num_trials, round(seconds_of(trials), 1)))
+    if not draws:
+        return [folder / name for name in names]
     draw_figures(study, sweep, found, folder)
     if sweep.sampler == "grid" and len(sweep.space) == 1:
         draw_curves(in_grid_order([trial for trial in trials if METRICS in trial.user_attrs], sweep), sweep, folder)

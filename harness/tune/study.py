@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from harness.errors import UserError, first_line
 from harness.schedule.slots import Slot, make_slots
-from harness.tune.objective import Objective, StoppedError, TrialFailedError
+from harness.tune.objective import Objective, StoppedError, TrialFailedError, seconds_of
 from harness.tune.pending import Recovery, next_trial, num_done, queue_again, queue_missing
 from harness.tune.storage import (
     POLL,
@@ -116,6 +116,8 @@ class Worker(threading.Thread):
         objective = Objective(self.sweep, self.results, self.schedule, self.stop)
         recovery = Recovery(study, is_alone=is_alone_while_asking(self.sweep))
         while not self.stop.is_set() and (self.deadline is None or time.monotonic() < self.deadline):
+            if is_spent(study.get_trials(deepcopy=False), self.sweep):
+                return
             with asking_alone(self.sweep, self.results):
                 trial = next_trial(study, self.sweep)
             if trial is not None:
@@ -128,6 +130,11 @@ class Worker(threading.Thread):
             with asking_alone(self.sweep, self.results):
                 recovery.run()
                 queue_missing(study, self.sweep)
+
+
+def is_spent(trials: list[FrozenTrial], sweep: Sweep) -> bool:
+    """Whether the measured seconds of all trials have reached the budget, whatever processes and days they are of."""
+    return sweep.seconds_budget is not None and seconds_of(trials) >= sweep.seconds_budget
 
 
 def execute(sweep: Sweep, results: Path, on_trials: OnTrials) -> optuna.Study:

@@ -29,6 +29,22 @@ from harness.text import counted
 from harness.tune.address import check_address
 from harness.tune.space import Parameter, Value
 
+APART = frozenset(
+    (
+        "name",
+        "trials",
+        "time_budget",
+        "seconds_budget",
+        "equal_for",
+        "workers",
+        "storage",
+        "schedule",
+        "sampler",
+        "pruner",
+        "seed",
+    )
+)
+"""Keys that the trials of a study do not depend on: with others it is the same study."""
 # In bytes. W&B takes groups of up to 128 characters, file systems names of up to 255 bytes.
 LONGEST_NAME, LONGEST_STUDY, SHORTEST_DATASET = 64, 128, 16
 
@@ -63,6 +79,10 @@ class Sweep(Section):
     )
     trials: int = Field(40, ge=1, description="number of trials; a grid has all its points")
     time_budget: float | None = Field(None, gt=0, description="no trial starts after this time: seconds, or 30m, 2h")
+    seconds_budget: float | None = Field(
+        None, gt=0, description="no trial starts once all trials together took so long, measured: seconds, or 30m, 2h"
+    )
+    equal_for: tuple[str, ...] = Field((), description="methods that are given the same budget; recipes say so")
     seed: int = Field(0, ge=0, le=10**6, description="of the sampler")
     workers: int | None = Field(None, ge=1, description="trials at a time; null: one per slot of this machine")
     storage: str | None = Field(
@@ -99,7 +119,7 @@ class Sweep(Section):
     def _nested(cls, value: Any) -> Any:
         return by_sections(value)
 
-    @field_validator("time_budget", mode="before")
+    @field_validator("time_budget", "seconds_budget", mode="before")
     @classmethod
     def _in_seconds(cls, value: Any) -> Any:
         return parse_seconds(value)
@@ -138,8 +158,7 @@ class Sweep(Section):
     @property
     def study_name(self) -> str:
         """Name of the study: the name of the sweep, and a hash of everything that its trials share."""
-        apart = {"name", "trials", "time_budget", "workers", "storage", "schedule", "sampler", "pruner", "seed"}
-        dump = json.dumps(self.model_dump(mode="json", exclude=apart), sort_keys=True)
+        dump = json.dumps(self.model_dump(mode="json", exclude=set(APART)), sort_keys=True)
         digest = hashlib.sha256(dump.encode()).hexdigest()[:8]
         room = LONGEST_STUDY - len(f"{self.name}--{digest}".encode())
         return f"{self.name}-{short_dataset(self.dataset, room)}-{digest}"
@@ -153,6 +172,13 @@ class Sweep(Section):
     def num_trials(self) -> int:
         """Number of trials."""
         return len(self.grid()) if self.sampler == "grid" else self.trials
+
+    @property
+    def budget(self) -> str | None:
+        """The budget that several methods have alike, in words; None if it is not said that they have."""
+        if not self.equal_for:
+            return None
+        return f"{self.seconds_budget:g} s" if self.seconds_budget else counted(self.num_trials, "trial")
 
     def grid(self) -> list[dict[str, Value]]:
         """All points of the grid."""

@@ -2,13 +2,17 @@
 
 import csv
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from harness.experiment.grid import all_runs, load_experiment
+from harness.experiment.recipe_origin import chosen_of
+from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import method_class, method_names
-from harness.experiment.settings import read_yaml
+from harness.experiment.settings import flat_settings, parse_overrides, read_yaml
 
 FOLDER = Path(__file__).parents[1] / "experiments" / "embedded"
 GRID = read_yaml(FOLDER / "tuning.yaml")
@@ -53,3 +57,21 @@ def test_the_table_has_the_settings_of_the_grids_and_one_chosen_for_each_method(
         points = script.grid_points(GRID["methods"][method], GRID["trials"])
         assert sorted(row["settings"] for row in own) == sorted(" ".join(point) for point in points)
         assert sum(row["chosen"] == "yes" for row in own) == 1
+
+
+@pytest.mark.parametrize("method", GRID["methods"])
+def test_the_recipe_of_the_small_backbone_is_the_setting_that_was_chosen(method: str) -> None:
+    with (FOLDER / "tuning.csv").open() as file:
+        (row,) = (row for row in csv.DictReader(file) if row["method"] == method and row["chosen"] == "yes")
+    protocol = "few_shot_validation" if method in GRID["protocols"]["few_shot_validation"] else "base_to_new_validation"
+    experiment = load_experiment(EXPERIMENTS / "bench.yaml", {"methods": [method], "protocol": protocol, "seeds": [1]})
+    (spec,) = all_runs(experiment)
+    settings = flat_settings(spec.settings())
+    chosen = flat_settings(parse_overrides(re.split(r" (?=\w+\.\w+=)", row["settings"])))
+    assert {key: settings[key] for key in chosen} == chosen
+    about = chosen_of(method, spec.recipe)
+    if spec.recipe == "official":
+        assert about is None
+    else:
+        assert about
+        assert (about.on, about.trials, about.where) == (protocol, GRID["trials"], "experiments/embedded/tuning.csv")

@@ -122,7 +122,10 @@ def _placed(result: Result) -> Placement:
         return Placement(Track.FEW_SHOT_VALIDATION, (how,))
     chosen = chosen_of(spec.method, spec.recipe)
     if chosen:
-        return Placement(Track.FEW_SHOT_VALIDATION, (f"recipe {spec.recipe} was chosen under {chosen.on}",))
+        how = f"recipe {spec.recipe} was chosen under {chosen.on} ({chosen.where})"
+        if chosen.trials:
+            return Placement(Track.EQUAL_BUDGET, (how,), counted(chosen.trials, "trial"))
+        return Placement(Track.FEW_SHOT_VALIDATION, (how,))
     if choices := choices_of(result):
         return Placement(
             Track.FEW_SHOT_VALIDATION, tuple(f"{CHOSE}{', '.join(item.names)} on {item.images}" for item in choices)
@@ -169,7 +172,7 @@ def _recipe_problems(spec: RunSpec) -> list[str]:
     if chosen is None and spec.recipe == spec.backbone and spec.recipe in recipe_variants(spec.method):
         problems.append(f"recipe {spec.recipe} does not say what it was chosen on")
     if chosen:
-        problems += _trial_problems(spec, chosen.on, chosen.shots)
+        problems += _trial_problems(spec, chosen.on, None if chosen.trials else chosen.shots)
     return problems
 
 

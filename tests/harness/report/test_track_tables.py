@@ -17,6 +17,7 @@ from harness.report.runs import experiment_runs, folder_runs
 from harness.report.track_tables import NOT_COMPUTED, place_of, with_tracks
 from harness.report.tracks import Track
 from tests.commands import skipbench
+from tests.made_up_results import result_json, write_result
 
 Plan = Callable[..., list[RunSpec]]
 Finish = Callable[..., None]
@@ -90,10 +91,10 @@ def test_a_missing_run_stands_with_the_others_of_its_method(tmp_path: Path, spec
     assert [table.track for table in paper_tables(runs)][-1] == NOT_COMPUTED
 
 
-def test_with_few_shots_a_method_may_be_in_another_track(tmp_path: Path, plan_runs: Plan, finish: Finish) -> None:
-    chosen = plan_runs("few_shot", methods=["clip_adapter"], shots=[1, 16], seeds=[1])
-    for spec in chosen:
-        finish(tmp_path, spec, {"all": 50.0})
+def test_with_few_shots_a_method_may_be_in_another_track(tmp_path: Path, plan_runs: Plan) -> None:
+    chosen = {"chosen": {"alpha": 1.5}, "accuracy": 70.0, "candidates": 9, "images": 180, "shots": 4}
+    for spec in plan_runs("few_shot", methods=["tip_adapter"], shots=[1, 16], seeds=[1]):
+        write_result(tmp_path, result_json(spec, {"all": 50.0}, {}, selection=chosen))
     tables = paper_tables(with_tracks(folder_runs(tmp_path).runs, tmp_path))
     assert [(table.track, table.rows[0]) for table in tables] == [
         ("few-shot validation", ("emoji", "16")),

@@ -36,7 +36,8 @@ def figures(
 
     Few-shot curves, accuracy against measured memory and against time with the Pareto front, change of every class
     against zero-shot CLIP, time by phase; over data sets the critical-difference diagram, all pairs of methods, gains
-    against zero-shot CLIP and mean ranks over shots; with --over ablation curves. Writes RESULTS/figures/<name>.<svg,pdf,png>.
+    against zero-shot CLIP and mean ranks over shots; with --over ablation curves. Writes
+    RESULTS/figures/<name>.<svg,pdf,png>.
     """
     asked = separated(formats)
     for name in asked:

@@ -252,10 +252,11 @@ def pair_matrix(scores: Scores, name: str, title: str, alpha: float = SIGNIFICAN
     matrix = comparison_matrix(scores)
     number = len(matrix.methods) * (len(matrix.methods) - 1) // 2
     note = (
-        f"Row minus column over {counted(matrix.units, 'data set')}: mean difference in points, wins/ties/losses, "
-        f"p of Wilcoxon's test (smallest possible: {matrix.smallest_p:.2g}). "
-        f"Bold: below {alpha:g} with Holm over {counted(number, 'pair')}. In brackets: mean."
+        f"In brackets: mean. Row minus column over {counted(matrix.units, 'data set')}: mean difference in points, "
+        f"wins/ties/losses, p of Wilcoxon's test (smallest possible: {matrix.smallest_p:.2g}). "
+        f"Bold: below {alpha:g} with Holm over {counted(number, 'pair')}."
     )
+    note += "" if any(pair and pair.holm_p < alpha for row in matrix.rows for pair in row) else " No pair is."
     names = tuple(f"{method} ({mean:.1f})" for method, mean in zip(matrix.methods, matrix.means, strict=True))
     return CellMap(
         name,
@@ -272,7 +273,11 @@ def pair_matrix(scores: Scores, name: str, title: str, alpha: float = SIGNIFICAN
 def pair_lines(pair: Pair, alpha: float) -> tuple[str, ...]:
     """The lines of a cell of the matrix."""
     difference = signed(pair.mean_difference, 1)
-    return (difference, f"{pair.wins}/{pair.ties}/{pair.losses}", p_text(pair.test.p, alpha).removeprefix("p = "))
+    return (
+        difference,
+        f"{pair.wins}/{pair.ties}/{pair.losses}",
+        p_text(pair.test.p, alpha).replace("p = ", "p ").replace("p < ", "p <"),
+    )
 
 
 def gains(scores: Scores, before: str, name: str, title: str, marks: Mapping[str, str] | None = None) -> CellMap:

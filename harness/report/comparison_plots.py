@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -32,8 +33,8 @@ def draw_any(figure: Drawn, names: Sequence[str], file_format: str) -> bytes:
     """Any figure as the bytes of a file; arguments as those of `draw`."""
     if isinstance(figure, Figure):
         return draw(figure, names, file_format)
-    made = rank_drawing if isinstance(figure, RankDiagram) else cell_drawing
-    return file_of(lambda: made(figure), file_format)  # type: ignore[operator]
+    compose = partial(rank_drawing, figure) if isinstance(figure, RankDiagram) else partial(cell_drawing, figure)
+    return file_of(compose, file_format)
 
 
 def rank_drawing(figure: RankDiagram) -> Drawing:
@@ -104,8 +105,7 @@ def cell_drawing(figure: CellMap) -> Drawing:
     axis = drawing.add_axes((0, 0, 1, 1))
     values = np.array([[np.nan if value is None else value for value in row] for row in figure.values])
     largest = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 0.0
-    colours = COLOURMAP.copy()
-    colours.set_bad(EMPTY)
+    colours = COLOURMAP.with_extremes(bad=EMPTY)
     # The square root keeps small values visible beside a large one.
     shades = np.sign(values) * np.sqrt(np.abs(values) / (largest or 1.0)) * STRONGEST
     axis.imshow(np.ma.masked_invalid(shades), cmap=colours, vmin=-1, vmax=1, aspect="auto", interpolation="none")
@@ -128,7 +128,7 @@ def cell_drawing(figure: CellMap) -> Drawing:
     axis.tick_params(which="minor", length=0)
     side = max(map(len, figure.rows)) * NAME_LETTER
     # The longest name above the cells, tilted or not, decides where the title begins.
-    above = 0.25 + (0.7 * NAME_LETTER * max(map(len, names)) if tilt else 0.0)
+    above = 0.25 + (0.6 * NAME_LETTER * max(map(len, names)) if tilt else 0.0)
     whole = max(4.0, width * columns + side)
     notes = [*wrapped(figure.note, whole), *small(figure, whole)]
     size = drawing.get_size_inches()

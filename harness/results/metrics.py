@@ -15,6 +15,8 @@ from harness.results.record import Evaluation, Result
 
 ACCURACY, TARGET_ACCURACY = "accuracy", "target_accuracy"
 PERCENT = "%"
+CALIBRATION_BINS = 15
+"""Equal bins of confidence, (0, 1/15], (1/15, 2/15], ..., of the expected calibration error (Guo et al., ICML 2017)."""
 
 
 @dataclass(frozen=True)

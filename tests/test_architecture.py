@@ -26,6 +26,7 @@ FLOORS = (
     ("methods",),
     ("experiment",),
     ("results",),
+    ("rescore",),
     ("tracking",),
     ("training",),
     ("estimate",),

@@ -40,6 +40,7 @@ COMMANDS = {
     "export": ("harness.cli.runs:export", "Write all finished runs as one table."),
     "wandb-sync": ("harness.cli.wandb_sync:wandb_sync", "Upload finished runs to W&B and show which are uploaded."),
     "table": ("harness.cli.table:table", "Tables of an experiment."),
+    "rescore": ("harness.cli.rescore:rescore", "Score finished runs anew from the logits that they kept."),
     "figures": ("harness.cli.figures:figures", "Figures of an experiment."),
     "report": ("harness.cli.report:report", "One HTML page about an experiment."),
     "compare": ("harness.cli.compare:compare", "Show what differs between two runs or experiments."),

@@ -11,7 +11,7 @@ from harness.report.cells import NO_SEEDS, Values, averaged, by_seed, summary
 from harness.report.paper_tables import file_name, where
 from harness.report.runs import FIXED, groups, in_order, leaderboard
 from harness.report.table import AVERAGE, Cell, Table
-from harness.rescore.metrics import RescoreMetric
+from harness.rescore.metrics import VALIDATION_NEEDED, RescoreMetric
 from harness.rescore.run import RescoredRun
 from harness.results.folder import DONE
 from harness.results.metrics import ACCURACY, CALIBRATION_BINS, ECE
@@ -65,7 +65,7 @@ def notes_of(runs: pd.DataFrame, rescored: Rescored, metrics: Sequence[RescoreMe
     if any(metric.name.startswith(ECE) or metric.name.endswith(ECE) for metric in metrics):
         notes.append(f"Calibration errors: {CALIBRATION_BINS} bins, percent.")
     images = sorted({run.temperature.images for run in known if run.temperature})
-    if images:
+    if images and any(metric.needs == VALIDATION_NEEDED for metric in metrics):
         number = " to ".join(f"{count:,}" for count in dict.fromkeys((images[0], images[-1])))
         notes.append(
             f"Temperature: fitted on the logits of {number} validation images of the training classes, never on test "

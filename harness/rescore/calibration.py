@@ -122,6 +122,10 @@ def fit_temperature(logits: Floats, labels: Labels) -> Temperature:
         logits: (N, C) of validation images; never of test images.
         labels: (N,).
     """
+    own = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+    if (own == 0).all():
+        # Every label has the highest logit: the colder, the likelier, without an end.
+        return Temperature(LOWEST_TEMPERATURE, len(labels), is_bound=True)
     bounds = (math.log(LOWEST_TEMPERATURE), math.log(HIGHEST_TEMPERATURE))
     found = minimize_scalar(
         lambda exponent: negative_log_likelihood(logits, labels, math.exp(exponent)),
@@ -130,5 +134,4 @@ def fit_temperature(logits: Floats, labels: Labels) -> Temperature:
         options={"xatol": TOLERANCE},
     )
     exponent = float(found.x)
-    is_bound = min(abs(exponent - bound) for bound in bounds) < 1e-3
-    return Temperature(math.exp(exponent), len(labels), is_bound)
+    return Temperature(math.exp(exponent), len(labels), is_bound=min(abs(exponent - end) for end in bounds) < 1e-3)

@@ -84,6 +84,9 @@ class LogitsKeeper:
         spec, method = self.spec, setup.method
         if not (spec.runtime.keep_validation_logits and spec.runtime.keep_logits_mib):
             return
+        if not (setup.data.splits.val or setup.data.splits.train):
+            self.say(f"no logits of validation images are kept: data set '{spec.data.dataset}' has none")
+            return
         try:
             pictures = data.validation_pictures(setup.data, "val")
         except UserError as error:

@@ -118,5 +118,11 @@ def test_data_without_validation_images_is_no_error(
         raise UserError("there are none")
 
     data = SimpleNamespace(validation_pictures=none)
-    mine.keep_validation(data, SimpleNamespace(method=None, data=None), 0, None)  # type: ignore[arg-type]
-    assert said == ["no logits of validation images are kept: there are none"]
+    for pictures in ([], ["some"]):
+        splits = SimpleNamespace(val=[], train=pictures)
+        setup = SimpleNamespace(method=None, data=SimpleNamespace(splits=splits))
+        mine.keep_validation(data, setup, 0, None)  # type: ignore[arg-type]
+    assert said == [
+        "no logits of validation images are kept: data set 'emoji' has none",
+        "no logits of validation images are kept: there are none",
+    ]

@@ -6,6 +6,7 @@ import click
 
 from harness.cli.console import RESULTS, console, end_with_damage, say_if_any, separated
 from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, read_file_grid, takes_report_grid
+from harness.cli.rescore import rescored_runs
 from harness.cli.table import file_stem, find_runs
 from harness.errors import UserError, nearest
 from harness.experiment.grid import ablation_axes
@@ -35,7 +36,8 @@ def figures(
     """Figures of the experiment in FILE; without FILE and options, of all finished runs in RESULTS.
 
     Few-shot curves, accuracy against measured memory and against time with the Pareto front, change of every class
-    against zero-shot CLIP, time by phase; with --over ablation curves. Writes RESULTS/figures/<name>.<svg,pdf,png>.
+    against zero-shot CLIP, time by phase, reliability where runs kept their logits; with --over ablation curves. Writes
+    RESULTS/figures/<name>.<svg,pdf,png>.
     """
     asked = separated(formats)
     for name in asked:
@@ -44,6 +46,7 @@ def figures(
     from harness.report.figures import ablation_curves, paper_figures
     from harness.report.paper_tables import paper_tables
     from harness.report.plots import draw
+    from harness.report.reliability import reliability_figures
     from harness.report.runs import axis_runs, damage_of, in_order
 
     names: list[str] = []
@@ -58,7 +61,10 @@ def figures(
     else:
         chosen = find_runs(words, methods, grid, results, all_runs)
         stem, damage, left_out = chosen.stem, chosen.damage, chosen.left_out
-        found, names = paper_figures(paper_tables(chosen.runs), results), in_order(chosen.runs["label"])
+        tables, names = paper_tables(chosen.runs), in_order(chosen.runs["label"])
+        rescored = rescored_runs(chosen.runs, results, [])
+        found = [*paper_figures(tables, results), *reliability_figures(tables, rescored)]
+        damage = [*damage, *(line for run in rescored.values() for line in run.damage)]
     folder = out or results / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for figure in found:

@@ -83,9 +83,9 @@ def cli(debug: bool) -> None:
       skipbench runs --failed; skipbench show ID; skipbench rerun ID; skipbench export --out all.csv
 
     Every run has a folder results/runs/<id>/ with spec.yaml, metrics.jsonl, checkpoint.safetensors, sample.json,
-    log.txt and, when it is complete, result.json; failure.json says why a run failed. A complete run is never computed
-    again; an interrupted one continues from its last finished epoch; several processes and machines may share a results
-    folder.
+    log.txt, logits of its evaluations and, when it is complete, result.json; failure.json says why a run failed. A
+    complete run is never computed again; an interrupted one continues from its last finished epoch; several processes
+    and machines may share a results folder.
     Settings are KEY=VALUE; `skipbench keys [METHOD]` lists them. A setting with several values is an axis, and all
     combinations of axes are run: 0..12 or 0..12..2 (both ends included), 2,4,6, fp32,bf16 or a YAML list such as
     [0.1, 0.2]. The same holds in experiment files, sweeps, and the options for data sets, backbones, shots, seeds and

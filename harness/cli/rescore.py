@@ -64,8 +64,9 @@ def rescore(
     from harness.rescore.metrics import find_rescore_metrics
 
     wanted = find_rescore_metrics(separated(metrics))
-    if words.file and (words.file / "runs").is_dir():
-        words, results = replace(words, first=None), words.file
+    named = words.file
+    if named and (named / "runs").is_dir():
+        words, results = replace(words, first=None), named
     chosen = find_runs(words, methods, grid, results, all_runs)
     found = rescored_runs(chosen.runs, results, wanted)
     damage = [*chosen.damage, *(line for run in found.values() for line in run.damage)]

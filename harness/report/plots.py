@@ -213,8 +213,16 @@ def draw_reliability(axis: Axes, series: Series, place: int) -> None:
     """Draw accuracy against confidence, both in percent, above bars of the shares of images."""
     lefts, rights, heights = zip(*series.bars, strict=True)
     widths = [right - left for left, right in zip(lefts, rights, strict=True)]
-    share = {"color": "#D9D9D9", "edgecolor": "white", "linewidth": 0.5, "label": "share of images in the bin"}
-    axis.bar(lefts, heights, widths, align="edge", **share)
+    axis.bar(
+        lefts,
+        heights,
+        widths,
+        align="edge",
+        color="#D9D9D9",
+        edgecolor="white",
+        linewidth=0.5,
+        label="share of images in the bin",
+    )
     axis.plot((0, 100), (0, 100), color="#888888", linestyle="--", linewidth=1.0, label="as often right as confident")
     colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
     axis.plot(series.x, series.y, color=colour, marker=marker, clip_on=False)

@@ -63,10 +63,10 @@ def rescore(folder: RunFolder, result: Result, metrics: Sequence[RescoreMetric])
         metrics: which to compute.
     """
     damage, notes, not_kept = [], [], []
-    temperature = None
+    temperature: Temperature | None = None
     try:
-        validation = read_validation_logits(folder)
-        temperature = validation and fit_temperature(validation.logits, validation.labels)
+        if validation := read_validation_logits(folder):
+            temperature = fit_temperature(validation.logits, validation.labels)
     except DamagedError as error:
         damage.append(str(error))
     if temperature and temperature.is_bound:

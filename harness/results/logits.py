@@ -102,7 +102,7 @@ class KeptLogits:
         """As the content of a file."""
         from safetensors.numpy import save
 
-        tensors = {"logits": self.rounded, "labels": self.labels, "maxima": self.maxima}
+        tensors: dict[str, npt.NDArray[Any]] = {"logits": self.rounded, "labels": self.labels, "maxima": self.maxima}
         return bytes(save(tensors, metadata={"about": json.dumps(self.facts.model_dump(mode="json"))}))
 
 

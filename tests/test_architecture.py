@@ -27,6 +27,7 @@ FLOORS = (
     ("methods",),
     ("experiment",),
     ("results",),
+    ("rescore",),
     ("tracking",),
     ("training",),
     ("estimate",),

@@ -42,6 +42,7 @@ COMMANDS = {
     "export": ("harness.cli.runs:export", "Write all finished runs as one table."),
     "wandb-sync": ("harness.cli.wandb_sync:wandb_sync", "Upload finished runs to W&B and show which are uploaded."),
     "table": ("harness.cli.table:table", "Tables of an experiment."),
+    "rescore": ("harness.cli.rescore:rescore", "Score finished runs anew from the logits that they kept."),
     "figures": ("harness.cli.figures:figures", "Figures of an experiment."),
     "report": ("harness.cli.report:report", "One HTML page about an experiment."),
     "compare": ("harness.cli.compare:compare", "Show what differs between two runs or experiments."),
@@ -84,9 +85,9 @@ def cli(debug: bool) -> None:
       skipbench runs --failed; skipbench show ID; skipbench rerun ID; skipbench export --out all.csv
 
     Every run has a folder results/runs/<id>/ with spec.yaml, metrics.jsonl, checkpoint.safetensors, sample.json,
-    log.txt and, when it is complete, result.json; failure.json says why a run failed. A complete run is never computed
-    again; an interrupted one continues from its last finished epoch; several processes and machines may share a results
-    folder.
+    log.txt, logits of its evaluations and, when it is complete, result.json; failure.json says why a run failed. A
+    complete run is never computed again; an interrupted one continues from its last finished epoch; several processes
+    and machines may share a results folder.
     Settings are KEY=VALUE; `skipbench keys [METHOD]` lists them. A setting with several values is an axis, and all
     combinations of axes are run: 0..12 or 0..12..2 (both ends included), 2,4,6, fp32,bf16 or a YAML list such as
     [0.1, 0.2]. The same holds in experiment files, sweeps, and the options for data sets, backbones, shots, seeds and

@@ -6,6 +6,7 @@ import click
 
 from harness.cli.console import RESULTS, console, end_with_damage, say_if_any, separated
 from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, read_file_grid, takes_report_grid
+from harness.cli.rescore import rescored_runs
 from harness.cli.table import file_stem, find_runs
 from harness.errors import UserError, nearest
 from harness.experiment.grid import ablation_axes
@@ -36,8 +37,9 @@ def figures(
     """Figures of the experiment in FILE; without FILE and options, of all finished runs in RESULTS.
 
     Few-shot curves, accuracy against measured memory and against time with the Pareto front, change of every class
-    against zero-shot CLIP, time by phase; over data sets the critical-difference diagram, all pairs of methods, gains
-    against zero-shot CLIP and mean ranks over shots; with --over ablation curves. Writes
+    against zero-shot CLIP, time by phase, reliability where runs kept their logits; over data sets the
+    critical-difference diagram, all pairs of methods, gains against zero-shot CLIP and mean ranks over shots; with
+    --over ablation curves. Writes
     RESULTS/figures/<name>.<svg,pdf,png>.
     """
     asked = separated(formats)
@@ -48,6 +50,7 @@ def figures(
     from harness.report.comparison_plots import draw_any
     from harness.report.figures import ablation_curves, paper_figures
     from harness.report.paper_tables import paper_tables
+    from harness.report.reliability import reliability_figures
     from harness.report.runs import axis_runs, damage_of, in_order
 
     names: list[str] = []
@@ -66,7 +69,14 @@ def figures(
         stem, damage, left_out = chosen.stem, chosen.damage, chosen.left_out
         tables, names = paper_tables(chosen.runs), in_order(chosen.runs["label"])
         comparisons = comparison_figures(tables)
-        found, not_drawn = [*paper_figures(tables, results), *comparisons.figures], comparisons.left_out
+        rescored = rescored_runs(chosen.runs, results, [])
+        found = [
+            *paper_figures(tables, results),
+            *comparisons.figures,
+            *reliability_figures(tables, rescored),
+        ]
+        not_drawn = comparisons.left_out
+        damage = [*damage, *(line for run in rescored.values() for line in run.damage)]
     folder = out or results / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for figure in found:

@@ -152,19 +152,19 @@ def show_result(result: "Result") -> None:
 def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: ScheduleOptions, results: Path) -> None:
     """Compute runs again: a failed or interrupted one continues from its last saved epoch, a complete one starts anew.
 
-    The earlier folder of a run that starts anew is kept in RESULTS/replaced/. schedule.KEY=VALUE among the ids changes
-    how runs are executed.
+    The earlier folder of a run that starts anew is kept in RESULTS/replaced/. schedule.KEY=VALUE and runtime.KEY=VALUE
+    among the ids change how runs are executed, such as runtime.keep_validation_logits=true.
     """
     from harness.cli.run import execute
-    from harness.experiment.settings import validate
+    from harness.experiment.settings import merge, validate
     from harness.experiment.spec import ScheduleSpec, parse_run_spec
     from harness.results.folder import DAMAGED, FAILED
     from harness.results.index import find_run, stored_runs
 
     words = tuple(word for word in run_ids if "=" in word)
     settings, scheduled = split_schedule(words, schedule)
-    if settings:
-        raise UserError(f"'{words[0]}' would make another run: use `skipbench run FILE KEY=VALUE`")
+    if other := [word for word in words if word.partition(".")[0] not in ("runtime", "schedule")]:
+        raise UserError(f"'{other[0]}' would make another run: use `skipbench run FILE KEY=VALUE`")
     items = [find_run(results, word) for word in run_ids if "=" not in word]
     stored = list(stored_runs(results)) if failed else []
     items += [item for item in stored if item.state == FAILED]
@@ -176,7 +176,7 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
     for item in items:
         if item.spec is None:
             raise UserError(f"run {item.id}: {item.reason or 'its spec was never written'}")
-        spec = parse_run_spec(item.settings)
+        spec = parse_run_spec(merge(item.settings, settings))
         if spec.id != item.id:
             raise UserError(
                 f"run {item.id} was made with other code or data: its settings now are run {spec.id}. "

@@ -1,6 +1,5 @@
 """`skipbench table`: the tables of a paper."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,10 +60,7 @@ def table(
     Layout by protocol: data set x base/new/H, data set x shots, source and targets; with --over an ablation. Prints to
     the terminal; --format writes files too. CSV holds unrounded numbers, one line per cell.
     """
-    asked = separated(formats)
-    for name in asked:
-        if name not in FORMATS:
-            raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
+    asked = asked_formats(formats)
     if over:
         from harness.report.runs import damage_of
 
@@ -80,30 +76,57 @@ def table(
     for found in tables:
         print_paper_table(found, transpose)
     say_if_any(left_out)
-    write_tables(tables, asked, out or results / "tables", f"{stem}-", bool(transpose), standalone, caption, label)
+    write_tables(
+        tables, asked, out or results / "tables", stem, LatexWords(standalone, caption, label), bool(transpose)
+    )
     end_with_damage(damage)
 
 
+@dataclass(frozen=True)
+class LatexWords:
+    """What a user asks of LaTeX tables.
+
+    Attributes:
+        standalone: whether each is a whole document.
+        caption: None: the title.
+        label: None: tab:<name>.
+    """
+
+    standalone: bool = False
+    caption: str | None = None
+    label: str | None = None
+
+
+def asked_formats(formats: str) -> list[str]:
+    """The formats of a list separated by commas.
+
+    Raises:
+        UserError: one is unknown.
+    """
+    asked = separated(formats)
+    for name in asked:
+        if name not in FORMATS:
+            raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
+    return asked
+
+
 def write_tables(
-    tables: "Sequence[Table]",
-    formats: Sequence[str],
+    tables: "list[Table]",
+    formats: list[str],
     folder: Path,
     stem: str,
+    latex: LatexWords = LatexWords(),
     transpose: bool = False,
-    standalone: bool = False,
-    caption: str | None = None,
-    label: str | None = None,
 ) -> None:
-    """Write tables to files, and say which.
+    """Write tables in some formats, and say where.
 
     Args:
-        tables: several of one command.
-        formats: of the files, some of FORMATS.
-        folder: where to.
+        tables: any number.
+        formats: among FORMATS.
+        folder: for the files; it is made.
         stem: how their names begin.
+        latex: what is asked of LaTeX.
         transpose: methods as rows.
-        standalone: LaTeX: a whole document.
-        caption, label: LaTeX: in place of those of the table.
     """
     from harness.report.latex import latex_document, to_latex
     from harness.report.render import SUFFIXES, to_csv, to_html, to_markdown
@@ -114,14 +137,15 @@ def write_tables(
         for number, found in enumerate(tables):
             if name == "latex":
                 # Each of several tables needs its own label.
-                own = label if label is None or len(tables) == 1 else f"{label}-{number + 1}"
-                text = to_latex(found, caption, own, transpose)
-                text = latex_document([text]) if standalone else text
+                own = latex.label if latex.label is None or len(tables) == 1 else f"{latex.label}-{number + 1}"
+                text = to_latex(found, latex.caption, own, transpose)
+                text = latex_document([text]) if latex.standalone else text
             elif name == "csv":
                 text = to_csv(found)
             else:
                 text = to_html(found, transpose) if name == "html" else to_markdown(found, transpose)
-            path = folder / f"{stem}{found.name}.{SUFFIXES[name]}"
+            prefix = f"{stem}-" if stem else ""
+            path = folder / f"{prefix}{found.name}.{SUFFIXES[name]}"
             write_atomically(path, text.encode())
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
 

@@ -49,6 +49,12 @@ class RuntimeSpec(Section):
     feature_store_mib: int = Field(
         4096, ge=0, description="size of that folder, what was not used for longest is removed; 0: no features are kept"
     )
+    keep_logits_mib: int = Field(
+        64, ge=0, description="logits of a run's evaluations are kept up to this size, see `rescore`; 0: none are kept"
+    )
+    keep_validation_logits: bool = Field(
+        False, description="also keep logits of the validation pictures, to fit a temperature: one more pass over these"
+    )
     data_root: str | None = Field(None, description="folder that holds the data sets; null: $DATA")
     device_shared: bool = Field(False, description="others use the device: costs are marked as not measured alone")
 

@@ -130,6 +130,14 @@ PROTOCOLS: dict[str, Protocol] = {
             published="base_to_new",
         ),
         Protocol(
+            "base_to_new_together",
+            "base_to_new, and test images of both halves among all classes together: what OpenworldAUC is taken of",
+            Layout.PARTS,
+            train_classes=BASE,
+            parts=(Part("base", BASE), Part("new", NEW), Part("together", ALL)),
+            headline="H",
+        ),
+        Protocol(
             "base_to_new_validation",
             "base_to_new within the base classes, on validation images: for choosing settings",
             Layout.PARTS,

@@ -19,7 +19,7 @@ from harness.results.folder import DONE, RunFolder
 from harness.results.metrics import PERCENT, RunMetric, run_metrics, summary_metrics
 from harness.text import counted
 
-LINES, SCATTER, BARS, STACKED = "lines", "scatter", "bars", "stacked"
+LINES, SCATTER, BARS, STACKED, RELIABILITY = "lines", "scatter", "bars", "stacked", "reliability"
 UNTRAINED = "zeroshot"
 ERROR_BARS = "Bars: sample standard deviation over seeds. "
 # For data sets with more classes, only those that change the most are drawn: half of them gains, half losses.
@@ -37,6 +37,7 @@ class Series:
         error: sample standard deviation over seeds of each point; None if there is none.
         words: text of each point, shown when a reader points at it.
         mark: of a method that chose on too much, behind its name in the legend.
+        bars: (left, right, height) of bars below the points of a reliability diagram.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Series:
     error: tuple[float | None, ...] = ()
     words: tuple[str, ...] = ()
     mark: str = ""
+    bars: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Figure:
     Attributes:
         name: for its file.
         title: for people.
-        kind: lines, scatter, bars (horizontal) or stacked (horizontal).
+        kind: lines, scatter, bars (horizontal), stacked (horizontal) or reliability.
         x_label, y_label: with units.
         panels: side by side.
         log_x: whether x is drawn on a logarithmic axis.

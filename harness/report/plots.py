@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from harness.report.figures import BARS, LINES, STACKED, Figure, Panel, Series
+from harness.report.figures import BARS, LINES, RELIABILITY, STACKED, Figure, Panel, Series
 from harness.report.labels import is_plain
 from harness.report.marks import marked
 from harness.text import plain
@@ -174,6 +174,8 @@ def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str]) -
         draw_changes(axis, panel.series[0])
     elif figure.kind == STACKED:
         draw_stacked(axis, panel.series)
+    elif figure.kind == RELIABILITY:
+        draw_reliability(axis, panel.series[0], place_of(panel.series[0].name, names))
     else:
         for series in panel.series:
             draw_points(axis, series, place_of(series.name, names), joined=figure.kind == LINES)
@@ -217,6 +219,26 @@ def draw_points(axis: Axes, series: Series, place: int, joined: bool) -> None:
         capsize=2,
         elinewidth=0.8,
     )
+
+
+def draw_reliability(axis: Axes, series: Series, place: int) -> None:
+    """Draw accuracy against confidence, both in percent, above bars of the shares of images."""
+    lefts, rights, heights = zip(*series.bars, strict=True)
+    widths = [right - left for left, right in zip(lefts, rights, strict=True)]
+    axis.bar(
+        lefts,
+        heights,
+        widths,
+        align="edge",
+        color="#D9D9D9",
+        edgecolor="white",
+        linewidth=0.5,
+        label="share of images in the bin",
+    )
+    axis.plot((0, 100), (0, 100), color="#888888", linestyle="--", linewidth=1.0, label="as often right as confident")
+    colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+    axis.plot(series.x, series.y, color=colour, marker=marker, clip_on=False)
+    axis.set(xlim=(0, 100), ylim=(0, 100))
 
 
 def draw_changes(axis: Axes, series: Series) -> None:

@@ -13,8 +13,10 @@ from harness.machine.costs import ADAPT, CACHE, FIT, PHASES, SELECT, TRAIN
 from harness.machine.units import MIB
 from harness.results.record import Evaluation, Result
 
-ACCURACY, TARGET_ACCURACY = "accuracy", "target_accuracy"
+ACCURACY, ECE, TARGET_ACCURACY = "accuracy", "ece", "target_accuracy"
 PERCENT = "%"
+CALIBRATION_BINS = 15
+"""Equal bins of confidence, (0, 1/15], (1/15, 2/15], ..., of the expected calibration error (Guo et al., ICML 2017)."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ METRICS: dict[str, Metric] = {
             value=lambda evaluation: evaluation.accuracy,
         ),
         EvaluationMetric(
-            "ece", "ECE", PERCENT, "expected calibration error of an evaluation", 2, False, "ece", in_tables=False,
+            ECE, "ECE", PERCENT, "expected calibration error of an evaluation", 2, False, ECE, in_tables=False,
             value=lambda evaluation: evaluation.ece,
         ),
         SummaryMetric(

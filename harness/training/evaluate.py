@@ -11,12 +11,12 @@ from harness.clip.texts import Text
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.errors import UserError
 from harness.machine.meter import Meter
+from harness.results.metrics import CALIBRATION_BINS
 from harness.results.record import Prediction
 from harness.training.inference import classify, classify_features, encode_texts, set_classes
 from harness.training.shared_features import Features, SharedFeatures, is_shareable
 from methods.base import Method
 
-CALIBRATION_BINS = 15
 EXAMPLES = 12
 
 
@@ -124,7 +124,7 @@ def evaluate(
     batch_size: int = 100,
     workers: int = 0,
     shared: SharedFeatures | None = None,
-) -> tuple[Scores, list[Prediction]]:
+) -> tuple[Scores, list[Prediction], Tensor]:
     """Classify images among exactly the given classes; texts are encoded once.
 
     Args:
@@ -140,7 +140,8 @@ def evaluate(
         shared: where features of the whole tower come from; None computes them here.
 
     Returns:
-        The scores, and predictions for a few of the images, the same ones for every method and seed.
+        The scores, predictions for a few of the images, the same ones for every method and seed, and the logits
+        (N, C) of all images, on the CPU.
 
     Raises:
         UserError: the logits are not finite, or an image cannot be read.
@@ -157,7 +158,7 @@ def evaluate(
         )
 
     classifier.probe(meter, on_gpu=features is not None)
-    return score(logits, pictures.labels, class_names), predictions(logits, pictures, class_names)
+    return score(logits, pictures.labels, class_names), predictions(logits, pictures, class_names), logits
 
 
 def cause_of_overflow(method: Method, precision: str) -> str:

@@ -25,15 +25,7 @@ from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
 from harness.results.progress import Progress
-from harness.results.record import (
-    SCHEMA_VERSION,
-    Costs,
-    DamagedError,
-    Evaluation,
-    Prediction,
-    Result,
-    SampleFacts,
-)
+from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result, SampleFacts
 from harness.tracking.wandb_run import Tracker
 from harness.training.build import build_clip, build_method, probe_setup
 from harness.training.evaluate import evaluate
@@ -42,6 +34,7 @@ from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
 from harness.training.fitting import fit_to_images
 from harness.training.inputs import changed_files, datasets_of, input_files
+from harness.training.kept_logits import LogitsKeeper
 from harness.training.notices import data_notices, prompt_notice, training_shots
 from harness.training.process import choose_workers, make_repeatable
 from harness.training.refusals import find_refusals, refuse_trained_teacher, served
@@ -150,8 +143,12 @@ class Run:
             fit_to_images(setup.method, images, self.spec, meter)
         return images
 
-    def evaluate(self, method: Method, item: EvalSpec, meter: Meter) -> tuple[Evaluation, list[Prediction]]:
+    def evaluate(
+        self, method: Method, item: EvalSpec, meter: Meter, keeper: LogitsKeeper | None = None
+    ) -> tuple[Evaluation, list[Prediction]]:
         """One evaluation, and a few of its predictions; the method's classes are set to those of the evaluation.
+
+        Its logits are given to the keeper, if there is one.
 
         Raises:
             UserError: there is nothing to evaluate on, or the logits are not finite.
@@ -159,10 +156,11 @@ class Run:
         self.report(PhaseStarted("evaluate", item.name))
         splits = self.data.read(item.dataset)
         pictures, broken = self.data.evaluated_pictures(item, splits)
+        picture_set = PictureSet(splits.folder, pictures)
         class_names = self.data.class_names(item.dataset, item.classes)
-        scores, predictions = evaluate(
+        scores, predictions, logits = evaluate(
             method,
-            PictureSet(splits.folder, pictures),
+            picture_set,
             class_names,
             self.data.texts(item.dataset, item.classes),
             self.data.test_transform(method.clip),
@@ -181,6 +179,8 @@ class Run:
             pictures_hash=pictures_hash(pictures, class_names),
             **vars(scores),
         )
+        if keeper:
+            keeper.keep(evaluation, class_names, logits, picture_set.labels, method.clip.logit_scale)
         return evaluation, predictions
 
     def same_prompts(self, clip: CLIP, dataset: str, classes: str) -> Groups:
@@ -217,10 +217,8 @@ class Run:
         self.report(PhaseStarted("setup"))
         with meter.phase("setup"):
             setup = self.set_up()
-        for notice in setup.clip.notices:
-            self.report(Notice(notice))
         method = setup.method
-        for line in self.notices(setup):
+        for line in (*setup.clip.notices, *self.notices(setup)):
             self.report(Notice(line))
         probe_setup(method, spec.train.precision, meter)
         trainer = self._prepare(setup, meter)
@@ -248,7 +246,8 @@ class Run:
             training = Training(trainer, self.folder, progress, session, self.evaluate, judge, setup.refusals)
             progress = training.run(tensors)
         choice = self._search(method, selector)
-        evaluated = [self.evaluate(method, item, meter) for item in served(spec.evaluate, setup.refusals)]
+        keeper = LogitsKeeper(self.folder, spec, lambda line: self.report(Notice(line)))
+        evaluated = [self.evaluate(method, item, meter, keeper) for item in served(spec.evaluate, setup.refusals)]
         use.check()
         self.check_unchanged()
         # In a file of its own, so that the result stays small: tables read it for thousands of runs.
@@ -282,6 +281,7 @@ class Run:
             interruptions=progress.starts - 1,
             environment=machine,
         )
+        keeper.keep_validation(self.data, setup, self.workers, self.shared)
         self.folder.finish(result)
         log.info("complete: %s", {name: round(accuracy, 2) for name, accuracy in result.accuracies.items()})
         # Last: a server may keep us waiting, and what it does not get now it gets later from the result.

@@ -121,13 +121,17 @@ def test_export_is_tidy_and_complete(results: Path, tmp_path: Path) -> None:
 def test_rerun_goes_on_or_starts_anew_and_keeps_what_was_there(results: Path) -> None:
     begun, done = (id_of(results, f"clip_adapter-emoji-1shot-seed{seed}") for seed in (2, 1))
     before = json.loads((results / "runs" / done / "result.json").read_text())
-    again = skipbench("rerun", begun, done[:9], "--results", str(results))
+    again = skipbench("rerun", begun, done[:9], "runtime.keep_validation_logits=true", "--results", str(results))
     assert again.returncode == 0, again.stderr
     assert json.loads((results / "runs" / begun / "result.json").read_text())["interruptions"] == 1
     kept = results / "replaced" / f"{done}-1"
     assert str(kept) in again.stdout.replace("\n", "")
     assert json.loads((kept / "result.json").read_text()) == before
     assert json.loads((results / "runs" / done / "result.json").read_text())["evaluations"] == before["evaluations"]
+    # A setting of `runtime` makes no other run.
+    validation = "validation-logits.safetensors"
+    assert (results / "runs" / done / validation).exists()
+    assert not (kept / validation).exists()
     assert not list(results.rglob("claim-*"))
     assert "would make another run" in error_line("rerun", done, "train.epochs=3", "--results", str(results))
     assert "name runs by id" in error_line("rerun", "--results", str(results))

@@ -95,6 +95,8 @@ def test_the_folder_holds_what_the_documentation_says(finished: tuple[RunSpec, P
         "checkpoint.safetensors",
         "predictions.json",
         "sample.json",
+        "logits-base.safetensors",
+        "logits-new.safetensors",
         "result.json",
         "log.txt",
     }
@@ -130,7 +132,7 @@ def test_the_checkpoint_holds_trained_tensors_only_and_gives_the_same_accuracy(
     pictures = PictureSet(splits.folder, keep_classes(splits.test, new))
     names = [splits.class_names[label] for label in new]
     meter = Meter(torch.device("cpu"))
-    again, _ = evaluate(method, pictures, names, texts("new"), TestTransform(48), meter, "fp32")
+    again, _, _ = evaluate(method, pictures, names, texts("new"), TestTransform(48), meter, "fp32")
     assert (again.accuracy, again.per_class) == (item["accuracy"], item["per_class"])
 
 

@@ -1,0 +1,1 @@
+"""What the kept logits of finished runs say, beyond what was recorded; numbers only."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from harness.experiment.protocols import Layout, Protocol, find_protocol
+from harness.report.below import RowName, below_in_ablation
 from harness.report.cells import (
     NO_SEEDS,
     Values,
@@ -199,16 +200,18 @@ def ablation(runs: pd.DataFrame, axes: Sequence[str]) -> Table:
         runs: as `grid_runs` or `axis_runs` give them: of one protocol.
         axes: the settings, such as skip.depth; with several, every combination of values has a row.
     """
-    rows: dict[tuple[str, str], dict[str, Cell]] = {}
+    rows: dict[RowName, dict[str, Cell]] = {}
     costs: set[str] = set()
-    for (method, value), group in groups(runs, "method", "axis"):
-        row = rows.setdefault((str(method), str(value)), {})
+    runs_of_rows = {(str(method), str(value)): group for (method, value), group in groups(runs, "method", "axis")}
+    for (method, value), group in runs_of_rows.items():
+        row = rows.setdefault((method, value), {})
         table = whole_table(group)
         wanted = summary_rows(table)
         for part in table.cells:
             if (part.block, part.row) in wanted:
                 costs |= {part.row} if part.block == COSTS else set()
-                row[part.row] = replace(part, block=str(method), row=str(value), column=part.row, rank=0, worse=False)
+                row[part.row] = replace(part, block=method, row=value, column=part.row, rank=0, worse=False)
+    rows = below_in_ablation(rows, runs_of_rows, costs)
     # A method that does not train lacks the columns of training.
     columns = list(dict.fromkeys(column for row in sorted(rows.values(), key=len, reverse=True) for column in row))
     cells = [row.get(column, Cell(*names, column, None)) for names, row in rows.items() for column in columns]

@@ -17,6 +17,7 @@ from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
 from harness.report.labels import Variant, by_group, label_variants, sort_key, told_apart
 from harness.report.marks import choices_of, mark_of
+from harness.report.zero_shot import evaluated, is_zero_shot
 from harness.results.folder import DAMAGED
 from harness.results.frame import result_row, spec_row
 from harness.results.index import StoredRun, planned_runs, runs_if_any
@@ -121,6 +122,7 @@ def run_row(run: StoredRun) -> dict[str, Any]:
         row |= {"threads": run.result.environment.threads, "fewest_most": shots_of(run.result)}
         row |= {"same_prompts": same_prompts_of(run.result), "tested_on": tested_on(run.result)}
         row |= {"choices": choices_of(run.result), "mark": mark_of(run.result, run.spec.recipe)}
+        row |= {"zero_shot": is_zero_shot(run.result), "evaluated": evaluated(run.result)}
         row["refusals"] = tuple((item.evaluation, item.reason) for item in run.result.refusals)
     return row
 

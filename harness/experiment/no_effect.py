@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from harness.clip.towers import END
 from harness.experiment.layers import DEFAULT, PlannedRun, Setting
-from harness.experiment.needs import ALWAYS, OF_FIT, chooses, is_fitted
+from harness.experiment.needs import ALWAYS, OF_FIT, chooses, is_fitted, uses_training_pictures
 from harness.experiment.protocols import PROTOCOLS
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
@@ -60,12 +60,14 @@ def of_index(planned: Sequence[PlannedRun]) -> Iterator[str]:
 
 NOTHING_TRAINS = "nothing trains"
 NOT_FITTED = "the method computes nothing from the shots but by training"
+NO_TRAINING_PICTURES = "nothing is learned from training pictures"
 CHOOSES_NOTHING = "nothing is chosen on validation pictures"
 # What some methods do not do: no news beside methods that do it, as of zero-shot CLIP beside methods that train.
 OF_METHODS: dict[str, Callable[[RunSpec], bool]] = {
     NOTHING_TRAINS: lambda spec: spec.train.epochs > 0,
     NOT_FITTED: is_fitted,
     CHOOSES_NOTHING: chooses,
+    NO_TRAINING_PICTURES: uses_training_pictures,
 }
 
 
@@ -199,4 +201,5 @@ RULES: dict[str, Callable[[RunSpec], str | None]] = {
         None if method_class(spec.method).teacher else f"{spec.method} compares with no frozen CLIP"
     ),
     "data.held_out": of_held_out,
+    "data.label_noise": lambda spec: None if uses_training_pictures(spec) else NO_TRAINING_PICTURES,
 }

@@ -36,6 +36,9 @@ class DataSpec(Section):
     index: str | None = Field(
         None, description="k-shot sample to use instead of drawing one: a sample.json or .jsonl; null: by seed"
     )
+    label_noise: float = Field(
+        0.0, ge=0, lt=1, description="share of the training labels that are replaced by another class, drawn uniformly"
+    )
     skip_broken: bool = Field(False, description="leave out pictures that cannot be read, and count them")
     held_out: Word | None = Field(
         None, description="cross-validation: 1/4 holds the first of 4 parts of every class's shots out of training"
@@ -269,6 +272,7 @@ ADDED_LATER = frozenset(
         "tuned",
         "teacher_templates",
         "held_out",
+        "label_noise",
         "validate_every",
         "keep_remainder",
         "optimizer",

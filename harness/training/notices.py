@@ -26,7 +26,7 @@ def training_shots(spec: RunSpec, data: RunData, few_shot: FewShotData) -> tuple
     if not uses_training_pictures(spec):
         return None
     classes = len(class_subset(len(few_shot.splits.class_names), spec.data.classes))
-    return fewest_and_most(data.training_pictures(few_shot), classes)
+    return fewest_and_most(data.clean_training_pictures(few_shot), classes)
 
 
 def data_notices(spec: RunSpec, data: RunData, few_shot: FewShotData) -> Iterator[str]:
@@ -40,6 +40,8 @@ def data_notices(spec: RunSpec, data: RunData, few_shot: FewShotData) -> Iterato
         for remark in splits.remarks:
             yield f"{dataset}: {remark}"
     yield from shots_notices(spec, data, few_shot)
+    if noise := data.noisy_labels(few_shot):
+        yield f"{spec.data.dataset}: {noise[0]} of {noise[1]} training labels are replaced by another class"
     for item in spec.evaluate:
         names = data.class_names(item.dataset, item.classes)
         if len(names) == 1:

@@ -269,6 +269,7 @@ class Run:
                 val_images=len(setup.data.sample.val),
                 broken_images=tuple(broken.path for broken in setup.data.broken),
                 shots=training_shots(spec, self.data, setup.data),
+                noisy_labels=self.data.noisy_labels(setup.data),
             ),
             selection=selector.record(choice, progress),
             layout=setup.data.splits.facts,

@@ -162,8 +162,8 @@ def of_full_batches(spec: RunSpec) -> str | None:
 
 def of_batches(spec: RunSpec) -> str | None:
     """With few shots batches are not of one class."""
-    if spec.train.batches != spec.train.batch_kind(spec.data.shots):
-        return f"with {spec.data.shots} shots batches are random"
+    if spec.train.batches != spec.train.batch_kind(spec.data.fewest_shots):
+        return f"with {spec.data.shots_text} shots batches are random"
     return of_full_batches(spec)
 
 

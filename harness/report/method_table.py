@@ -23,7 +23,7 @@ from harness.results.metrics import (
 )
 from harness.text import counted
 
-KEYS = ["dataset", "shots", "method", "precision"]
+KEYS = ["dataset", "tail", "shots", "method", "precision"]
 SHORT_PERCENT_DIGITS = 1
 
 
@@ -211,6 +211,7 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
         cells = {column.title: format_cell(column, group, references.get(keys)) for column in columns}
         named = dict(zip(KEYS, keys, strict=True))
         named["method"] = marked(str(named["method"]), mark_in(group))
+        named["shots"] = named.pop("tail") or named["shots"]
         rows.append({**{key: str(value) for key, value in named.items()}, "seeds": str(len(group)), **cells})
     table = pd.DataFrame(rows)
     return table.drop(columns=[key for key in ("dataset", "shots") if table[key].nunique() == 1])
@@ -218,9 +219,10 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 def caption(runs: pd.DataFrame) -> str:
     """Protocol, data set and shots, as far as all runs of a table share them."""
-    parts = [sorted(set(runs[key])) for key in ("protocol", "dataset", "shots")]
-    protocol, dataset, shots = (str(values[0]) if len(values) == 1 else "" for values in parts)
-    return ", ".join(part for part in (protocol, dataset, counted(int(shots), "shot") if shots else "") if part)
+    parts = [sorted(set(runs[key])) for key in ("protocol", "dataset", "tail", "shots")]
+    protocol, dataset, tail, shots = (str(values[0]) if len(values) == 1 else "" for values in parts)
+    number = f"{tail} shots" if tail else counted(int(shots), "shot") if shots and len(parts[2]) == 1 else ""
+    return ", ".join(part for part in (protocol, dataset, number) if part)
 
 
 def footnote(runs: pd.DataFrame) -> str:

@@ -54,19 +54,22 @@ def paper_tables(runs: pd.DataFrame) -> list[Table]:
 def parts_of(layout: Layout, runs: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
     """The runs of one protocol in parts, one per table, each with words for the table's name."""
     if layout == Layout.SHOTS:
-        yield (), runs
+        for tail, part in groups(runs.sort_values("tail", kind="stable"), "tail"):
+            yield (tail,) if tail else (), part
     elif layout == Layout.PARTS:
-        for shots, part in groups(runs.sort_values("shots", kind="stable"), "shots"):
-            yield (f"{shots}shot",), part
+        for (tail, shots), part in groups(runs.sort_values(["tail", "shots"], kind="stable"), "tail", "shots"):
+            yield (tail or f"{shots}shot",), part
     else:
-        for (source, shots), part in groups(runs, "dataset", "shots"):
-            yield (source, f"{shots}shot"), part
+        for (source, tail, shots), part in groups(runs, "dataset", "tail", "shots"):
+            yield (source, tail or f"{shots}shot"), part
 
 
 def where(layout: Layout, runs: pd.DataFrame) -> str:
     """Data set and shots for the title of a table, as far as all of its runs share them."""
     dataset = str(runs["dataset"].iloc[0]) if runs["dataset"].nunique() == 1 else ""
     shots = counted(int(runs["shots"].iloc[0]), "shot") if runs["shots"].nunique() == 1 else ""
+    # All runs of a table have the same tail, or none has one.
+    shots = f"{tail} shots" if (tail := str(runs["tail"].iloc[0])) else shots
     trained = "trained on " if layout == Layout.TARGETS else ""
     return ", ".join(part for part in (f"{trained}{dataset}" if dataset else "", shots) if part)
 
@@ -148,7 +151,9 @@ def by_shots(runs: pd.DataFrame) -> Table:
         (blocks[-1], row): pairs_of(runs[runs["shots"] == int(row)], values, [(name, row) for name in datasets])
         for row in shots_in_order
     }
-    return table_of(runs, ("data set", "shots"), [*cells, *costs], pairs)
+    table = table_of(runs, ("data set", "shots"), [*cells, *costs], pairs)
+    tails = dict(zip(map(str, runs["shots"]), runs["tail"], strict=True))
+    return replace(table, row_names={row: tail for row, tail in tails.items() if tail})
 
 
 def by_targets(runs: pd.DataFrame) -> Table:
@@ -215,7 +220,7 @@ def ablation(runs: pd.DataFrame, axes: Sequence[str]) -> Table:
     # A method that does not train lacks the columns of training.
     columns = list(dict.fromkeys(column for row in sorted(rows.values(), key=len, reverse=True) for column in row))
     cells = [row.get(column, Cell(*names, column, None)) for names, row in rows.items() for column in columns]
-    protocol, shots = str(runs["protocol"].iloc[0]), in_order(runs["shots"])
+    protocol, shots = str(runs["protocol"].iloc[0]), in_order(runs["tail"].where(runs["tail"] != "", runs["shots"]))
     header = ", ".join(axes)
     noun = "shot" if shots == ["1"] else "shots"
     return Table(

@@ -83,7 +83,7 @@ def folder_runs(results: Path, all_runs: bool = False) -> FolderRuns:
             left_out += 1
     if not rows:
         return FolderRuns(pd.DataFrame(), damage, left_out)
-    order = ["protocol", "backbone", "dataset", "shots", "method", "precision", "place", "seed"]
+    order = ["protocol", "backbone", "dataset", "tail", "shots", "method", "precision", "place", "seed"]
     runs = labelled(pd.DataFrame(rows)).sort_values(order, kind="stable", ignore_index=True)
     return FolderRuns(runs, list(dict.fromkeys([*damage, *damage_in(runs)])), left_out)
 
@@ -137,8 +137,8 @@ def tested_on(result: Result) -> tuple[tuple[str, str], ...]:
 def shots_of(result: Result) -> tuple[int, int] | None:
     """Fewest and most training images of a class, if they differ from the number of shots that was asked for."""
     shots = result.sample.shots if result.sample else None
-    asked = result.spec.data.shots
-    return None if shots is None or shots == (asked, asked) else shots
+    asked = (result.spec.data.fewest_shots, result.spec.data.shots)
+    return None if shots is None or shots == asked else shots
 
 
 def same_prompts_of(result: Result) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -282,7 +282,7 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     precisions: dict[Any, set[str]] = defaultdict(set)
     for table, precision in zip(tables, runs["precision"], strict=True):
         precisions[table].add(precision)
-    methods, cells = list(runs["method"]), list(zip(runs["dataset"], runs["shots"], strict=True))
+    methods, cells = list(runs["method"]), list(zip(runs["dataset"], runs["tail"], runs["shots"], strict=True))
     settings = list(runs["settings"])
     variants: dict[int, Variant] = {}
     for (table, method), places in by_group(list(zip(tables, methods, strict=True))).items():

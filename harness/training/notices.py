@@ -54,7 +54,10 @@ def shots_notices(spec: RunSpec, data: RunData, few_shot: FewShotData) -> Iterat
     name, shots = spec.data.dataset, spec.data.shots
     trained = training_shots(spec, data, few_shot)
     lost = f", {len(few_shot.broken)} broken ones left out" if few_shot.broken else ""
-    if trained and trained[0] < kept_of(spec, shots):
+    if trained and spec.data.long_tail:
+        number = len(data.clean_training_pictures(few_shot))
+        yield f"{name}: {spec.data.shots_text}, {in_words(trained)} training images a class, {number} in all{lost}"
+    elif trained and trained[0] < kept_of(spec, shots):
         held = f", of which part {spec.data.held_out} is held out" if spec.data.held_out else ""
         why = " (half of each class's images are for training)" if HASHED in few_shot.splits.layout else ""
         labels = class_subset(len(few_shot.splits.class_names), spec.data.classes)

@@ -198,9 +198,17 @@ class RunData:
         data = self.spec.data
         if data.index and dataset == data.dataset:
             return read_index(Path(data.index), splits, data.shots, dataset)
-        train = few_shot_sample(splits.train, data.shots, self.spec.seed)
+        train = few_shot_sample(splits.train, self._shots_by_label(splits), self.spec.seed)
         val = few_shot_sample(splits.val, min(data.shots, VALIDATION_SHOTS), self.spec.seed)
         return Sample(train, val)
+
+    def _shots_by_label(self, splits: Splits) -> int | dict[int, int]:
+        """Shots of each class; those that fall do so over the training classes, others have the most."""
+        data, classes = self.spec.data, len(splits.class_names)
+        if not data.long_tail:
+            return data.shots
+        falling = data.long_tail.by_label(class_subset(classes, data.classes), self.spec.seed)
+        return {**dict.fromkeys(range(classes), data.shots), **falling}
 
     def _hold_out(self, sample: Sample) -> tuple[list[Picture], list[Picture]]:
         """The images of the sample to train on, and those held out."""

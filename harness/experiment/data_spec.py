@@ -21,6 +21,7 @@ from harness.experiment.axes import Word
 from harness.experiment.descriptions import is_description_file
 from harness.experiment.scalar_types import check_value
 from harness.experiment.settings import Section
+from harness.experiment.yaml_values import LARGEST
 
 
 class DataSpec(Section):
@@ -35,6 +36,9 @@ class DataSpec(Section):
     )
     index: str | None = Field(
         None, description="k-shot sample to use instead of drawing one: a sample.json or .jsonl; null: by seed"
+    )
+    sample_seed: int | None = Field(
+        None, ge=0, le=LARGEST, description="seed of the k-shot sample and of label noise; null: that of the run"
     )
     label_noise: float = Field(
         0.0, ge=0, lt=1, description="share of the training labels that are replaced by another class, drawn uniformly"

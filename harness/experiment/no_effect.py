@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from harness.clip.towers import END
 from harness.experiment.layers import DEFAULT, PlannedRun, Setting
-from harness.experiment.needs import ALWAYS, OF_FIT, chooses, is_fitted, uses_training_pictures
+from harness.experiment.needs import ALWAYS, OF_FIT, chooses, depends_on_sample, is_fitted, uses_training_pictures
 from harness.experiment.protocols import PROTOCOLS
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
@@ -201,5 +201,6 @@ RULES: dict[str, Callable[[RunSpec], str | None]] = {
         None if method_class(spec.method).teacher else f"{spec.method} compares with no frozen CLIP"
     ),
     "data.held_out": of_held_out,
+    "data.sample_seed": lambda spec: None if depends_on_sample(spec) else NO_TRAINING_PICTURES,
     "data.label_noise": lambda spec: None if uses_training_pictures(spec) else NO_TRAINING_PICTURES,
 }

@@ -173,6 +173,11 @@ class RunSpec(Section):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
+    def sample_seed(self) -> int:
+        """The seed that the k-shot sample is drawn with."""
+        return self.seed if self.data.sample_seed is None else self.data.sample_seed
+
+    @property
     def most_epochs(self) -> int:
         """Epochs of the training; a bound where its length is given in steps and the pictures decide."""
         return self.train.num_epochs(self.data.shots, steps=1)
@@ -203,6 +208,7 @@ ADDED_LATER = frozenset(
         "teacher_templates",
         "held_out",
         "label_noise",
+        "sample_seed",
         "validate_every",
         "keep_remainder",
         "optimizer",

@@ -26,6 +26,7 @@ def run_notes(runs: pd.DataFrame) -> list[str]:
     return [
         *choice_notes(runs),
         *shots_note(runs),
+        *samples_note(runs),
         *noise_note(runs),
         *prompts_note(runs),
         *pictures_note(runs),
@@ -126,6 +127,23 @@ def shots_note(runs: pd.DataFrame) -> list[str]:
         low, high = min(numbers), max(numbers)
         images = counted(high, "training image") if low == high else f"{low}-{counted(high, 'training image')}"
         notes.append(f"{shots}-shot: {dataset} has {images} a class.")
+    return notes
+
+
+def samples_note(runs: pd.DataFrame) -> list[str]:
+    """Which data sets have fewer different k-shot samples than seeds, so that seeds differ in the training alone.
+
+    Samples are told apart by the hash of their training images, whatever seeds they were drawn with.
+    """
+    if "sample_hash" not in runs:
+        return []
+    learned = runs[runs["sample_hash"].notna()]
+    notes = []
+    for (dataset, tail, shots), group in learned.groupby(["dataset", "tail", "shots"], sort=True):
+        seeds, samples = group["seed"].nunique(), group["sample_hash"].nunique()
+        if samples < seeds:
+            one = "one sample: all seeds share their shots" if samples == 1 else counted(samples, "sample")
+            notes.append(f"{dataset}, {counted(int(shots), 'shot') if not tail else tail}: {seeds} seeds, {one}.")
     return notes
 
 

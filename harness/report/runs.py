@@ -122,6 +122,7 @@ def run_row(run: StoredRun) -> dict[str, Any]:
         row |= {"threads": run.result.environment.threads, "fewest_most": shots_of(run.result)}
         row |= {"same_prompts": same_prompts_of(run.result), "tested_on": tested_on(run.result)}
         row |= {"choices": choices_of(run.result), "mark": mark_of(run.result, run.spec.recipe)}
+        row["sample_hash"] = run.result.sample.hash if run.result.sample else None
         row["noisy_labels"] = run.result.sample.noisy_labels if run.result.sample else None
         row |= {"zero_shot": is_zero_shot(run.result), "evaluated": evaluated(run.result)}
         row["refusals"] = tuple((item.evaluation, item.reason) for item in run.result.refusals)

@@ -341,7 +341,7 @@ class Run:
         """Export the k-shot sample, before some of it is held out or cut, so that others can use the very same."""
         spec, tail = self.spec, self.spec.data.long_tail  # a long tail cannot be read as k shots
         about = {"dataset": spec.data.dataset, **({"long_tail": str(tail)} if tail else {"shots": spec.data.shots})}
-        about |= {"seed": spec.seed, "broken_images": [broken.path for broken in data.broken]}
+        about |= {"seed": spec.sample_seed, "broken_images": [broken.path for broken in data.broken]}
         self.folder.write_json("sample.json", sample_index(data.drawn, data.splits.class_names, **about))
 
     def _save_checkpoint(self, method: Method) -> int:

@@ -114,7 +114,7 @@ class RunData:
         """
         pictures, noise = self.clean_training_pictures(data), self.spec.data.label_noise
         classes = len(class_subset(len(data.splits.class_names), self.spec.data.classes))
-        return with_label_noise(pictures, noise, classes, self.spec.seed) if noise else pictures
+        return with_label_noise(pictures, noise, classes, self.spec.sample_seed) if noise else pictures
 
     def clean_training_pictures(self, data: FewShotData) -> list[Picture]:
         """The same images with their own labels."""
@@ -147,7 +147,7 @@ class RunData:
         elif spec.data.index and data.drawn.val:
             found = list(data.drawn.val)
         else:
-            found = few_shot_sample(self._validation_pool(data, splits), validation_shots(spec), spec.seed)
+            found = few_shot_sample(self._validation_pool(data, splits), validation_shots(spec), spec.sample_seed)
         labels = class_subset(len(splits.class_names), spec.data.classes)
         chosen = keep_classes(check_pictures(splits.folder, found, spec.data.skip_broken).usable, labels)
         if not chosen:
@@ -198,8 +198,8 @@ class RunData:
         data = self.spec.data
         if data.index and dataset == data.dataset:
             return read_index(Path(data.index), splits, data.shots, dataset)
-        train = few_shot_sample(splits.train, self._shots_by_label(splits), self.spec.seed)
-        val = few_shot_sample(splits.val, min(data.shots, VALIDATION_SHOTS), self.spec.seed)
+        train = few_shot_sample(splits.train, self._shots_by_label(splits), self.spec.sample_seed)
+        val = few_shot_sample(splits.val, min(data.shots, VALIDATION_SHOTS), self.spec.sample_seed)
         return Sample(train, val)
 
     def _shots_by_label(self, splits: Splits) -> int | dict[int, int]:
@@ -207,7 +207,7 @@ class RunData:
         data, classes = self.spec.data, len(splits.class_names)
         if not data.long_tail:
             return data.shots
-        falling = data.long_tail.by_label(class_subset(classes, data.classes), self.spec.seed)
+        falling = data.long_tail.by_label(class_subset(classes, data.classes), self.spec.sample_seed)
         return {**dict.fromkeys(range(classes), data.shots), **falling}
 
     def _hold_out(self, sample: Sample) -> tuple[list[Picture], list[Picture]]:

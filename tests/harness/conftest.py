@@ -68,7 +68,7 @@ def finish() -> Finish:
         facts = {
             "evaluations": evaluations,
             "method_facts": {},
-            "sample": {"hash": "0", "train_images": 10, "val_images": 2, "broken_images": []},
+            "sample": {"hash": str(spec.sample_seed), "train_images": 10, "val_images": 2, "broken_images": []},
             "environment": {"device": device, "torch": "2.9.0", "skipbench": "0.1.0", "git_commit": "abcdef012345"},
         }
         content = result_json(spec, accuracies, phases, **facts)

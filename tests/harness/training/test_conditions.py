@@ -156,3 +156,28 @@ def test_what_asks_for_the_number_of_shots_copes(method: str, tmp_path: Path, pl
     assert result.sample.shots == (1, 4)
     assert result.sample.train_images == sum(LongTail(4, 1).counts(45))
     assert result.accuracies["all"] > 100 / 45, "better than chance"
+
+
+def test_samples_and_training_seeds_vary_apart(plan: Plan) -> None:
+    one, two = plan(seeds=(1, 2))
+    (same,) = plan("data.sample_seed=1", seeds=(2,))
+    assert plan("data.sample_seed=null")[0].id == one.id
+    assert len({one.id, two.id, same.id}) == 3
+    samples = [RunData(spec).few_shot().sample for spec in (one, two, same)]
+    assert samples[0] == samples[2]
+    assert samples[0] != samples[1]
+    assert len(plan("data.sample_seed=1,2,3", seeds=(1, 2))) == 6
+    assert len(plan("data.sample_seed=1,2,3", seeds=(1, 2), method="zeroshot")) == 1
+
+
+def test_seeds_on_one_sample_are_not_several_samples(tmp_path: Path, plan: Plan, finish: Callable[..., None]) -> None:
+    specs = plan(seeds=(1, 2, 3))
+    for spec in specs:
+        finish(tmp_path, spec, {"all": 50.0})
+    (table,) = paper_tables(experiment_runs(specs, tmp_path))
+    assert not any("sample:" in note for note in footnotes(table))
+    fixed = plan("data.sample_seed=1", seeds=(1, 2, 3))
+    for spec in fixed:
+        finish(tmp_path / "fixed", spec, {"all": 50.0})
+    (table,) = paper_tables(experiment_runs(fixed, tmp_path / "fixed"))
+    assert "emoji, 4 shots: 3 seeds, one sample: all seeds share their shots." in footnotes(table)

@@ -19,6 +19,8 @@ def base_to_new(scores: dict[str, Pairs], method: str = "skip", **fields: Any) -
             "precision": "fp32",
             "backbone": BACKBONE,
             "shots": 16,
+            "tail": "",
+            "label_noise": 0.0,
             "seed": seed,
             "accuracy.base": base,
             "accuracy.new": new,

@@ -35,7 +35,11 @@ def result_json(
         "name": spec.name,
         "spec": spec.settings(),
         "evaluations": [evaluation(spec, name, accuracy) for name, accuracy in accuracies.items()],
-        "costs": {"phases": dict(phases), "trainable_parameters": 10, "total_parameters": 100},
+        "costs": {
+            "phases": dict(phases),
+            "trainable_parameters": 10 if spec.train.epochs else 0,
+            "total_parameters": 100,
+        },
         "environment": {"device": device},
         **facts,
     }

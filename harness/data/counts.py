@@ -9,6 +9,7 @@ from harness.data.datasets import find_dataset, find_folder, read_dataset
 from harness.data.fewshot import class_subset
 from harness.data.readers import SPLITS, UNTESTED
 from harness.data.sample_file import VALIDATION_SHOTS
+from harness.data.shots import LongTail
 from harness.errors import UserError
 
 
@@ -47,7 +48,7 @@ def is_here(dataset: str, data_root: str | None) -> bool:
 def class_counts(
     dataset: str,
     subset: str,
-    shots: int,
+    shots: int | LongTail,
     data_root: str | None,
     number: int | None = None,
     choice_shots: int = VALIDATION_SHOTS,
@@ -58,7 +59,7 @@ def class_counts(
     Args:
         dataset: name of a data set.
         subset: all, base, new, ...
-        shots: training images per class.
+        shots: training images per class; of a long tail the first class has the most.
         data_root: the folder that contains the data sets.
         number: assume this number of classes instead of those of the subset; None: those of the subset.
         choice_shots: most images a class by which something is chosen.
@@ -73,13 +74,22 @@ def class_counts(
     if number is not None:
         # Evenly spaced classes rather than the alphabetically first ones; if there are too few, they are repeated.
         labels = list(islice(cycle(range(0, len(names), max(1, len(names) // number))), number))
-    limits = {"train": shots, "val": min(shots, VALIDATION_SHOTS)}
+    asked = shots.counts(len(labels)) if isinstance(shots, LongTail) else (shots,) * len(labels)
+    most = shots.most if isinstance(shots, LongTail) else shots
+    limits = {"train": asked, "val": (min(most, VALIDATION_SHOTS),) * len(labels)}
     chosen = {
-        split: tuple(min(counts[split][label], limits.get(split, counts[split][label])) for label in labels)
+        split: tuple(
+            min(counts[split][label], limits[split][place] if split in limits else counts[split][label])
+            for place, label in enumerate(labels)
+        )
         for split in SPLITS
     }
-    pool = counts["val"] if any(counts["val"]) else [max(0, images - shots) for images in counts["train"]]
-    choice = tuple(min(pool[label], choice_shots) for label in labels)
+    of_val = any(counts["val"])
+    pool = [
+        counts["val"][label] if of_val else max(0, counts["train"][label] - taken)
+        for label, taken in zip(labels, asked, strict=True)
+    ]
+    choice = tuple(min(images, choice_shots) for images in pool)
     return ClassCounts(tuple(names[label] for label in labels), chosen, choice, here)
 
 

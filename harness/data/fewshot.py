@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.data.readers import Picture
 from harness.errors import UserError
@@ -43,7 +43,7 @@ def keep_classes(pictures: Sequence[Picture], labels: range) -> list[Picture]:
     return [Picture(path, label - labels.start) for path, label in pictures if label in labels]
 
 
-def few_shot_sample(pictures: Sequence[Picture], shots: int, seed: int) -> list[Picture]:
+def few_shot_sample(pictures: Sequence[Picture], shots: int | Mapping[int, int], seed: int) -> list[Picture]:
     """Draw k pictures of every class.
 
     Pictures are ordered by a hash of seed and path, and the first k are taken. So the sample does not depend on any
@@ -52,7 +52,7 @@ def few_shot_sample(pictures: Sequence[Picture], shots: int, seed: int) -> list[
 
     Args:
         pictures: candidates, any number per class; of a class with fewer than k, all are taken.
-        shots: k.
+        shots: k; or label -> k, with every label.
         seed: of the sample.
 
     Returns:
@@ -65,7 +65,11 @@ def few_shot_sample(pictures: Sequence[Picture], shots: int, seed: int) -> list[
     def drawn_order(picture: Picture) -> str:
         return hashlib.sha256(f"{seed}/{picture.path}".encode()).hexdigest()
 
-    return [picture for label in sorted(by_class) for picture in sorted(by_class[label], key=drawn_order)[:shots]]
+    found: list[Picture] = []
+    for label in sorted(by_class):
+        count = shots if isinstance(shots, int) else shots[label]
+        found += sorted(by_class[label], key=drawn_order)[:count]
+    return found
 
 
 def hold_out(sample: Sequence[Picture], part: int, parts: int) -> tuple[list[Picture], list[Picture]]:

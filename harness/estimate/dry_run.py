@@ -195,7 +195,8 @@ class DryRun:
                     images.scorer(self.method)(candidate)
 
     def _expected(self, dataset: str, subset: str) -> ClassCounts:
-        root, shots = self.spec.runtime.find_data_root(), self.spec.data.shots
+        root, data = self.spec.runtime.find_data_root(), self.spec.data
+        shots = data.long_tail or data.shots
         found = class_counts(
             dataset, subset, shots, root, self.classes, validation_shots(self.spec), self.spec.is_tested
         )
@@ -261,7 +262,7 @@ def first_batch(spec: RunSpec, labels: Sequence[int]) -> list[int]:
 
 def is_same_class(spec: RunSpec) -> bool:
     """Whether every batch consists of images of one class."""
-    return spec.train.batch_kind(spec.data.shots) == "same_class"
+    return spec.train.batch_kind(spec.data.fewest_shots) == "same_class"
 
 
 def candidates(spec: RunSpec, labels: Sequence[int]) -> list[int]:

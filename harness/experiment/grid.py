@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from harness.clip.backbones import blocks_of, parse_backbone
 from harness.data.datasets import OWN, find_dataset, split_names
+from harness.data.shots import FORM, is_long_tail, most_shots, parse_long_tail
 from harness.errors import UserError
 from harness.experiment.axes import NO_VALUE, Kind, points, read_axes, text_of, values_of
 from harness.experiment.files import find_experiment_file, short_name
@@ -21,6 +22,7 @@ from harness.experiment.one_run import once_each, plan_run, setting_kind
 from harness.experiment.protocols import find_protocol
 from harness.experiment.recipes import check_sections, choose_variant, for_method, recipe_layers
 from harness.experiment.registry import check_method, method_class, method_names
+from harness.experiment.scalar_types import check_value
 from harness.experiment.settings import Section, Settings, by_sections, flat_settings, merge, nest, read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.experiment.yaml_values import LARGEST
@@ -61,7 +63,7 @@ class Experiment(Section):
     methods: tuple[str, ...] = Field(("skip",), min_length=1)
     datasets: tuple[str, ...] = Field(("emoji",), min_length=1)
     backbones: tuple[str, ...] = Field(("clip-emoji",), min_length=1, alias="backbone")
-    shots: tuple[int, ...] = Field((16,), min_length=1)
+    shots: tuple[int | str, ...] = Field((16,), min_length=1, description="numbers, or longtail:MOST..FEWEST")
     seeds: tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...] = Field((1, 2, 3), min_length=1)
     targets: tuple[str, ...] | None = Field(
         None, description="data sets to be evaluated on besides the training one; null: the protocol's own"
@@ -81,7 +83,9 @@ class Experiment(Section):
             return value
         if name in ("datasets", "targets") and isinstance(value, str) and OWN in value:
             return split_names(value)
-        kind = Kind.NUMBER if name in ("shots", "seeds") else Kind.WORD
+        if name == "shots":
+            return shots_of(value)
+        kind = Kind.NUMBER if name == "seeds" else Kind.WORD
         return values_of(cls.model_fields[name].alias or name, value, kind)
 
     @field_validator("methods")
@@ -120,6 +124,25 @@ class Experiment(Section):
         """Dotted key of a setting of runs -> where it comes from."""
         prefix = "settings."
         return {key.removeprefix(prefix): self._sources[key] for key in self._sources if key.startswith(prefix)}
+
+
+def shots_of(written: Any) -> tuple[Any, ...]:
+    """The numbers of shots that a written value stands for; a long tail is one value, as text.
+
+    Raises:
+        UserError: a range or a long tail of another form.
+    """
+    found: list[Any] = []
+    for item in values_of("shots", written, Kind.WORD):
+        if is_long_tail(item):
+            found.append(str(parse_long_tail(item)))
+            continue
+        for value in values_of("shots", item, Kind.NUMBER):
+            if isinstance(value, str):
+                raise UserError(f"shots={value}: a whole number is needed, or {FORM}")
+            check_value(int, value, "shots")
+            found.append(value)
+    return tuple(dict.fromkeys(found))
 
 
 def load_experiment(path: Path, changes: Settings | None = None, source: str = COMMAND_LINE) -> Experiment:
@@ -233,11 +256,11 @@ def ablation_axes(experiment: Experiment) -> list[str]:
 
 def differing_settings(specs: Sequence[RunSpec]) -> list[str]:
     """The settings in which runs of one protocol, method, data set, number of shots and seed differ."""
-    first: dict[tuple[str, str, str, int, int], Settings] = {}
+    first: dict[tuple[str, str, str, str, int], Settings] = {}
     found: dict[str, None] = {}
     for spec in specs:
         settings = flat_settings(spec.settings())
-        cell = (spec.protocol, spec.method, spec.data.dataset, spec.data.shots, spec.seed)
+        cell = (spec.protocol, spec.method, spec.data.dataset, spec.data.shots_text, spec.seed)
         other = first.setdefault(cell, settings)
         found |= dict.fromkeys(key for key in settings if settings[key] != other.get(key))
     same_result = ("evaluate", "recipe", "runtime", "tuned", "wandb")
@@ -276,7 +299,13 @@ def describe_grid(experiment: Experiment, num_runs: int) -> str:
 
 
 def plan_one(
-    experiment: Experiment, backbone: str, dataset: str, shots: int, method: str, recipe: str | None, settings: Settings
+    experiment: Experiment,
+    backbone: str,
+    dataset: str,
+    shots: int | str,
+    method: str,
+    recipe: str | None,
+    settings: Settings,
 ) -> PlannedRun:
     """The run of one point of the grid, with the first seed.
 
@@ -284,7 +313,7 @@ def plan_one(
         experiment: says protocol, targets and seeds, and where settings come from.
         backbone: of the run.
         dataset: to train on.
-        shots: images a class.
+        shots: images a class, or a long tail.
         method: of the run.
         recipe: a variant or a file; None for the backbone's own.
         settings: those of the experiment, one value each.
@@ -310,7 +339,7 @@ def plan_one(
         Layer("grid", axes, known),
         Layer(f"data set {dataset}", find_dataset(dataset).settings),
         Layer(f"protocol {experiment.protocol}", {**protocol.settings(), "evaluate": evaluate}),
-        *recipe_layers(method, variant, experiment.protocol, dataset, shots),
+        *recipe_layers(method, variant, experiment.protocol, dataset, most_shots(shots)),
         Layer("experiment", for_method(settings, method), experiment.setting_sources()),
     ]
     group = os.environ.get("WANDB_RUN_GROUP")

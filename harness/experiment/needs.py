@@ -38,6 +38,9 @@ def is_idle(cls: "type[Method]", key: str) -> bool:
     """Whether a setting with a dotted key changes nothing in any run of a method that does not train, or not choose."""
     if key.startswith("train."):
         return not cls.trains and key not in ALWAYS and not (cls.is_fitted() and key in OF_FIT)
+    if key in ("data.label_noise", "data.sample_seed"):
+        chooses_on_sample = key == "data.sample_seed" and cls.selects()
+        return not (cls.trains or cls.is_fitted() or chooses_on_sample)
     if key == "select.pictures":
         return not cls.selects()
     return key.startswith("select.") and not cls.trains and not (cls.selects() and key == "select.shots")

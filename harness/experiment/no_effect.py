@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from harness.clip.towers import END
 from harness.experiment.layers import DEFAULT, PlannedRun, Setting
-from harness.experiment.needs import ALWAYS, OF_FIT, chooses, is_fitted
+from harness.experiment.needs import ALWAYS, OF_FIT, chooses, depends_on_sample, is_fitted, uses_training_pictures
 from harness.experiment.protocols import PROTOCOLS
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
@@ -60,12 +60,14 @@ def of_index(planned: Sequence[PlannedRun]) -> Iterator[str]:
 
 NOTHING_TRAINS = "nothing trains"
 NOT_FITTED = "the method computes nothing from the shots but by training"
+NO_TRAINING_PICTURES = "nothing is learned from training pictures"
 CHOOSES_NOTHING = "nothing is chosen on validation pictures"
 # What some methods do not do: no news beside methods that do it, as of zero-shot CLIP beside methods that train.
 OF_METHODS: dict[str, Callable[[RunSpec], bool]] = {
     NOTHING_TRAINS: lambda spec: spec.train.epochs > 0,
     NOT_FITTED: is_fitted,
     CHOOSES_NOTHING: chooses,
+    NO_TRAINING_PICTURES: uses_training_pictures,
 }
 
 
@@ -160,8 +162,8 @@ def of_full_batches(spec: RunSpec) -> str | None:
 
 def of_batches(spec: RunSpec) -> str | None:
     """With few shots batches are not of one class."""
-    if spec.train.batches != spec.train.batch_kind(spec.data.shots):
-        return f"with {spec.data.shots} shots batches are random"
+    if spec.train.batches != spec.train.batch_kind(spec.data.fewest_shots):
+        return f"with {spec.data.shots_text} shots batches are random"
     return of_full_batches(spec)
 
 
@@ -199,4 +201,6 @@ RULES: dict[str, Callable[[RunSpec], str | None]] = {
         None if method_class(spec.method).teacher else f"{spec.method} compares with no frozen CLIP"
     ),
     "data.held_out": of_held_out,
+    "data.sample_seed": lambda spec: None if depends_on_sample(spec) else NO_TRAINING_PICTURES,
+    "data.label_noise": lambda spec: None if uses_training_pictures(spec) else NO_TRAINING_PICTURES,
 }

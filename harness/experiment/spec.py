@@ -5,10 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from harness.clip.texts import MOST_OF_A_CLASS, OneOrMore
-from harness.data.templates import ENSEMBLES, OF_DATA_SETS
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
 from harness.experiment.content import (
@@ -18,80 +16,13 @@ from harness.experiment.content import (
     templates_content,
     weights_content,
 )
-from harness.experiment.descriptions import is_description_file
+from harness.experiment.data_spec import DataSpec
 from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.training_spec import SelectSpec, TrainSpec
 from harness.experiment.tuned import TunedSpec
 from harness.experiment.yaml_values import LARGEST
 from harness.machine.units import parse_seconds
-
-
-class DataSpec(Section):
-    """What a run trains on."""
-
-    dataset: str = Field("emoji", description="data set to train on; see `skipbench list`")
-    classes: Word = Field("base", description="classes to train on: all, base, new, or halves of halves (base.new)")
-    shots: int = Field(16, ge=1, description="training pictures a class")
-    index: str | None = Field(
-        None, description="k-shot sample to use instead of drawing one: a sample.json or .jsonl; null: by seed"
-    )
-    skip_broken: bool = Field(False, description="leave out pictures that cannot be read, and count them")
-    held_out: Word | None = Field(
-        None, description="cross-validation: 1/4 holds the first of 4 parts of every class's shots out of training"
-    )
-    templates: OneOrMore = Field(
-        "zeroshot",
-        description="prompt templates: zeroshot, finetune (as the method's authors do), imagenet_7, imagenet_80, "
-        "drawings, one with {}, a list of such, or a file of class descriptions (.json, .yaml)",
-    )
-    teacher_templates: OneOrMore | None = Field(
-        None,
-        description="prompt templates of the frozen CLIP that a method compares with, as for templates; null: those "
-        "of the method's authors",
-    )
-    crop_scale: tuple[float, float] = Field((0.08, 1.0), description="area of training crops, as shares of the picture")
-    flip: bool = Field(True, description="mirror half of the training pictures")
-
-    @field_validator("templates", "teacher_templates", mode="before")
-    @classmethod
-    def _known_templates(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is None and info.field_name == "teacher_templates":
-            return None
-        names = (*OF_DATA_SETS, *ENSEMBLES)
-        items = value if isinstance(value, list | tuple) else [value]
-        if not all(isinstance(item, str) for item in items):
-            raise ValueError("a text or a list of texts is needed, put numbers in quotes")
-        if len(items) == 1:
-            item = items[0]
-            if item not in names and "{}" not in item and not is_description_file(item):
-                also = "a template with {} for the class name, a list of such, or a file of descriptions (.json, .yaml)"
-                raise ValueError(f"use {', '.join(names)}, {also}.{nearest(item, names).partition(' Known:')[0]}")
-            return item
-        if not 1 < len(items) <= MOST_OF_A_CLASS:
-            raise ValueError(f"give between 1 and {MOST_OF_A_CLASS} templates")
-        for item in items:
-            if "{}" not in item:
-                several = ",".join(f"[{word}]" for word in items)
-                also = f"; for several runs write [{several}]" if item in names or is_description_file(item) else ""
-                raise ValueError(f"{item!r} is no template with {{}}, and a list is an ensemble of templates{also}")
-        return tuple(items)
-
-    @field_validator("held_out")
-    @classmethod
-    def _valid_part(cls, value: str | None) -> str | None:
-        if value is not None:
-            part, _, parts = value.partition("/")
-            if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts) and int(parts) > 1):
-                raise ValueError("use PART/PARTS, such as 1/4")
-        return value
-
-    @field_validator("crop_scale")
-    @classmethod
-    def _valid_scale(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < value[0] <= value[1] <= 1:
-            raise ValueError("give two numbers, 0 < smallest <= largest <= 1")
-        return value
 
 
 class EvalSpec(Section):
@@ -230,6 +161,11 @@ class RunSpec(Section):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
+    def sample_seed(self) -> int:
+        """The seed that the k-shot sample is drawn with."""
+        return self.seed if self.data.sample_seed is None else self.data.sample_seed
+
+    @property
     def most_epochs(self) -> int:
         """Epochs of the training; a bound where its length is given in steps and the pictures decide."""
         return self.train.num_epochs(self.data.shots, steps=1)
@@ -242,7 +178,9 @@ class RunSpec(Section):
     @property
     def name(self) -> str:
         """A name for people, such as skip-dtd-16shot-seed1; several runs may share it."""
-        return f"{self.method}-{self.data.dataset}-{self.data.shots}shot-seed{self.seed}"
+        tail = self.data.long_tail
+        shots = f"longtail{tail.most}to{tail.fewest}" if tail else f"{self.data.shots}shot"
+        return f"{self.method}-{self.data.dataset}-{shots}-seed{self.seed}"
 
 
 def _with_options(dump: Settings) -> Settings:
@@ -257,6 +195,8 @@ ADDED_LATER = frozenset(
         "tuned",
         "teacher_templates",
         "held_out",
+        "label_noise",
+        "sample_seed",
         "validate_every",
         "keep_remainder",
         "optimizer",

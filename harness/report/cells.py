@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from harness.machine.costs import FIT, SELECT
+from harness.report.below import below_zero_shot
 from harness.report.marks import mark_in, refused_in
 from harness.report.method_table import Column, cost_columns, numbers_of, other_score_columns
 from harness.report.runs import in_order
@@ -171,9 +172,10 @@ def table_of(
     cells: Sequence[Cell],
     pairs: dict[tuple[str, str], pd.DataFrame],
 ) -> Table:
-    """A table with ranks, and with marks of the methods that are significantly worse than the best of their row.
+    """A table with ranks, marks of methods that are significantly worse than the best of their row, and of numbers
+    below zero-shot CLIP.
 
-    Numbers that chose on too much take part in neither.
+    Numbers that chose on too much are neither ranked nor tested.
 
     Args:
         runs: what it is made of.
@@ -181,7 +183,7 @@ def table_of(
         cells: row by row.
         pairs: (block, row) -> matrix for the paired tests of that row.
     """
-    found = ranked(cells)
+    found = ranked(below_zero_shot(cells, runs))
     best = {(cell.block, cell.row): cell.column for cell in reversed(found) if cell.rank == 1}
     unfair = {(cell.block, cell.row, cell.column) for cell in found if cell.mark}
     fair = {row: values[[name for name in values if (*row, name) not in unfair]] for row, values in pairs.items()}

@@ -11,6 +11,7 @@ from harness.report.runs import TUNED
 from harness.report.statistics import FEWEST_PAIRS, SIGNIFICANCE
 from harness.report.table import AVERAGE, COSTS, INCOMPLETE, Table
 from harness.report.track_tables import track_notes
+from harness.report.zero_shot import BELOW_NOTE
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, MISSING, RUNNING
 from harness.results.metrics import summary_metrics
 from harness.text import counted
@@ -30,6 +31,7 @@ def footnotes(table: Table, transpose: bool = False) -> list[str]:
     if any(cell.rank for cell in table.cells):
         sentences.append(f"Bold: best of its {where}, underlined: second, by unrounded values, ties all.")
     sentences += tests_note(table)
+    sentences += [BELOW_NOTE] if any(cell.below for cell in table.cells) else []
     sentences += states_note(table)
     if table.sources:
         sentences.append(f"{PUBLISHED_MARK}: published, not ours, not ranked: {'; '.join(table.sources)}.")

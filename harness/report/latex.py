@@ -35,6 +35,7 @@ CHARACTERS = {
     "§": r"\textsuperscript{\S}",
     "¶": r"\textsuperscript{\P}",
     "‖": r"\textsuperscript{$\|$}",
+    "↓": r"$\downarrow$",
     "–": "--",
     "…": r"\ldots{}",
 }
@@ -84,7 +85,13 @@ LATEX = Markup(
     worse=r"\textsuperscript{*}",
     mark=latex,
 )
-BARE = Markup(bold=lambda text: text, underline=lambda text: text, spread=lambda text: f" ± {text}", text=plain)
+BARE = Markup(
+    bold=lambda text: text,
+    underline=lambda text: text,
+    spread=lambda text: f" ± {text}",
+    text=plain,
+    mark=lambda mark: mark,
+)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # pandas takes a second to import, and showing one run does n
     import pandas as pd
 
 TEST_MARK, LAX_MARK, SHARED_MARK, REFUSED_MARK = "§", "¶", "‖", "n/a"
+# Of a number that says something about the method, not about how it was chosen: it is ranked like any other.
+BELOW_MARK = "↓"
 EPOCH = "epoch"
 
 

@@ -1,14 +1,15 @@
 """Tables of finished runs: mean and standard deviation over seeds, one row per method."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from harness.machine.costs import ADAPT
-from harness.report.marks import REFUSED_MARK, SHARED_MARK, mark_in, marked, refused_in, shared_seconds
+from harness.report.marks import BELOW_MARK, REFUSED_MARK, SHARED_MARK, mark_in, marked, refused_in, shared_seconds
 from harness.report.run_notes import run_notes
 from harness.report.statistics import with_spread
+from harness.report.zero_shot import BELOW_NOTE, is_below, reference_of
 from harness.results.metrics import (
     ACCURACY,
     PERCENT,
@@ -22,7 +23,7 @@ from harness.results.metrics import (
 )
 from harness.text import counted
 
-KEYS = ["dataset", "shots", "method", "precision"]
+KEYS = ["dataset", "tail", "shots", "method", "precision"]
 SHORT_PERCENT_DIGITS = 1
 
 
@@ -36,6 +37,7 @@ class Column:
         digits: after the decimal point.
         mean: the row's value, if it is not the mean over seeds.
         refused: whether the method cannot take part in what the column shows.
+        is_accuracy: whether zero-shot CLIP's value is one to reach.
         phases: whose seconds it sums.
     """
 
@@ -44,7 +46,17 @@ class Column:
     digits: int
     mean: Callable[[pd.DataFrame], float] | None = None
     refused: Callable[[pd.DataFrame], bool] = lambda runs: False
+    is_accuracy: bool = False
     phases: tuple[str, ...] = ()
+
+    def value(self, runs: pd.DataFrame) -> float:
+        """The row's value; NaN if there is none."""
+        values = self.values(runs).dropna()
+        return self.mean(runs) if self.mean and not values.empty else float(values.mean())
+
+    def is_below(self, runs: pd.DataFrame, reference: pd.DataFrame | None) -> bool:
+        """Whether the value of some runs is an accuracy below that of zero-shot CLIP's runs."""
+        return self.is_accuracy and reference is not None and is_below(self.value(runs), self.value(reference))
 
     def mark(self, runs: pd.DataFrame) -> str:
         """The mark of seconds of which another run spent a part; empty for all others."""
@@ -99,6 +111,7 @@ def evaluation_columns(metric: EvaluationMetric, runs: pd.DataFrame, short: bool
             lambda group: numbers_of(group, values) * metric.scale,
             digits_of(metric, short),
             refused=lambda group: name in refused_in(group),
+            is_accuracy=metric.name == ACCURACY,
         )
 
     return [column(name) for name in evaluations_in(runs, metric.name)]
@@ -144,7 +157,7 @@ def summary_column(metric: SummaryMetric, evaluations: Sequence[str], short: boo
         would_be = metric.of_accuracies(str(group["dataset"].iloc[0]), dict.fromkeys(evaluations, 1.0))
         return bool(refused_in(group)) and would_be is not None
 
-    return Column(metric.title, of_runs, digits_of(metric, short), of_means, refused)
+    return Column(metric.title, of_runs, digits_of(metric, short), of_means, refused, metric.higher_is_better)
 
 
 def score_columns(runs: pd.DataFrame, short: bool = False) -> list[Column]:
@@ -161,16 +174,24 @@ def score_columns(runs: pd.DataFrame, short: bool = False) -> list[Column]:
     return columns + [column for column in summaries if column.values(runs).notna().any() or column.refused(runs)]
 
 
-def format_cell(column: Column, runs: pd.DataFrame) -> str:
+def format_cell(column: Column, runs: pd.DataFrame, reference: pd.DataFrame | None = None) -> str:
     """Mean ± sample standard deviation over seeds; the bare value of a single seed; a dash for nothing measured.
 
-    Seconds of which another run spent a part are marked; an evaluation that the method cannot take part in has words.
+    Seconds of which another run spent a part are marked, and so are accuracies below those of `reference`, the runs of
+    zero-shot CLIP; an evaluation that the method cannot take part in has words.
     """
     values = column.values(runs).dropna()
     if values.empty:
         return REFUSED_MARK if column.refused(runs) else "-"
-    number = with_spread(column.mean(runs) if column.mean else values.mean(), values, column.digits)
-    return marked(number, column.mark(runs))
+    number = marked(with_spread(column.value(runs), values, column.digits), column.mark(runs))
+    return marked(number, BELOW_MARK if column.is_below(runs, reference) else "")
+
+
+def references_of(runs: pd.DataFrame) -> dict[Hashable, pd.DataFrame]:
+    """Row of the table of some runs -> the runs of zero-shot CLIP in the same evaluations, where there are such."""
+    groups = dict(iter(runs.groupby(KEYS, sort=False)))
+    keys_of = {keys: reference_of(group, groups.items()) for keys, group in groups.items()}
+    return {keys: groups[found] for keys, found in keys_of.items() if found is not None}
 
 
 def method_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -184,11 +205,13 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
         columns of data set and shots only if these differ. A method that chose on too much has a mark (`marks.py`).
     """
     columns = [*score_columns(runs, short=True), *cost_columns(runs)]
+    references = references_of(runs)
     rows = []
     for keys, group in runs.groupby(KEYS, sort=False):
-        cells = {column.title: format_cell(column, group) for column in columns}
+        cells = {column.title: format_cell(column, group, references.get(keys)) for column in columns}
         named = dict(zip(KEYS, keys, strict=True))
         named["method"] = marked(str(named["method"]), mark_in(group))
+        named["shots"] = named.pop("tail") or named["shots"]
         rows.append({**{key: str(value) for key, value in named.items()}, "seeds": str(len(group)), **cells})
     table = pd.DataFrame(rows)
     return table.drop(columns=[key for key in ("dataset", "shots") if table[key].nunique() == 1])
@@ -196,9 +219,10 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 def caption(runs: pd.DataFrame) -> str:
     """Protocol, data set and shots, as far as all runs of a table share them."""
-    parts = [sorted(set(runs[key])) for key in ("protocol", "dataset", "shots")]
-    protocol, dataset, shots = (str(values[0]) if len(values) == 1 else "" for values in parts)
-    return ", ".join(part for part in (protocol, dataset, counted(int(shots), "shot") if shots else "") if part)
+    parts = [sorted(set(runs[key])) for key in ("protocol", "dataset", "tail", "shots")]
+    protocol, dataset, tail, shots = (str(values[0]) if len(values) == 1 else "" for values in parts)
+    number = f"{tail} shots" if tail else counted(int(shots), "shot") if shots and len(parts[2]) == 1 else ""
+    return ", ".join(part for part in (protocol, dataset, number) if part)
 
 
 def footnote(runs: pd.DataFrame) -> str:
@@ -206,8 +230,15 @@ def footnote(runs: pd.DataFrame) -> str:
     return (
         f"Accuracy in percent{means_note(runs)}. "
         f"Backbone {listed(runs, 'backbone')}, recipe {listed(runs, 'recipe')}, device {listed(runs, 'device')}. "
-        f"{tuned_note(runs)}{' '.join([*run_notes(runs), memory_note(runs)])}"
+        f"{tuned_note(runs)}{' '.join([*below_note(runs), *run_notes(runs), memory_note(runs)])}"
     )
+
+
+def below_note(runs: pd.DataFrame) -> list[str]:
+    """The meaning of the mark of accuracies below zero-shot CLIP, if the table of some runs has any."""
+    references, columns = references_of(runs), score_columns(runs)
+    found = ((group, references.get(keys)) for keys, group in runs.groupby(KEYS, sort=False))
+    return [BELOW_NOTE] if any(column.is_below(*pair) for pair in found for column in columns) else []
 
 
 def means_note(runs: pd.DataFrame) -> str:

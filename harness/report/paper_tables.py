@@ -7,6 +7,7 @@ from dataclasses import replace
 import pandas as pd
 
 from harness.experiment.protocols import Layout, Protocol, find_protocol
+from harness.report.below import RowName, below_in_ablation
 from harness.report.cells import (
     NO_SEEDS,
     Values,
@@ -67,19 +68,22 @@ def tables_of(runs: pd.DataFrame, every: pd.DataFrame) -> list[Table]:
 def parts_of(layout: Layout, runs: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
     """The runs of one protocol in parts, one per table, each with words for the table's name."""
     if layout == Layout.SHOTS:
-        yield (), runs
+        for tail, part in groups(runs.sort_values("tail", kind="stable"), "tail"):
+            yield (tail,) if tail else (), part
     elif layout == Layout.PARTS:
-        for shots, part in groups(runs.sort_values("shots", kind="stable"), "shots"):
-            yield (f"{shots}shot",), part
+        for (tail, shots), part in groups(runs.sort_values(["tail", "shots"], kind="stable"), "tail", "shots"):
+            yield (tail or f"{shots}shot",), part
     else:
-        for (source, shots), part in groups(runs, "dataset", "shots"):
-            yield (source, f"{shots}shot"), part
+        for (source, tail, shots), part in groups(runs, "dataset", "tail", "shots"):
+            yield (source, tail or f"{shots}shot"), part
 
 
 def where(layout: Layout, runs: pd.DataFrame) -> str:
     """Data set and shots for the title of a table, as far as all of its runs share them."""
     dataset = str(runs["dataset"].iloc[0]) if runs["dataset"].nunique() == 1 else ""
     shots = counted(int(runs["shots"].iloc[0]), "shot") if runs["shots"].nunique() == 1 else ""
+    # All runs of a table have the same tail, or none has one.
+    shots = f"{tail} shots" if (tail := str(runs["tail"].iloc[0])) else shots
     trained = "trained on " if layout == Layout.TARGETS else ""
     return ", ".join(part for part in (f"{trained}{dataset}" if dataset else "", shots) if part)
 
@@ -161,7 +165,9 @@ def by_shots(runs: pd.DataFrame) -> Table:
         (blocks[-1], row): pairs_of(runs[runs["shots"] == int(row)], values, [(name, row) for name in datasets])
         for row in shots_in_order
     }
-    return table_of(runs, ("data set", "shots"), [*cells, *costs], pairs)
+    table = table_of(runs, ("data set", "shots"), [*cells, *costs], pairs)
+    tails = dict(zip(map(str, runs["shots"]), runs["tail"], strict=True))
+    return replace(table, row_names={row: tail for row, tail in tails.items() if tail})
 
 
 def by_targets(runs: pd.DataFrame) -> Table:
@@ -213,20 +219,22 @@ def ablation(runs: pd.DataFrame, axes: Sequence[str]) -> Table:
         runs: as `grid_runs` or `axis_runs` give them: of one protocol.
         axes: the settings, such as skip.depth; with several, every combination of values has a row.
     """
-    rows: dict[tuple[str, str], dict[str, Cell]] = {}
+    rows: dict[RowName, dict[str, Cell]] = {}
     costs: set[str] = set()
-    for (method, value), group in groups(runs, "method", "axis"):
-        row = rows.setdefault((str(method), str(value)), {})
+    runs_of_rows = {(str(method), str(value)): group for (method, value), group in groups(runs, "method", "axis")}
+    for (method, value), group in runs_of_rows.items():
+        row = rows.setdefault((method, value), {})
         table = whole_table(group)
         wanted = summary_rows(table)
         for part in table.cells:
             if (part.block, part.row) in wanted:
                 costs |= {part.row} if part.block == COSTS else set()
-                row[part.row] = replace(part, block=str(method), row=str(value), column=part.row, rank=0, worse=False)
+                row[part.row] = replace(part, block=method, row=value, column=part.row, rank=0, worse=False)
+    rows = below_in_ablation(rows, runs_of_rows, costs)
     # A method that does not train lacks the columns of training.
     columns = list(dict.fromkeys(column for row in sorted(rows.values(), key=len, reverse=True) for column in row))
     cells = [row.get(column, Cell(*names, column, None)) for names, row in rows.items() for column in columns]
-    protocol, shots = str(runs["protocol"].iloc[0]), in_order(runs["shots"])
+    protocol, shots = str(runs["protocol"].iloc[0]), in_order(runs["tail"].where(runs["tail"] != "", runs["shots"]))
     header = ", ".join(axes)
     noun = "shot" if shots == ["1"] else "shots"
     return Table(

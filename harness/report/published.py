@@ -62,7 +62,7 @@ def summarise(runs: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFr
     """
     rows = []
     keys = ("method", "precision", "backbone", "shots")
-    for values, group in groups(runs, *keys):
+    for values, group in groups(runs[is_published_setting(runs)], *keys):
         for cell in whole_table(group.assign(label=group["method"], state=DONE, protocol=protocol)).cells:
             found = dataset_and_metric(cell, protocol, group, num_datasets)
             lacks_seeds = AVERAGE in (cell.block, cell.row) and cell.seeds < group["seed"].nunique()
@@ -71,6 +71,11 @@ def summarise(runs: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFr
                 run = dict(zip(keys, values, strict=True))
                 rows.append({"dataset": found[0], **run, "metric": found[1], **number})
     return pd.DataFrame(rows).astype({"std": float})
+
+
+def is_published_setting(runs: pd.DataFrame) -> pd.Series:
+    """Which runs have k clean shots of every class, as published numbers do."""
+    return runs["tail"].eq("") & runs["label_noise"].eq(0)
 
 
 def dataset_and_metric(cell: Cell, protocol: str, runs: pd.DataFrame, num_datasets: int) -> tuple[str, str] | None:
@@ -234,7 +239,9 @@ def with_published(table: Table, which: str = OURS) -> Table:
     """
     runs = table.runs
     protocol = protocol_of(runs)
-    comparable = protocol.published is not None and set(runs["shots"]) == {TABLE_SHOTS}
+    comparable = (
+        protocol.published is not None and set(runs["shots"]) == {TABLE_SHOTS} and is_published_setting(runs).all()
+    )
     if which == NONE or not comparable or protocol.layout == Layout.SHOTS or table.leaderboard != FIXED:
         return table
     published = read_published(protocol.name)

@@ -9,7 +9,7 @@ import pandas as pd
 from rich.markup import escape
 
 from harness.report.footnotes import FAILED_MARK, MISSING_MARK, WORSE_MARK, footnotes
-from harness.report.marks import REFUSED_MARK
+from harness.report.marks import BELOW_MARK, REFUSED_MARK
 from harness.report.table import COSTS, REFUSED, Cell, Table
 from harness.results.folder import FAILED
 from harness.text import plain
@@ -68,8 +68,8 @@ def cell_text(cell: Cell, markup: Markup) -> str:
     number = markup.bold(number) if cell.rank == 1 else markup.underline(number) if cell.rank == 2 else number
     spread = markup.spread(f"{cell.std:.{cell.digits}f}") if cell.std is not None else ""
     few = f" ({cell.seeds})" if 0 < cell.seeds < cell.planned else ""
-    mark = markup.mark(cell.mark) if cell.mark else ""
-    return f"{number}{spread}{markup.worse if cell.worse else ''}{mark}{few}"
+    marks = "".join(markup.mark(mark) for mark in (BELOW_MARK if cell.below else "", cell.mark) if mark)
+    return f"{number}{spread}{markup.worse if cell.worse else ''}{marks}{few}"
 
 
 def text_frame(table: Table, markup: Markup, transpose: bool = False) -> pd.DataFrame:

@@ -23,7 +23,15 @@ def run_notes(runs: pd.DataFrame) -> list[str]:
     What they chose on which images, evaluations that a method cannot take part in, features of another run; fewer
     shots, shared prompts, test images, threads.
     """
-    return [*choice_notes(runs), *shots_note(runs), *prompts_note(runs), *pictures_note(runs), *threads_note(runs)]
+    return [
+        *choice_notes(runs),
+        *shots_note(runs),
+        *samples_note(runs),
+        *noise_note(runs),
+        *prompts_note(runs),
+        *pictures_note(runs),
+        *threads_note(runs),
+    ]
 
 
 def choice_notes(runs: pd.DataFrame) -> list[str]:
@@ -120,6 +128,36 @@ def shots_note(runs: pd.DataFrame) -> list[str]:
         images = counted(high, "training image") if low == high else f"{low}-{counted(high, 'training image')}"
         notes.append(f"{shots}-shot: {dataset} has {images} a class.")
     return notes
+
+
+def samples_note(runs: pd.DataFrame) -> list[str]:
+    """Which data sets have fewer different k-shot samples than seeds, so that seeds differ in the training alone.
+
+    Samples are told apart by the hash of their training images, whatever seeds they were drawn with.
+    """
+    if "sample_hash" not in runs:
+        return []
+    learned = runs[runs["sample_hash"].notna()]
+    notes = []
+    for (dataset, tail, shots), group in learned.groupby(["dataset", "tail", "shots"], sort=True):
+        seeds, samples = group["seed"].nunique(), group["sample_hash"].nunique()
+        if samples < seeds:
+            one = "one sample: all seeds share their shots" if samples == 1 else counted(samples, "sample")
+            notes.append(f"{dataset}, {tail or counted(int(shots), 'shot')}: {seeds} seeds, {one}.")
+    return notes
+
+
+def noise_note(runs: pd.DataFrame) -> list[str]:
+    """How many training labels were replaced by another class, exactly; those of evaluations never are."""
+    found: dict[str, dict[tuple[int, int], None]] = {}
+    for dataset, pair in zip(runs["dataset"], runs.get("noisy_labels", []), strict=False):
+        if isinstance(pair, tuple):
+            found.setdefault(str(dataset), {})[pair] = None
+    each = [
+        f"{' or '.join(f'{noisy} of {labels}' for noisy, labels in sorted(pairs))} of {dataset}"
+        for dataset, pairs in sorted(found.items())
+    ]
+    return [f"Training labels replaced by another class, in runs with label noise: {'; '.join(each)}."] if each else []
 
 
 def prompts_note(runs: pd.DataFrame) -> list[str]:

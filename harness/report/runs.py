@@ -17,6 +17,7 @@ from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
 from harness.report.labels import Variant, by_group, label_variants, sort_key, told_apart
 from harness.report.marks import choices_of, mark_of
+from harness.report.zero_shot import evaluated, is_zero_shot
 from harness.results.folder import DAMAGED
 from harness.results.frame import result_row, spec_row
 from harness.results.index import StoredRun, planned_runs, runs_if_any
@@ -82,7 +83,7 @@ def folder_runs(results: Path, all_runs: bool = False) -> FolderRuns:
             left_out += 1
     if not rows:
         return FolderRuns(pd.DataFrame(), damage, left_out)
-    order = ["protocol", "backbone", "dataset", "shots", "method", "precision", "place", "seed"]
+    order = ["protocol", "backbone", "dataset", "tail", "shots", "method", "precision", "place", "seed"]
     runs = labelled(pd.DataFrame(rows)).sort_values(order, kind="stable", ignore_index=True)
     return FolderRuns(runs, list(dict.fromkeys([*damage, *damage_in(runs)])), left_out)
 
@@ -121,6 +122,9 @@ def run_row(run: StoredRun) -> dict[str, Any]:
         row |= {"threads": run.result.environment.threads, "fewest_most": shots_of(run.result)}
         row |= {"same_prompts": same_prompts_of(run.result), "tested_on": tested_on(run.result)}
         row |= {"choices": choices_of(run.result), "mark": mark_of(run.result, run.spec.recipe)}
+        row["sample_hash"] = run.result.sample.hash if run.result.sample else None
+        row["noisy_labels"] = run.result.sample.noisy_labels if run.result.sample else None
+        row |= {"zero_shot": is_zero_shot(run.result), "evaluated": evaluated(run.result)}
         row["refusals"] = tuple((item.evaluation, item.reason) for item in run.result.refusals)
     return row
 
@@ -134,8 +138,8 @@ def tested_on(result: Result) -> tuple[tuple[str, str], ...]:
 def shots_of(result: Result) -> tuple[int, int] | None:
     """Fewest and most training images of a class, if they differ from the number of shots that was asked for."""
     shots = result.sample.shots if result.sample else None
-    asked = result.spec.data.shots
-    return None if shots is None or shots == (asked, asked) else shots
+    asked = (result.spec.data.fewest_shots, result.spec.data.shots)
+    return None if shots is None or shots == asked else shots
 
 
 def same_prompts_of(result: Result) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -279,7 +283,7 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     precisions: dict[Any, set[str]] = defaultdict(set)
     for table, precision in zip(tables, runs["precision"], strict=True):
         precisions[table].add(precision)
-    methods, cells = list(runs["method"]), list(zip(runs["dataset"], runs["shots"], strict=True))
+    methods, cells = list(runs["method"]), list(zip(runs["dataset"], runs["tail"], runs["shots"], strict=True))
     settings = list(runs["settings"])
     variants: dict[int, Variant] = {}
     for (table, method), places in by_group(list(zip(tables, methods, strict=True))).items():

@@ -10,6 +10,8 @@ from harness.statistics.wilcoxon import holm
 # The smallest p of a two-sided signed-rank test on n pairs is 2 / 2^n: fewer than six pairs cannot reach p < 0.05.
 FEWEST_PAIRS = 6
 SIGNIFICANCE = 0.05
+# Equal means over different seeds may differ in their last bits.
+SAME_DIGITS = 9
 
 
 def with_spread(mean: float, seeds: pd.Series, digits: int) -> str:
@@ -45,8 +47,7 @@ def ranks(values: Sequence[float]) -> list[int]:
 
     Fewer than two values are not ranked; NaN has no rank.
     """
-    # Equal means over different seeds may differ in their last bits.
-    exact = [round(value, 9) for value in values]
+    exact = [round(value, SAME_DIGITS) for value in values]
     known = sorted({value for value in exact if value == value}, reverse=True)
     if sum(value == value for value in exact) < 2:
         return [0] * len(values)

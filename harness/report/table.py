@@ -36,6 +36,7 @@ class Cell:
         rank: 1 best, 2 second, 0 neither or not ranked.
         worse: significantly worse than the best of its row.
         published: whether it is a published number, not ours.
+        below: below zero-shot CLIP in the same evaluation (`zero_shot.py`).
         mark: of a number that is not ranked since it chose on too much (`marks.py`); of a cost: seconds are shared.
     """
 
@@ -52,6 +53,7 @@ class Cell:
     worse: bool = False
     published: bool = False
     mark: str = ""
+    below: bool = False
 
 
 @dataclass(frozen=True)

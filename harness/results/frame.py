@@ -43,6 +43,8 @@ def spec_row(spec: RunSpec) -> dict[str, Any]:
         "backbone": spec.backbone,
         "protocol": spec.protocol,
         "shots": spec.data.shots,
+        "tail": str(spec.data.long_tail or ""),
+        "label_noise": spec.data.label_noise,
         "seed": spec.seed,
         "recipe": spec.recipe,
         "tuned": spec.tuned.summary() if spec.tuned else "",

@@ -127,6 +127,7 @@ class SampleFacts(Record):
         train_images, val_images: numbers of images.
         broken_images: paths of images that could not be read and were left out.
         shots: fewest and most training images of a class that is trained on; None if unknown.
+        noisy_labels: number of training labels that were replaced, and of how many; None without label noise.
     """
 
     hash: str
@@ -134,6 +135,7 @@ class SampleFacts(Record):
     val_images: Count
     broken_images: tuple[str, ...] = ()
     shots: tuple[int, int] | None = None
+    noisy_labels: tuple[Count, Count] | None = None
 
 
 class Selection(Record):

@@ -26,7 +26,7 @@ def training_shots(spec: RunSpec, data: RunData, few_shot: FewShotData) -> tuple
     if not uses_training_pictures(spec):
         return None
     classes = len(class_subset(len(few_shot.splits.class_names), spec.data.classes))
-    return fewest_and_most(data.training_pictures(few_shot), classes)
+    return fewest_and_most(data.clean_training_pictures(few_shot), classes)
 
 
 def data_notices(spec: RunSpec, data: RunData, few_shot: FewShotData) -> Iterator[str]:
@@ -40,6 +40,8 @@ def data_notices(spec: RunSpec, data: RunData, few_shot: FewShotData) -> Iterato
         for remark in splits.remarks:
             yield f"{dataset}: {remark}"
     yield from shots_notices(spec, data, few_shot)
+    if noise := data.noisy_labels(few_shot):
+        yield f"{spec.data.dataset}: {noise[0]} of {noise[1]} training labels are replaced by another class"
     for item in spec.evaluate:
         names = data.class_names(item.dataset, item.classes)
         if len(names) == 1:
@@ -52,7 +54,10 @@ def shots_notices(spec: RunSpec, data: RunData, few_shot: FewShotData) -> Iterat
     name, shots = spec.data.dataset, spec.data.shots
     trained = training_shots(spec, data, few_shot)
     lost = f", {len(few_shot.broken)} broken ones left out" if few_shot.broken else ""
-    if trained and trained[0] < kept_of(spec, shots):
+    if trained and spec.data.long_tail:
+        number = len(data.clean_training_pictures(few_shot))
+        yield f"{name}: {spec.data.shots_text}, {in_words(trained)} training images a class, {number} in all{lost}"
+    elif trained and trained[0] < kept_of(spec, shots):
         held = f", of which part {spec.data.held_out} is held out" if spec.data.held_out else ""
         why = " (half of each class's images are for training)" if HASHED in few_shot.splits.layout else ""
         labels = class_subset(len(few_shot.splits.class_names), spec.data.classes)

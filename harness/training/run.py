@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -268,6 +267,7 @@ class Run:
                 val_images=len(setup.data.sample.val),
                 broken_images=tuple(broken.path for broken in setup.data.broken),
                 shots=training_shots(spec, self.data, setup.data),
+                noisy_labels=self.data.noisy_labels(setup.data),
             ),
             selection=selector.record(choice, progress),
             layout=setup.data.splits.facts,
@@ -339,8 +339,9 @@ class Run:
 
     def _write_sample(self, data: FewShotData) -> None:
         """Export the k-shot sample, before some of it is held out or cut, so that others can use the very same."""
-        about: dict[str, Any] = {"dataset": self.spec.data.dataset, "shots": self.spec.data.shots}
-        about |= {"seed": self.spec.seed, "broken_images": [broken.path for broken in data.broken]}
+        spec, tail = self.spec, self.spec.data.long_tail  # a long tail cannot be read as k shots
+        about = {"dataset": spec.data.dataset, **({"long_tail": str(tail)} if tail else {"shots": spec.data.shots})}
+        about |= {"seed": spec.sample_seed, "broken_images": [broken.path for broken in data.broken]}
         self.folder.write_json("sample.json", sample_index(data.drawn, data.splits.class_names, **about))
 
     def _save_checkpoint(self, method: Method) -> int:

@@ -9,6 +9,7 @@ from harness.clip.texts import Text
 from harness.clip.towers import CLIP
 from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes
+from harness.data.label_noise import noisy_count, with_label_noise
 from harness.data.pictures import Broken, check_pictures, missing_pictures
 from harness.data.readers import SPLITS, UNTESTED, Picture, Splits
 from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index
@@ -106,9 +107,26 @@ class RunData:
         return FewShotData(splits, usable, Sample(kept, usable.val), tuple(held), broken)
 
     def training_pictures(self, data: FewShotData) -> list[Picture]:
-        """The images of the sample that belong to the training classes, with labels among these."""
+        """The images of the sample that belong to the training classes, with the labels among these to train on.
+
+        Raises:
+            UserError: labels are to be replaced, and there is no other class.
+        """
+        pictures, noise = self.clean_training_pictures(data), self.spec.data.label_noise
+        classes = len(class_subset(len(data.splits.class_names), self.spec.data.classes))
+        return with_label_noise(pictures, noise, classes, self.spec.sample_seed) if noise else pictures
+
+    def clean_training_pictures(self, data: FewShotData) -> list[Picture]:
+        """The same images with their own labels."""
         labels = class_subset(len(data.splits.class_names), self.spec.data.classes)
         return keep_classes(data.sample.train, labels)
+
+    def noisy_labels(self, data: FewShotData) -> tuple[int, int] | None:
+        """How many training labels are replaced, and of how many; None without label noise or training images."""
+        if not self.spec.data.label_noise or not uses_training_pictures(self.spec):
+            return None
+        number = len(self.clean_training_pictures(data))
+        return noisy_count(number, self.spec.data.label_noise), number
 
     def validation_pictures(self, data: FewShotData, split: str) -> list[Picture]:
         """The images that a run chooses by, with labels among its training classes.
@@ -129,7 +147,7 @@ class RunData:
         elif spec.data.index and data.drawn.val:
             found = list(data.drawn.val)
         else:
-            found = few_shot_sample(self._validation_pool(data, splits), validation_shots(spec), spec.seed)
+            found = few_shot_sample(self._validation_pool(data, splits), validation_shots(spec), spec.sample_seed)
         labels = class_subset(len(splits.class_names), spec.data.classes)
         chosen = keep_classes(check_pictures(splits.folder, found, spec.data.skip_broken).usable, labels)
         if not chosen:
@@ -180,9 +198,17 @@ class RunData:
         data = self.spec.data
         if data.index and dataset == data.dataset:
             return read_index(Path(data.index), splits, data.shots, dataset)
-        train = few_shot_sample(splits.train, data.shots, self.spec.seed)
-        val = few_shot_sample(splits.val, min(data.shots, VALIDATION_SHOTS), self.spec.seed)
+        train = few_shot_sample(splits.train, self._shots_by_label(splits), self.spec.sample_seed)
+        val = few_shot_sample(splits.val, min(data.shots, VALIDATION_SHOTS), self.spec.sample_seed)
         return Sample(train, val)
+
+    def _shots_by_label(self, splits: Splits) -> int | dict[int, int]:
+        """Shots of each class; those that fall do so over the training classes, others have the most."""
+        data, classes = self.spec.data, len(splits.class_names)
+        if not data.long_tail:
+            return data.shots
+        falling = data.long_tail.by_label(class_subset(classes, data.classes), self.spec.sample_seed)
+        return {**dict.fromkeys(range(classes), data.shots), **falling}
 
     def _hold_out(self, sample: Sample) -> tuple[list[Picture], list[Picture]]:
         """The images of the sample to train on, and those held out."""

@@ -98,7 +98,7 @@ class Trainer:
 
     def _whole_epoch(self, epoch: int) -> list[list[int]]:
         recipe, labels = self.spec.train, self._labels
-        kind, size = recipe.batch_kind(self.spec.data.shots), recipe.batch_size or len(labels)
+        kind, size = recipe.batch_kind(self.spec.data.fewest_shots), recipe.batch_size or len(labels)
         rng, keep = random.Random(f"batches/{self.spec.seed}/{epoch}"), recipe.keeps_remainder(len(labels))
         if kind == "all_views":
             batches = all_view_batches(labels, size, rng, keep, self.images.views or 1)

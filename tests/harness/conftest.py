@@ -68,10 +68,12 @@ def finish() -> Finish:
         facts = {
             "evaluations": evaluations,
             "method_facts": {},
-            "sample": {"hash": "0", "train_images": 10, "val_images": 2, "broken_images": []},
+            "sample": {"hash": str(spec.sample_seed), "train_images": 10, "val_images": 2, "broken_images": []},
             "environment": {"device": device, "torch": "2.9.0", "skipbench": "0.1.0", "git_commit": "abcdef012345"},
         }
-        folder = write_result(results, result_json(spec, accuracies, phases, **facts))
+        content = result_json(spec, accuracies, phases, **facts)
+        content["costs"]["trainable_parameters"] = 10 if trains else 0
+        folder = write_result(results, content)
         lines = [{"epoch": epoch, "loss": 2.0 / (epoch + 1), "lr": 0.1} for epoch in range(spec.train.epochs)]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 

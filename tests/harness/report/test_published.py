@@ -103,6 +103,8 @@ def on_targets(protocol: str, seeds: list[list[float]], targets: tuple[str, ...]
             "precision": "fp32",
             "backbone": BACKBONE,
             "shots": 16,
+            "tail": "",
+            "label_noise": 0.0,
             "seed": seed,
             **{f"accuracy.{name}": value for name, value in zip(names, values, strict=True)},
         }

@@ -14,7 +14,12 @@ SKIP = {"one": [(80.0, 60.0), (84.0, 60.0)]}
 def few_shot(accuracies: dict[int, float], backbone: str = BACKBONE, method: str = "gda") -> pd.DataFrame:
     """Runs on one data set: shots -> accuracy."""
     usual = {"dataset": "one", "method": method, "precision": "fp32", "backbone": backbone, "seed": 1}
-    return pd.DataFrame([{**usual, "shots": shots, "accuracy.all": value} for shots, value in accuracies.items()])
+    return pd.DataFrame(
+        [
+            {**usual, "tail": "", "label_noise": 0.0, "shots": shots, "accuracy.all": value}
+            for shots, value in accuracies.items()
+        ]
+    )
 
 
 def test_few_shot_accuracies_stand_beside_those_of_the_same_shots() -> None:

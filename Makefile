@@ -152,9 +152,10 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
 
 # One thread per process: the tests compute little, and their processes share the cores.
+# Compiled modules are kept, whatever the shell says: every process of a test would compile all of them again.
 # One process more than cores: some tests wait for processes and time limits.
 TEST_PROCESSES ?= $(shell echo $$(( $$(nproc 2>/dev/null || sysctl -n hw.ncpu) < 4 ? $$(nproc 2>/dev/null || sysctl -n hw.ncpu) + 1 : 4 )))
-PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
+PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(VENV)/bin/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 
 test: lint ## lint, type check and all tests but the long ones
 	@$(PYTEST) -m "not long"

@@ -1,5 +1,6 @@
 """Shared by all tests: the embedded backbone and a tiny one, and nothing that leaves this machine."""
 
+import gc
 import importlib
 import json
 import os
@@ -113,7 +114,7 @@ def golden() -> Path:
     return GOLDEN
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_spec() -> Callable[..., RunSpec]:
     """Spec of one small run on the embedded benchmark: make_spec('skip', 'train.epochs=1')."""
 
@@ -150,3 +151,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path in slow:
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection() -> None:
+    """Let the garbage collector rest while modules are imported, nearly all of which stay."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector never again look at what lives as long as the tests: modules, and the tests."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()

@@ -118,24 +118,37 @@ def summary_cells(
 def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
     """Costs of a run, averaged over data sets; empty for a method that lacks a data set or has no such phase."""
     datasets, done = in_order(runs["dataset"]), runs[runs["state"] == DONE]
+    # A table of runs has hundreds of columns: rows are chosen once, not for every cost.
+    by_label = {label: runs[runs["label"] == label] for label in in_order(runs["label"])}
+    finished = {label: own[own["state"] == DONE] for label, own in by_label.items()}
     cells = []
     for column in (*other_score_columns(runs), *cost_columns(done)):
         if column.values(done).isna().all():
             continue
-        row = [cost_cell(runs, column, label, datasets, where) for label in in_order(runs["label"])]
+        row = [cost_cell(own, finished[label], column, label, datasets, where) for label, own in by_label.items()]
         if any(cell.mean is not None for cell in row):
             cells += row
     return cells
 
 
-def cost_cell(runs: pd.DataFrame, column: Column, label: str, datasets: Sequence[str], where: str) -> Cell:
-    """One method's cost."""
-    own = runs[(runs["label"] == label) & (runs["state"] == DONE)]
-    wide = own.assign(cost=column.values(own)).pivot_table(index="seed", columns="dataset", values="cost")
-    values = average_of_seeds(wide, datasets)
-    cell = summary(runs, COSTS, f"{column.title}{where}", label, values, column.digits)
-    cell = replace(cell, mark=column.mark(own))
-    complete = set(own["dataset"]) == set(datasets)
+def cost_cell(
+    own: pd.DataFrame, done: pd.DataFrame, column: Column, label: str, datasets: Sequence[str], where: str
+) -> Cell:
+    """One method's cost.
+
+    Args:
+        own: the method's runs.
+        done: those of them that are complete.
+        column: which cost.
+        label: of the method.
+        datasets: that the average must cover.
+        where: added to the row's name.
+    """
+    costs = pd.DataFrame({"seed": done["seed"], "dataset": done["dataset"], "cost": column.values(done)})
+    values = average_of_seeds(costs.pivot_table(index="seed", columns="dataset", values="cost"), datasets)
+    cell = summary(own, COSTS, f"{column.title}{where}", label, values, column.digits)
+    cell = replace(cell, mark=column.mark(done))
+    complete = set(done["dataset"]) == set(datasets)
     # A phase that does not exist, such as the training of zero-shot CLIP, is not a missing run.
     return replace(cell, state=DONE) if cell.mean is None and complete else cell
 

@@ -18,6 +18,8 @@ from harness.training.feature_storage import FILE, GPU, HOST, Place
 from harness.training.run import Run
 
 CPU = torch.device("cpu")
+# Few images, since no accuracy counts here.
+EVALUATED = "evaluate=[{name: seen, dataset: emoji, classes: base.base.base, splits: [test]}]"
 
 
 @given(st.integers(0, 40 * MIB), st.integers(0, 20), st.integers(0, 20))
@@ -61,7 +63,7 @@ def test_a_run_is_the_same_from_memory_and_from_a_file(make_spec: Callable[..., 
     checkpoints, costs = [], []
     for host_mib in (1000, 0):
         small = ("train.epochs=2", "data.classes=base.base", f"runtime.cache_host_mib={host_mib}")
-        run = Run(make_spec("skip", *small, shots=2), tmp_path / str(host_mib))
+        run = Run(make_spec("skip", *small, EVALUATED, shots=2), tmp_path / str(host_mib))
         run.execute()
         checkpoints.append(load_file(run.folder.checkpoint_file))
         costs.append(run.folder.read_result().costs)

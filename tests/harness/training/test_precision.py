@@ -23,6 +23,7 @@ from harness.training.trainer import Trainer
 from methods.zeroshot import ZeroShot
 
 Make = Callable[..., RunSpec]
+InEveryPrecision = dict[str, tuple[Trainer, Tensor, Tensor]]
 CPU = torch.device("cpu")
 TEXTS = ["a drawing of a cat.", "a drawing of an orange thing that is much longer.", "arrow"]
 TRAINABLE = [name for name in method_names() if method_class(name).trains]
@@ -61,6 +62,16 @@ def make_trainer(spec: RunSpec) -> Trainer:
 def first_batch(trainer: Trainer) -> tuple[Tensor, Tensor]:
     trainer.images.prepare(0)
     return next(trainer.images.batches(0, trainer.draw_batches(0)[:1]))
+
+
+@pytest.fixture(scope="module", params=TRAINABLE)
+def in_every_precision(request: pytest.FixtureRequest, make_spec: Make) -> InEveryPrecision:
+    """Precision -> trainer of a method and the first batch of its images; no test changes them."""
+    found = {}
+    for precision in ("fp32", "bf16", "fp16", "half"):
+        trainer = make_trainer(small_spec(make_spec, request.param, precision))
+        found[precision] = (trainer, *first_batch(trainer))
+    return found
 
 
 def weights_of(trainer: Trainer) -> dict[str, Tensor]:
@@ -132,9 +143,8 @@ def test_norms_of_half_take_float16_and_compute_in_float32(clip: CLIP) -> None:
     torch.testing.assert_close(normed.float(), exact, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("method", TRAINABLE)
-def test_half_trains_float16_but_for_norms_and_what_the_authors_keep(method: str, make_spec: Make) -> None:
-    trainer = make_trainer(small_spec(make_spec, method, "half"))
+def test_half_trains_float16_but_for_norms_and_what_the_authors_keep(in_every_precision: InEveryPrecision) -> None:
+    trainer, *_ = in_every_precision["half"]
     kept = trainer.method.stays_fp32
     trained = trained_parameters(trainer.method)
     assert trained
@@ -194,10 +204,8 @@ def test_logits_under_autocast_are_taken_in_float32(precision: str, clip: CLIP) 
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-@pytest.mark.parametrize("method", TRAINABLE)
-def test_every_methods_logits_under_autocast_are_float32(method: str, precision: str, make_spec: Make) -> None:
-    trainer = make_trainer(small_spec(make_spec, method, precision))
-    x, _ = first_batch(trainer)
+def test_every_methods_logits_under_autocast_are_float32(precision: str, in_every_precision: InEveryPrecision) -> None:
+    trainer, x, _ = in_every_precision[precision]
     with torch.no_grad(), autocast(precision, CPU):
         text = trainer.method.text_features()
         assert trainer.method.logits(x, text).dtype == torch.float32
@@ -296,12 +304,9 @@ def test_a_tiny_step_rounds_away_in_half_but_not_in_float32(make_spec: Make) -> 
     assert moved == {("fp32", 1e-7): everything, ("half", 1e-7): set(), ("half", 1e-1): everything}
 
 
-@pytest.mark.parametrize("method", TRAINABLE)
-def test_the_first_loss_is_nearly_the_same_in_every_precision(method: str, make_spec: Make) -> None:
+def test_the_first_loss_is_nearly_the_same_in_every_precision(in_every_precision: InEveryPrecision) -> None:
     losses = {}
-    for precision in ("fp32", "bf16", "fp16", "half"):
-        trainer = make_trainer(small_spec(make_spec, method, precision))
-        x, labels = first_batch(trainer)
+    for precision, (trainer, x, labels) in in_every_precision.items():
         with autocast(precision, CPU):
             losses[precision] = trainer.method.loss(x, labels).item()
     assert len(set(losses.values())) == 4

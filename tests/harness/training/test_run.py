@@ -224,7 +224,7 @@ def test_a_run_on_a_gpu_measures_the_allocator(make_spec: Make, tmp_path: Path) 
 
 def test_validation_after_every_epoch_changes_no_weight(make_spec: Make, tmp_path: Path) -> None:
     evaluations = [{"name": "held", "dataset": "emoji", "classes": "base.new", "splits": ["train"]}]
-    words = [f"evaluate={json.dumps(evaluations)}", "train.epochs=2", "train.batch_size=4"]
+    words = [f"evaluate={json.dumps(evaluations)}", "train.epochs=2", "train.batch_size=4", "data.classes=base.base"]
     plain = make_spec("skip", *words, shots=4)
     validated = make_spec("skip", *words, "train.validate_every=1", shots=4)
     assert plain.id != validated.id

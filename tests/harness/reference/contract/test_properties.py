@@ -7,6 +7,7 @@ import pytest
 
 from harness.data.templates import OF_DATA_SETS
 from harness.experiment.registry import method_class, method_names
+from harness.reference.contract import properties
 from harness.reference.contract.candidate import Candidate
 from harness.reference.contract.equalities import equals_the_official_implementation
 from harness.reference.contract.properties import FAILED, OK, PROPERTIES, REMARK, SKIPPED, check_contract, find_out
@@ -32,6 +33,16 @@ def add(add_method: Callable[[str, str], None], tiny: Path) -> Add:
         return Candidate(name, str(tiny))
 
     return put
+
+
+@pytest.fixture
+def estimated_only_where_faulty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the check of the estimate, which takes half of the time, where the fault is another."""
+    fault = request.getfixturevalue("fault")
+    if fault.title != "estimate = measurement":
+        kept = tuple(item for item in PROPERTIES if item.title != "estimate = measurement")
+        assert len(kept) == len(PROPERTIES) - 1
+        monkeypatch.setattr(properties, "PROPERTIES", kept)
 
 
 def outcomes(candidate: Candidate) -> Outcomes:
@@ -109,6 +120,7 @@ def test_a_method_may_refuse_few_shots_with_a_reason(add: Add) -> None:
     assert found["takes one class, one image"] == (OK, "refuses one shot: give two shots")
 
 
+@pytest.mark.usefixtures("estimated_only_where_faulty")
 @pytest.mark.parametrize("fault", FITTED_FAULTS.values(), ids=FITTED_FAULTS)
 def test_a_faulty_fitted_method_fails_the_property_that_it_breaks(fault: Fault, add: Add) -> None:
     found = outcomes(add(fault.code, "faulty"))
@@ -117,6 +129,7 @@ def test_a_faulty_fitted_method_fails_the_property_that_it_breaks(fault: Fault, 
     assert "\n" not in found[fault.title][1]
 
 
+@pytest.mark.usefixtures("estimated_only_where_faulty")
 @pytest.mark.parametrize("fault", (FAULTS | TAUGHT_FAULTS).values(), ids=FAULTS | TAUGHT_FAULTS)
 def test_a_faulty_method_fails_exactly_the_property_that_it_breaks(fault: Fault, add: Add) -> None:
     found = outcomes(add(fault.code))
@@ -164,6 +177,8 @@ def test_shipped_methods_keep_the_contract_on_a_tiny_backbone(name: str, tiny: P
     options = cls.Config.model_fields.keys() & {"depth", "depth_text", "depth_image", "layer", "start"}
     words = [f"{name}.{key}=1" for key in sorted(options)]
     # Most prompts of an ensemble are longer than the context of a tiny text tower.
+    # Penalties to try: each is a training of its own.
+    words += ["linear_probe.num_step=2"] if name == "linear_probe" else []
     words += ["data.teacher_templates=zeroshot"] if cls.teacher not in (None, *OF_DATA_SETS) else []
     found = outcomes(Candidate(name, str(tiny), words))
     assert titles(found, FAILED) == titles(found, REMARK) == []

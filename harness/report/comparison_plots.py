@@ -119,8 +119,8 @@ def cell_drawing(figure: CellMap) -> Drawing:
                     rotation_mode="anchor")  # fmt: skip
     axis.set_yticks(range(rows), [literal(shorter(name)) for name in figure.rows], fontsize=NAME_SIZE)
     axis.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
-    for side in axis.spines.values():
-        side.set_visible(False)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
     axis.grid(visible=False)
     axis.set_xticks(np.arange(1, columns) - 0.5, minor=True)
     axis.set_yticks(np.arange(1, rows) - 0.5, minor=True)

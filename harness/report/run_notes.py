@@ -143,7 +143,7 @@ def samples_note(runs: pd.DataFrame) -> list[str]:
         seeds, samples = group["seed"].nunique(), group["sample_hash"].nunique()
         if samples < seeds:
             one = "one sample: all seeds share their shots" if samples == 1 else counted(samples, "sample")
-            notes.append(f"{dataset}, {tail or counted(int(shots), 'shot')}: {seeds} seeds, {one}.")
+            notes.append(f"{dataset}, {tail or counted(int(str(shots)), 'shot')}: {seeds} seeds, {one}.")
     return notes
 
 

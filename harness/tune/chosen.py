@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UserError
 from harness.experiment.grid import expand, load_experiment
@@ -68,7 +69,12 @@ def plain_sweep(name: str, changes: Settings, schedule: Settings) -> Sweep:
         UserError: no such sweep, or something in it that is wrong.
     """
     protocol = str(changes.get("protocol") or load_sweep(name, changes, schedule).protocol)
-    always = {"pruner": "none", "limits": {}, "time_budget": None, "objectives": [find_protocol(protocol).headline]}
+    always: dict[str, Any] = {
+        "pruner": "none",
+        "limits": {},
+        "time_budget": None,
+        "objectives": [find_protocol(protocol).headline],
+    }
     return load_sweep(name, {**always, **changes}, schedule)
 
 

@@ -1,0 +1,1 @@
+"""What a comparison of methods over several data sets allows one to say: numbers in, numbers and sentences out."""

@@ -1,0 +1,92 @@
+"""Tidy rows as the frame of runs that tables are made of, with the runs of a suite that are not complete."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness.board.tidy import REFUSED, TidyRow
+from harness.machine.costs import CACHE, FIT, SELECT, TRAIN
+from harness.results.folder import DONE
+from harness.results.frame import spec_row
+from harness.results.index import StoredRun
+
+PHASE_SECONDS = {TRAIN: "steps_seconds", CACHE: "cache_seconds", FIT: "fit_seconds", SELECT: "select_seconds"}
+REFUSAL = "the method cannot take part in it"
+UNKNOWN = ("", "")
+"""Track and heading of a run that is not complete: they are computed from results."""
+
+
+def runs_frame(rows: Iterable[TidyRow], incomplete: Sequence[StoredRun] = ()) -> pd.DataFrame:
+    """The runs behind some rows, one row each, in the form of `harness.report.runs.experiment_runs`.
+
+    Args:
+        rows: of tidy files.
+        incomplete: runs of the suite that have no result, so that tables show them as missing or failed.
+
+    Returns:
+        The columns that tables read (id, method, dataset, shots, seed, state, `accuracy.<evaluation>`, metrics of runs,
+        `<phase>.seconds`, template, versions, refusals, label, ...), track and heading. A run that is not complete has
+        the heading of its method's complete runs under the same protocol; if there are none, it is empty.
+    """
+    by_run: dict[str, list[TidyRow]] = {}
+    for row in rows:
+        by_run.setdefault(row.run, []).append(row)
+    found = [run_cells(own) for own in by_run.values()]
+    headings: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for run in found:
+        headings.setdefault((run["protocol"], run["method"]), set()).add((run["track"], run["heading"]))
+    for stored in incomplete:
+        if stored.spec is not None:
+            row = {"id": stored.id, **spec_row(stored.spec), "state": stored.state, "reason": stored.reason}
+            known = headings.get((stored.spec.protocol, stored.spec.method), {UNKNOWN})
+            found += [{**row, "settings": {}, "track": track, "heading": title} for track, title in sorted(known)]
+    return labelled(pd.DataFrame(found))
+
+
+def run_cells(rows: Sequence[TidyRow]) -> dict[str, Any]:
+    """The cells of one run."""
+    first = rows[0]
+    values = {f"{row.metric}.{row.evaluation}" if row.evaluation else row.metric: row.value for row in rows}
+    values = {name: value for name, value in values.items() if value is not None}
+    seconds = {f"{phase}.seconds": values.get(metric, 0.0) for phase, metric in PHASE_SECONDS.items()}
+    tested = [(f"{row.evaluated} ({row.evaluation})", row.pictures) for row in rows if row.pictures]
+    return {
+        "id": first.run,
+        "name": f"{first.method}-{first.dataset}-{first.shots}shot-seed{first.seed}",
+        "method": first.method,
+        "dataset": first.dataset,
+        "backbone": first.backbone,
+        "protocol": first.protocol,
+        "shots": first.shots,
+        "seed": first.seed,
+        "recipe": first.recipe,
+        "tuned": "",
+        "precision": first.precision,
+        "device": first.device,
+        "state": DONE,
+        "reason": "",
+        "track": first.track,
+        "heading": first.heading,
+        # What tables ask of the settings: whether anything is trained.
+        "settings": {} if "steps_seconds" in values else {"train.epochs": 0},
+        "template": ", ".join(dict.fromkeys(row.template for row in rows if row.template)),
+        "versions": f"SkipBench {first.version or '?'}",
+        "threads": first.threads,
+        "tested_on": tuple(dict.fromkeys(tested)),
+        "refusals": tuple((row.evaluation, REFUSAL) for row in rows if row.metric == REFUSED),
+        **values,
+        **seconds,
+    }
+
+
+def labelled(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with the column `label`: the method, with recipe or precision where one track has several of them."""
+    if runs.empty:
+        return runs
+    labels = runs["method"].astype(str)
+    for column in ("recipe", "precision"):
+        group = runs.groupby(["heading", "protocol", "method"], sort=False)
+        several = group[column].transform(lambda values: len(set(values.dropna()))) > 1
+        labels = labels.where(~several, labels + " (" + runs[column].astype(str) + ")")
+    return runs.assign(label=labels)

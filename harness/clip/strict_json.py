@@ -90,12 +90,15 @@ def describe(error: ValidationError, part: type[Part], data: dict[str, Any]) -> 
             return f"unknown key {key}.{hint}" if first["type"] == "extra_forbidden" else f"the key {key} is missing"
         path.append(str(step))
         inner = inner[step]
-        field = known.model_fields.get(str(step)) if known is not None else None
-        known = part_of(field.annotation) if field else None
+        # A place in a list holds the part that the list is of.
+        if isinstance(step, str):
+            field = known.model_fields.get(step) if known is not None else None
+            known = part_of(field.annotation) if field else None
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     value = "" if first["type"] == "value_error" else f", not {shown(inner)}"
-    return f"{shown('.'.join(path))}: {message}{value}"
+    # A check over several keys has no path, and its message names them.
+    return f"{shown('.'.join(path))}: {message}{value}" if path else message
 
 
 def part_of(annotation: Any) -> type[Part] | None:

@@ -21,6 +21,8 @@ RECIPES = EXPERIMENTS / "recipes"
 OFFICIAL = "official"
 AS_PUBLISHED = "as_published"
 """A recipe that follows the authors where a clean protocol does not: tables and figures mark whatever it gives."""
+CHOSEN = "chosen"
+"""A section that gives no settings: it says which choice those of its variant come from (`recipe_origin.py`)."""
 
 
 # Axes of the grid: setting one for every run would undo the grid.

@@ -22,9 +22,9 @@ from harness.experiment.descriptions import is_description_file
 from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.training_spec import SelectSpec, TrainSpec
+from harness.experiment.tuned import TunedSpec
 from harness.experiment.yaml_values import LARGEST
 from harness.machine.units import parse_seconds
-from harness.text import counted
 
 
 class DataSpec(Section):
@@ -101,20 +101,6 @@ class EvalSpec(Section):
     dataset: str
     classes: str = "all"
     splits: tuple[Literal["train", "val", "test", "held_out"], ...] = Field(("test",), min_length=1)
-
-
-class TunedSpec(Section):
-    """Where a recipe that was searched for comes from; it travels into every table."""
-
-    study: str = Field(description="name of the sweep")
-    trials: int = Field(description="trials that were looked at")
-    data: str = Field(description="pictures that the choice was made on")
-    seeds: tuple[int, ...] = Field(description="seeds of every trial")
-
-    def summary(self) -> str:
-        """How the recipe was found, for footnotes."""
-        seeds = ("seed " if len(self.seeds) == 1 else "seeds ") + ",".join(map(str, self.seeds))
-        return f"{counted(self.trials, 'trial')} on {self.data}, {seeds} (study {self.study})"
 
 
 class ScheduleSpec(Section):
@@ -211,6 +197,8 @@ class RunSpec(Section):
             section["dataset"] = dataset_content(section["dataset"])
         if self.data.index:
             dump["data"]["index"] = index_content(self.data.index)
+        if dump["tuned"]:
+            dump["tuned"] = TunedSpec.identity(dump["tuned"])
         dump["options"] = self._options_by_content()
         for key in ("templates", "teacher_templates"):
             dump["data"][key] = templates_content(f"data.{key}", dump["data"][key])

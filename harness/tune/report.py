@@ -11,7 +11,7 @@ from harness.errors import UserError
 from harness.experiment.protocols import find_protocol
 from harness.experiment.recipes import choose_variant, recipe_settings
 from harness.experiment.settings import Settings, merge, nest
-from harness.experiment.spec import TunedSpec
+from harness.experiment.tuned import TunedSpec
 from harness.experiment.yaml_values import dump_yaml
 from harness.machine.masking import masked_settings
 from harness.results.files import write_atomically

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from harness.errors import UserError
-from harness.experiment.spec import RunSpec, TunedSpec
+from harness.experiment.spec import RunSpec
+from harness.experiment.tuned import TunedSpec
 from harness.report.footnotes import footnotes
 from harness.report.paper_tables import ablation, file_name, paper_tables
 from harness.report.published import with_published

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.experiment.spec import RunSpec, TunedSpec
+from harness.experiment.spec import RunSpec
+from harness.experiment.tuned import TunedSpec
 from harness.results.folder import RunFolder
 from harness.results.frame import result_row, results_frame, spec_row
 from tests.made_up_results import a_result

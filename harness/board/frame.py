@@ -1,17 +1,20 @@
 """Tidy rows as the frame of runs that tables are made of, with the runs of a suite that are not complete."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from harness.board.tidy import REFUSED, TidyRow
-from harness.machine.costs import CACHE, FIT, SELECT, TRAIN
+from harness.machine.costs import TRAIN
 from harness.results.folder import DONE
 from harness.results.frame import spec_row
 from harness.results.index import StoredRun
+from harness.results.metrics import run_metrics
 
-PHASE_SECONDS = {TRAIN: "steps_seconds", CACHE: "cache_seconds", FIT: "fit_seconds", SELECT: "select_seconds"}
+Place = tuple[Any, ...]
+PHASE_SECONDS = {metric.phases[0]: metric.name for metric in run_metrics() if len(metric.phases) == 1}
+"""Phase -> the metric of its seconds."""
 REFUSAL = "the method cannot take part in it"
 UNKNOWN = ("", "")
 """Track and heading of a run that is not complete: they are computed from results."""
@@ -33,15 +36,22 @@ def runs_frame(rows: Iterable[TidyRow], incomplete: Sequence[StoredRun] = ()) ->
     for row in rows:
         by_run.setdefault(row.run, []).append(row)
     found = [run_cells(own) for own in by_run.values()]
-    headings: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    headings: dict[Place, set[tuple[str, str]]] = {}
     for run in found:
-        headings.setdefault((run["protocol"], run["method"]), set()).add((run["track"], run["heading"]))
+        for place in places_of(run):
+            headings.setdefault(place, set()).add((run["track"], run["heading"]))
     for stored in incomplete:
         if stored.spec is not None:
             row = {"id": stored.id, **spec_row(stored.spec), "state": stored.state, "reason": stored.reason}
-            known = headings.get((stored.spec.protocol, stored.spec.method), {UNKNOWN})
+            known = next((headings[place] for place in places_of(row) if place in headings), {UNKNOWN})
             found += [{**row, "settings": {}, "track": track, "heading": title} for track, title in sorted(known)]
     return labelled(pd.DataFrame(found))
+
+
+def places_of(run: Mapping[str, Any]) -> list[Place]:
+    """What decides the track of a run, the most exact first: settings may be chosen for each number of shots."""
+    method = (run["protocol"], run["method"])
+    return [(*method, run["shots"]), method]
 
 
 def run_cells(rows: Sequence[TidyRow]) -> dict[str, Any]:
@@ -68,8 +78,9 @@ def run_cells(rows: Sequence[TidyRow]) -> dict[str, Any]:
         "reason": "",
         "track": first.track,
         "heading": first.heading,
+        "why": first.why,
         # What tables ask of the settings: whether anything is trained.
-        "settings": {} if "steps_seconds" in values else {"train.epochs": 0},
+        "settings": {} if PHASE_SECONDS[TRAIN] in values else {"train.epochs": 0},
         "template": ", ".join(dict.fromkeys(row.template for row in rows if row.template)),
         "versions": f"SkipBench {first.version or '?'}",
         "threads": first.threads,

@@ -43,6 +43,7 @@ class TidyRow(BaseModel):
         method, recipe: names.
         track: name of the track (`harness.report.tracks`).
         heading: under which it is ranked: the track, with the budget or what the method knows beside the shots.
+        why: it is not in a cleaner track; empty if nothing was chosen.
         backbone: as its users name it.
         weights: SHA-256 of the backbone's weights; empty for weights without a file.
         precision: of the training.
@@ -71,6 +72,7 @@ class TidyRow(BaseModel):
     recipe: str = ""
     track: str
     heading: str
+    why: str = ""
     backbone: str
     weights: str = ""
     precision: str
@@ -158,6 +160,7 @@ def rows_of(suite: str, result: Result) -> list[TidyRow]:
         "recipe": spec.recipe,
         "track": placement.track.value,
         "heading": placement.title,
+        "why": "; ".join(placement.reasons),
         "backbone": spec.backbone,
         "weights": result.weights_sha256 or "",
         "precision": spec.train.precision,

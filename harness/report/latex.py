@@ -35,6 +35,7 @@ CHARACTERS = {
     "§": r"\textsuperscript{\S}",
     "¶": r"\textsuperscript{\P}",
     "‖": r"\textsuperscript{$\|$}",
+    "◆": r"$\diamond$",
     "–": "--",
     "…": r"\ldots{}",
 }

@@ -70,6 +70,7 @@ class Table:
         by_column: whether ranks are within columns (ablations) instead of rows.
         costs: columns of costs, in an ablation.
         row_names: row -> its short name, where it has one.
+        notes: further sentences below it; a table without runs has only these.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Table:
     by_column: bool = False
     costs: frozenset[str] = frozenset()
     row_names: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> list[tuple[str, str]]:

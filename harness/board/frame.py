@@ -83,6 +83,7 @@ def run_cells(rows: Sequence[TidyRow]) -> dict[str, Any]:
         "settings": {} if PHASE_SECONDS[TRAIN] in values else {"train.epochs": 0},
         "template": ", ".join(dict.fromkeys(row.template for row in rows if row.template)),
         "versions": f"SkipBench {first.version or '?'}",
+        "minor": first.minor_version,
         "threads": first.threads,
         "tested_on": tuple(dict.fromkeys(tested)),
         "refusals": tuple((row.evaluation, REFUSAL) for row in rows if row.metric == REFUSED),

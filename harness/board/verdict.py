@@ -33,6 +33,7 @@ class Verdict:
         tables: the best against all others, and all pairs; empty if nothing can be tested.
         nemenyi: what a critical-difference diagram shows; None if nothing can be tested.
         scores: that were tested; None if there are none.
+        drawing: the critical-difference diagram as SVG; empty if nothing can be tested.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Verdict:
     tables: tuple[Table, ...]
     nemenyi: Nemenyi | None
     scores: Scores | None
+    drawing: str = ""
 
 
 def verdict_of(table: ScoreTable) -> Verdict:

@@ -20,6 +20,7 @@ from tests.commands import ROOT
 FLOORS = (
     ("text",),
     ("errors",),
+    ("statistics",),
     ("machine",),
     ("clip",),
     ("data",),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.statistics.wilcoxon import holm
+
 # The smallest p of a two-sided signed-rank test on n pairs is 2 / 2^n: fewer than six pairs cannot reach p < 0.05.
 FEWEST_PAIRS = 6
 SIGNIFICANCE = 0.05
@@ -104,13 +106,3 @@ def signed_rank_p(differences: pd.Series) -> float | None:
     from scipy.stats import wilcoxon
 
     return float(wilcoxon(differences).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for multiple comparisons (Holm, 1979), in the order given."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    corrected, highest = [0.0] * len(p_values), 0.0
-    for place, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
-        corrected[index] = highest
-    return corrected

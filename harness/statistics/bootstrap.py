@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from harness.statistics.scores import Numbers
+from harness.errors import UserError
+from harness.statistics.scores import DECIMALS, Numbers
 
 Correct = NDArray[Any]
 """Per-picture correctness: (pictures,) bool, or (seeds, pictures), whose mean over seeds is taken."""
@@ -47,7 +49,16 @@ def over_units(values: Numbers, level: float = LEVEL, draws: int = DRAWS, seed: 
     Raises:
         UserError: fewer than two values, one that is no number, or a level outside (0, 1).
     """
-    raise NotImplementedError
+    known = np.asarray(values, dtype=np.float64)
+    if known.ndim != 1 or len(known) < 2 or not np.isfinite(known).all():
+        raise UserError("a bootstrap over data sets takes one number for each, at least two, and all of them finite")
+    check_draws(level, draws)
+    # Sorted, and each draw both ways round: the order of data sets does not matter, and the interval of the negative
+    # values is the negative interval.
+    ordered = np.sort(known)
+    drawn = np.random.default_rng(seed).integers(len(known), size=(draws // 2, len(known)))
+    means = np.concatenate([one[drawn].mean(axis=1) for one in (ordered, ordered[::-1])])
+    return interval(float(ordered.mean()), means, level)
 
 
 def over_pictures(
@@ -75,4 +86,51 @@ def over_pictures(
     Raises:
         UserError: other data sets or numbers of pictures, none at all, or values outside 0 to 1.
     """
-    raise NotImplementedError
+    if not one or (other is not None and set(other) != set(one)):
+        raise UserError("a bootstrap over pictures takes the same data sets of both methods, at least one")
+    check_draws(level, draws)
+    generator = np.random.default_rng(seed)
+    estimates, means = [], []
+    for unit in sorted(one):
+        share = share_of(one[unit], unit)
+        if other is not None:
+            theirs = share_of(other[unit], unit)
+            if len(theirs) != len(share):
+                raise UserError(f"the methods were evaluated on {len(share)} and {len(theirs)} pictures of '{unit}'")
+            share = share - theirs
+        # Drawing pictures is drawing how often each value occurs: there are few values, and many pictures.
+        levels, counts = np.unique(np.round(share, DECIMALS), return_counts=True)
+        drawn = generator.multinomial(len(share), counts / len(share), size=draws)
+        estimates.append(float(share.mean()))
+        means.append(drawn @ levels / len(share))
+    return interval(100 * float(np.mean(estimates)), 100 * np.mean(means, axis=0), level)
+
+
+def share_of(correct: Correct, unit: str) -> Numbers:
+    """(pictures,): in which share of the seeds a picture is classified correctly.
+
+    Raises:
+        UserError: no pictures, or values outside 0 to 1.
+    """
+    given = np.asarray(correct, dtype=np.float64)
+    given = given.mean(axis=0) if given.ndim == 2 and len(given) else given
+    # NaN is not within, either.
+    if given.ndim != 1 or not len(given) or not ((given >= 0) & (given <= 1)).all():
+        raise UserError(f"correctness on '{unit}' is one value from 0 to 1 for each picture, of one seed or several")
+    return given
+
+
+def check_draws(level: float, draws: int) -> None:
+    """Refuse what gives no interval.
+
+    Raises:
+        UserError: a level outside (0, 1), or fewer than two draws.
+    """
+    if not 0 < level < 1 or draws < 2:
+        raise UserError(f"an interval of level {level} from {draws} draws: take a level such as 0.95, and 10000 draws")
+
+
+def interval(estimate: float, drawn: Numbers, level: float) -> Interval:
+    """The percentile interval of some draws."""
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(estimate, float(low), float(high), level)

@@ -14,6 +14,8 @@ from harness.text import counted
 Numbers = NDArray[np.float64]
 DECIMALS = 9
 """Values that agree so far are equal: differences of numbers such as 76.47 and 75.98 differ in their last bits."""
+METHOD, UNIT = "method", "data set"
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,7 @@ class Scores:
             object.__setattr__(self, name, given)
         if not self.methods or not self.units:
             raise UserError("a comparison needs at least one method and one data set")
-        for noun, names in (("method", self.methods), ("data set", self.units)):
+        for noun, names in ((METHOD, self.methods), (UNIT, self.units)):
             if twice := [name for name in names if names.count(name) > 1]:
                 raise UserError(f"the {noun} '{twice[0]}' occurs twice in the scores: give each {noun} one name")
         if values.shape != (len(self.methods), len(self.units)):
@@ -116,7 +118,27 @@ class Scores:
         Raises:
             UserError: nothing is left.
         """
-        raise NotImplementedError
+        methods = list(table)
+        units = list(dict.fromkeys(unit for row in table.values() for unit in row))
+        left_out: list[str] = []
+        while methods and units:
+            lacking = {(METHOD, name): [unit for unit in units if is_gap(table[name].get(unit))] for name in methods}
+            lacking |= {(UNIT, name): [one for one in methods if is_gap(table[one].get(name))] for name in units}
+            sizes = {METHOD: len(units), UNIT: len(methods)}
+            shares = {key: len(gaps) / sizes[key[0]] for key, gaps in lacking.items() if gaps}
+            # Whatever has no value at all says nothing, whichever side is to be kept.
+            empty = [key for key, share in shares.items() if share == 1.0]
+            may_go = {"most": (METHOD, UNIT), "units": (METHOD,), "methods": (UNIT,)}[keep]
+            open_to = empty or [key for key in shares if key[0] in may_go]
+            if not open_to:
+                break
+            noun, name = min(open_to, key=lambda key: (-shares[key], key))
+            (methods if noun == METHOD else units).remove(name)
+            left_out.append(gap_text(noun, name, lacking[noun, name], sizes[noun]))
+        if not methods or not units:
+            raise UserError("no data set has a score of every method: nothing is left to compare")
+        values = [[float(table[method][unit] or 0.0) for unit in units] for method in methods]
+        return Completed(Scores(tuple(methods), tuple(units), np.array(values), seeds), tuple(left_out))
 
 
 class Completed(NamedTuple):
@@ -129,3 +151,17 @@ class Completed(NamedTuple):
 
     scores: Scores
     left_out: tuple[str, ...]
+
+
+def is_gap(value: float | None) -> bool:
+    """Whether a table has no number here."""
+    return value is None or math.isnan(value)
+
+
+def gap_text(noun: str, name: str, gaps: list[str], size: int) -> str:
+    """Why a method or a data set is left out."""
+    others = "data sets" if noun == METHOD else "methods"
+    if len(gaps) == size:
+        return f"left out: {noun} {name} has no score"
+    named = ", ".join(gaps[:MOST_NAMED]) + (", ..." if len(gaps) > MOST_NAMED else "")
+    return f"left out: {noun} {name} lacks {len(gaps)} of {size} {others} ({named})"

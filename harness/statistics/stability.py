@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
-from harness.statistics.bootstrap import DRAWS
+import numpy as np
+
+from harness.statistics.bootstrap import DRAWS, LEVEL, check_draws
+from harness.statistics.friedman import need_several
+from harness.statistics.ranks import mean_ranks, places, ranks
 from harness.statistics.scores import Numbers, Scores
 
 
@@ -46,7 +50,15 @@ def leave_one_out(scores: Scores) -> tuple[LeftOut, ...]:
     Raises:
         UserError: fewer than two data sets.
     """
-    raise NotImplementedError
+    need_several(2, len(scores.units))
+    before = places(mean_ranks(scores))
+    found = []
+    for unit in scores.units:
+        mean = mean_ranks(scores.select(units=[other for other in scores.units if other != unit]))
+        after = places(mean)
+        moved = tuple(name for name, moves in zip(scores.methods, after != before, strict=True) if moves)
+        found.append(LeftOut(unit, tuple(map(float, mean)), tuple(map(int, after)), moved))
+    return tuple(found)
 
 
 def rank_stability(scores: Scores, draws: int = DRAWS, seed: int = 0) -> RankStability:
@@ -55,4 +67,13 @@ def rank_stability(scores: Scores, draws: int = DRAWS, seed: int = 0) -> RankSta
     Raises:
         UserError: fewer than two data sets.
     """
-    raise NotImplementedError
+    need_several(2, len(scores.units))
+    check_draws(LEVEL, draws)
+    methods, units = scores.values.shape
+    # In the order of their names, so that the draws do not depend on the order of the data sets.
+    within = ranks(scores)[:, np.argsort(scores.units)]
+    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=draws)
+    taken = places(drawn @ within.T / units)
+    shares = np.stack([(taken == place).mean(axis=0) for place in range(1, methods + 1)], axis=1)
+    now = places(mean_ranks(scores))
+    return RankStability(scores.methods, tuple(map(int, now)), (taken == now).mean(axis=0), shares)

@@ -6,11 +6,16 @@ Nemenyi's, its answer about two methods does not depend on which other methods a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from harness.statistics.scores import Numbers, Scores
+import numpy as np
+
+from harness.errors import UserError
+from harness.statistics.scores import DECIMALS, Numbers, Scores
 
 ALL_PAIRS = "all pairs"
+MOST_EXACT = 50
+"""Differences beyond which p is by the normal approximation, which is then as good."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,17 @@ class Pair:
 
     def turned(self) -> "Pair":
         """The same pair seen from the other method."""
-        raise NotImplementedError
+        total = self.test.pairs * (self.test.pairs + 1) / 2
+        return Pair(
+            self.other,
+            self.one,
+            -self.mean_difference + 0.0,
+            self.losses,
+            self.ties,
+            self.wins,
+            replace(self.test, statistic=total - self.test.statistic),
+            self.holm_p,
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,12 @@ class Family:
         Raises:
             UserError: the pair is not in the family.
         """
-        raise NotImplementedError
+        for pair in self.pairs:
+            if (pair.one, pair.other) == (one, other):
+                return pair
+            if (pair.other, pair.one) == (one, other):
+                return pair.turned()
+        raise UserError(f"{one} against {other} is not among these tests ({self.name})")
 
 
 def signed_rank(differences: Numbers) -> SignedRank:
@@ -89,12 +109,27 @@ def signed_rank(differences: Numbers) -> SignedRank:
     Raises:
         UserError: there are none, or one is no number.
     """
-    raise NotImplementedError
+    known = np.round(np.asarray(differences, dtype=np.float64), DECIMALS)
+    if known.ndim != 1 or not len(known) or not np.isfinite(known).all():
+        raise UserError("a signed-rank test takes one difference for each data set, at least one, all of them numbers")
+    moved = known[known != 0]
+    zeros = len(known) - len(moved)
+    if not len(moved):
+        return SignedRank(0.0, 1.0, 0, zeros, ties=False, exact=True)
+    # Imported here because it takes a second, and most commands compare nothing.
+    from scipy.stats import rankdata, wilcoxon
+
+    sizes = rankdata(np.abs(moved))
+    statistic = float(sizes[moved > 0].sum())
+    ties = len(np.unique(sizes)) < len(sizes)
+    exact = len(moved) <= MOST_EXACT
+    p = exact_p(sizes, statistic) if exact else float(wilcoxon(moved).pvalue)
+    return SignedRank(statistic, p, len(moved), zeros, ties, exact)
 
 
 def smallest_p(pairs: int) -> float:
     """The smallest two-sided p-value that so many differences can give: 2 / 2^pairs."""
-    raise NotImplementedError
+    return min(1.0, 2.0 ** (1 - pairs))
 
 
 def all_pairs(scores: Scores) -> Family:
@@ -103,7 +138,8 @@ def all_pairs(scores: Scores) -> Family:
     Raises:
         UserError: fewer than two methods.
     """
-    raise NotImplementedError
+    names = scores.methods
+    return family_of(scores, ALL_PAIRS, [(one, other) for at, one in enumerate(names) for other in names[at + 1 :]])
 
 
 def against_others(scores: Scores, method: str) -> Family:
@@ -112,9 +148,63 @@ def against_others(scores: Scores, method: str) -> Family:
     Raises:
         UserError: fewer than two methods, or no such method.
     """
-    raise NotImplementedError
+    scores.of(method)
+    return family_of(
+        scores, f"{method} against all others", [(method, other) for other in scores.methods if other != method]
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for multiple comparisons (Holm, 1979), in the order given."""
-    raise NotImplementedError
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def exact_p(sizes: Numbers, statistic: float) -> float:
+    """Exact two-sided p of a sum of positive ranks: over all signs, each as likely, that these ranks may have.
+
+    Args:
+        sizes: (pairs,), ranks of the sizes of the differences; halves where sizes are equal.
+        statistic: sum of the ranks of the positive ones.
+    """
+    doubled = np.rint(2 * sizes).astype(int)
+    # share[s]: of the signs seen so far, how many give the doubled sum s.
+    share = np.zeros(int(doubled.sum()) + 1)
+    share[0] = 1.0
+    for rank in doubled:
+        shifted = np.zeros_like(share)
+        shifted[rank:] = share[: len(share) - rank]
+        share = (share + shifted) / 2
+    at = round(2 * statistic)
+    return float(min(1.0, 2 * min(share[: at + 1].sum(), share[at:].sum())))
+
+
+def family_of(scores: Scores, name: str, couples: Sequence[tuple[str, str]]) -> Family:
+    """Some pairs of methods, corrected together.
+
+    Raises:
+        UserError: there are none.
+    """
+    if not couples:
+        raise UserError(f"there is only one method, {scores.methods[0]}: a comparison needs another one")
+    several = [scores.differences(one, other) for one, other in couples]
+    tests = [signed_rank(differences) for differences in several]
+    corrected = holm([test.p for test in tests])
+    pairs = [
+        Pair(
+            one,
+            other,
+            float(differences.mean()),
+            int((differences > 0).sum()),
+            int((differences == 0).sum()),
+            int((differences < 0).sum()),
+            test,
+            p,
+        )
+        for (one, other), differences, test, p in zip(couples, several, tests, corrected, strict=True)
+    ]
+    return Family(name, tuple(pairs), len(scores.units))

@@ -13,7 +13,7 @@ from harness.statistics.friedman import friedman
 from harness.statistics.matrix import ComparisonMatrix, comparison_matrix
 from harness.statistics.nemenyi import Nemenyi, nemenyi
 from harness.statistics.scores import Scores
-from harness.statistics.sentences import sentences
+from harness.statistics.sentences import p_text, sentences
 from harness.statistics.wilcoxon import against_others, smallest_p
 from harness.text import counted
 
@@ -91,7 +91,7 @@ def summary(scores: Scores, ranks: Nemenyi) -> list[str]:
     differ = "differ" if test.f_p < ALPHA else "cannot be told apart"
     found = [
         f"{counted(methods, 'method')} on {counted(units, 'data set')}: by mean rank the methods {differ} "
-        f"(Friedman's test with Iman and Davenport's correction, p = {p_text(test.f_p)}).",
+        f"(Friedman's test with Iman and Davenport's correction, {p_text(test.f_p, ALPHA)}).",
         f"Nemenyi's critical difference is {ranks.critical_difference:.2f} ranks (p < {ALPHA}): methods that are closer "
         "are not separable by mean rank.",
     ]
@@ -105,11 +105,6 @@ def summary(scores: Scores, ranks: Nemenyi) -> list[str]:
             f"(the smallest is {smallest_p(units):.3g}): no pair can be called different."
         )
     return found
-
-
-def p_text(p: float) -> str:
-    """A p-value in two digits."""
-    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
 def best_table(name: str, title: str, scores: Scores, best: str) -> Table:

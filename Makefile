@@ -51,7 +51,7 @@ WHICH = $(call as_word,EXPERIMENT) $(call option,METHOD,--methods) $(call option
   $(call option,RECIPE,--recipe) $(call option,RESULTS,--results)
 
 .PHONY: help setup bench sweep ablations table figures report compare speed stability estimate check data list lint test test-fast \
-  test-long test-mutants coverage clean
+  test-long test-mutants coverage docs clean
 
 help: ## list the targets
 	@echo "make bench METHOD=skip      train, evaluate and compare; METHOD=zeroshot,finetune,skip or all"
@@ -144,6 +144,9 @@ data: $(VENV)/installed ## DATASET= DATA= ARGS=--verify: what is there, and what
 
 list: $(VENV)/installed ## what can be named
 	@$(SKIPBENCH) list
+
+docs: $(VENV)/installed ## write the list of methods in docs/methods.md anew, from their cards and classes
+	@$(VENV)/bin/python -m experiments.write_methods_page
 
 lint: $(VENV)/installed-dev ## ruff and mypy
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy

@@ -44,6 +44,7 @@ MOST_LINES = 350
 LONG_FILES: dict[str, str] = {}
 # Files beside experiment/protocols.py that name a protocol, and why.
 PROTOCOL_NAMES = {
+    "harness/experiment/cards.py": "what official code selects on has the same name",
     "harness/experiment/grid.py": "the default",
     "harness/experiment/spec.py": "the default",
     "harness/tune/sweep.py": "the default",

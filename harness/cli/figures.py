@@ -30,6 +30,7 @@ def figures(
     out: Path | None,
     over: str | None,
     all_runs: bool,
+    by: str | None,
     results: Path,
 ) -> None:
     """Figures of the experiment in FILE; without FILE and options, of all finished runs in RESULTS.
@@ -56,7 +57,7 @@ def figures(
         stem, found = file_stem(words, grid), [ablation_curves(axis_runs(specs, results, [over]), over)]
         damage = damage_of(results)
     else:
-        chosen = find_runs(words, methods, grid, results, all_runs)
+        chosen = find_runs(words, methods, grid, results, all_runs, by)
         stem, damage, left_out = chosen.stem, chosen.damage, chosen.left_out
         found, names = paper_figures(paper_tables(chosen.runs), results), in_order(chosen.runs["label"])
     folder = out or results / "figures"

@@ -138,7 +138,12 @@ def takes_report_grid(command: Command) -> Command:
     every = click.option(
         "--all-runs", is_flag=True, help="Also runs that evaluate no test image, such as the trials of sweeps."
     )
-    return collected(every(command), "grid", GridOptions, (experiment, *GRID_OPTIONS[1:]))
+    by = click.option(
+        "--by",
+        type=click.Choice(["track"]),
+        help="track: only what was chosen alike is ranked together (docs/tracks.md).",
+    )
+    return collected(by(every(command)), "grid", GridOptions, (experiment, *GRID_OPTIONS[1:]))
 
 
 def takes_schedule(command: Command) -> Command:

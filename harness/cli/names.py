@@ -15,8 +15,19 @@ from harness.experiment.axes import text_of
 
 
 @click.command(name="list")
-def list_names() -> None:
-    """List methods, data sets, backbones, protocols, recipes and ensembles of prompt templates, one per line."""
+@click.argument("method", required=False)
+def list_names(method: str | None) -> None:
+    """List methods, data sets, backbones, protocols, recipes and ensembles of prompt templates, one per line.
+
+    With METHOD: its card, that is paper, official code, and on which images that code chooses what.
+
+    \b
+      skipbench list skip
+    """
+    if method is not None:
+        for line in card_lines(method):
+            console.print(line, markup=False, soft_wrap=True)
+        return
     from harness.data.catalog import DATASETS
     from harness.data.templates import ENSEMBLES
     from harness.experiment.protocols import PROTOCOLS
@@ -38,6 +49,26 @@ def list_names() -> None:
         console.print(f"recipe    {name:22s} {', '.join(recipe_variants(name))}", markup=False, soft_wrap=True)
     for name, about in ENSEMBLES.items():
         console.print(f"templates {name:22s} {about}", markup=False, soft_wrap=True)
+
+
+def card_lines(method: str) -> list[str]:
+    """Everything that is known about a method, one fact a line.
+
+    Raises:
+        UserError: no such method, or its file or card cannot be read.
+    """
+    from harness.experiment.cards import card_of, card_path
+    from harness.experiment.known_keys import known_settings
+    from harness.experiment.recipes import recipe_variants
+    from harness.report.card_notes import NO_CARD, card_facts
+
+    card = card_of(method)
+    facts = card_facts(card) if card else {"card": f"{NO_CARD}: write {card_path(method).name} beside its file"}
+    facts["recipes"] = ", ".join(recipe_variants(method)) or "none"
+    options = [key for key in known_settings([method]) if key.startswith(f"{method}.")]
+    facts["options"] = f"{', '.join(options)}; `skipbench keys {method}` explains them" if options else "none"
+    title = f"{card.title} ({method})" if card else method
+    return [title, *(f"  {name}: {text}" for name, text in facts.items())]
 
 
 def backbone_names() -> dict[str, str]:

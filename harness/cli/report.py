@@ -17,7 +17,13 @@ from harness.results.files import write_atomically
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the page; default RESULTS/reports.")
 @RESULTS
 def report(
-    words: Words, grid: GridOptions, methods: str | None, out: Path | None, all_runs: bool, results: Path
+    words: Words,
+    grid: GridOptions,
+    methods: str | None,
+    out: Path | None,
+    all_runs: bool,
+    by: str | None,
+    results: Path,
 ) -> None:
     """One HTML page about the experiment in FILE; without FILE and options, about all of RESULTS.
 
@@ -28,7 +34,7 @@ def report(
     from harness.report.paper_tables import paper_tables
     from harness.report.published import with_published
 
-    chosen = find_runs(words, methods, grid, results, all_runs)
+    chosen = find_runs(words, methods, grid, results, all_runs, by)
     folder = out or results / "reports"
     folder.mkdir(parents=True, exist_ok=True)
     tables = [with_published(found) for found in paper_tables(chosen.runs)]

@@ -1,6 +1,6 @@
 """`skipbench table`: the tables of a paper."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,7 @@ def table(
     caption: str | None,
     label: str | None,
     all_runs: bool,
+    by: str | None,
     results: Path,
 ) -> None:
     """Tables of the experiment in FILE, with its missing and failed runs; without FILE and options, of all of RESULTS.
@@ -75,7 +76,7 @@ def table(
         from harness.report.paper_tables import paper_tables
         from harness.report.published import with_published
 
-        chosen = find_runs(words, methods, grid, results, all_runs)
+        chosen = find_runs(words, methods, grid, results, all_runs, by)
         stem, damage, left_out = chosen.stem, chosen.damage, chosen.left_out
         tables = [with_published(found, published) for found in paper_tables(chosen.runs)]
     for found in tables:
@@ -118,7 +119,9 @@ class ChosenRuns:
     left_out: str = ""
 
 
-def find_runs(words: Words, methods: str | None, grid: GridOptions, results: Path, all_runs: bool) -> ChosenRuns:
+def find_runs(
+    words: Words, methods: str | None, grid: GridOptions, results: Path, all_runs: bool, by: str | None = None
+) -> ChosenRuns:
     """The runs that a command line asks for: those of an experiment, or all of the results folder.
 
     Args:
@@ -127,10 +130,21 @@ def find_runs(words: Words, methods: str | None, grid: GridOptions, results: Pat
         grid: options that change the experiment.
         results: the results folder.
         all_runs: of the whole folder, also those that evaluate no test image; an experiment names its runs.
+        by: `track` for runs with their tracks.
 
     Raises:
         UserError: none is complete.
     """
+    found = chosen_runs(words, methods, grid, results, all_runs)
+    if by is None:
+        return found
+    from harness.report.track_tables import with_tracks
+
+    return replace(found, runs=with_tracks(found.runs, results))
+
+
+def chosen_runs(words: Words, methods: str | None, grid: GridOptions, results: Path, all_runs: bool) -> ChosenRuns:
+    """As `find_runs`, without tracks."""
     from harness.report.runs import damage_in, experiment_runs, folder_runs
 
     if words.first or words.settings or methods or grid.given():

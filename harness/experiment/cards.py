@@ -32,7 +32,7 @@ KNOWLEDGE: Mapping[str, str] = {
 }
 """Name of extra knowledge -> the same in words."""
 SELECTION: Mapping[str, str] = {
-    "nothing": "no images: settings are fixed, and the last epoch is kept",
+    "nothing": "nothing",
     "few_shot_validation": "as few validation images as there are shots",
     "all_validation": "all validation images",
     "test": "test images",
@@ -40,8 +40,8 @@ SELECTION: Mapping[str, str] = {
 """Kind of selection -> the same in words."""
 CHECKED: Mapping[str, str] = {
     "code": "read in the code",
-    "paper": "read in the paper; the code was not read",
-    "remembered": "neither the code nor the paper was read again",
+    "paper": "read in the paper, not in code",
+    "remembered": "remembered: neither code nor paper was read again",
 }
 """How facts are known -> the same in words."""
 NO_LICENCE = "none"

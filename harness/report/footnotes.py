@@ -10,6 +10,7 @@ from harness.report.run_notes import run_notes
 from harness.report.runs import TUNED
 from harness.report.statistics import FEWEST_PAIRS, SIGNIFICANCE
 from harness.report.table import AVERAGE, COSTS, INCOMPLETE, Table
+from harness.report.track_tables import track_notes
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, MISSING, RUNNING
 from harness.results.metrics import summary_metrics
 from harness.text import counted
@@ -35,6 +36,7 @@ def footnotes(table: Table, transpose: bool = False) -> list[str]:
     if table.sources:
         sentences.append(f"{PUBLISHED_MARK}: published, not ours, not ranked: {'; '.join(table.sources)}.")
     sentences += leaderboard_note(table)
+    sentences += track_notes(table.runs)
     sentences.append(
         f"Backbone {listed(known, 'backbone')}, precision {listed(known, 'precision')}, "
         f"recipe {listed(known, 'recipe')}, templates {templates_note(known)}, device {listed(known, 'device')}. "
@@ -104,7 +106,8 @@ def states_note(table: Table) -> list[str]:
     if left or MISSING in states:
         parts = [f", {counts[state]} of them {state}" for state in (INTERRUPTED, RUNNING) if counts[state]]
         are = "is" if left == 1 else "are"
-        missing = f"missing; {left} of {total} {are} not computed{''.join(parts)}" if left else "there is no such run"
+        nothing = "in another track, or not run" if table.track else "there is no such run"
+        missing = f"missing; {left} of {total} {are} not computed{''.join(parts)}" if left else nothing
         sentences.append(f"{MISSING_MARK}: {missing}.")
     failed = table.runs[table.runs["state"].isin([FAILED, DAMAGED])]
     if len(failed):

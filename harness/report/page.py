@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from harness.machine.costs import PHASES
+from harness.report.card_notes import NO_CARD, card_facts, card_notes, known_card
 from harness.report.figures import paper_figures
 from harness.report.labels import is_plain
 from harness.report.latex import to_latex
@@ -60,7 +61,13 @@ def page(
         "left_out": LEFT_OUT,
     }
     body = "\n".join(to_html(table, extra=copy_button(number)) for number, table in enumerate(tables))
-    used = len(dumped(data)) + len(body.encode()) + sum(path.stat().st_size for path in ASSETS.iterdir())
+    cards = cards_of(in_order(runs["method"]))
+    used = (
+        len(dumped(data))
+        + len(body.encode())
+        + len(cards.encode())
+        + sum(path.stat().st_size for path in ASSETS.iterdir())
+    )
     details, damage = describe_runs(runs, results, PAGE_BYTES - used)
     described, done = len(details["details"]), len(runs)
     are = "is" if described == 1 else "are"
@@ -73,10 +80,26 @@ def page(
         script="\n".join((ASSETS / name).read_text() for name in SCRIPTS),
         summary=summary(runs),
         tables=body,
+        methods=cards,
         runs_note=note,
         data=dumped({**data, **details}),
     )
     return text, damage
+
+
+def cards_of(names: Sequence[str]) -> str:
+    """The cards of some methods, each opens on its name; above them what sets the published codes apart."""
+    parts = [f'<p class="note">{html.escape(note)}</p>' for note in card_notes(names)]
+    for name in names:
+        card = known_card(name)
+        facts = card_facts(card) if card else {"card": NO_CARD}
+        rows = "".join(
+            f'<tr><th scope="row">{html.escape(fact)}</th><td class="words">{html.escape(text)}</td></tr>'
+            for fact, text in facts.items()
+        )
+        title = html.escape(f"{card.title} ({name})" if card else name)
+        parts.append(f'<details><summary>{title}</summary><table class="card">{rows}</table></details>')
+    return "\n".join(parts)
 
 
 def copy_button(number: int) -> str:
@@ -133,6 +156,8 @@ def run_rows(runs: pd.DataFrame) -> dict[str, Any]:
         words("settings", runs["variant"])
     if runs["protocol"].nunique() > 1:
         words("protocol", runs["protocol"])
+    if "track" in runs:
+        words("track", runs["track"])
     words("data set", runs["dataset"])
     for name in ("shots", "seed"):
         columns.append({"name": name})

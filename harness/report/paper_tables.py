@@ -22,6 +22,7 @@ from harness.report.cells import (
 from harness.report.method_table import evaluations_in
 from harness.report.runs import FIXED, groups, in_order, leaderboard, protocol_of
 from harness.report.table import AVERAGE, COSTS, SOURCE, TARGETS, Cell, Table
+from harness.report.track_tables import place_of
 from harness.results.metrics import ACCURACY, TARGET_ACCURACY, SummaryMetric, summary_metrics
 from harness.text import counted
 
@@ -30,13 +31,26 @@ def paper_tables(runs: pd.DataFrame) -> list[Table]:
     """The tables of some runs: one for every protocol, backbone, leaderboard, and number of shots or source data set.
 
     Args:
-        runs: as `experiment_runs` or `folder_runs` gives them.
+        runs: as `experiment_runs` or `folder_runs` gives them; with those of `with_tracks`, every track has its tables.
 
     Raises:
         UserError: a protocol is unknown.
     """
     runs = runs.assign(leaderboard=[leaderboard(tuned) for tuned in runs["tuned"]])
-    one_backbone = runs["backbone"].nunique() == 1
+    if "track" in runs:
+        of_tracks = sorted(groups(runs, "track"), key=lambda item: place_of(str(item[0])))
+        return [of_track(table, str(track)) for track, part in of_tracks for table in tables_of(part, runs)]
+    return tables_of(runs, runs)
+
+
+def of_track(table: Table, track: str) -> Table:
+    """A table that says of which track its runs are."""
+    return replace(table, name=file_name((table.name, track)), title=f"{table.title}, track: {track}", track=track)
+
+
+def tables_of(runs: pd.DataFrame, every: pd.DataFrame) -> list[Table]:
+    """The tables of some runs, those of a leaderboard each; `every` run decides whether names need the backbone."""
+    one_backbone = every["backbone"].nunique() == 1
     found = []
     for (protocol, backbone, board), group in groups(runs, "protocol", "backbone", "leaderboard"):
         layout = protocol_of(group).layout

@@ -15,6 +15,7 @@ import yaml
 from harness.errors import UserError
 from harness.machine.costs import PhaseCosts
 from harness.machine.units import MIB
+from harness.report.card_notes import card_line
 from harness.report.marks import details_of
 from harness.results.epochs import EpochRecord
 from harness.results.folder import DAMAGED, DONE, FAILED, RunFolder
@@ -49,11 +50,11 @@ def describe_runs(runs: pd.DataFrame, results: Path, budget: int) -> tuple[dict[
         budget: bytes of JSON that may be used.
 
     Returns:
-        details (run id -> its facts, with indices into the lists), specs, classes (lists of names), pictures (path ->
-        data URL); and why files are damaged.
+        details (run id -> its facts, with indices into the lists), specs, classes (lists of names), cards (lines),
+        pictures (path -> data URL); and why files are damaged.
     """
     damage: list[str] = []
-    specs, classes = Shared(), Shared()
+    specs, classes, cards = Shared(), Shared(), Shared()
     details: dict[str, Any] = {}
     wanted: dict[str, str] = {}
     budget -= PICTURE_BYTES
@@ -65,7 +66,8 @@ def describe_runs(runs: pd.DataFrame, results: Path, budget: int) -> tuple[dict[
         folder = RunFolder(results, run_id)
         result = folder.read_result()
         detail = describe(folder, result, specs, classes, damage)
-        budget -= len(dumped(detail)) + len(run_id) + 6 + specs.grown() + classes.grown()
+        detail["card"] = cards.place(card_line(result.spec.method))
+        budget -= len(dumped(detail)) + len(run_id) + 6 + specs.grown() + classes.grown() + cards.grown()
         if budget < 0:
             break
         details[run_id] = detail
@@ -74,8 +76,8 @@ def describe_runs(runs: pd.DataFrame, results: Path, budget: int) -> tuple[dict[
                 wanted.setdefault(example[0], item.dataset)
     root = os.environ.get("DATA")
     pictures = thumbnails(wanted, root, PICTURE_BYTES + max(budget, 0))
-    found = {"details": details, "specs": specs.values, "classes": classes.values, "pictures": pictures}
-    return found, damage
+    shared = {"specs": specs.values, "classes": classes.values, "cards": cards.values}
+    return {"details": details, **shared, "pictures": pictures}, damage
 
 
 class Shared:

@@ -73,7 +73,7 @@ def marks_note(runs: pd.DataFrame) -> list[str]:
         for (mark, images), pairs in sorted(by_images.items())
     ]
     told = {label for pairs in by_images.values() for label, _ in pairs}
-    if "mark" in runs:
+    if "mark" in runs and "track" not in runs:  # the note about a track tells the same, with reasons
         lax = [name for name, mark in zip(names_of(runs), runs["mark"], strict=True) if mark and name not in told]
         if lax:
             names = ", ".join(dict.fromkeys(lax))

@@ -67,6 +67,7 @@ class Table:
         tests: (block, row) -> paired tests of that row.
         sources: papers that published numbers come from.
         leaderboard: fixed or tuned.
+        track: that its runs are of; empty where tracks are not apart.
         by_column: whether ranks are within columns (ablations) instead of rows.
         costs: columns of costs, in an ablation.
         row_names: row -> its short name, where it has one.
@@ -81,6 +82,7 @@ class Table:
     tests: dict[tuple[str, str], list[PairedTest]]
     sources: tuple[str, ...] = ()
     leaderboard: str = FIXED
+    track: str = ""
     by_column: bool = False
     costs: frozenset[str] = frozenset()
     row_names: Mapping[str, str] = field(default_factory=dict)
@@ -100,6 +102,6 @@ class Table:
     def frame(self) -> pd.DataFrame:
         """One line per cell, numbers and settings unrounded."""
         exact = dict(zip(self.runs["label"], self.runs["exact"], strict=True)) if "exact" in self.runs else {}
-        about = {"table": self.name, "leaderboard": self.leaderboard}
+        about = {"table": self.name, "leaderboard": self.leaderboard, **({"track": self.track} if self.track else {})}
         lines = [{**about, **vars(cell), "settings": exact.get(cell.column, "")} for cell in self.cells]
         return pd.DataFrame(lines)

@@ -22,6 +22,8 @@ from harness.results.record import Result
 from harness.text import counted
 
 SHOWN_SETTINGS = 4
+CHOSE = "chose "
+"""How the reasons begin that are choices of the run itself."""
 TRANSDUCTIVE = ("unlabelled_images", "new_class_images")
 STRONGER = ("teacher_model", *TRANSDUCTIVE)
 """Extra knowledge that puts a method beside the others of its track. Texts are words about class names, as prompts."""
@@ -129,7 +131,7 @@ def _placed(result: Result) -> Placement:
         return Placement(Track.FEW_SHOT_VALIDATION, (f"recipe {spec.recipe} was chosen under {chosen.on}",))
     if choices := choices_of(result):
         return Placement(
-            Track.FEW_SHOT_VALIDATION, tuple(f"chose {', '.join(item.names)} on {item.images}" for item in choices)
+            Track.FEW_SHOT_VALIDATION, tuple(f"{CHOSE}{', '.join(item.names)} on {item.images}" for item in choices)
         )
     changes = [words for _, words in changes_of_sections(spec.method, spec.recipe, spec.protocol)]
     if changes:
@@ -143,7 +145,7 @@ def _choices_beyond(result: Result) -> list[str]:
     found = []
     for choice in choices_of(result):
         if choice.on_test or choice.shots is None or choice.shots > few:
-            found.append(f"chose {', '.join(choice.names)} on {choice.images}")
+            found.append(f"{CHOSE}{', '.join(choice.names)} on {choice.images}")
     for key in ("pictures", "epoch_pictures"):
         # A result can leave out what it chose; its settings are hashed into its id.
         if getattr(spec.select, key) == "test" and not any("test images" in words for words in found):

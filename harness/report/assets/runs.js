@@ -67,6 +67,7 @@ function detail(id) {
   if (!run) { box.append(element("p", { class: "note" }, data.left_out)); return cell; }
   if (run.reason) box.append(element("p", { class: "state-failed" }, run.reason));
   for (const line of run.notes || []) box.append(element("p", { class: "note" }, line));
+  if (run.card !== undefined) box.append(element("p", { class: "note" }, data.cards[run.card]));
   const parts = element("div", { class: "parts" });
   parts.append(part("Spec", element("pre", { tabindex: 0 }, `seed: ${run.seed}\n${data.specs[run.spec]}`)));
   if (run.costs) parts.append(costs(run));

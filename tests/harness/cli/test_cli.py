@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,31 @@ def test_list_names_everything_a_line_each() -> None:
         assert sum(line.startswith(beginning) for line in lines) == 1
     assert any(line.startswith("recipe    skip") and "official" in line for line in lines)
     assert all(len(line) < 160 for line in lines)
+
+
+def test_list_shows_the_card_of_a_method() -> None:
+    done = skipbench("list", "tip_adapter_f")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "Tip-Adapter-F (tip_adapter_f)"
+    assert any(
+        line.startswith("  official code selects on: test images. ") and "main.py:121-141" in line for line in lines
+    )
+    assert any(line.startswith("  options: tip_adapter_f.search_scale") for line in lines)
+
+
+def test_list_of_no_method_names_the_nearest() -> None:
+    done = skipbench("list", "tip_adaptor")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "unknown method 'tip_adaptor'. Did you mean 'tip_adapter'?" in done.stderr
+
+
+def test_list_of_a_method_without_a_card_says_so(add_method: Callable[[str, str], None]) -> None:
+    add_method("mine_", "from methods.base import Method\n\n\nclass Mine(Method):\n    pass\n")
+    done = skipbench("list", "mine_")
+    assert done.returncode == 0
+    assert "card: no card: write mine_.yaml beside its file" in done.stdout
 
 
 def test_keys_lists_options_with_their_meaning() -> None:

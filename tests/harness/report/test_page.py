@@ -56,6 +56,8 @@ def test_the_page_holds_tables_figures_and_every_run(tmp_path: Path, plan_runs: 
     assert "method: coop" in data["specs"][detail["spec"]]
     assert data["classes"][detail["classes"]["base"]["names"]][0] == "class 0"
     assert specs[-1].id not in data["details"]
+    assert data["cards"][detail["card"]].startswith("CoOp (IJCV 2022). Official code selects on nothing; sets for")
+    assert "<summary>CoOp (coop)</summary>" in text
     # Seeds share their spec.
     assert data["details"][specs[2].id]["spec"] == detail["spec"]
 

@@ -109,7 +109,7 @@ def make_board(
     """
     runs = runs_frame(rows, incomplete)
     scores = score_tables(runs, RANKED)
-    tracks = track_tables(runs, scores, RANKED)
+    tracks = track_tables(runs, scores)
     sections = []
     order = {track.value: place for place, track in enumerate(Track)}
     headings = {(order.get(one.track, len(order)), one.heading): one.track for one in tracks if one.track}

@@ -6,7 +6,6 @@ import pandas as pd
 
 from harness.errors import UserError
 from harness.experiment.cards import CHECKED, KNOWLEDGE, SELECTION, MethodCard, card_of
-from harness.report.runs import groups, in_order
 from harness.results.folder import DONE
 
 UNREMARKABLE = "nothing"
@@ -66,8 +65,9 @@ def notes_of(card: MethodCard | None) -> list[str]:
 def reasons(runs: pd.DataFrame) -> list[tuple[str, str, str]]:
     """(protocol and track, methods, why they are not in a cleaner one), for runs of which that is known."""
     found: dict[tuple[str, str], dict[str, None]] = {}
-    done = runs[(runs["state"] == DONE) & (runs["why"].fillna("") != "")]
-    for (protocol, heading, why), group in groups(done, "protocol", "heading", "why"):
-        for label in in_order(group["label"]):
-            found.setdefault((f"{protocol}, {heading}", str(why)), {})[label] = None
+    done = runs[runs["state"] == DONE]
+    cells = zip(done["protocol"], done["track"], done["label"], done["track_reasons"], strict=True)
+    for protocol, track, label, several in cells:
+        for reason in several:
+            found.setdefault((f"{protocol}, {track}", str(reason)), {})[str(label)] = None
     return [(place, ", ".join(labels), why) for (place, why), labels in found.items()]

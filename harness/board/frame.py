@@ -5,8 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from harness.board.tidy import REFUSED, TidyRow
+from harness.board.tidy import REFUSED, WHY_SEPARATOR, TidyRow
 from harness.machine.costs import TRAIN
+from harness.report.marks import LAX_MARK
+from harness.report.tracks import Track
 from harness.results.folder import DONE
 from harness.results.frame import spec_row
 from harness.results.index import StoredRun
@@ -17,7 +19,7 @@ PHASE_SECONDS = {metric.phases[0]: metric.name for metric in run_metrics() if le
 """Phase -> the metric of its seconds."""
 REFUSAL = "the method cannot take part in it"
 UNKNOWN = ("", "")
-"""Track and heading of a run that is not complete: they are computed from results."""
+"""Name of the track and its heading, of a run that is not complete: they are computed from results."""
 
 
 def runs_frame(rows: Iterable[TidyRow], incomplete: Sequence[StoredRun] = ()) -> pd.DataFrame:
@@ -29,22 +31,23 @@ def runs_frame(rows: Iterable[TidyRow], incomplete: Sequence[StoredRun] = ()) ->
 
     Returns:
         The columns that tables read (id, method, dataset, shots, seed, state, `accuracy.<evaluation>`, metrics of runs,
-        `<phase>.seconds`, template, versions, refusals, label, ...), track and heading. A run that is not complete has
-        the heading of its method's complete runs under the same protocol; if there are none, it is empty.
+        `<phase>.seconds`, template, versions, refusals, label, ...), those of `harness.report.track_tables.with_tracks`,
+        track_name, and minor (version). A run that is not complete has the track of its method's complete runs under
+        the same protocol; if there are none, it is empty.
     """
     by_run: dict[str, list[TidyRow]] = {}
     for row in rows:
         by_run.setdefault(row.run, []).append(row)
     found = [run_cells(own) for own in by_run.values()]
-    headings: dict[Place, set[tuple[str, str]]] = {}
+    placed: dict[Place, set[tuple[str, str]]] = {}
     for run in found:
         for place in places_of(run):
-            headings.setdefault(place, set()).add((run["track"], run["heading"]))
+            placed.setdefault(place, set()).add((run["track_name"], run["track"]))
     for stored in incomplete:
         if stored.spec is not None:
             row = {"id": stored.id, **spec_row(stored.spec), "state": stored.state, "reason": stored.reason}
-            known = next((headings[place] for place in places_of(row) if place in headings), {UNKNOWN})
-            found += [{**row, "settings": {}, "track": track, "heading": title} for track, title in sorted(known)]
+            known = next((placed[place] for place in places_of(row) if place in placed), {UNKNOWN})
+            found += [{**row, "settings": {}, **track_cells(*pair)} for pair in sorted(known)]
     return labelled(pd.DataFrame(found))
 
 
@@ -52,6 +55,18 @@ def places_of(run: Mapping[str, Any]) -> list[Place]:
     """What decides the track of a run, the most exact first: settings may be chosen for each number of shots."""
     method = (run["protocol"], run["method"])
     return [(*method, run["shots"]), method]
+
+
+def track_cells(name: str, heading: str, why: str = "") -> dict[str, Any]:
+    """What the cells of a run say of its track."""
+    track = Track(name) if name else None
+    return {
+        "track_name": name,
+        "track": heading,
+        "about_track": track.about if track else "",
+        "track_reasons": tuple(filter(None, why.split(WHY_SEPARATOR))),
+        "mark": LAX_MARK if track and not track.is_ranked else "",
+    }
 
 
 def run_cells(rows: Sequence[TidyRow]) -> dict[str, Any]:
@@ -76,9 +91,7 @@ def run_cells(rows: Sequence[TidyRow]) -> dict[str, Any]:
         "device": first.device,
         "state": DONE,
         "reason": "",
-        "track": first.track,
-        "heading": first.heading,
-        "why": first.why,
+        **track_cells(first.track, first.heading, first.why),
         # What tables ask of the settings: whether anything is trained.
         "settings": {} if PHASE_SECONDS[TRAIN] in values else {"train.epochs": 0},
         "template": ", ".join(dict.fromkeys(row.template for row in rows if row.template)),
@@ -98,7 +111,7 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
         return runs
     labels = runs["method"].astype(str)
     for column in ("recipe", "precision"):
-        group = runs.groupby(["heading", "protocol", "method"], sort=False)
+        group = runs.groupby(["track", "protocol", "method"], sort=False)
         several = group[column].transform(lambda values: len(set(values.dropna()))) > 1
         labels = labels.where(~several, labels + " (" + runs[column].astype(str) + ")")
     return runs.assign(label=labels)

@@ -51,7 +51,9 @@ class TimeLeft:
         known = self.left - self.unknown
         parts = [f"{self.done} of {total} runs are complete, {self.left} would be computed"]
         if known:
-            parts.append(f"about {in_words(self.seconds)} for {known} of them one at a time, as measured in this folder")
+            parts.append(
+                f"about {in_words(self.seconds)} for {known} of them one at a time, as measured in this folder"
+            )
         if self.unknown:
             parts.append(f"no time is known for {self.unknown}, since no finished run here is like them")
         return "; ".join(parts)

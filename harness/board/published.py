@@ -51,8 +51,9 @@ def published_board(source: str | None = None) -> Board:
         own = scores_in(protocol, rows)
         parts = [
             part
-            for (backbone, shots), group in groups(own[own["shots"] > 0].sort_values("shots", kind="stable"),
-                                                   "backbone", "shots")  # fmt: skip
+            for (backbone, shots), group in groups(
+                own[own["shots"] > 0].sort_values("shots", kind="stable"), "backbone", "shots"
+            )  # fmt: skip
             if (chosen := choose(group, source)) is not None
             for part in [part_of(protocol, chosen, own, str(backbone), int(shots))]
             if part is not None
@@ -163,9 +164,7 @@ def longest(rows: pd.DataFrame) -> pd.DataFrame:
     return max(several, key=lambda own: (len(own), str(own["source"].iloc[0])), default=rows)
 
 
-def published_table(
-    values: dict[str, dict[str, float]], name: str, title: str, notes: tuple[str, ...]
-) -> Table:
+def published_table(values: dict[str, dict[str, float]], name: str, title: str, notes: tuple[str, ...]) -> Table:
     """Data sets x methods, with the mean of those methods that have all data sets."""
     datasets = list(dict.fromkeys(dataset for row in values.values() for dataset in row))
     cells = [Cell(dataset, "", label, row.get(dataset)) for dataset in datasets for label, row in values.items()]

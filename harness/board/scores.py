@@ -79,7 +79,7 @@ def score_tables(runs: pd.DataFrame, ranked: frozenset[str]) -> list[ScoreTable]
         ranked: names of the tracks whose methods are ranked.
     """
     found = []
-    for (protocol_name, heading), group in groups(runs, "protocol", "heading"):
+    for (protocol_name, heading), group in groups(runs, "protocol", "track"):
         protocol = find_protocol(str(protocol_name))
         done = group[group["state"] == DONE]
         if done.empty:
@@ -88,7 +88,7 @@ def score_tables(runs: pd.DataFrame, ranked: frozenset[str]) -> list[ScoreTable]
             seeds = {(str(label), int(seed)): cells for (label, seed), cells in scores_by_seed(protocol, part)}
             values = {label: cells for label in in_order(part["label"]) if (cells := scores_of(protocol, part, label))}
             units = dict.fromkeys(unit for cells in values.values() for unit in cells)
-            track = str(done["track"].iloc[0])
+            track = str(done["track_name"].iloc[0])
             found.append(
                 ScoreTable(
                     protocol=protocol,

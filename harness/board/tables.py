@@ -45,38 +45,30 @@ class TrackTables:
     standings: tuple[Table, ...]
 
 
-def track_tables(runs: pd.DataFrame, scores: Sequence[ScoreTable], ranked_tracks: frozenset[str]) -> list[TrackTables]:
+def track_tables(runs: pd.DataFrame, scores: Sequence[ScoreTable]) -> list[TrackTables]:
     """All tables of some runs, for every protocol and track.
 
     Args:
         runs: as `runs_frame` gives them.
         scores: as `score_tables` gives them of these runs.
-        ranked_tracks: names of the tracks whose methods are ranked.
     """
     found = []
-    for (protocol, heading), group in groups(runs, "protocol", "heading"):
+    for (protocol, heading), group in groups(runs, "protocol", "track"):
         if not heading:
             continue
         done = group[group["state"] == DONE]
-        track = str(done["track"].iloc[0]) if len(done) else ""
+        track = str(done["track_name"].iloc[0]) if len(done) else ""
         papers = []
         for words, part in parts_of(find_protocol(str(protocol)).layout, group):
             if (part["state"] == DONE).any():
                 table = whole_table(part)
-                table = table if track in ranked_tracks else unranked(table)
                 title = [str(protocol), where(find_protocol(str(protocol)).layout, part), str(heading)]
                 name = file_name([str(protocol), *words, str(heading)])
-                papers.append(replace(table, name=name, title=", ".join(filter(None, title))))
+                papers.append(replace(table, name=name, title=", ".join(filter(None, title)), track=str(heading)))
         own = [one for one in scores if (one.protocol.name, one.heading) == (protocol, heading)]
         standings = tuple(standing(one) for one in own if one.values)
         found.append(TrackTables(str(protocol), str(heading), track, tuple(papers), standings))
     return found
-
-
-def unranked(table: Table) -> Table:
-    """A table without ranks and tests, of methods that chose on more than others."""
-    cells = tuple(replace(cell, rank=0, worse=False) for cell in table.cells)
-    return replace(table, cells=cells, tests={}, notes=("Not ranked: these were not chosen on the same pictures.",))
 
 
 def standing(scores: ScoreTable) -> Table:
@@ -100,6 +92,7 @@ def standing(scores: ScoreTable) -> Table:
         cells=tuple(cells),
         runs=scores.runs,
         tests={},
+        track=scores.heading,
         notes=tuple(standing_notes(scores, cells)),
     )
 
@@ -194,11 +187,11 @@ def standing_notes(scores: ScoreTable, cells: Sequence[Cell]) -> list[str]:
     if any(cell.block == RANK for cell in cells):
         notes.append("Mean rank: over data sets, 1 is best, among the methods that have all of them.")
     if any(FRONT_MARK in cell.mark for cell in cells):
-        notes.append(f"{FRONT_MARK}: no method of this track is at least as accurate at less of this cost (Pareto front).")
+        notes.append(
+            f"{FRONT_MARK}: no method of this track is at least as accurate at less of this cost (Pareto front)."
+        )
     elif scores.is_ranked and not is_one_device(scores.runs):
         notes.append("No Pareto fronts: costs were measured on different devices or numbers of threads.")
-    if not scores.is_ranked:
-        notes.append("Not ranked: these were not chosen on the same pictures.")
     return notes
 
 

@@ -27,6 +27,7 @@ TIDY_SCHEMA = 1
 FILE_NAME = "results.csv"
 REFUSED = "refused"
 """In place of a metric: the method cannot take part in this evaluation, and there is no number."""
+WHY_SEPARATOR = " | "
 LARGEST = 1 << 29
 
 
@@ -43,7 +44,7 @@ class TidyRow(BaseModel):
         method, recipe: names.
         track: name of the track (`harness.report.tracks`).
         heading: under which it is ranked: the track, with the budget or what the method knows beside the shots.
-        why: it is not in a cleaner track; empty if nothing was chosen.
+        why: it is not in a cleaner track, reasons with " | " between them; empty if nothing was chosen.
         backbone: as its users name it.
         weights: SHA-256 of the backbone's weights; empty for weights without a file.
         precision: of the training.
@@ -160,7 +161,7 @@ def rows_of(suite: str, result: Result) -> list[TidyRow]:
         "recipe": spec.recipe,
         "track": placement.track.value,
         "heading": placement.title,
-        "why": "; ".join(placement.reasons),
+        "why": WHY_SEPARATOR.join(placement.reasons),
         "backbone": spec.backbone,
         "weights": result.weights_sha256 or "",
         "precision": spec.train.precision,

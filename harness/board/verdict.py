@@ -132,8 +132,13 @@ def best_table(name: str, title: str, scores: Scores, best: str) -> Table:
 def matrix_table(name: str, title: str, matrix: ComparisonMatrix) -> Table:
     """All pairs: the mean difference of the row's method minus the column's."""
     cells = [
-        Cell("", one, other, None if pair is None else pair.mean_difference,
-             rank=int(pair is not None and pair.holm_p < ALPHA))  # fmt: skip
+        Cell(
+            "",
+            one,
+            other,
+            None if pair is None else pair.mean_difference,
+            rank=int(pair is not None and pair.holm_p < ALPHA),
+        )  # fmt: skip
         for one, row in zip(matrix.methods, matrix.rows, strict=True)
         for other, pair in zip(matrix.methods, row, strict=True)
     ]

@@ -33,6 +33,7 @@ FLOORS = (
     ("reference",),
     ("schedule",),
     ("tune", "report"),
+    ("board",),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -81,7 +81,7 @@ def verdict(name: str, title: str, scores: Scores, left_out: Sequence[str] = ())
     ranks = nemenyi(scores, ALPHA)
     found = {method: tuple(sentences(scores, method, ALPHA)) for method in ranks.methods}
     tables = (best_table(name, title, scores, ranks.methods[0]), matrix_table(name, title, comparison_matrix(scores)))
-    return Verdict(name, title, tuple([*summary(scores, ranks), *left_out]), found, tables, ranks, scores)
+    return Verdict(name, title, (*summary(scores, ranks), *left_out), found, tables, ranks, scores)
 
 
 def summary(scores: Scores, ranks: Nemenyi) -> list[str]:

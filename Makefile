@@ -29,6 +29,7 @@ A ?=
 B ?=
 ARGS ?=
 FITS ?=
+SUITE ?=
 
 # A variable as one word of the shell, whatever is in it: spaces, quotes, $$ and ; stand for themselves.
 quoted = '$(subst ','\'',$(value $(1)))'
@@ -50,7 +51,7 @@ WHICH = $(call as_word,EXPERIMENT) $(call option,METHOD,--methods) $(call option
   $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
   $(call option,RECIPE,--recipe) $(call option,RESULTS,--results)
 
-.PHONY: help setup bench sweep ablations table figures report compare speed stability estimate check data list lint test test-fast \
+.PHONY: help setup bench sweep ablations table figures report board compare speed stability estimate check data list lint test test-fast \
   test-long test-mutants coverage docs clean
 
 help: ## list the targets
@@ -62,6 +63,7 @@ help: ## list the targets
 	@echo "make table                  tables of a paper, of all results or of EXPERIMENT=; FORMAT=md,latex,csv,html OVER=skip.depth"
 	@echo "make figures                curves, accuracy against memory and time, change by class; FORMAT=svg,pdf,png OVER="
 	@echo "make report                 one HTML page with tables, figures and every run"
+	@echo "make board SUITE=embedded   run a suite and write its board: tables and tests by track; METHOD= ARGS=\"--quick\""
 	@echo "make compare A= B=          what differs between two runs or experiments; without B=: beside published numbers"
 	@echo "make speed                  every method with our speed-ups and without, side by side"
 	@echo "     METHOD= BACKBONE=ViT-B-16 CLASSES=50 BATCH=4 PRECISION= RESULTS= ARGS=\"coop.n_ctx=8 --brief\""
@@ -108,6 +110,10 @@ figures: $(VENV)/installed ## EXPERIMENT= FORMAT=svg,pdf,png OVER=skip.depth MET
 
 report: $(VENV)/installed ## EXPERIMENT= METHOD= ...
 	@$(SKIPBENCH) report $(WHICH) $(ARGS)
+
+board: $(VENV)/installed ## SUITE=embedded METHOD= EXECUTOR= DEVICES= RESULTS= ARGS="--quick"
+	@$(SKIPBENCH) board $(call as_word,SUITE) $(call option,METHOD,--methods) $(call option,EXECUTOR,--executor) \
+	  $(call option,DEVICES,--devices) $(call option,RESULTS,--results) $(ARGS)
 
 compare: $(VENV)/installed ## A= B=
 	@$(SKIPBENCH) compare $(call as_word,A) $(call as_word,B) $(call option,RESULTS,--results) $(ARGS)

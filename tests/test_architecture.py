@@ -34,6 +34,7 @@ FLOORS = (
     ("reference",),
     ("schedule",),
     ("tune", "report"),
+    ("board",),
     ("cli",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -45,6 +45,7 @@ COMMANDS = {
     "rescore": ("harness.cli.rescore:rescore", "Score finished runs anew from the logits that they kept."),
     "figures": ("harness.cli.figures:figures", "Figures of an experiment."),
     "report": ("harness.cli.report:report", "One HTML page about an experiment."),
+    "board": ("harness.cli.board:board", "Run a suite and write its board: tables and tests by track."),
     "compare": ("harness.cli.compare:compare", "Show what differs between two runs or experiments."),
     "speed": ("harness.cli.speed:speed", "Measure methods with the speed-ups and without."),
     "stability": ("harness.cli.stability:stability", "Measure how far rounding moves the results of methods."),

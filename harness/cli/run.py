@@ -55,6 +55,8 @@ from harness.tracking.settings import check_tracking
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.schedule.events import FailedRun
+
 
 @click.command()
 @METHODS_AND_SETTINGS
@@ -162,9 +164,31 @@ def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: S
         axes: settings in which runs of the same method differ, None to find them; with any, the tables are ablations.
     """
     from harness.report.runs import damage_in, experiment_runs
-    from harness.schedule import run_all, unfinished
 
     axes = differing_settings(specs) if axes is None else axes
+    failures = compute_unfinished(specs, results, schedule)
+    planned = experiment_runs(specs, results)
+    runs = planned[planned["state"] == DONE]
+    if not runs.empty:
+        if axes:
+            print_ablations(specs, results, axes)
+        else:
+            print_table(runs)
+        print_places(list(runs["id"]), results)
+    print_failures(failures)
+    end_with_damage(damage_in(planned))
+    if failures:
+        sys.exit(1)
+
+
+def compute_unfinished(specs: list[RunSpec], results: Path, schedule: ScheduleSpec) -> "list[FailedRun]":
+    """Run what is not complete, and show how it goes; returns the runs that failed.
+
+    Raises:
+        UserError: data, weights or the executor are not there, or a complete run would have another result now.
+    """
+    from harness.schedule import run_all, unfinished
+
     check_writable(results)
     todo = unfinished(specs, results)
     if todo:
@@ -178,19 +202,7 @@ def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: S
         are = "is" if len(specs) == 1 else "are"
         console.print(f"{len(specs) - len(todo)} of {counted(len(specs), 'run')} {are} complete already.")
     with Watcher(len(todo)) as watcher:
-        failures = run_all(todo, results, schedule, watcher.on_event)
-    planned = experiment_runs(specs, results)
-    runs = planned[planned["state"] == DONE]
-    if not runs.empty:
-        if axes:
-            print_ablations(specs, results, axes)
-        else:
-            print_table(runs)
-        print_places(list(runs["id"]), results)
-    print_failures(failures)
-    end_with_damage(damage_in(planned))
-    if failures:
-        sys.exit(1)
+        return run_all(todo, results, schedule, watcher.on_event)
 
 
 def tell_tracking(specs: list[RunSpec]) -> None:

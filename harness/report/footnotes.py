@@ -22,8 +22,10 @@ SHOWN_FAILURES = 3
 
 def footnotes(table: Table, transpose: bool = False) -> list[str]:
     """The sentences below a table; `transpose` tells whether its rows are shown as columns."""
+    if table.runs.empty:
+        return list(table.notes)
     known = table.runs[table.runs["state"] == DONE]
-    sentences = [*key_note(table), seeds_note(table), *table.notes]
+    sentences = [*table.notes, *key_note(table), seeds_note(table)]
     averages = "; of an average: that of the averages" if any(cell.block == AVERAGE for cell in table.cells) else ""
     named = {name for cell in table.cells for name in (cell.row, cell.column)}
     sentences += [f"{metric.title}: {metric.about}{averages}." for metric in summary_metrics() if metric.title in named]

@@ -73,7 +73,7 @@ class Table:
         by_column: whether ranks are within columns (ablations) instead of rows.
         costs: columns of costs, in an ablation.
         row_names: row -> its short name, where it has one.
-        notes: sentences of its own, among its footnotes.
+        notes: further sentences below it; a table without runs has only these.
     """
 
     name: str

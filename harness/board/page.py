@@ -1,0 +1,105 @@
+"""The page of a board: one HTML file that opens from disk and loads nothing else, track by track."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from string import Template
+
+from harness.board.contents import Board, Section
+from harness.board.facts import MethodFacts
+from harness.board.verdict import Verdict
+from harness.report import page as report_page
+from harness.report.latex import to_latex
+from harness.report.page import copy_button
+from harness.report.render import to_html
+from harness.report.run_details import dumped
+from harness.report.table import Table
+
+ASSETS = Path(report_page.__file__).parent / "assets"
+SCRIPTS = ("page.js", "charts.js")
+STYLES = ("page.css", "board.css")
+
+
+def board_page(board: Board) -> str:
+    """The page of a board; the same board gives the same text."""
+    latex: list[str] = []
+    tracks = "\n".join(track_section(section, latex) for section in board.sections)
+    figures = [
+        replace(figure, note=" ".join(filter(None, [figure.note.strip(), *figure.marks]))) for figure in board.figures
+    ]
+    data = {"names": list(board.names), "latex": latex, "figures": [asdict(figure) for figure in figures]}
+    links = [(section.anchor, section.title) for section in board.sections]
+    links += [("figures", "Figures")] if figures else []
+    links += [("methods", "Methods")] if board.methods else []
+    return Template((ASSETS / "board.html").read_text(encoding="utf-8")).substitute(
+        title=html.escape(board.title),
+        style="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES),
+        script="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        navigation=" ".join(f'<a href="#{anchor}">{html.escape(title)}</a>' for anchor, title in links),
+        summary=summary(board),
+        tracks=tracks,
+        no_figures="" if figures else " hidden",
+        methods=methods_section(board.methods, board.reasons),
+        data=dumped(data),
+    )
+
+
+def summary(board: Board) -> str:
+    """What the board is about, its facts, and what a reader must know first."""
+    facts = "".join(
+        f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in board.facts
+    )
+    about = f"<p>{html.escape(board.about)}</p>" if board.about else ""
+    return f'{about}<dl class="facts">{facts}</dl>{listed(board.notes)}'
+
+
+def listed(sentences: Sequence[str]) -> str:
+    """Sentences as a list; empty without any."""
+    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+    return f'<ul class="says">{items}</ul>' if items else ""
+
+
+def track_section(section: Section, latex: list[str]) -> str:
+    """The tables and tests of one track; the LaTeX of its tables is added to a list, for their buttons."""
+    parts = [f"<h2>{html.escape(section.title)}</h2>", f'<p class="hint">{html.escape(section.about)}</p>']
+    for part in section.parts:
+        parts.append(f"<h3>{html.escape(part.title)}</h3>")
+        parts += [table_of(table, latex, transpose=True) for table in part.standings]
+        parts += [verdict_of(verdict, latex) for verdict in part.verdicts]
+        parts += [table_of(table, latex, transpose=False) for table in part.papers]
+    return f'<section class="track" id="{section.anchor}" aria-label="{html.escape(section.title)}">{"".join(parts)}</section>'
+
+
+def table_of(table: Table, latex: list[str], transpose: bool) -> str:
+    """A table with a button that copies it as LaTeX."""
+    latex.append(to_latex(table, transpose=transpose))
+    return to_html(table, transpose, copy_button(len(latex) - 1))
+
+
+def verdict_of(verdict: Verdict, latex: list[str]) -> str:
+    """What the scores allow one to say: of all methods, with the figure, and method by method."""
+    parts = [listed(verdict.summary)]
+    if verdict.drawing:
+        parts.append(f'<div class="drawn">{verdict.drawing}</div>')
+    for number, (method, sentences) in enumerate(verdict.sentences.items()):
+        title = html.escape(f"What one may write about {method}")
+        parts.append(f"<details{' open' if not number else ''}><summary>{title}</summary>{listed(sentences)}</details>")
+    parts += [table_of(table, latex, transpose=False) for table in verdict.tables]
+    return f"<h4>{html.escape(verdict.title)}</h4>{''.join(parts)}"
+
+
+def methods_section(methods: Sequence[MethodFacts], reasons: Sequence[tuple[str, str, str]]) -> str:
+    """What a reader must know of each method, and why runs are not in a cleaner track."""
+    if not methods:
+        return ""
+    entries = []
+    for facts in methods:
+        card = facts.card
+        about = [card.paper, card.trains] if card else []
+        entries.append(f"<dt>{html.escape(f'{facts.method}: {facts.title}' if card else facts.method)}</dt>")
+        entries += [f"<dd>{html.escape(text)}</dd>" for text in (*about, *facts.notes)]
+    body = f'<h2>Methods</h2><dl class="methods">{"".join(entries)}</dl>'
+    why = listed([f"{place}: {labels}: {text}." for place, labels, text in reasons])
+    more = f"<details><summary>Why runs are in their tracks</summary>{why}</details>" if why else ""
+    return f'<section id="methods">{body}{more}</section>'

@@ -31,9 +31,9 @@ def runs_frame(rows: Iterable[TidyRow], incomplete: Sequence[StoredRun] = ()) ->
 
     Returns:
         The columns that tables read (id, method, dataset, shots, seed, state, `accuracy.<evaluation>`, metrics of runs,
-        `<phase>.seconds`, template, versions, refusals, label, ...), those of `harness.report.track_tables.with_tracks`,
-        track_name, and minor (version). A run that is not complete has the track of its method's complete runs under
-        the same protocol; if there are none, it is empty.
+        `<phase>.seconds`, template, versions, refusals, label, ...), those of
+        `harness.report.track_tables.with_tracks`, track_name, and minor (version). A run that is not complete has the
+        track of its method's complete runs under the same protocol; if there are none, it is empty.
     """
     by_run: dict[str, list[TidyRow]] = {}
     for row in rows:
@@ -45,9 +45,9 @@ def runs_frame(rows: Iterable[TidyRow], incomplete: Sequence[StoredRun] = ()) ->
             placed.setdefault(place, set()).add((run["track_name"], run["track"]))
     for stored in incomplete:
         if stored.spec is not None:
-            row = {"id": stored.id, **spec_row(stored.spec), "state": stored.state, "reason": stored.reason}
-            known = next((placed[place] for place in places_of(row) if place in placed), {UNKNOWN})
-            found += [{**row, "settings": {}, **track_cells(*pair)} for pair in sorted(known)]
+            cells = {"id": stored.id, **spec_row(stored.spec), "state": stored.state, "reason": stored.reason}
+            known = next((placed[place] for place in places_of(cells) if place in placed), {UNKNOWN})
+            found += [{**cells, "settings": {}, **track_cells(*pair)} for pair in sorted(known)]
     return labelled(pd.DataFrame(found))
 
 
@@ -84,6 +84,8 @@ def run_cells(rows: Sequence[TidyRow]) -> dict[str, Any]:
         "backbone": first.backbone,
         "protocol": first.protocol,
         "shots": first.shots,
+        "tail": first.tail,
+        "label_noise": first.label_noise,
         "seed": first.seed,
         "recipe": first.recipe,
         "tuned": "",
@@ -110,7 +112,7 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     if runs.empty:
         return runs
     labels = runs["method"].astype(str)
-    for column in ("recipe", "precision"):
+    for column in ("recipe", "precision", "tail", "label_noise"):
         group = runs.groupby(["track", "protocol", "method"], sort=False)
         several = group[column].transform(lambda values: len(set(values.dropna()))) > 1
         labels = labels.where(~several, labels + " (" + runs[column].astype(str) + ")")

@@ -133,14 +133,15 @@ def check_samples(files: Sequence[TidyFile]) -> None:
         own: dict[Key, set[str]] = defaultdict(set)
         for row in file.rows:
             if row.sample:
-                own[row.protocol, row.dataset, row.shots, row.seed].add(row.sample)
+                own[row.protocol, row.dataset, row.shots, row.tail, row.seed].add(row.sample)
         for key, samples in own.items():
             known, where = first.setdefault(key, (samples, file.name))
             if not known & samples:
-                protocol, dataset, shots, seed = key
+                protocol, dataset, shots, _, seed = key
                 raise UserError(
-                    f"not comparable: the training pictures of {dataset} ({protocol}, {counted(int(str(shots)), 'shot')}"
-                    f", seed {seed}) differ between '{where}' and '{file.name}': use the same data set and index of shots"
+                    f"not comparable: the training pictures of {dataset} ({protocol}, "
+                    f"{counted(int(str(shots)), 'shot')}, seed {seed}) differ between '{where}' and '{file.name}': use "
+                    "the same data set and index of shots"
                 )
 
 
@@ -164,8 +165,8 @@ def once_each(files: Sequence[TidyFile]) -> tuple[list[TidyRow], set[str]]:
                 assert row is not None
                 if row.is_score and (one is None or other is None or not is_same(one.value, other.value)):
                     raise UserError(
-                        f"not comparable: run {run} ({row.method}, {row.dataset}, seed {row.seed}) has other numbers in "
-                        f"'{where}' and '{file.name}' ({shown(row, one)} and {shown(row, other)}): one of them was "
+                        f"not comparable: run {run} ({row.method}, {row.dataset}, seed {row.seed}) has other numbers "
+                        f"in '{where}' and '{file.name}' ({shown(row, one)} and {shown(row, other)}): one of them was "
                         "changed, or rounding differs between the machines: compute it again with `skipbench rerun`"
                     )
     return [row for rows, _ in found.values() for row in rows.values()], twice
@@ -197,8 +198,8 @@ def check_cells(files: Sequence[TidyFile]) -> None:
     first: dict[Key, tuple[str, str]] = {}
     for file in files:
         for row in file.rows:
-            cell = (row.protocol, row.dataset, row.shots, row.seed, row.sample)
-            cell = (*cell, row.method, row.recipe, row.precision)
+            place = (row.protocol, row.dataset, row.shots, row.tail, row.label_noise, row.seed, row.sample)
+            cell = (*place, row.method, row.recipe, row.precision)
             known, where = first.setdefault(cell, (row.run, file.name))
             if known != row.run:
                 files_named = f"'{where}'" if where == file.name else f"'{where}' and '{file.name}'"

@@ -68,7 +68,8 @@ def track_section(section: Section, latex: list[str]) -> str:
         parts += [table_of(table, latex, transpose=True) for table in part.standings]
         parts += [verdict_of(verdict, latex) for verdict in part.verdicts]
         parts += [table_of(table, latex, transpose=False) for table in part.papers]
-    return f'<section class="track" id="{section.anchor}" aria-label="{html.escape(section.title)}">{"".join(parts)}</section>'
+    label = html.escape(section.title)
+    return f'<section class="track" id="{section.anchor}" aria-label="{label}">{"".join(parts)}</section>'
 
 
 def table_of(table: Table, latex: list[str], transpose: bool) -> str:

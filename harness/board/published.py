@@ -49,11 +49,10 @@ def published_board(source: str | None = None) -> Board:
     for name, rows in of_protocols.items():
         protocol = PROTOCOLS[name]
         own = scores_in(protocol, rows)
+        trained = own[own["shots"] > 0].sort_values("shots", kind="stable")
         parts = [
             part
-            for (backbone, shots), group in groups(
-                own[own["shots"] > 0].sort_values("shots", kind="stable"), "backbone", "shots"
-            )  # fmt: skip
+            for (backbone, shots), group in groups(trained, "backbone", "shots")
             if (chosen := choose(group, source)) is not None
             for part in [part_of(protocol, chosen, own, str(backbone), int(shots))]
             if part is not None
@@ -73,8 +72,8 @@ def published_board(source: str | None = None) -> Board:
             ("source", source or "of each table the one with the most numbers"),
         ),
         notes=(
-            "Nobody can say here on which pictures the settings behind published numbers were chosen: what the official "
-            "code does stands under Methods, where the project has a card.",
+            "Nobody can say here on which pictures the settings behind published numbers were chosen: what the "
+            "official code does stands under Methods, where the project has a card.",
             "Tables of a single data set are left out: nothing can be said over data sets there.",
             "Papers give means over seeds and no values of single seeds: intervals over seeds cannot be given.",
         ),

@@ -127,7 +127,7 @@ def scores_by_seed(protocol: Protocol, runs: pd.DataFrame) -> Iterator[tuple[tup
 
 def scores_of(protocol: Protocol, runs: pd.DataFrame, label: str) -> dict[str, float]:
     """Unit -> score of one method, of its mean accuracies over the seeds of these runs."""
-    found = {}
+    found: dict[str, float] = {}
     for dataset, group in groups(runs[runs["label"] == label], "dataset"):
         means = accuracies_of(group)
         if protocol.layout == Layout.TARGETS:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from harness.board.scores import ScoreTable
@@ -111,7 +112,7 @@ def interval_cells(scores: ScoreTable, labels: Sequence[str], complete: Sequence
     """Intervals over data sets (bootstrap) and over seeds (Student's t), as far as there are several."""
     over: dict[str, dict[str, tuple[float, float]]] = {OVER_DATASETS: {}, OVER_SEEDS: {}}
     for label in complete:
-        values = pd.Series(scores.values[label], dtype=float).to_numpy()
+        values = np.array(list(scores.values[label].values()), dtype=np.float64)
         if len(values) > 1:
             found = over_units(values)
             over[OVER_DATASETS][label] = (found.low, found.high)
@@ -156,7 +157,8 @@ def cost_row(scores: ScoreTable, metric: RunMetric, labels: Sequence[str], means
     runs = scores.runs
     column = Column(metric.title, lambda own: shown_values(metric, own), metric.digits, phases=metric.phases)
     datasets = in_order(runs["dataset"])
-    cells = {label: cost_cell(runs, column, label, datasets, "") for label in labels}
+    by_label = {label: runs[runs["label"] == label] for label in labels}
+    cells = {label: cost_cell(own, own, column, label, datasets, "") for label, own in by_label.items()}
     points = {label: (cost, means[label]) for label in means if (cost := cells[label].mean) is not None}
     front = set(pareto_front(points.values())) if scores.is_ranked and is_one_device(runs) else set()
     on_front = {label for label, point in points.items() if point in front}

@@ -39,6 +39,8 @@ class TidyRow(BaseModel):
         protocol: of the run.
         dataset: that the run trains on.
         shots: images a class that were asked for.
+        tail: how the shots fall from head to tail (`data.shots=longtail:...`); empty if all classes have as many.
+        label_noise: share of the training labels that are wrong.
         seed: of the run.
         sample: hash of the k-shot sample; empty if unknown.
         method, recipe: names.
@@ -67,6 +69,8 @@ class TidyRow(BaseModel):
     protocol: str
     dataset: str
     shots: int = Field(ge=0)
+    tail: str = ""
+    label_noise: float = Field(0.0, ge=0, le=1)
     seed: int = Field(ge=0)
     sample: str = ""
     method: str = Field(min_length=1)
@@ -114,6 +118,8 @@ class Place:
     protocol: int
     dataset: str
     shots: int
+    tail: str
+    label_noise: float
     method: str
     recipe: str
     precision: str
@@ -127,7 +133,17 @@ class Place:
     def of(cls, row: TidyRow) -> "Place":
         """The place of a row."""
         protocol = list(PROTOCOLS).index(row.protocol) if row.protocol in PROTOCOLS else len(PROTOCOLS)
-        about = (row.dataset, row.shots, row.method, row.recipe, row.precision, row.seed, row.run)
+        about = (
+            row.dataset,
+            row.shots,
+            row.tail,
+            row.label_noise,
+            row.method,
+            row.recipe,
+            row.precision,
+            row.seed,
+            row.run,
+        )
         metric = ORDER.get(row.metric, len(ORDER))
         return cls(protocol, *about, not row.evaluation, row.evaluation, metric)
 
@@ -155,6 +171,8 @@ def rows_of(suite: str, result: Result) -> list[TidyRow]:
         "protocol": spec.protocol,
         "dataset": spec.data.dataset,
         "shots": spec.data.shots,
+        "tail": str(spec.data.long_tail or ""),
+        "label_noise": spec.data.label_noise,
         "seed": spec.seed,
         "sample": result.sample.hash if result.sample else "",
         "method": spec.method,

@@ -92,8 +92,8 @@ def summary(scores: Scores, ranks: Nemenyi) -> list[str]:
     found = [
         f"{counted(methods, 'method')} on {counted(units, 'data set')}: by mean rank the methods {differ} "
         f"(Friedman's test with Iman and Davenport's correction, {p_text(test.f_p, ALPHA)}).",
-        f"Nemenyi's critical difference is {ranks.critical_difference:.2f} ranks (p < {ALPHA}): methods that are closer "
-        "are not separable by mean rank.",
+        f"Nemenyi's critical difference is {ranks.critical_difference:.2f} ranks (p < {ALPHA}): methods that are "
+        "closer are not separable by mean rank.",
     ]
     groups = [", ".join(names) for names in ranks.cliques]
     found += [f"Not separable from each other: {'; '.join(groups)}."] if groups else []
@@ -113,16 +113,16 @@ def best_table(name: str, title: str, scores: Scores, best: str) -> Table:
     cells: list[Cell] = []
     for pair in against_others(scores, best).pairs:
         draw = posterior(scores, best, pair.other)
-        numbers = (pair.mean_difference, pair.wins, pair.ties, pair.losses, pair.holm_p)
-        numbers += (draw.better, draw.equivalent, draw.worse)
+        of_pair = (pair.mean_difference, pair.wins, pair.ties, pair.losses, pair.holm_p)
+        numbers = (*of_pair, draw.better, draw.equivalent, draw.worse)
         for column, value in zip(AGAINST, numbers, strict=True):
             digits = 0 if column in ("wins", "ties", "losses") else 4 if column == "p (Holm)" else 2
             cells.append(Cell(block, pair.other, column, float(value), digits=digits))
     notes = (
-        f"{best} has the best mean rank. Difference in points, mean over {counted(len(scores.units), 'data set')}; wins, "
-        "ties and losses count data sets; p: Wilcoxon's signed ranks, two-sided, exact, Holm's correction over these "
-        f"pairs; P: posterior probability of being better, within {ROPE} points, or worse by more than {ROPE} points "
-        "(Bayesian signed-rank test).",
+        f"{best} has the best mean rank. Difference in points, mean over {counted(len(scores.units), 'data set')}; "
+        "wins, ties and losses count data sets; p: Wilcoxon's signed ranks, two-sided, exact, Holm's correction over "
+        f"these pairs; P: posterior probability of being better, within {ROPE} points, or worse by more than {ROPE} "
+        "points (Bayesian signed-rank test).",
     )
     file = file_name(["best", name])
     return Table(file, f"{title}: the best against the others", ("", "method"), tuple(cells), pd.DataFrame(), {},
@@ -132,13 +132,7 @@ def best_table(name: str, title: str, scores: Scores, best: str) -> Table:
 def matrix_table(name: str, title: str, matrix: ComparisonMatrix) -> Table:
     """All pairs: the mean difference of the row's method minus the column's."""
     cells = [
-        Cell(
-            "",
-            one,
-            other,
-            None if pair is None else pair.mean_difference,
-            rank=int(pair is not None and pair.holm_p < ALPHA),
-        )  # fmt: skip
+        Cell("", one, other, pair.mean_difference if pair else None, rank=int(bool(pair and pair.holm_p < ALPHA)))
         for one, row in zip(matrix.methods, matrix.rows, strict=True)
         for other, pair in zip(matrix.methods, row, strict=True)
     ]

@@ -1,7 +1,7 @@
 """`skipbench board`: run a suite and write its board, merge boards, or put published tables through its tests."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,7 +97,7 @@ def board(
             run_and_write(suite, results, how, no_run, out or results / OUT)
 
 
-def refuse(what: str, given: "dict[str, object]") -> None:
+def refuse(what: str, given: "Mapping[str, object]") -> None:
     """Raise a UserError if an option was given that does nothing here."""
     for name, value in given.items():
         if value:

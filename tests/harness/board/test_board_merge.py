@@ -13,10 +13,11 @@ from harness.errors import UserError
 
 def row(**changes: Any) -> TidyRow:
     known: dict[str, Any] = {
-        "suite": "s", "protocol": "few_shot", "dataset": "emoji", "shots": 4, "seed": 1, "sample": "a", "method": "skip",
-        "recipe": "official", "track": "validation_free", "heading": "validation-free", "backbone": "b", "weights": "w",
-        "precision": "fp32", "evaluation": "all", "evaluated": "emoji", "pictures": "p", "template": "a {}.",
-        "metric": "accuracy", "value": 50.0, "unit": "%", "run": "1", "version": "0.2.0",
+        "suite": "s", "protocol": "few_shot", "dataset": "emoji", "shots": 4, "seed": 1, "sample": "a",
+        "method": "skip", "recipe": "official", "track": "validation-free", "heading": "validation-free",
+        "backbone": "b", "weights": "w", "precision": "fp32", "evaluation": "all", "evaluated": "emoji",
+        "pictures": "p", "template": "a {}.", "metric": "accuracy", "value": 50.0, "unit": "%", "run": "1",
+        "version": "0.2.0",
     }  # fmt: skip
     return TidyRow(**{**known, **changes})
 
@@ -53,7 +54,7 @@ def test_what_is_not_comparable_is_refused(changes: dict[str, Any], reason: str)
 
 
 def test_suites_are_read() -> None:
-    assert [one.protocol for one in read_suite("embedded", methods="skip").experiments][0] == "base_to_new"
+    assert read_suite("embedded", methods="skip").experiments[0].protocol == "base_to_new"
     assert len(read_suite("field", quick=True).experiments) == 2
     with pytest.raises(UserError, match="embedded"):
         read_suite("embeded")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.board.facts import MethodFacts, facts_of, reasons
+from harness.board.facts import MethodFacts, display_name, facts_of, reasons
 from harness.board.frame import runs_frame
 from harness.board.scores import score_tables
 from harness.board.tables import all_tables, cost_metrics, track_tables
@@ -183,7 +183,7 @@ def missing_notes(runs: pd.DataFrame) -> list[str]:
         if not there:
             notes.append(f"Of {protocol} nothing is there yet.")
         elif absent:
-            notes.append(f"Without any result under {protocol}: {', '.join(absent)}.")
+            notes.append(f"Without any result under {protocol}: {', '.join(map(display_name, absent))}.")
     return notes
 
 

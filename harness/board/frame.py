@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.board.facts import display_name
 from harness.board.tidy import REFUSED, WHY_SEPARATOR, TidyRow
 from harness.machine.costs import TRAIN
 from harness.report.marks import LAX_MARK
@@ -108,10 +109,13 @@ def run_cells(rows: Sequence[TidyRow]) -> dict[str, Any]:
 
 
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with the column `label`: the method, with recipe or precision where one track has several of them."""
+    """The runs with the column `label`: the method's display name, with recipe, precision or conditions where one
+    track has several of them.
+    """
     if runs.empty:
         return runs
-    labels = runs["method"].astype(str)
+    titles = {method: display_name(str(method)) for method in runs["method"].unique()}
+    labels = runs["method"].map(titles)
     for column in ("recipe", "precision", "tail", "label_noise"):
         group = runs.groupby(["track", "protocol", "method"], sort=False)
         several = group[column].transform(lambda values: len(set(values.dropna()))) > 1

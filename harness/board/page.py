@@ -1,5 +1,6 @@
 """The page of a board: one HTML file that opens from disk and loads nothing else, track by track."""
 
+import base64
 import html
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -10,6 +11,7 @@ from harness.board.contents import Board, Section
 from harness.board.facts import MethodFacts
 from harness.board.verdict import Verdict
 from harness.report import page as report_page
+from harness.report.comparison_figures import CellMap, RankDiagram
 from harness.report.latex import to_latex
 from harness.report.page import copy_button
 from harness.report.render import to_html
@@ -80,14 +82,29 @@ def table_of(table: Table, latex: list[str], transpose: bool) -> str:
 
 def verdict_of(verdict: Verdict, latex: list[str]) -> str:
     """What the scores allow one to say: of all methods, with the figure, and method by method."""
-    parts = [listed(verdict.summary)]
-    if verdict.drawing:
-        parts.append(f'<div class="drawn">{verdict.drawing}</div>')
+    parts = [listed(verdict.summary), *map(drawn, verdict.figures)]
     for number, (method, sentences) in enumerate(verdict.sentences.items()):
         title = html.escape(f"What one may write about {method}")
         parts.append(f"<details{' open' if not number else ''}><summary>{title}</summary>{listed(sentences)}</details>")
     parts += [table_of(table, latex, transpose=False) for table in verdict.tables]
     return f"<h4>{html.escape(verdict.title)}</h4>{''.join(parts)}"
+
+
+def drawn(figure: RankDiagram | CellMap) -> str:
+    """A figure as an image of its own, so that its names and styles are apart from those of the page."""
+    from harness.report.comparison_plots import draw_any
+
+    svg = base64.b64encode(draw_any(figure, (), "svg")).decode()
+    words = html.escape(f"{figure.title}. {figure.note} {in_words(figure)}")
+    return f'<p class="drawn"><img src="data:image/svg+xml;base64,{svg}" alt="{words}"></p>'
+
+
+def in_words(figure: RankDiagram | CellMap) -> str:
+    """What a figure shows, for those who cannot see it; the numbers of a matrix stand in its table."""
+    if isinstance(figure, CellMap):
+        return "The table of all pairs has the numbers."
+    ranks = zip(figure.test.methods, figure.test.mean_ranks, strict=True)
+    return f"Mean ranks: {', '.join(f'{method} {rank:.2f}' for method, rank in ranks)}."
 
 
 def methods_section(methods: Sequence[MethodFacts], reasons: Sequence[tuple[str, str, str]]) -> str:

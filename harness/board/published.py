@@ -6,7 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from harness.board.contents import Board, Part, Section, sentence, slug
-from harness.board.facts import facts_of
+from harness.board.facts import display_name, facts_of
 from harness.board.verdict import verdict
 from harness.errors import UserError, nearest
 from harness.experiment.protocols import PROTOCOLS, Layout, Protocol
@@ -61,8 +61,8 @@ def published_board(source: str | None = None) -> Board:
             sections.append(Section(slug(name), name, sentence(protocol.about), tuple(parts)))
     if not sections:
         raise UserError(f"source '{source}' has no table with at least two methods on the same data sets")
-    names = sorted({column for section in sections for table in section.tables for column in table.columns})
-    known = [name for name in method_names() if name in names]
+    names = {column for section in sections for table in section.tables for column in table.columns}
+    known = [name for name in method_names() if display_name(name) in names]
     return Board(
         title="Published numbers, tested",
         about="Numbers of papers through the tests of a board: what their tables allow one to say.",
@@ -95,7 +95,7 @@ def scores_in(protocol: Protocol, rows: pd.DataFrame) -> pd.DataFrame:
     metric = protocol.headline if protocol.layout == Layout.PARTS else ACCURACY
     own = rows[(rows["metric"] == metric) & ~rows["dataset"].str.startswith(AVERAGE)]
     labels = [
-        f"{method} ({variant})" if variant else method
+        f"{display_name(method)} ({variant})" if variant else display_name(method)
         for method, variant in zip(own["method"], own["variant"], strict=True)
     ]
     return own.assign(label=labels)

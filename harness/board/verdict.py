@@ -6,6 +6,15 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.board.scores import ScoreTable
+from harness.report.comparison_figures import (
+    DIAGRAM_DATASETS,
+    DIAGRAM_METHODS,
+    CellMap,
+    RankDiagram,
+    few,
+    pair_matrix,
+    rank_diagram,
+)
 from harness.report.paper_tables import file_name
 from harness.report.table import Cell, Table
 from harness.statistics.bayesian import ROPE, posterior
@@ -18,6 +27,8 @@ from harness.statistics.wilcoxon import against_others, smallest_p
 from harness.text import counted
 
 ALPHA = 0.05
+MATRIX_METHODS = 12
+"""The most methods whose matrix of all pairs can be read as a figure; its table has any number."""
 AGAINST = ("difference", "wins", "ties", "losses", "p (Holm)", "P better", "P equal", "P worse")
 
 
@@ -31,9 +42,9 @@ class Verdict:
         summary: of all methods together, and what cannot be said; one sentence each.
         sentences: method -> what one may write about it, best mean rank first.
         tables: the best against all others, and all pairs; empty if nothing can be tested.
-        nemenyi: what a critical-difference diagram shows; None if nothing can be tested.
+        figures: the critical-difference diagram, and the matrix of all pairs where it fits; empty if nothing, or too
+            little, can be tested.
         scores: that were tested; None if there are none.
-        drawing: the critical-difference diagram as SVG; empty if nothing can be tested.
     """
 
     name: str
@@ -41,9 +52,8 @@ class Verdict:
     summary: tuple[str, ...]
     sentences: dict[str, tuple[str, ...]]
     tables: tuple[Table, ...]
-    nemenyi: Nemenyi | None
+    figures: tuple[RankDiagram | CellMap, ...]
     scores: Scores | None
-    drawing: str = ""
 
 
 def verdict_of(table: ScoreTable) -> Verdict:
@@ -60,7 +70,7 @@ def verdict_of(table: ScoreTable) -> Verdict:
 
 def nothing(name: str, title: str, *why: str, scores: Scores | None = None) -> Verdict:
     """The verdict where nothing can be tested."""
-    return Verdict(name, title, tuple(why), {}, (), None, scores)
+    return Verdict(name, title, tuple(why), {}, (), (), scores)
 
 
 def verdict(name: str, title: str, scores: Scores, left_out: Sequence[str] = ()) -> Verdict:
@@ -81,7 +91,17 @@ def verdict(name: str, title: str, scores: Scores, left_out: Sequence[str] = ())
     ranks = nemenyi(scores, ALPHA)
     found = {method: tuple(sentences(scores, method, ALPHA)) for method in ranks.methods}
     tables = (best_table(name, title, scores, ranks.methods[0]), matrix_table(name, title, comparison_matrix(scores)))
-    return Verdict(name, title, (*summary(scores, ranks), *left_out), found, tables, ranks, scores)
+    return Verdict(name, title, (*summary(scores, ranks), *left_out), found, tables, figures_of(name, scores), scores)
+
+
+def figures_of(name: str, scores: Scores) -> tuple[RankDiagram | CellMap, ...]:
+    """The figures of some scores that can be tested; the title of the verdict stands above them."""
+    found: list[RankDiagram | CellMap] = []
+    if not few(scores, DIAGRAM_METHODS, DIAGRAM_DATASETS):
+        found.append(rank_diagram(scores, f"{name}-ranks", "Mean ranks", ALPHA))
+    if len(scores.methods) <= MATRIX_METHODS:
+        found.append(pair_matrix(scores, f"{name}-pairs", "All pairs of methods", ALPHA))
+    return tuple(found)
 
 
 def summary(scores: Scores, ranks: Nemenyi) -> list[str]:

@@ -6,6 +6,7 @@ practically better, and that two are practically equal.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -55,19 +56,31 @@ def bayesian_signed_rank(differences: Numbers, rope: float = ROPE, draws: int = 
     # Sorted, so that the order of data sets does not matter; with the same weights both ways round, so that that of
     # the two methods does not either: the posterior of the negative differences is exactly the other way round.
     ascending = np.sort(known)
-    strengths = np.array([PRIOR_STRENGTH] + [1.0] * len(known))
-    weights = np.random.default_rng(seed).dirichlet(strengths, size=draws // 2)
+    weights = drawn_weights(len(known), draws // 2, seed)
     won = sum(winners(weights, np.concatenate([[0.0], one]), rope) for one in (ascending, ascending[::-1]))
     worse, equivalent, better = np.asarray(won) / (2 * len(weights))
     return Posterior(float(better), float(equivalent), float(worse), rope)
 
 
+@lru_cache(maxsize=8)
+def drawn_weights(units: int, draws: int, seed: int) -> Numbers:
+    """(draws, 1 + units): weights of the pseudo-observation and the data sets; all pairs of methods share them."""
+    strengths = np.array([PRIOR_STRENGTH] + [1.0] * units)
+    weights = np.random.default_rng(seed).dirichlet(strengths, size=draws)
+    weights.setflags(write=False)
+    return weights
+
+
+@lru_cache(maxsize=4096)
 def posterior(scores: Scores, one: str, other: str, rope: float = ROPE) -> Posterior:
-    """Posterior of the difference between two methods.
+    """Posterior of the difference between two methods; of the same scores each pair is computed once.
 
     Raises:
         UserError: there is no such method, or a negative region.
     """
+    if one > other:
+        found = posterior(scores, other, one, rope)
+        return Posterior(found.worse, found.equivalent, found.better, rope)
     return bayesian_signed_rank(scores.differences(one, other), rope)
 
 

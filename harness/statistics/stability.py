@@ -1,6 +1,7 @@
 """Whether an order of methods hangs on single data sets: leave one out, and draw data sets anew."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -44,6 +45,7 @@ class RankStability:
     shares: Numbers
 
 
+@lru_cache(maxsize=8)
 def leave_one_out(scores: Scores) -> tuple[LeftOut, ...]:
     """The order without each data set in turn, in the order of `scores.units`.
 
@@ -61,6 +63,7 @@ def leave_one_out(scores: Scores) -> tuple[LeftOut, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=8)
 def rank_stability(scores: Scores, draws: int = DRAWS, seed: int = 0) -> RankStability:
     """How often methods keep their places over bootstrap draws of the data sets.
 

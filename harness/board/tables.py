@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
 from harness.board.scores import ScoreTable
 from harness.experiment.protocols import find_protocol
@@ -129,12 +130,10 @@ def interval_cells(scores: ScoreTable, labels: Sequence[str], complete: Sequence
 
 def over_seeds(values: Sequence[float]) -> tuple[float, float] | None:
     """Interval of a mean over seeds by Student's t; None for fewer than two seeds."""
-    from scipy import stats
-
     if len(values) < 2:
         return None
     series = pd.Series(values, dtype=float)
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * float(series.std(ddof=1)) / math.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * float(series.std(ddof=1)) / math.sqrt(len(values))
     return float(series.mean()) - half, float(series.mean()) + half
 
 

@@ -68,7 +68,9 @@ class ScoreTable:
     def seeds_of(self, method: str) -> list[float]:
         """Of every seed that has all units: the mean over units."""
         rows = [row for (label, _), row in self.by_seed.items() if label == method]
-        return [sum(row.values()) / len(row) for row in rows if len(row) == len(self.units)]
+        return [
+            sum(row[unit] for unit in self.units) / len(self.units) for row in rows if set(self.units) <= row.keys()
+        ]
 
 
 def score_tables(runs: pd.DataFrame, ranked: frozenset[str]) -> list[ScoreTable]:

@@ -16,6 +16,7 @@ from harness.report.method_table import Column, shown_values
 from harness.report.paper_tables import file_name, parts_of, where, whole_table
 from harness.report.runs import groups, in_order
 from harness.report.table import INCOMPLETE, Cell, Table
+from harness.report.tracks import Track
 from harness.results.folder import DONE
 from harness.results.metrics import RunMetric, run_metrics
 from harness.statistics.bootstrap import LEVEL, over_units
@@ -26,6 +27,12 @@ FRONT_MARK = "◆"
 RANK, PERCENT_LEVEL = "mean rank", f"{LEVEL:.0%}".replace("%", " %")
 OVER_DATASETS, OVER_SEEDS = f"{PERCENT_LEVEL} over data sets", f"{PERCENT_LEVEL} over seeds"
 LOW, HIGH = "from", "to"
+PLACES = {track.value: place for place, track in enumerate(Track)}
+KNOWING = "with "
+"""How the words of a heading begin that name further knowledge."""
+REFERENCE_NOTE = (
+    "For reference: methods of cleaner tracks, for which less was allowed; they are neither ranked nor tested here."
+)
 
 
 @dataclass(frozen=True)
@@ -68,13 +75,18 @@ def track_tables(runs: pd.DataFrame, scores: Sequence[ScoreTable]) -> list[Track
                 name = file_name([str(protocol), *words, str(heading)])
                 papers.append(replace(table, name=name, title=", ".join(filter(None, title)), track=str(heading)))
         own = [one for one in scores if (one.protocol.name, one.heading) == (protocol, heading)]
-        standings = tuple(standing(one) for one in own if one.values)
+        standings = tuple(standing(one, cleaner_than(one, scores)) for one in own if one.values)
         found.append(TrackTables(str(protocol), str(heading), track, tuple(papers), standings))
     return found
 
 
-def standing(scores: ScoreTable) -> Table:
-    """How the methods of one track stand: score, intervals, mean rank, costs, and who is on the Pareto fronts."""
+def standing(scores: ScoreTable, cleaner: Sequence[ScoreTable] = ()) -> Table:
+    """How the methods of one track stand: score, intervals, mean rank, costs, and who is on the Pareto fronts.
+
+    Args:
+        scores: of the track.
+        cleaner: of tracks in which less was allowed: their methods follow for reference, neither ranked nor tested.
+    """
     labels = in_order(scores.runs["label"])
     several = len(scores.units) > 1
     where_from = f", mean of {counted(len(scores.units), 'data set')}" if several else f" on {scores.units[0]}"
@@ -87,6 +99,7 @@ def standing(scores: ScoreTable) -> Table:
     cells += rank_cells(scores, labels)
     for metric in cost_metrics():
         cells += cost_row(scores, metric, labels, means)
+    cells += [cell for other in cleaner for cell in reference_cells(other, scores, block)]
     return Table(
         name=file_name(["standing", scores.protocol.name, scores.name, scores.heading]),
         title=f"Standing: {scores.title}",
@@ -95,8 +108,54 @@ def standing(scores: ScoreTable) -> Table:
         runs=scores.runs,
         tests={},
         track=scores.heading,
-        notes=tuple(standing_notes(scores, cells)),
+        notes=(*standing_notes(scores, cells), *([REFERENCE_NOTE] if cleaner else [])),
     )
+
+
+def cleaner_than(scores: ScoreTable, others: Sequence[ScoreTable]) -> list[ScoreTable]:
+    """The score tables of the same experiment in tracks that allow less, the cleanest first."""
+    found = [
+        other
+        for other in others
+        if (other.protocol, other.where) == (scores.protocol, scores.where)
+        if other.values and is_cleaner(other, scores)
+    ]
+    return sorted(found, key=lambda other: (PLACES[other.track], other.heading))
+
+
+def is_cleaner(one: ScoreTable, other: ScoreTable) -> bool:
+    """Whether a track allows less than another: what is chosen and known in it is allowed in the other, not both ways.
+
+    Budgets of different sizes are not compared.
+    """
+    (place, first, knows), (other_place, other_first, other_knows) = map(allowed, (one, other))
+    is_less = place < other_place or (first == other_first and knows != other_knows)
+    return knows <= other_knows and is_less
+
+
+def allowed(scores: ScoreTable) -> tuple[int, tuple[str, ...], frozenset[str]]:
+    """Place of a track among all, the words of its heading that name track and budget, and those of knowledge."""
+    words = scores.heading.split(", ")
+    knowledge = frozenset(word for word in words if word.startswith(KNOWING))
+    return PLACES[scores.track], tuple(word for word in words if word not in knowledge), knowledge
+
+
+def reference_cells(cleaner: ScoreTable, scores: ScoreTable, block: str) -> list[Cell]:
+    """The cells of methods of a cleaner track: score and costs, without ranks and marks of fronts.
+
+    Args:
+        cleaner: of that track.
+        scores: of the track that they stand below: methods that lack one of its data sets are left out.
+        block: of the row of scores.
+    """
+    labels = [label for label, cells in cleaner.values.items() if set(scores.units) <= cells.keys()]
+    runs = cleaner.runs[cleaner.runs["label"].isin(labels) & cleaner.runs["dataset"].isin(scores.runs["dataset"])]
+    own = replace(cleaner, units=scores.units, runs=runs, is_ranked=False)
+    means = {label: sum(own.values[label][unit] for unit in own.units) / len(own.units) for label in labels}
+    cells = [score_cell(own, block, label, means) for label in labels]
+    for metric in cost_metrics():
+        cells += cost_row(own, metric, labels, means)
+    return [replace(cell, column=f"{cell.column} (for reference: {cleaner.heading})") for cell in cells]
 
 
 def score_cell(scores: ScoreTable, block: str, label: str, means: dict[str, float]) -> Cell:

@@ -6,20 +6,9 @@ from typing import Any
 import pytest
 
 from harness.board.merge import TidyFile, merge
-from harness.board.suite import read_suite
-from harness.board.tidy import TidyRow, in_order, read_tidy, to_csv
+from harness.board.tidy import in_order, read_tidy, to_csv
 from harness.errors import UserError
-
-
-def row(**changes: Any) -> TidyRow:
-    known: dict[str, Any] = {
-        "suite": "s", "protocol": "few_shot", "dataset": "emoji", "shots": 4, "seed": 1, "sample": "a",
-        "method": "skip", "recipe": "official", "track": "validation-free", "heading": "validation-free",
-        "backbone": "b", "weights": "w", "precision": "fp32", "evaluation": "all", "evaluated": "emoji",
-        "pictures": "p", "template": "a {}.", "metric": "accuracy", "value": 50.0, "unit": "%", "run": "1",
-        "version": "0.2.0",
-    }  # fmt: skip
-    return TidyRow(**{**known, **changes})
+from tests.harness.board.rows import row
 
 
 def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
@@ -53,8 +42,17 @@ def test_what_is_not_comparable_is_refused(changes: dict[str, Any], reason: str)
         merge([TidyFile("A", (row(),)), TidyFile("B", (row(**changes),))])
 
 
-def test_suites_are_read() -> None:
-    assert read_suite("embedded", methods="skip").experiments[0].protocol == "base_to_new"
-    assert len(read_suite("field", quick=True).experiments) == 2
-    with pytest.raises(UserError, match="embedded"):
-        read_suite("embeded")
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"metric": "acuracy"}, "unknown metric 'acuracy'"),
+        ({"track": "validation-fee", "heading": "x"}, "unknown track 'validation-fee'.*validation-free"),
+        ({"value": 101.0}, "101 % is no accuracy"),
+        ({"value": None}, "has no value"),
+        ({"schema_version": 2}, "later version"),
+    ],
+)
+def test_a_row_that_cannot_be_right_is_refused(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    (tmp_path / "results.csv").write_text(to_csv([row(**changes)]))
+    with pytest.raises(UserError, match=reason):
+        read_tidy(tmp_path)

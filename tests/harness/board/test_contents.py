@@ -52,12 +52,13 @@ def test_a_score_is_h_of_the_mean_accuracies_over_seeds() -> None:
 
 
 def test_what_lacks_a_data_set_is_left_out_and_told() -> None:
-    rows = [one for one in base_to_new() if (one.method, one.dataset) != ("coop", "set3")]
+    # The larger share of what would be lost goes: coop lacks two thirds of its data sets.
+    rows = [one for one in base_to_new() if one.method != "coop" or one.dataset in DATASETS[:2]]
     (table,) = [one for one in score_tables(runs_frame(rows), frozenset([BUDGET["track"]])) if one.is_ranked]
     whole = table.complete()
     assert whole is not None
     assert whole[0].methods == (MAPLE, SKIP)
-    assert "CoOp lacks 1 of 6" in whole[1][0]
+    assert "CoOp lacks 4 of 6" in whole[1][0]
 
 
 def test_methods_are_ranked_in_their_track_and_those_of_cleaner_tracks_stand_below(board: Board) -> None:
@@ -124,7 +125,8 @@ def test_the_page_stands_alone_and_can_be_reached_by_keyboard(folder: Path) -> N
     assert "<h1>A &lt;board&gt;</h1>" in page
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
     links = re.findall(r'<a[^>]*href="#([^"]+)"', page)
-    assert links and all(f'id="{anchor}"' in page for anchor in links)
+    assert links
+    assert all(f'id="{anchor}"' in page for anchor in links)
     names = re.findall(r' id="([^"]+)"', page)
     assert len(names) == len(set(names))
     assert page.count('<p class="drawn"><img') == 2

@@ -50,6 +50,7 @@ def rescore(
     formats: str,
     out: Path | None,
     all_runs: bool,
+    by: str | None,
     results: Path,
 ) -> None:
     """Score finished runs anew from the logits that they kept; no image is read.
@@ -67,7 +68,7 @@ def rescore(
     named = words.file
     if named and (named / "runs").is_dir():
         words, results = replace(words, first=None), named
-    chosen = find_runs(words, methods, grid, results, all_runs)
+    chosen = find_runs(words, methods, grid, results, all_runs, by)
     found = rescored_runs(chosen.runs, results, wanted)
     damage = [*chosen.damage, *(line for run in found.values() for line in run.damage)]
     tables = rescore_tables(chosen.runs, found, wanted)

@@ -1,5 +1,6 @@
 """Shared by all tests: the embedded backbone and a tiny one, and nothing that leaves this machine."""
 
+import copy
 import gc
 import importlib
 import json
@@ -78,10 +79,16 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["SKIPBENCH_FEATURES"] = str(tmp_path_factory.mktemp("features"))
 
 
-@pytest.fixture
-def clip() -> CLIP:
-    """The embedded CLIP; loaded anew, since methods unfreeze and train it."""
+@pytest.fixture(scope="session")
+def embedded() -> CLIP:
+    """The embedded CLIP as it is loaded, which no test may change."""
     return load_backbone("clip-emoji")
+
+
+@pytest.fixture
+def clip(embedded: CLIP) -> CLIP:
+    """The embedded CLIP; a copy, since methods unfreeze and train it."""
+    return copy.deepcopy(embedded, {id(embedded.tokenizer): embedded.tokenizer})
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """SkipBench works outside its checkout: a wheel, unpacked somewhere, its commands run from an empty folder."""
 
+import json
 import os
 import subprocess
 import sys
@@ -38,11 +39,32 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-def skipbench(site: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the installed package in a folder."""
+# Several commands in one process, which imports torch once; a line of JSON says how each ended.
+COMMANDS = """
+import contextlib, io, json, sys
+import harness, methods
+from harness.cli import main
+
+print(json.dumps([0, harness.__file__, methods.__file__]))
+for words in json.loads(sys.argv[1]):
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    sys.argv = ["skipbench", *words]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as ending:
+            code = ending.code or 0
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
+Ended = tuple[int, str, str]
+"""Exit code, output and errors of a command."""
+
+
+def skipbench(site: Path, folder: Path, *commands: str) -> list[Ended]:
+    """Run commands of the installed package in a folder; what comes first is where harness and methods lie."""
     environment = {key: value for key, value in os.environ.items() if key not in ("RESULTS", "DATA")}
-    return subprocess.run(
-        [sys.executable, "-c", "import sys; from harness.cli import main; main()", *words],
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, json.dumps([words.split() for words in commands])],
         cwd=folder,
         env={**environment, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"},
         capture_output=True,
@@ -50,6 +72,8 @@ def skipbench(site: Path, folder: Path, *words: str) -> subprocess.CompletedProc
         check=False,
         timeout=300,
     )
+    assert done.returncode == 0, done.stderr
+    return [(code, out, err) for code, out, err in map(json.loads, done.stdout.splitlines())]
 
 
 def test_the_wheel_holds_all_data_and_no_tests(installed: Path) -> None:
@@ -68,41 +92,30 @@ def test_the_wheel_holds_all_data_and_no_tests(installed: Path) -> None:
 
 
 def test_commands_work_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    def run(*words: str) -> str:
-        done = skipbench(installed, tmp_path, *words)
-        assert done.returncode == 0, (words, done.stderr)
-        return done.stdout
-
-    where = "import harness, methods; print(harness.__file__, methods.__file__)"
-    found = subprocess.run(
-        [sys.executable, "-c", where],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert found.stdout.count(str(installed)) == 2, "it is the installed package that is tested"
-
-    assert "zeroshot" in run("bench", "zeroshot", "wandb.mode=disabled")
-    assert (tmp_path / "results" / "runs").is_dir()
-    assert "zeroshot" in run("table")
-    run("report")
-    assert (tmp_path / "results" / "reports" / "results.html").stat().st_size > 10_000
-    assert "emoji" in run("data", "emoji")
-    assert "peak MiB" in run("estimate", "zeroshot", "--device", "cpu")
-    assert "base_to_new" in run("list")
-    assert "759 runs" in run("plan", "paper/base_to_new")
-    assert "759 runs" in run("plan", "experiments/paper/base_to_new.yaml")
     (tmp_path / "mine.yaml").write_text("methods: [zeroshot]")
-    compared = skipbench(installed, tmp_path, "compare", "mine.yaml")
-    assert compared.returncode == 2, "papers have no numbers of the embedded images, but their numbers are found"
-    assert "no published number fits: ours are of emoji" in compared.stderr
-    assert "published of imagenet" in compared.stderr
-
-
-def test_a_misspelt_experiment_names_the_nearest(installed: Path, tmp_path: Path) -> None:
-    done = skipbench(installed, tmp_path, "plan", "paper/base_to_now")
-    assert done.returncode == 2
-    assert "Did you mean 'paper/base_to_new'?" in done.stderr
-    assert done.stderr.count("\n") == 1
+    printed = {
+        "bench zeroshot wandb.mode=disabled": "zeroshot",
+        "table": "zeroshot",
+        "report": "results.html",
+        "data emoji": "emoji",
+        "estimate zeroshot --device cpu": "peak MiB",
+        "list": "base_to_new",
+        "plan paper/base_to_new": "759 runs",
+        "plan experiments/paper/base_to_new.yaml": "759 runs",
+    }
+    refused = {
+        # Papers have no numbers of the embedded images, but their numbers are found.
+        "compare mine.yaml": ["no published number fits: ours are of emoji", "published of imagenet"],
+        "plan paper/base_to_now": ["Did you mean 'paper/base_to_new'?"],
+    }
+    (_, *where), *ended = skipbench(installed, tmp_path, *printed, *refused)
+    assert all(file.startswith(f"{installed}/") for file in where), "it is the installed package that is tested"
+    for (words, found), (code, out, err) in zip(printed.items(), ended, strict=False):
+        assert code == 0, (words, err)
+        assert found in out, words
+    assert (tmp_path / "results" / "runs").is_dir()
+    assert (tmp_path / "results" / "reports" / "results.html").stat().st_size > 10_000
+    for told, (code, _, err) in zip(refused.values(), ended[len(printed) :], strict=True):
+        assert code == 2
+        assert all(part in err for part in told)
+    assert ended[-1][2].count("\n") == 1

@@ -38,6 +38,7 @@ from harness.cli.grid import (
 )
 from harness.cli.table import print_paper_table
 from harness.cli.watch import Watcher, print_failures
+from harness.clip.backbones import bundled
 from harness.data.datasets import find_dataset, find_folder
 from harness.errors import UserError
 from harness.experiment.files import find_experiment_file
@@ -224,9 +225,13 @@ def check_data(specs: list[RunSpec]) -> None:
 
 def fetch_backbones(specs: list[RunSpec]) -> None:
     """Have all weights on this machine before the first run, so that a missing network is reported once and at once."""
+    needed = {spec.backbone for spec in specs} - bundled().keys()
+    if not needed:
+        return
+    # Not for backbones that come with the project: it imports open_clip, which takes seconds.
     from harness.clip.load import fetch_weights
 
-    for backbone in {spec.backbone for spec in specs}:
+    for backbone in needed:
         looking = Text(plain(f"looking for the weights of {backbone}"))
         with console.status(looking) if console.is_terminal else nullcontext():
             fetch_weights(backbone)

@@ -11,15 +11,17 @@ import pytest
 from PIL import Image
 
 from tests.commands import Finished, error_line, results_of, run_process, skipbench, start, wait_for
+from tests.evaluations import FEW_OF_BOTH
 
 QUICK = ["train.epochs=2", "skip.depth=3"]
+FEW = [*QUICK, FEW_OF_BOTH]
 
 
 @pytest.fixture(scope="module")
 def benched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
     """A small benchmark of two methods and two seeds, in a process of its own: nothing else may be printed."""
     results = tmp_path_factory.mktemp("bench")
-    words = ["bench", "zeroshot,skip", "--seeds", "1,2", "--shots", "4", "--results", str(results), *QUICK]
+    words = ["bench", "zeroshot,skip", "--seeds", "1,2", "--shots", "4", "--results", str(results), *FEW]
     return results, run_process(*words, WANDB_MODE="offline")
 
 
@@ -48,7 +50,7 @@ def test_bench_ends_with_a_table(benched: tuple[Path, Finished]) -> None:
 def test_bench_again_computes_nothing(benched: tuple[Path, Finished]) -> None:
     results, first = benched
     before = {path: path.stat().st_mtime_ns for path in results.glob("runs/*/*")}
-    words = ["bench", "zeroshot,skip", "--seeds", "1,2", "--shots", "4", "--results", str(results), *QUICK]
+    words = ["bench", "zeroshot,skip", "--seeds", "1,2", "--shots", "4", "--results", str(results), *FEW]
     again = skipbench(*words, WANDB_MODE="offline")
     assert again.returncode == 0
     assert "3 of 3 runs are complete already." in again.stdout
@@ -129,7 +131,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 def test_one_failing_run_does_not_stop_the_others(tmp_path: Path) -> None:
     words = ["--shots", "4,16", "--seeds", "1", "--results", str(tmp_path), "train.batch_size=8", "train.epochs=1"]
-    done = skipbench("bench", "skip", "skip.depth=3", *words)
+    done = skipbench("bench", "skip", "skip.depth=3", FEW_OF_BOTH, *words)
     assert done.returncode == 1
     assert set(results_of(tmp_path)) == {"skip-emoji-16shot-seed1"}
     (line,) = done.stderr.splitlines()
@@ -140,7 +142,7 @@ def test_one_failing_run_does_not_stop_the_others(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_server_is_told_once_and_costs_one_timeout(tmp_path: Path) -> None:
-    words = ["bench", "zeroshot,skip", "--seeds", "1", "--shots", "1", "--results", str(tmp_path / "r"), *QUICK]
+    words = ["bench", "zeroshot,skip", "--seeds", "1", "--shots", "1", "--results", str(tmp_path / "r"), *FEW]
     done = skipbench(
         *words, WANDB_MODE="online", WANDB_API_KEY="x" * 40, WANDB_BASE_URL="http://127.0.0.1:9", HOME=str(tmp_path)
     )

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 from harness.cli import COMMANDS, cli
 from harness.experiment.spec import RunSpec
 from tests.commands import error_line, run_process, skipbench
+from tests.evaluations import FEW_OF_BOTH
 
-SMALL = ["--shots", "2", "--recipe", "official", "train.epochs=1"]
+SMALL = ["--shots", "2", "--recipe", "official", "train.epochs=1", FEW_OF_BOTH]
 Plan = Callable[..., list[RunSpec]]
 Fill = Callable[..., dict[str, dict[str, float]]]
 

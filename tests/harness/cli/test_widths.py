@@ -1,8 +1,10 @@
 """Every command on narrow terminals: the same numbers as on a wide one, none of them broken."""
 
+import importlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,6 +20,45 @@ Fill = Callable[..., dict[str, dict[str, float]]]
 EMBEDDED = ("--results", str(ROOT / "results" / "embedded"))
 # Those with embedded results, so that nothing is computed.
 METHODS = "zeroshot,clip_adapter,coop,cocoop,maple,finetune,skip"
+
+
+# What commands compute before they print, by module.
+COMPUTED = {
+    "harness.report.runs": ("experiment_runs", "folder_runs"),
+    "harness.report.paper_tables": ("paper_tables",),
+    "harness.report.published": ("with_published",),
+    "harness.report.compare": ("number_differences",),
+}
+
+
+@pytest.fixture
+def compute(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run a command, and let forks of this process that run it again find what it computed, call by call."""
+    recorded: dict[str, list[Any]] = {}
+    recording = True
+
+    def kept(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def find(*given: Any, **options: Any) -> Any:
+            if not recording:
+                return recorded[name].pop(0)
+            found = function(*given, **options)
+            recorded.setdefault(name, []).append(found)
+            return found
+
+        return find
+
+    for module, names in COMPUTED.items():
+        for name in names:
+            monkeypatch.setattr(f"{module}.{name}", kept(name, getattr(importlib.import_module(module), name)))
+
+    def run(*words: str) -> None:
+        nonlocal recording
+        recording = True
+        recorded.clear()
+        assert skipbench(*words).returncode == 0
+        recording = False
+
+    return run
 
 
 def check(narrow: str, wide: str, width: int) -> None:
@@ -46,17 +87,24 @@ def check(narrow: str, wide: str, width: int) -> None:
     ],
     ids=lambda value: " ".join(map(str, value)),
 )
-def test_commands_print_the_same_numbers_at_every_width(words: tuple[str, ...], widths: tuple[int, ...]) -> None:
+def test_commands_print_the_same_numbers_at_every_width(
+    words: tuple[str, ...], widths: tuple[int, ...], compute: Callable[..., None]
+) -> None:
     given = words if words[0] in ("list", "data", "keys") else (*words, *EMBEDDED)
+    if words[0] in ("table", "compare"):
+        compute(*given)
     wide = command_on_terminal(240, *given)
     for width in widths:
         check(command_on_terminal(width, *given), wide, width)
 
 
-def test_all_methods_at_several_shots(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+def test_all_methods_at_several_shots(
+    tmp_path: Path, plan_runs: Plan, fill: Fill, compute: Callable[..., None]
+) -> None:
     methods = [name for name in method_names() if method_class(name).trains]
     fill(tmp_path, plan_runs("few_shot", methods=methods, shots=[1, 4], seeds=[1]))
     words = ("table", "--results", str(tmp_path))
+    compute(*words)
     wide = command_on_terminal(1000, *words)
     assert wide.splitlines()[1].split()[:3] == ["data", "set", "shots"]
     for width in (60, 120):

@@ -20,11 +20,12 @@ from harness.tracking.settings import tracking_mode
 from harness.tracking.wandb_run import Tracker, remove_undelivered, summary_of
 from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
+from tests.evaluations import FEW_OF_BASE
 from tests.made_up_results import a_result
 
 Make = Callable[..., RunSpec]
 BLOCK, HEADER = 32768, 7
-QUICK = ("train.epochs=3", "wandb.mode=offline")
+QUICK = ("train.epochs=3", "wandb.mode=offline", FEW_OF_BASE)
 
 
 def read_records(path: Path) -> Iterator[Any]:

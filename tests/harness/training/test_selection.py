@@ -24,6 +24,7 @@ from methods.base import Candidate, Method, Search, first_best
 Make = Callable[..., RunSpec]
 AddMethod = Callable[[str, str], None]
 LITTLE = "evaluate=[{name: base, dataset: emoji, classes: base, splits: [test]}]"
+FEW = "evaluate=[{name: base, dataset: emoji, classes: base.base, splits: [test]}]"
 MIXES = '''"""Class means mixed with texts."""
 
 import torch
@@ -169,7 +170,7 @@ def test_unreadable_test_images_and_labels_do_not_matter_while_a_run_chooses(
     """Both become unreadable when the selection begins, and readable again when the evaluation does."""
     add_method("mixes", MIXES)
     # Without features of other runs, whose pictures need not be read again.
-    spec = make_spec("mixes", LITTLE, "runtime.feature_store_mib=0", shots=2)
+    spec = make_spec("mixes", FEW, "data.classes=base.base", "runtime.feature_store_mib=0", shots=2)
     calm = run_to_end(spec, tmp_path / "calm").folder.read_result()
     tested = {picture.path for picture in read_dataset("emoji").test}
     chosen_on: list[str] = []

@@ -10,6 +10,7 @@ from harness.machine.costs import FIT, SELECT
 from harness.report.below import below_zero_shot
 from harness.report.marks import mark_in, refused_in
 from harness.report.method_table import Column, cost_columns, numbers_of, other_score_columns
+from harness.report.rounding import rounding_cells
 from harness.report.runs import in_order
 from harness.report.statistics import average_of_seeds, paired_tests, ranks
 from harness.report.table import AVERAGE, COSTS, DIGITS, INCOMPLETE, REFUSED, SOURCE, TARGETS, Cell, Table
@@ -116,7 +117,10 @@ def summary_cells(
 
 
 def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
-    """Costs of a run, averaged over data sets; empty for a method that lacks a data set or has no such phase."""
+    """Costs of a run, averaged over data sets; empty for a method that lacks a data set or has no such phase.
+
+    How far rounding moves a method follows, where that is asked for.
+    """
     datasets, done = in_order(runs["dataset"]), runs[runs["state"] == DONE]
     # A table of runs has hundreds of columns: rows are chosen once, not for every cost.
     by_label = {label: runs[runs["label"] == label] for label in in_order(runs["label"])}
@@ -128,7 +132,7 @@ def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
         row = [cost_cell(own, finished[label], column, label, datasets, where) for label, own in by_label.items()]
         if any(cell.mean is not None for cell in row):
             cells += row
-    return cells
+    return [*cells, *rounding_cells(runs, where)]
 
 
 def cost_cell(

@@ -6,6 +6,7 @@ import pandas as pd
 
 from harness.report.labels import NUMBERED
 from harness.report.method_table import listed, memory_note
+from harness.report.rounding import rounding_notes
 from harness.report.run_notes import run_notes
 from harness.report.runs import TUNED
 from harness.report.statistics import FEWEST_PAIRS, SIGNIFICANCE
@@ -34,6 +35,7 @@ def footnotes(table: Table, transpose: bool = False) -> list[str]:
         sentences.append(f"Bold: best of its {where}, underlined: second, by unrounded values, ties all.")
     sentences += tests_note(table)
     sentences += [BELOW_NOTE] if any(cell.below for cell in table.cells) else []
+    sentences += rounding_notes(known)
     sentences += states_note(table)
     if table.sources:
         sentences.append(f"{PUBLISHED_MARK}: published, not ours, not ranked: {'; '.join(table.sources)}.")

@@ -82,7 +82,8 @@ def marks_note(runs: pd.DataFrame) -> list[str]:
     ]
     told = {label for pairs in by_images.values() for label, _ in pairs}
     if "mark" in runs and "track" not in runs:  # the note about a track tells the same, with reasons
-        lax = [name for name, mark in zip(names_of(runs), runs["mark"], strict=True) if mark and name not in told]
+        pairs = zip(names_of(runs), runs["mark"], strict=True)
+        lax = [name for name, mark in pairs if mark == LAX_MARK and name not in told]
         if lax:
             names = ", ".join(dict.fromkeys(lax))
             notes.append(f"{LAX_MARK}: the authors' own choices (recipe {AS_PUBLISHED}), so not ranked: {names}.")

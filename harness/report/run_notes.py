@@ -142,9 +142,13 @@ def samples_note(runs: pd.DataFrame) -> list[str]:
     notes = []
     for (dataset, tail, shots), group in learned.groupby(["dataset", "tail", "shots"], sort=True):
         seeds, samples = group["seed"].nunique(), group["sample_hash"].nunique()
+        drawn = group["sample_seed"].nunique() if "sample_seed" in group else 0
         if samples < seeds:
             one = "one sample: all seeds share their shots" if samples == 1 else counted(samples, "sample")
             notes.append(f"{dataset}, {tail or counted(int(str(shots)), 'shot')}: {seeds} seeds, {one}.")
+        elif samples < drawn:
+            where = f"{dataset}, {tail or counted(int(str(shots)), 'shot')}"
+            notes.append(f"{where}: {counted(drawn, 'seed')} of samples draw {counted(samples, 'sample')}.")
     return notes
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.report.table import Table
 
 FORMATS = ("md", "latex", "csv", "html")
-COLUMNS = ("rounding",)
+COLUMNS = ("rounding", "templates")
 # On a terminal, more methods than this become rows if their columns do not fit beside each other.
 MANY_COLUMNS = 6
 
@@ -34,7 +34,7 @@ MANY_COLUMNS = 6
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/tables.")
 @click.option("--over", metavar="KEY", help="An ablation over a setting, such as skip.depth, or several.")
 @click.option("--column", "columns", default="", metavar="NAMES",
-              help="Further columns: rounding (docs/stability.md).")  # fmt: skip
+              help="Further columns: rounding (docs/stability.md), templates (docs/prompts.md).")  # fmt: skip
 @click.option("--published", type=click.Choice(["none", "ours", "all"]), default="ours", show_default=True,
               help="Papers' columns: none, those of methods that are in the table, all.")  # fmt: skip
 @click.option("--transpose/--no-transpose", default=None,
@@ -130,10 +130,16 @@ def with_columns(runs: "pd.DataFrame", columns: Sequence[str], results: Path) ->
     """Runs with what further columns of their tables need.
 
     Raises:
+        UserError: templates of an ablation.
         DamagedError: a measurement cannot be read.
     """
     from harness.report.rounding import ROUNDING, with_rounding
+    from harness.report.wordings import KEY, TEMPLATES, with_wordings
 
+    if TEMPLATES in columns:
+        if "axis" in runs:
+            raise UserError(f"--column {TEMPLATES} takes the runs of one wording together: leave --over {KEY} out")
+        runs = with_wordings(runs)
     return with_rounding(runs, results) if ROUNDING in columns else runs
 
 

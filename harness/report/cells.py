@@ -14,6 +14,7 @@ from harness.report.rounding import rounding_cells
 from harness.report.runs import in_order
 from harness.report.statistics import average_of_seeds, paired_tests, ranks, units_of
 from harness.report.table import AVERAGE, COSTS, DIGITS, INCOMPLETE, REFUSED, SOURCE, TARGETS, Cell, Table
+from harness.report.wordings import wording_cells
 from harness.results.folder import DAMAGED, DONE, FAILED, MISSING
 from harness.results.metrics import SummaryMetric, summary_metrics
 
@@ -123,7 +124,7 @@ def summary_cells(
 def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
     """Costs of a run, averaged over data sets; empty for a method that lacks a data set or has no such phase.
 
-    How far rounding moves a method follows, where that is asked for.
+    How far rounding and wordings move a method follows, where that is asked for.
     """
     datasets, done = in_order(runs["dataset"]), runs[runs["state"] == DONE]
     # A table of runs has hundreds of columns: rows are chosen once, not for every cost.
@@ -136,7 +137,7 @@ def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
         row = [cost_cell(own, finished[label], column, label, datasets, where) for label, own in by_label.items()]
         if any(cell.mean is not None for cell in row):
             cells += row
-    return [*cells, *rounding_cells(runs, where)]
+    return [*cells, *rounding_cells(runs, where), *wording_cells(runs, where)]
 
 
 def cost_cell(

@@ -12,6 +12,7 @@ from harness.report.runs import TUNED
 from harness.report.statistics import FEWEST_PAIRS, SIGNIFICANCE, units_of
 from harness.report.table import AVERAGE, COSTS, INCOMPLETE, Table
 from harness.report.track_tables import track_notes
+from harness.report.wordings import wording_notes
 from harness.report.zero_shot import BELOW_NOTE
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, MISSING, RUNNING
 from harness.results.metrics import summary_metrics
@@ -35,7 +36,7 @@ def footnotes(table: Table, transpose: bool = False) -> list[str]:
         sentences.append(f"Bold: best of its {where}, underlined: second, by unrounded values, ties all.")
     sentences += tests_note(table)
     sentences += [BELOW_NOTE] if any(cell.below for cell in table.cells) else []
-    sentences += rounding_notes(known)
+    sentences += [*rounding_notes(known), *wording_notes(known)]
     sentences += states_note(table)
     if table.sources:
         sentences.append(f"{PUBLISHED_MARK}: published, not ours, not ranked: {'; '.join(table.sources)}.")

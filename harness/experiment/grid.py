@@ -249,8 +249,7 @@ def axes_of(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
     return {key: values for key, values in axes.items() if len(values) > 1}
 
 
-# Tables have means over the last two.
-NO_ABLATION = ("data.dataset", "data.shots", "method", "seed", "data.sample_seed")
+NO_ABLATION = ("data.dataset", "data.shots", "method", "seed", "data.sample_seed")  # means are over the last two
 
 
 def ablation_axes(experiment: Experiment) -> list[str]:

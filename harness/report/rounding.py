@@ -1,6 +1,8 @@
 """How far rounding moves the methods of a table, beside how far their seeds lie apart."""
 
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -33,13 +35,12 @@ def with_rounding(runs: pd.DataFrame, results: Path) -> pd.DataFrame:
     runs = runs.assign(**{ROUNDING: pd.Series(moves, index=runs.index, dtype=float)})
     marks = (runs["mark"] if "mark" in runs else pd.Series("", index=runs.index, dtype=object)).fillna("")
     keys = [key for key in SETTING if key in runs]
-    for _, group in runs[runs["state"] == DONE].groupby(keys, sort=False):
-        if is_as_far_as_seeds(group):
-            marks.loc[group.index] = [mark or ROUNDING_MARK for mark in marks.loc[group.index]]
-    return runs.assign(mark=marks)
+    done = runs[runs["state"] == DONE].groupby(keys, sort=False)
+    moved = {index for _, group in done if is_as_far_as_seeds(group) for index in group.index}
+    return runs.assign(mark=[mark or (ROUNDING_MARK if at in moved else "") for at, mark in marks.items()])
 
 
-def moves_of(row: dict[str, object], results: Path) -> float:
+def moves_of(row: Mapping[Hashable, Any], results: Path) -> float:
     """How far rounding moves one run, in points; NaN if it is not complete or not measured."""
     settings = row.get("settings")
     if row["state"] != DONE:
@@ -61,7 +62,8 @@ def headline_scores(runs: pd.DataFrame) -> pd.Series:
     metric = METRICS[find_protocol(str(runs["protocol"].iloc[0])).headline]
     scores = []
     for row in runs.to_dict("records"):
-        accuracies = {name: float(value) for name, value in accuracies_in(row).items() if value == value}
+        numbers = {str(name): value for name, value in row.items()}
+        accuracies = {name: float(value) for name, value in accuracies_in(numbers).items() if value == value}
         found = metric.of_accuracies(row["dataset"], accuracies) if isinstance(metric, SummaryMetric) else None
         scores.append(pd.Series(accuracies, dtype=float).mean() if found is None else found)
     return pd.Series(scores, index=runs.index, dtype=float).dropna()

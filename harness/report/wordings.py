@@ -48,7 +48,9 @@ def with_wordings(runs: pd.DataFrame) -> pd.DataFrame:
         shown = USUAL if USUAL in parts else next(iter(parts))
         means = means_of(list(parts.values()))
         spread = max(means) - min(means) if len(means) > 1 else float("nan")
-        kept.append(parts[shown].assign(**{SPREAD: spread, NUMBER: len(means), SHOWN: shown}))
+        own = parts[shown].copy()
+        own[[SPREAD, NUMBER, SHOWN]] = spread, len(means), shown
+        kept.append(own)
     return labelled(pd.concat(kept).sort_index().reset_index(drop=True))
 
 

@@ -22,8 +22,12 @@ ACCURACIES = {"zeroshot": (50.0,), "coop": (60.0, 62.0), "skip": (70.0, 74.0)}
 
 
 def keep(results: Path, spec: RunSpec, score_moves: float) -> None:
-    made = {"run": spec.id, "metric": "H", "moves": 2, "threads": 1, "score": 60.0, "score_moves": score_moves}
-    save_rounding(results, Rounding(**made, accuracy_moves={"base": 1.0, "new": 0.5}, weights_apart=0.1))
+    moves = {"base": 1.0, "new": 0.5}
+    made = Rounding(
+        run=spec.id, metric="H", moves=2, threads=1, score=60.0, score_moves=score_moves, accuracy_moves=moves,
+        weights_apart=0.1,
+    )  # fmt: skip
+    save_rounding(results, made)
 
 
 def computed(results: Path, plan_runs: Plan, finish: Finish, *settings: str, **changes: Any) -> list[RunSpec]:

@@ -32,9 +32,11 @@ def print_states(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -
     Args:
         specs: the runs.
         results: the results folder.
-        axes: settings that the lines show.
+        axes: settings that the lines show; seeds of samples are shown wherever they differ.
     """
     states: list[str] = []
+    if len({spec.data.sample_seed for spec in specs}) > 1:
+        axes = list(dict.fromkeys([*axes, "data.sample_seed"]))
     for run, spec in zip(planned_runs(specs, results), specs, strict=True):
         states.append(run.state)
         varied = {key: value for key, value in values_at(spec, axes).items() if value != NO_VALUE}

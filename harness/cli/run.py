@@ -42,7 +42,7 @@ from harness.clip.backbones import bundled
 from harness.data.datasets import find_dataset, find_folder
 from harness.errors import UserError
 from harness.experiment.files import find_experiment_file
-from harness.experiment.grid import Experiment, ablation_axes, describe_grid, differing_settings
+from harness.experiment.grid import NO_ABLATION, Experiment, ablation_axes, describe_grid, differing_settings
 from harness.experiment.layers import PlannedRun
 from harness.experiment.one_run import vary
 from harness.experiment.settings import flat_settings, read_yaml, validate
@@ -166,7 +166,8 @@ def execute(specs: list[RunSpec], results: Path, schedule: ScheduleSpec, axes: S
     """
     from harness.report.runs import damage_in, experiment_runs
 
-    axes = differing_settings(specs) if axes is None else axes
+    # Tables have means over the rest.
+    axes = [key for key in differing_settings(specs) if key not in NO_ABLATION] if axes is None else axes
     failures = compute_unfinished(specs, results, schedule)
     planned = experiment_runs(specs, results)
     runs = planned[planned["state"] == DONE]

@@ -1,5 +1,6 @@
 """`skipbench table`: the tables of a paper."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from harness.report.table import Table
 
 FORMATS = ("md", "latex", "csv", "html")
+COLUMNS = ("rounding", "templates")
 # On a terminal, more methods than this become rows if their columns do not fit beside each other.
 MANY_COLUMNS = 6
 
@@ -31,6 +33,8 @@ MANY_COLUMNS = 6
 @click.option("--format", "formats", default="", help="Files to write: md, latex, csv, html, separated by commas.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/tables.")
 @click.option("--over", metavar="KEY", help="An ablation over a setting, such as skip.depth, or several.")
+@click.option("--column", "columns", default="", metavar="NAMES",
+              help="Further columns: rounding (docs/stability.md), templates (docs/prompts.md).")  # fmt: skip
 @click.option("--published", type=click.Choice(["none", "ours", "all"]), default="ours", show_default=True,
               help="Papers' columns: none, those of methods that are in the table, all.")  # fmt: skip
 @click.option("--transpose/--no-transpose", default=None,
@@ -46,6 +50,7 @@ def table(
     formats: str,
     out: Path | None,
     over: str | None,
+    columns: str,
     published: str,
     transpose: bool | None,
     standalone: bool,
@@ -60,11 +65,11 @@ def table(
     Layout by protocol: data set x base/new/H, data set x shots, source and targets; with --over an ablation. Prints to
     the terminal; --format writes files too. CSV holds unrounded numbers, one line per cell.
     """
-    asked = asked_formats(formats)
+    asked, further = asked_formats(formats), asked_names(columns, COLUMNS, "column")
     if over:
         from harness.report.runs import damage_of
 
-        tables = ablation_tables(words, methods, grid, separated(over), results)
+        tables = ablation_tables(words, methods, grid, separated(over), results, further)
         stem, damage, left_out = file_stem(words, grid), damage_of(results), ""
     else:
         from harness.report.paper_tables import paper_tables
@@ -72,7 +77,9 @@ def table(
 
         chosen = find_runs(words, methods, grid, results, all_runs, by)
         stem, damage, left_out = chosen.stem, chosen.damage, chosen.left_out
-        tables = [with_published(found, published) for found in paper_tables(chosen.runs)]
+        tables = [
+            with_published(found, published) for found in paper_tables(with_columns(chosen.runs, further, results))
+        ]
     for found in tables:
         print_paper_table(found, transpose)
     say_if_any(left_out)
@@ -103,11 +110,37 @@ def asked_formats(formats: str) -> list[str]:
     Raises:
         UserError: one is unknown.
     """
-    asked = separated(formats)
+    return asked_names(formats, FORMATS, "format")
+
+
+def asked_names(written: str, known: Sequence[str], what: str) -> list[str]:
+    """The names of a list separated by commas.
+
+    Raises:
+        UserError: one is unknown.
+    """
+    asked = separated(written)
     for name in asked:
-        if name not in FORMATS:
-            raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
+        if name not in known:
+            raise UserError(f"unknown {what} '{name}'.{nearest(name, known)}")
     return asked
+
+
+def with_columns(runs: "pd.DataFrame", columns: Sequence[str], results: Path) -> "pd.DataFrame":
+    """Runs with what further columns of their tables need.
+
+    Raises:
+        UserError: templates of an ablation.
+        DamagedError: a measurement cannot be read.
+    """
+    from harness.report.rounding import ROUNDING, with_rounding
+    from harness.report.wordings import KEY, TEMPLATES, with_wordings
+
+    if TEMPLATES in columns:
+        if "axis" in runs:
+            raise UserError(f"--column {TEMPLATES} takes the runs of one wording together: leave --over {KEY} out")
+        runs = with_wordings(runs)
+    return with_rounding(runs, results) if ROUNDING in columns else runs
 
 
 def write_tables(
@@ -236,7 +269,12 @@ def file_stem(words: Words, grid: GridOptions) -> str:
 
 
 def ablation_tables(
-    words: Words, methods: str | None, grid: GridOptions, over: list[str], results: Path
+    words: Words,
+    methods: str | None,
+    grid: GridOptions,
+    over: list[str],
+    results: Path,
+    columns: Sequence[str] = (),
 ) -> "list[Table]":
     """Ablations over some settings, and over the others that the experiment varies."""
     from harness.report.paper_tables import ablations
@@ -244,7 +282,7 @@ def ablation_tables(
 
     experiment, specs = read_file_grid(words, grid, methods)
     axes = list(dict.fromkeys([*over, *ablation_axes(experiment)]))
-    return ablations(axis_runs(specs, results, axes), axes)
+    return ablations(with_columns(axis_runs(specs, results, axes), columns, results), axes)
 
 
 def print_paper_table(found: "Table", transpose: bool | None = None) -> None:

@@ -9,7 +9,7 @@ from harness.errors import UserError
 
 FORM = "longtail:MOST..FEWEST, such as longtail:16..1"
 WRITTEN = re.compile(r"longtail:(\d{1,9})\.\.(\d{1,9})")
-LIKE = re.compile(r"\s*long[\s_-]?tail", re.IGNORECASE)
+LIKE = re.compile(r"\s*long([\s_-]?tail|\s*[:=])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -249,9 +249,12 @@ def axes_of(experiment: Experiment) -> dict[str, tuple[Any, ...]]:
     return {key: values for key, values in axes.items() if len(values) > 1}
 
 
+NO_ABLATION = ("data.dataset", "data.shots", "method", "seed", "data.sample_seed")  # means are over the last two
+
+
 def ablation_axes(experiment: Experiment) -> list[str]:
-    """The settings in which runs of one method on the same data set, shots and seed differ."""
-    return [key for key in axes_of(experiment) if key not in ("data.dataset", "data.shots", "method", "seed")]
+    """The settings in which runs of one method on the same data set, shots, seed and sample differ."""
+    return [key for key in axes_of(experiment) if key not in NO_ABLATION]
 
 
 def differing_settings(specs: Sequence[RunSpec]) -> list[str]:

@@ -10,9 +10,11 @@ from harness.machine.costs import FIT, SELECT
 from harness.report.below import below_zero_shot
 from harness.report.marks import mark_in, refused_in
 from harness.report.method_table import Column, cost_columns, numbers_of, other_score_columns
+from harness.report.rounding import rounding_cells
 from harness.report.runs import in_order
-from harness.report.statistics import average_of_seeds, paired_tests, ranks
+from harness.report.statistics import average_of_seeds, paired_tests, ranks, units_of
 from harness.report.table import AVERAGE, COSTS, DIGITS, INCOMPLETE, REFUSED, SOURCE, TARGETS, Cell, Table
+from harness.report.wordings import wording_cells
 from harness.results.folder import DAMAGED, DONE, FAILED, MISSING
 from harness.results.metrics import SummaryMetric, summary_metrics
 
@@ -38,10 +40,14 @@ def summed_up(metric: SummaryMetric, source: str, accuracies: Mapping[str, pd.Se
 
 
 def by_seed(runs: pd.DataFrame, name: str) -> pd.Series:
-    """A column of the runs by seed, without runs that have no number in it."""
+    """A column of the runs by seed and sample, without runs that have no number in it.
+
+    The same sample and seed may have been asked for in two ways; it counts once.
+    """
     if name not in runs:
         return NO_SEEDS
-    return pd.to_numeric(runs[name]).set_axis(runs["seed"]).dropna()
+    found = pd.to_numeric(runs[name]).set_axis(units_of(runs)).dropna()
+    return found[~found.index.duplicated()]
 
 
 def averaged(values: Values, label: str, row: str, datasets: Sequence[str]) -> pd.Series:
@@ -72,7 +78,7 @@ def summary(
     own = runs[runs["label"] == label]
     # A block of a data set has no runs of a method that was never meant to be trained on it.
     own = own if block in (AVERAGE, COSTS, SOURCE, TARGETS) else own[own["dataset"] == block]
-    planned = own["seed"].nunique()
+    planned = units_of(own).nunique()
     if seeds.empty and refused_in(own).keys() & set(parts or (row,)):
         return Cell(block, row, label, None, planned=planned, state=REFUSED, digits=digits)
     if seeds.empty:
@@ -116,7 +122,10 @@ def summary_cells(
 
 
 def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
-    """Costs of a run, averaged over data sets; empty for a method that lacks a data set or has no such phase."""
+    """Costs of a run, averaged over data sets; empty for a method that lacks a data set or has no such phase.
+
+    How far rounding and wordings move a method follows, where that is asked for.
+    """
     datasets, done = in_order(runs["dataset"]), runs[runs["state"] == DONE]
     # A table of runs has hundreds of columns: rows are chosen once, not for every cost.
     by_label = {label: runs[runs["label"] == label] for label in in_order(runs["label"])}
@@ -128,7 +137,7 @@ def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
         row = [cost_cell(own, finished[label], column, label, datasets, where) for label, own in by_label.items()]
         if any(cell.mean is not None for cell in row):
             cells += row
-    return cells
+    return [*cells, *rounding_cells(runs, where), *wording_cells(runs, where)]
 
 
 def cost_cell(
@@ -144,7 +153,7 @@ def cost_cell(
         datasets: that the average must cover.
         where: added to the row's name.
     """
-    costs = pd.DataFrame({"seed": done["seed"], "dataset": done["dataset"], "cost": column.values(done)})
+    costs = pd.DataFrame({"seed": units_of(done), "dataset": done["dataset"], "cost": column.values(done)})
     values = average_of_seeds(costs.pivot_table(index="seed", columns="dataset", values="cost"), datasets)
     cell = summary(own, COSTS, f"{column.title}{where}", label, values, column.digits)
     cell = replace(cell, mark=column.mark(done))
@@ -154,11 +163,11 @@ def cost_cell(
 
 
 def pairs_of(runs: pd.DataFrame, values: Values, rows: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """The matrix for paired tests: one row per seed and (data set, row), one column per method.
+    """The matrix for paired tests: one row per (seed, sample) and (data set, row), one column per method.
 
     The one value of a method that trains nothing counts for all seeds.
     """
-    seeds = sorted(runs["seed"].unique())
+    seeds = sorted(units_of(runs).unique())
     pairs = {}
     for label in in_order(runs["label"]):
         column: dict[tuple[Any, ...], float] = {}

@@ -6,11 +6,13 @@ import pandas as pd
 
 from harness.report.labels import NUMBERED
 from harness.report.method_table import listed, memory_note
+from harness.report.rounding import rounding_notes
 from harness.report.run_notes import run_notes
 from harness.report.runs import TUNED
-from harness.report.statistics import FEWEST_PAIRS, SIGNIFICANCE
+from harness.report.statistics import FEWEST_PAIRS, SIGNIFICANCE, units_of
 from harness.report.table import AVERAGE, COSTS, INCOMPLETE, Table
 from harness.report.track_tables import track_notes
+from harness.report.wordings import wording_notes
 from harness.report.zero_shot import BELOW_NOTE
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, MISSING, RUNNING
 from harness.results.metrics import summary_metrics
@@ -34,6 +36,7 @@ def footnotes(table: Table, transpose: bool = False) -> list[str]:
         sentences.append(f"Bold: best of its {where}, underlined: second, by unrounded values, ties all.")
     sentences += tests_note(table)
     sentences += [BELOW_NOTE] if any(cell.below for cell in table.cells) else []
+    sentences += [*rounding_notes(known), *wording_notes(known)]
     sentences += states_note(table)
     if table.sources:
         sentences.append(f"{PUBLISHED_MARK}: published, not ours, not ranked: {'; '.join(table.sources)}.")
@@ -65,14 +68,39 @@ def variant_key(runs: pd.DataFrame) -> dict[str, str]:
 
 def seeds_note(table: Table) -> str:
     """The number of seeds behind the means."""
-    planned = table.runs.groupby("label", sort=False)["seed"].nunique()
-    usual = Counter(planned).most_common(1)[0][0] if planned.max() == 1 else int(planned.max())
-    others = [f"{label} {count}" for label, count in planned.items() if count != usual]
-    mean = "Accuracy in percent, mean ± sample std over" if usual > 1 else "Accuracy in percent, of"
+    groups = {str(label): group for label, group in table.runs.groupby("label", sort=False)}
+    planned = {label: group["seed"].nunique() for label, group in groups.items()}
+    samples = {label: samples_apart(group) for label, group in groups.items()}
+    usual = max(planned.values())
+    most = max(samples.values())
+    others = [
+        f"{label} {counted(count, 'seed')}{of_samples(samples[label])}" if most else f"{label} {count}"
+        for label, count in planned.items()
+        if (count, samples[label]) != (usual, most)
+    ]
+    several = any(units_of(group).nunique() > 1 for group in groups.values())
+    mean = "Accuracy in percent, mean ± sample std over" if several else "Accuracy in percent, of"
     fewer = f" ({', '.join(others)})" if others else ""
     partly = any(0 < cell.seeds < cell.planned for cell in table.cells)
     few = " (n): n seeds only, the others are not computed." if partly else ""
-    return f"{mean} {counted(usual, 'seed')}{fewer}.{few}"
+    return f"{mean} {counted(usual, 'seed')}{of_samples(most)}{fewer}.{few}"
+
+
+def samples_apart(runs: pd.DataFrame) -> int:
+    """How many k-shot samples the runs of one method have on a data set, where their seeds are set apart; else 0.
+
+    Samples are told apart by the hash of their training images, once the runs are computed: several seeds may draw one.
+    """
+    if "sample_seed" not in runs or (runs["sample_seed"] == runs["seed"]).all():
+        return 0
+    known = "sample_hash" in runs and runs["sample_hash"].notna().any()
+    cells = runs.groupby(["dataset", "tail", "shots"])
+    return int(cells["sample_hash" if known else "sample_seed"].nunique().max())
+
+
+def of_samples(samples: int) -> str:
+    """The number of samples behind that of seeds, where it is told."""
+    return f", {counted(samples, 'sample')}" if samples else ""
 
 
 def tests_note(table: Table) -> list[str]:

@@ -36,6 +36,7 @@ CHARACTERS = {
     "¶": r"\textsuperscript{\P}",
     "‖": r"\textsuperscript{$\|$}",
     "↓": r"$\downarrow$",
+    "≈": r"$\approx$",
     "◆": r"$\diamond$",
     "–": "--",
     "…": r"\ldots{}",

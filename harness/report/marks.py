@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # pandas takes a second to import, and showing one run does n
 TEST_MARK, LAX_MARK, SHARED_MARK, REFUSED_MARK = "§", "¶", "‖", "n/a"
 # Of a number that says something about the method, not about how it was chosen: it is ranked like any other.
 BELOW_MARK = "↓"
+# Of a number that rounding moves as far as the seeds lie apart; only where that was asked for (`rounding.py`).
+ROUNDING_MARK = "≈"
 EPOCH = "epoch"
 
 
@@ -91,7 +93,7 @@ def mark_of(result: Result, recipe: str) -> str:
 def strongest(marks: Iterable[object]) -> str:
     """The mark of several results together."""
     found = set(marks)
-    return next((mark for mark in (TEST_MARK, LAX_MARK) if mark in found), "")
+    return next((mark for mark in (TEST_MARK, LAX_MARK, ROUNDING_MARK) if mark in found), "")
 
 
 def details_of(result: Result) -> list[str]:

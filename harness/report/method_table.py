@@ -212,9 +212,15 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
         named = dict(zip(KEYS, keys, strict=True))
         named["method"] = marked(str(named["method"]), mark_in(group))
         named["shots"] = named.pop("tail") or named["shots"]
-        rows.append({**{key: str(value) for key, value in named.items()}, "seeds": str(len(group)), **cells})
+        rows.append({**{key: str(value) for key, value in named.items()}, "seeds": seeds_of(group), **cells})
     table = pd.DataFrame(rows)
     return table.drop(columns=[key for key in ("dataset", "shots") if table[key].nunique() == 1])
+
+
+def seeds_of(runs: pd.DataFrame) -> str:
+    """The number of seeds of a row, and of samples where these are set apart: `3 x 2`."""
+    seeds, apart = runs["seed"].nunique(), len(runs)
+    return str(apart) if seeds == apart else f"{seeds} x {apart // seeds}" if apart % seeds == 0 else f"{apart} runs"
 
 
 def caption(runs: pd.DataFrame) -> str:

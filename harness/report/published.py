@@ -14,7 +14,7 @@ from harness.report.method_table import evaluations_in
 from harness.report.paper_tables import whole_table
 from harness.report.published_rows import PUBLISHED, Kind, PublishedAccuracy, is_backbone, kind_text, read_rows
 from harness.report.runs import FIXED, groups, in_order, protocol_of
-from harness.report.statistics import signed
+from harness.report.statistics import signed, units_of
 from harness.report.table import AVERAGE, COSTS, Cell, Table
 from harness.results.folder import DONE
 from harness.results.metrics import ACCURACY
@@ -65,7 +65,7 @@ def summarise(runs: pd.DataFrame, protocol: str, num_datasets: int) -> pd.DataFr
     for values, group in groups(runs[is_published_setting(runs)], *keys):
         for cell in whole_table(group.assign(label=group["method"], state=DONE, protocol=protocol)).cells:
             found = dataset_and_metric(cell, protocol, group, num_datasets)
-            lacks_seeds = AVERAGE in (cell.block, cell.row) and cell.seeds < group["seed"].nunique()
+            lacks_seeds = AVERAGE in (cell.block, cell.row) and cell.seeds < units_of(group).nunique()
             if cell.mean is not None and found and not lacks_seeds:
                 number = {"ours": cell.mean, "std": cell.std, "seeds": cell.seeds, "mark": cell.mark}
                 run = dict(zip(keys, values, strict=True))

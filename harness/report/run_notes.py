@@ -82,7 +82,8 @@ def marks_note(runs: pd.DataFrame) -> list[str]:
     ]
     told = {label for pairs in by_images.values() for label, _ in pairs}
     if "mark" in runs and "track" not in runs:  # the note about a track tells the same, with reasons
-        lax = [name for name, mark in zip(names_of(runs), runs["mark"], strict=True) if mark and name not in told]
+        pairs = zip(names_of(runs), runs["mark"], strict=True)
+        lax = [name for name, mark in pairs if mark == LAX_MARK and name not in told]
         if lax:
             names = ", ".join(dict.fromkeys(lax))
             notes.append(f"{LAX_MARK}: the authors' own choices (recipe {AS_PUBLISHED}), so not ranked: {names}.")
@@ -141,9 +142,13 @@ def samples_note(runs: pd.DataFrame) -> list[str]:
     notes = []
     for (dataset, tail, shots), group in learned.groupby(["dataset", "tail", "shots"], sort=True):
         seeds, samples = group["seed"].nunique(), group["sample_hash"].nunique()
+        drawn = group["sample_seed"].nunique() if "sample_seed" in group else 0
         if samples < seeds:
             one = "one sample: all seeds share their shots" if samples == 1 else counted(samples, "sample")
             notes.append(f"{dataset}, {tail or counted(int(str(shots)), 'shot')}: {seeds} seeds, {one}.")
+        elif samples < drawn:
+            where = f"{dataset}, {tail or counted(int(str(shots)), 'shot')}"
+            notes.append(f"{where}: {counted(drawn, 'seed')} of samples draw {counted(samples, 'sample')}.")
     return notes
 
 

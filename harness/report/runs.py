@@ -28,7 +28,8 @@ FIXED, TUNED = "fixed", "tuned"
 # Settings that make no variant of a method: where it ran, what it was called, and the axes of a grid.
 NO_VARIANT = {"method", "seed", "recipe", "tuned", "protocol", "backbone", "evaluate", "wandb", "runtime"}
 PRECISION, TEST = "train.precision", "test"
-GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.index"}
+# Samples are averaged over, as seeds are.
+GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.index", "data.sample_seed"}
 BEYOND_ALL_COSTS = 1e15
 # What may differ between runs that are values of one axis: the axis itself and what changes no result.
 NO_RESULT = ("recipe", "wandb", "runtime")
@@ -83,7 +84,7 @@ def folder_runs(results: Path, all_runs: bool = False) -> FolderRuns:
             left_out += 1
     if not rows:
         return FolderRuns(pd.DataFrame(), damage, left_out)
-    order = ["protocol", "backbone", "dataset", "tail", "shots", "method", "precision", "place", "seed"]
+    order = ["protocol", "backbone", "dataset", "tail", "shots", "method", "precision", "place", "seed", "sample_seed"]
     runs = labelled(pd.DataFrame(rows)).sort_values(order, kind="stable", ignore_index=True)
     return FolderRuns(runs, list(dict.fromkeys([*damage, *damage_in(runs)])), left_out)
 

@@ -20,6 +20,16 @@ def with_spread(mean: float, seeds: pd.Series, digits: int) -> str:
     return f"{mean:.{digits}f}{spread}"
 
 
+def units_of(runs: pd.DataFrame) -> pd.Series:
+    """What the values of methods are paired by: the seed of each run with that of its k-shot sample.
+
+    The seed alone where samples are not known.
+    """
+    if "sample_seed" not in runs:
+        return runs["seed"]
+    return runs["seed"].astype(str) + "/" + runs["sample_seed"].astype(str)
+
+
 def signed(value: float, digits: int) -> str:
     """A difference with its sign, rounded; zero is `+0.0`, also where a negative number rounds to it."""
     # The sum of a negative zero and zero is zero.

@@ -12,7 +12,7 @@ from harness.results.folder import DONE
 AVERAGE, COSTS, SOURCE, TARGETS = "average", "costs", "source", "targets"
 
 
-INCOMPLETE, REFUSED = "incomplete", "refused"
+INCOMPLETE, REFUSED, UNMEASURED = "incomplete", "refused", "unmeasured"
 
 
 DIGITS = 2
@@ -31,7 +31,7 @@ class Cell:
         seeds: number of seeds with a value.
         planned: number of seeds that were planned.
         state: done, missing or failed; incomplete for an average that lacks a data set; refused if the method cannot
-            take part in the evaluation.
+            take part in the evaluation; unmeasured for a spread that nobody measured.
         digits: after the decimal point.
         rank: 1 best, 2 second, 0 neither or not ranked.
         worse: significantly worse than the best of its row.

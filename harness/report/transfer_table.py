@@ -12,6 +12,7 @@ from harness.report.cells import by_seed, summed_up, value_of
 from harness.report.method_table import evaluations_in
 from harness.report.paper_tables import file_name
 from harness.report.runs import TUNED, experiment_runs
+from harness.report.statistics import units_of
 from harness.report.table import Cell, Table
 from harness.results.folder import DONE
 from harness.results.metrics import ACCURACY, SummaryMetric, summary_metrics
@@ -80,7 +81,7 @@ def cell_of(runs: pd.DataFrame, chosen_on: str, tested_on: str) -> Cell:
     dataset = str(runs["dataset"].iloc[0])
     accuracies = {name: by_seed(done, f"{ACCURACY}.{name}") for name in evaluations_in(done)}
     title = metric.title if metric else ACCURACY
-    planned = runs["seed"].nunique()
+    planned = units_of(runs).nunique()
     if not accuracies:
         state = next((str(state) for state in runs["state"] if state != DONE), DONE)
         return Cell(title, chosen_on, tested_on, None, planned=planned, state=state)

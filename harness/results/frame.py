@@ -46,6 +46,7 @@ def spec_row(spec: RunSpec) -> dict[str, Any]:
         "tail": str(spec.data.long_tail or ""),
         "label_noise": spec.data.label_noise,
         "seed": spec.seed,
+        "sample_seed": spec.sample_seed,
         "recipe": spec.recipe,
         "tuned": spec.tuned.summary() if spec.tuned else "",
         "precision": spec.train.precision,

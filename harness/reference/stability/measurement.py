@@ -3,7 +3,7 @@
 import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,8 @@ from harness.experiment.spec import RunSpec
 from harness.machine.device import choose_device
 from harness.machine.environment import describe
 from harness.reference.stability.training import Ending, Repeated, name_of, score_of
-from harness.results.files import to_json, write_atomically
+from harness.results.files import Json, to_json, write_atomically
+from harness.results.rounding import Rounding, save_rounding
 
 MOST_LETTERS = 120
 # What runs of one method may differ in although their settings are called the same.
@@ -44,6 +45,7 @@ class Stability:
         accuracy_moves: the same of the accuracy of each evaluation.
         weights_apart: largest distance of the weights of a moved training from those of the same seed, as a share of
             how far that training moved them.
+        runs: how far each run moved, where any was moved.
     """
 
     method: str
@@ -58,6 +60,7 @@ class Stability:
     score_moves: float
     accuracy_moves: dict[str, float]
     weights_apart: float
+    runs: tuple[Rounding, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -100,6 +103,25 @@ def summarise(specs: Sequence[RunSpec], label: str, endings: Sequence[Sequence[E
             for name in endings[0][0].accuracies
         },
         weights_apart=max((first.weights_apart(moved) for first, moved in pairs), default=0.0),
+        runs=tuple(rounding_of(spec, of_seed) for spec, of_seed in zip(specs, endings, strict=True) if of_seed[1:]),
+    )
+
+
+def rounding_of(spec: RunSpec, endings: Sequence[Ending]) -> Rounding:
+    """How far rounding moved one run, from its endings: the first is not moved, the others are."""
+    first, *moved = endings
+    return Rounding(
+        run=spec.id,
+        metric=find_protocol(spec.protocol).headline,
+        moves=len(moved),
+        threads=torch.get_num_threads(),
+        score=first.score,
+        score_moves=max(abs(other.score - first.score) for other in moved),
+        accuracy_moves={
+            name: max(abs(other.accuracies[name] - accuracy) for other in moved)
+            for name, accuracy in first.accuracies.items()
+        },
+        weights_apart=max(first.weights_apart(other) for other in moved),
     )
 
 
@@ -147,6 +169,8 @@ def recipes_of(specs: Sequence[RunSpec]) -> dict[str, list[RunSpec]]:
 def save(results: Path, specs: Sequence[RunSpec], measured: Sequence[Stability]) -> Path:
     """Write what was measured, of which runs and on which machine, to `<results>/stability/`; returns the file.
 
+    How far each run moved stands in a file of its own, where tables find it by the run's id.
+
     Raises:
         UserError: the disk is full, or writing is not permitted.
     """
@@ -162,7 +186,16 @@ def save(results: Path, specs: Sequence[RunSpec], measured: Sequence[Stability])
     content = {
         "machine": describe(choose_device(specs[0].runtime.device)).model_dump(),
         "runs": [spec.id for spec in specs],
-        "measured": [{**asdict(item), "verdict": item.verdict} for item in measured],
+        "measured": [summary_of(item) for item in measured],
     }
     write_atomically(path, to_json(content))
+    for rounding in (one for item in measured for one in item.runs):
+        save_rounding(results, rounding)
     return path
+
+
+def summary_of(measured: Stability) -> Json:
+    """What is written of a recipe: its runs have files of their own."""
+    about = asdict(replace(measured, runs=()))
+    del about["runs"]
+    return {**about, "verdict": measured.verdict}

@@ -64,6 +64,7 @@ def test_a_sample_has_the_counts_and_is_part_of_that_of_the_most_shots() -> None
         ("longtail:16", "write longtail:MOST..FEWEST, such as longtail:16..1"),
         ("long-tail:16-1", "Did you mean 'longtail:16..1'?"),
         ("longtailed:8..2", "Did you mean 'longtail:8..2'?"),
+        ("long:16..1", "Did you mean 'longtail:16..1'?"),
         ("longtail:16..0", "write longtail:16..1"),
         ("longtail:4..4", "write 4"),
         ("longtail:16..1..2", "write longtail:MOST..FEWEST"),

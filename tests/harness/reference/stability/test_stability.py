@@ -1,5 +1,6 @@
 """How far rounding moves a result: moves of one unit in the last place, what is compared, and the verdict."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.reference.stability.measurement import Stability, measure, recipes_
 from harness.reference.stability.training import DOWN, NOT_MOVED, UP, Ending, Repeated, move_weights, trained_values
 from harness.report.stability_table import stability_table
 from harness.results.folder import RunFolder
+from harness.results.rounding import read_rounding
 from harness.training.run import Run
 from tests.commands import skipbench
 from tests.fitted_methods import HEAD, PROTOTYPES, SEARCHED
@@ -121,6 +123,9 @@ def test_what_is_compared_and_the_verdict() -> None:
     assert found.accuracy_moves == {"base": 1.0, "new": 2.0}
     assert found.score_moves == pytest.approx(2 * 50 * 52 / 102 - 50)
     assert found.weights_apart == pytest.approx(0.1)
+    # Each run by its id, as tables look it up.
+    assert [(one.run, one.moves, one.score) for one in found.runs] == [(specs[0].id, 2, 50.0), (specs[1].id, 2, 60.0)]
+    assert [one.accuracy_moves for one in found.runs] == [{"base": 0.0, "new": 2.0}, {"base": 1.0, "new": 0.0}]
     # The metric moves by less than its spread over seeds, but the weights do not end in the same place.
     assert found.verdict == "sensitive"
     assert replace(found, weights_apart=0.001).verdict == "stable"
@@ -162,7 +167,11 @@ def test_the_command_prints_a_table_and_leaves_runs_alone(tmp_path: Path) -> Non
     assert lines[3].split()[-1] == "stable"
     path = tmp_path / "stability" / "clip_adapter-emoji-base_to_new_validation-clip-emoji.json"
     assert lines[-1] == f"JSON: {path}"
-    assert [item.relative_to(tmp_path).parts[0] for item in tmp_path.rglob("*") if item.is_file()] == ["stability"]
+    kept = sorted((tmp_path / "stability" / "runs").glob("*.json"))
+    assert len(kept) == 2
+    assert all(read_rounding(tmp_path, item.stem) for item in kept)
+    assert "runs" not in json.loads(path.read_text())["measured"][0]
+    assert [item.relative_to(tmp_path).parts[0] for item in tmp_path.rglob("*") if item.is_file()] == ["stability"] * 3
 
 
 def test_a_recipe_is_called_chaotic_with_exit_code_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

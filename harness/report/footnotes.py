@@ -124,7 +124,7 @@ def leaderboard_note(table: Table) -> list[str]:
     if table.leaderboard != TUNED:
         return []
     budgets = [
-        f"{', '.join(group['label'].unique())}: {budget}"
+        f"{', '.join(group['label'].unique())}: {budget!s}"
         for budget, group in table.runs.groupby("tuned", sort=False)
         if budget
     ]

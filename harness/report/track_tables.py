@@ -38,7 +38,7 @@ def with_tracks(runs: pd.DataFrame, results: Path) -> pd.DataFrame:
     return runs.assign(
         track=[one.title if one else NOT_COMPUTED for one in placed],
         about_track=[one.track.about if one else "" for one in placed],
-        track_reasons=[one.reasons if one else () for one in placed],
+        track_reasons=pd.Series([one.reasons if one else () for one in placed], index=runs.index, dtype=object),
         mark=[mark if mark or not lax else LAX_MARK for mark, lax in zip(marks.fillna(""), unranked, strict=True)],
     )
 

@@ -68,7 +68,12 @@ def plain_sweep(name: str, changes: Settings, schedule: Settings) -> Sweep:
         UserError: no such sweep, or something in it that is wrong.
     """
     protocol = str(changes.get("protocol") or load_sweep(name, changes, schedule).protocol)
-    always = {"pruner": "none", "limits": {}, "time_budget": None, "objectives": [find_protocol(protocol).headline]}
+    always: Settings = {
+        "pruner": "none",
+        "limits": {},
+        "time_budget": None,
+        "objectives": [find_protocol(protocol).headline],
+    }
     return load_sweep(name, {**always, **changes}, schedule)
 
 

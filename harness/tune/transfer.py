@@ -84,8 +84,8 @@ def plan_transfer(
     for value in values:
         if over == "shots" and not value.isdigit():
             raise UserError(f"--among {among!r}: '{value}' is no number of shots")
-        own = (
-            {"protocol": validating(value)} if over == "protocol" else {over: int(value) if over == "shots" else value}
-        )
+        own: Settings = {over: int(value) if over == "shots" else value}
+        if over == "protocol":
+            own = {"protocol": validating(value)}
         sweeps[value] = plain_sweep(name, {**changes, **own}, schedule)
     return Transfer(over, sweeps, tuple(seeds))

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.errors import UserError
 from harness.experiment.grid import expand, load_experiment
@@ -69,7 +68,7 @@ def plain_sweep(name: str, changes: Settings, schedule: Settings) -> Sweep:
         UserError: no such sweep, or something in it that is wrong.
     """
     protocol = str(changes.get("protocol") or load_sweep(name, changes, schedule).protocol)
-    always: dict[str, Any] = {
+    always: Settings = {
         "pruner": "none",
         "limits": {},
         "time_budget": None,

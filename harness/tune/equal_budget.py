@@ -74,12 +74,12 @@ def plan_budget(
     always: Settings = {"recipe": OFFICIAL, "equal_for": list(names), "seeds": [1, 2]}
     always |= {"seconds_budget": seconds, "trials": MOST_TRIALS} if seconds else {}
     sweeps = {name: plain_sweep(name, {**always, **changes}, schedule) for name in names}
+    if any(sweep.method != name for name, sweep in sweeps.items()):
+        raise UserError("each sweep must be of the method that its file is named after")
     several = {(sweep.budget, sweep.seeds, sweep.protocol, sweep.dataset, sweep.shots) for sweep in sweeps.values()}
     if len(several) > 1:
         each = ", ".join(f"{name} {counted(sweep.num_trials, 'trial')}" for name, sweep in sweeps.items())
         raise UserError(
             f"the budgets, seeds or images of the sweeps differ ({each}): give --trials, --seeds and --shots"
         )
-    if any(sweep.method != name for name, sweep in sweeps.items()):
-        raise UserError("each sweep must be of the method that its file is named after")
     return EqualBudget(sweeps, tuple(seeds))

@@ -6,7 +6,7 @@ How far tuned settings carry is shown as by Silva-Rodríguez et al., CVPR 2024 (
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness.data.datasets import split_names
 from harness.errors import UserError
@@ -84,8 +84,8 @@ def plan_transfer(
     for value in values:
         if over == "shots" and not value.isdigit():
             raise UserError(f"--among {among!r}: '{value}' is no number of shots")
-        own: dict[str, Any] = (
-            {"protocol": validating(value)} if over == "protocol" else {over: int(value) if over == "shots" else value}
-        )
+        own: Settings = {over: int(value) if over == "shots" else value}
+        if over == "protocol":
+            own = {"protocol": validating(value)}
         sweeps[value] = plain_sweep(name, {**changes, **own}, schedule)
     return Transfer(over, sweeps, tuple(seeds))

@@ -74,4 +74,8 @@ def test_the_recipe_of_the_small_backbone_is_the_setting_that_was_chosen(method:
         assert about is None
     else:
         assert about
-        assert (about.on, about.trials, about.where) == (protocol, GRID["trials"], "experiments/embedded/tuning.csv")
+        assert (about.protocol, about.trials, about.where) == (
+            protocol,
+            GRID["trials"],
+            "experiments/embedded/tuning.csv",
+        )

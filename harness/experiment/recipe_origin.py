@@ -36,7 +36,7 @@ NO_CHOICE = frozenset(("train.precision", "train.cache", "train.cache_batch_size
 class ChosenSpec(Section):
     """What a variant of a recipe file says of the choice that it comes from, under `chosen`."""
 
-    on: str = Field(description="protocol of the trials")
+    protocol: str = Field(description="of the trials")
     dataset: str = Field(description="training data set of the trials")
     shots: int = Field(ge=1, description="training pictures a class of the trials")
     trials: int | None = Field(None, ge=1, description="how many settings were tried; null: not counted")

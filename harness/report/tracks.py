@@ -122,7 +122,7 @@ def _placed(result: Result) -> Placement:
         return Placement(Track.FEW_SHOT_VALIDATION, (how,))
     chosen = chosen_of(spec.method, spec.recipe)
     if chosen:
-        how = f"recipe {spec.recipe} was chosen under {chosen.on} ({chosen.where})"
+        how = f"recipe {spec.recipe} was chosen under {chosen.protocol} ({chosen.where})"
         if chosen.trials:
             return Placement(Track.EQUAL_BUDGET, (how,), counted(chosen.trials, "trial"))
         return Placement(Track.FEW_SHOT_VALIDATION, (how,))
@@ -172,7 +172,7 @@ def _recipe_problems(spec: RunSpec) -> list[str]:
     if chosen is None and spec.recipe == spec.backbone and spec.recipe in recipe_variants(spec.method):
         problems.append(f"recipe {spec.recipe} does not say what it was chosen on")
     if chosen:
-        problems += _trial_problems(spec, chosen.on, None if chosen.trials else chosen.shots)
+        problems += _trial_problems(spec, chosen.protocol, None if chosen.trials else chosen.shots)
     return problems
 
 

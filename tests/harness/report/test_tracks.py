@@ -81,7 +81,7 @@ def test_with_one_shot_four_validation_pictures_are_too_many(plan_runs: Plan, re
     spec = one(plan_runs, "tip_adapter", protocol="few_shot", shots=[1])
     assert track_of(result_of(spec, selection={**CHOSE, "shots": 1})) is Track.FEW_SHOT_VALIDATION
     assert track_of(result_of(spec, selection={**CHOSE, "shots": 4})) is Track.AS_PUBLISHED
-    about = "on: base_to_new_validation, dataset: emoji, shots: 16, where: a file"
+    about = "protocol: base_to_new_validation, dataset: emoji, shots: 16, where: a file"
     recipe(f"clip-emoji: {{chosen: {{{about}}}, all: {{}}}}")
     spec = one(plan_runs, "clip_adapter", protocol="few_shot", shots=[1], recipe="clip-emoji")
     found = placement_of(result_of(spec))
@@ -90,7 +90,7 @@ def test_with_one_shot_four_validation_pictures_are_too_many(plan_runs: Plan, re
     # Where every method had as many trials on them, it is the number of trials that is equal.
     recipe(f"clip-emoji: {{chosen: {{{about}, trials: 6}}, all: {{}}}}")
     assert placement_of(result_of(spec)).title == "equal budget, 6 trials"
-    recipe("clip-emoji: {chosen: {on: few_shot, dataset: emoji, shots: 16, trials: 6, where: a file}, all: {}}")
+    recipe("clip-emoji: {chosen: {protocol: few_shot, dataset: emoji, shots: 16, trials: 6, where: a file}, all: {}}")
     assert track_of(result_of(spec)) is Track.AS_PUBLISHED
 
 

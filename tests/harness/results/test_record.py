@@ -45,7 +45,7 @@ def content() -> Json:
 
 
 def test_all_embedded_results_are_there() -> None:
-    assert len(EMBEDDED) == 19 + 27 + 138
+    assert len(EMBEDDED) == 88 + 264
 
 
 @pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.parent.name)

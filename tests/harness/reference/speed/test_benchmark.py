@@ -37,16 +37,12 @@ ROWS = (
 TRAINED = [row.method for row in ROWS if row.method != "zeroshot"]
 # Methods on features: in each of them a step is a small matter, and the image tower is what costs.
 OPTIONS = {"coprompt": {"depth": 6}, "promptsrc": {"depth_text": 6, "depth_image": 6}, "tcp": {"layer": 4}}
+OTHERS = [name for name in method_names() if name not in {row.method for row in ROWS}]
 # One text a class for a teacher, which computes 80 of PromptSRC's and is no matter of the speed-ups.
+TEACHERS = {name: "zeroshot" if method_class(name).teacher else None for name in OTHERS}
 ON_FEATURES = tuple(
-    Row(
-        method=name,
-        options=OPTIONS.get(name, {}),
-        reference_caches=True,
-        teacher_templates="zeroshot" if method_class(name).teacher else None,
-    )
-    for name in method_names()
-    if name not in {row.method for row in ROWS}
+    Row(method=name, options=OPTIONS.get(name, {}), reference_caches=True, teacher_templates=TEACHERS[name])
+    for name in OTHERS
 )
 Found = dict[tuple[str, str], Measurement]
 

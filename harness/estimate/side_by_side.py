@@ -9,10 +9,10 @@ from harness.errors import UserError
 from harness.estimate.estimator import Estimate
 from harness.estimate.fit import Capacity, shared_estimator
 from harness.experiment.spec import RunSpec
+from harness.machine.processes import start_method
 
 # A process takes seconds to import what it needs: fewer questions than this are answered in the one that asks.
 FEWEST = 4
-PREFERRED_START = ("forkserver", "spawn")
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,7 @@ def answers(questions: Sequence[Question], processes: int) -> Iterator[Answer]:
     if processes < 2 or len(questions) < FEWEST:
         yield from map(answer, questions)
         return
-    start = next(name for name in PREFERRED_START if name in multiprocessing.get_all_start_methods())
-    with multiprocessing.get_context(start).Pool(processes, initializer=_leave_interrupts_to_parent) as pool:
+    with multiprocessing.get_context(start_method()).Pool(processes, initializer=_leave_interrupts_to_parent) as pool:
         yield from pool.imap(answer, questions)
 
 

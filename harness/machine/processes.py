@@ -1,5 +1,6 @@
-"""Processes: which one this is, and whether another one of this machine still lives."""
+"""Processes: which one this is, whether another one of this machine still lives, and how they are started."""
 
+import multiprocessing
 import os
 import socket
 from contextlib import suppress
@@ -7,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 MACHINE_VARIABLE = "SKIPBENCH_MACHINE"
+PREFERRED_START = ("forkserver", "spawn")
 
 
 def read_text(path: str) -> str:
@@ -44,3 +46,8 @@ def start_of(pid: int) -> str | None:
     except PermissionError:
         pass
     return ""
+
+
+def start_method() -> str:
+    """How a process is started that shares nothing with this one: from a server where the system has one."""
+    return next(name for name in PREFERRED_START if name in multiprocessing.get_all_start_methods())

@@ -22,11 +22,10 @@ from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE
 from harness.experiment.settings import Settings
 from harness.experiment.spec import RunSpec, parse_run_spec
-from harness.machine.processes import start_of
+from harness.machine.processes import start_method, start_of
 from harness.results.failure import TIME_LIMIT, Failure, explain_exception, explain_exit
 from harness.training.events import Event
 
-PREFERRED_START = ("forkserver", "spawn")
 # Seconds in which a process may release its claim and its files before it is killed.
 GRACE = 10.0
 # How often a process is started whose server dies meanwhile.
@@ -36,7 +35,7 @@ START_ATTEMPTS = 5
 @cache
 def process_context() -> Any:
     """How processes are started on this system."""
-    method = next(name for name in PREFERRED_START if name in multiprocessing.get_all_start_methods())
+    method = start_method()
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(["harness.schedule.preloaded"])

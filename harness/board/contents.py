@@ -8,13 +8,13 @@ import pandas as pd
 
 from harness.board.facts import MethodFacts, display_name, facts_of, reasons
 from harness.board.frame import runs_frame
-from harness.board.scores import score_tables
+from harness.board.scores import ScoreTable, score_tables
 from harness.board.tables import all_tables, cost_metrics, track_tables
 from harness.board.tidy import TidyRow
 from harness.board.verdict import Verdict, verdict_of
 from harness.report.figures import Figure, accuracy_against
 from harness.report.runs import in_order
-from harness.report.table import Table
+from harness.report.table import DIGITS, Table
 from harness.report.tracks import Track
 from harness.results.folder import DONE
 from harness.results.index import StoredRun
@@ -78,6 +78,7 @@ class Board:
         names: of all methods, for their colours.
         methods: what is known of them.
         reasons: why runs are not in a cleaner track.
+        leaders: the highest score of every track, one sentence for each experiment.
     """
 
     title: str
@@ -89,6 +90,7 @@ class Board:
     names: tuple[str, ...] = ()
     methods: tuple[MethodFacts, ...] = ()
     reasons: tuple[tuple[str, str, str], ...] = ()
+    leaders: tuple[str, ...] = ()
 
     @property
     def tables(self) -> list[Table]:
@@ -118,7 +120,7 @@ def make_board(
         for one in tracks:
             if one.heading == heading:
                 own = [table for table in scores if (table.protocol.name, table.heading) == (one.protocol, heading)]
-                verdicts = tuple(verdict_of(table) for table in own if table.values)
+                verdicts = tuple(verdict_of(table) for table in own if len(table.values) > 1)
                 parts.append(Part(one.protocol, one.standings, verdicts, one.papers))
         sections.append(Section(f"track-{slug(heading)}", heading, sentence(Track(track).about), tuple(parts)))
     done = runs[runs["state"] == DONE]
@@ -133,6 +135,7 @@ def make_board(
         names=tuple(names),
         methods=tuple(facts_of(sorted(set(map(str, done["method"]))))),
         reasons=tuple(reasons(runs)),
+        leaders=tuple(leaders(scores)),
     )
 
 
@@ -185,6 +188,19 @@ def missing_notes(runs: pd.DataFrame) -> list[str]:
         elif absent:
             notes.append(f"Without any result under {protocol}: {', '.join(map(display_name, absent))}.")
     return notes
+
+
+def leaders(scores: Sequence[ScoreTable]) -> list[str]:
+    """The method with the highest score of every track, for every experiment; only tracks that are ranked.
+
+    Whether others are separable from it stands in the tests of the track.
+    """
+    found: dict[str, list[tuple[float, str]]] = {}
+    for table in scores:
+        for label, mean in list(table.means().items())[:1] if table.is_ranked else ():
+            one = (-mean, f"{label} {mean:.{DIGITS}f} ({table.heading})")
+            found.setdefault(f"{table.protocol.name}, {table.where}, {table.score}", []).append(one)
+    return [f"{where}: {'; '.join(words for _, words in sorted(several))}." for where, several in found.items()]
 
 
 def version_notes(done: pd.DataFrame) -> list[str]:

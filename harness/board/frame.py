@@ -88,6 +88,8 @@ def run_cells(rows: Sequence[TidyRow]) -> dict[str, Any]:
         "tail": first.tail,
         "label_noise": first.label_noise,
         "seed": first.seed,
+        "sample_seed": first.sample_seed,
+        "sample_hash": first.sample or None,
         "recipe": first.recipe,
         "tuned": "",
         "precision": first.precision,

@@ -4,23 +4,17 @@ import base64
 import html
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
-from string import Template
 
 from harness.board.contents import Board, Section
 from harness.board.facts import MethodFacts
 from harness.board.verdict import Verdict
-from harness.report import page as report_page
 from harness.report.comparison_figures import CellMap, RankDiagram
 from harness.report.latex import to_latex
 from harness.report.page import copy_button
+from harness.report.page_frame import framed
 from harness.report.render import to_html
 from harness.report.run_details import dumped
 from harness.report.table import Table
-
-ASSETS = Path(report_page.__file__).parent / "assets"
-SCRIPTS = ("page.js", "charts.js")
-STYLES = ("page.css", "board.css")
 
 
 def board_page(board: Board) -> str:
@@ -34,16 +28,20 @@ def board_page(board: Board) -> str:
     links = [(section.anchor, section.title) for section in board.sections]
     links += [("figures", "Figures")] if figures else []
     links += [("methods", "Methods")] if board.methods else []
-    return Template((ASSETS / "board.html").read_text(encoding="utf-8")).substitute(
-        title=html.escape(board.title),
-        style="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in STYLES),
-        script="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
-        navigation=" ".join(f'<a href="#{anchor}">{html.escape(title)}</a>' for anchor, title in links),
-        summary=summary(board),
-        tracks=tracks,
-        no_figures="" if figures else " hidden",
-        methods=methods_section(board.methods, board.reasons),
+    return framed(
+        board.title,
+        links,
+        main="board.html",
         data=dumped(data),
+        parts={
+            "summary": summary(board),
+            "tracks": tracks,
+            "no_figures": "" if figures else " hidden",
+            "methods": methods_section(board.methods, board.reasons),
+        },
+        styles=("page.css", "board.css"),
+        scripts=("page.js", "charts.js"),
+        without_script="Figures of costs need JavaScript; everything else does not.",
     )
 
 
@@ -53,7 +51,8 @@ def summary(board: Board) -> str:
         f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in board.facts
     )
     about = f"<p>{html.escape(board.about)}</p>" if board.about else ""
-    return f'{about}<dl class="facts">{facts}</dl>{listed(board.notes)}'
+    leaders = f"<h2>Highest scores, track by track</h2>{listed(board.leaders)}" if board.leaders else ""
+    return f'{about}<dl class="facts">{facts}</dl>{listed(board.notes)}{leaders}'
 
 
 def listed(sentences: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from harness.experiment.protocols import Layout, Protocol, find_protocol
 from harness.report.runs import groups, in_order
+from harness.report.statistics import units_of
 from harness.results.folder import DONE
 from harness.results.metrics import ACCURACY, METRICS, SummaryMetric
 from harness.statistics.scores import Scores
@@ -29,7 +30,7 @@ class ScoreTable:
         name: for files, made of these.
         score: title of what is scored, such as H.
         values: method -> unit -> score of the mean over seeds, in percent; gaps are absent.
-        by_seed: (method, seed) -> unit -> score.
+        by_seed: (method, seed with that of the k-shot sample) -> unit -> score.
         runs: that it was made of.
         units: data sets, in order.
         is_ranked: whether methods of this track are ranked.
@@ -42,7 +43,7 @@ class ScoreTable:
     name: str
     score: str
     values: dict[str, dict[str, float]]
-    by_seed: dict[tuple[str, int], dict[str, float]]
+    by_seed: dict[tuple[str, str], dict[str, float]]
     runs: pd.DataFrame
     units: tuple[str, ...]
     is_ranked: bool
@@ -56,6 +57,12 @@ class ScoreTable:
     def methods(self) -> list[str]:
         """Labels with at least one score."""
         return list(self.values)
+
+    def means(self) -> dict[str, float]:
+        """Method -> mean over all units, the best first; without methods that lack a unit."""
+        whole = {label: cells for label, cells in self.values.items() if set(cells) == set(self.units)}
+        means = {label: sum(cells.values()) / len(self.units) for label, cells in whole.items()}
+        return dict(sorted(means.items(), key=lambda item: (-item[1], item[0])))
 
     def complete(self) -> tuple[Scores, tuple[str, ...]] | None:
         """Scores without gaps, and sentences about what was left out; None if there are no scores."""
@@ -87,7 +94,7 @@ def score_tables(runs: pd.DataFrame, ranked: frozenset[str]) -> list[ScoreTable]
         if done.empty:
             continue
         for where, name, part in parts_of(protocol, done):
-            seeds = {(str(label), int(seed)): cells for (label, seed), cells in scores_by_seed(protocol, part)}
+            seeds = dict(scores_by_seed(protocol, part))
             values = {label: cells for label in in_order(part["label"]) if (cells := scores_of(protocol, part, label))}
             units = dict.fromkeys(unit for cells in values.values() for unit in cells)
             track = str(done["track_name"].iloc[0])
@@ -121,10 +128,10 @@ def parts_of(protocol: Protocol, runs: pd.DataFrame) -> Iterator[tuple[str, str,
             yield counted(int(shots), "shot"), f"{shots}shot", runs[runs["shots"] == shots]
 
 
-def scores_by_seed(protocol: Protocol, runs: pd.DataFrame) -> Iterator[tuple[tuple[str, int], dict[str, float]]]:
-    """(label, seed) -> unit -> score."""
-    for (label, seed), group in groups(runs, "label", "seed"):
-        yield (label, seed), scores_of(protocol, group, str(label))
+def scores_by_seed(protocol: Protocol, runs: pd.DataFrame) -> Iterator[tuple[tuple[str, str], dict[str, float]]]:
+    """(label, seed with that of the k-shot sample) -> unit -> score."""
+    for (label, draw), group in groups(runs.assign(draw=units_of(runs)), "label", "draw"):
+        yield (str(label), str(draw)), scores_of(protocol, group, str(label))
 
 
 def scores_of(protocol: Protocol, runs: pd.DataFrame, label: str) -> dict[str, float]:

@@ -15,6 +15,7 @@ from harness.report.figures import pareto_front
 from harness.report.method_table import Column, shown_values
 from harness.report.paper_tables import file_name, parts_of, where, whole_table
 from harness.report.runs import groups, in_order
+from harness.report.statistics import units_of
 from harness.report.table import INCOMPLETE, Cell, Table
 from harness.report.tracks import Track
 from harness.results.folder import DONE
@@ -87,12 +88,11 @@ def standing(scores: ScoreTable, cleaner: Sequence[ScoreTable] = ()) -> Table:
         scores: of the track.
         cleaner: of tracks in which less was allowed: their methods follow for reference, neither ranked nor tested.
     """
-    labels = in_order(scores.runs["label"])
     several = len(scores.units) > 1
     where_from = f", mean of {counted(len(scores.units), 'data set')}" if several else f" on {scores.units[0]}"
     block = f"{scores.score}{where_from}"
-    complete = [label for label in scores.methods if set(scores.values[label]) == set(scores.units)]
-    means = {label: sum(scores.values[label].values()) / len(scores.units) for label in complete}
+    means = scores.means()
+    complete, labels = list(means), [*means, *(label for label in scores.methods if label not in means)]
     score_cells = [score_cell(scores, block, label, means) for label in labels]
     cells = list(ranked(score_cells)) if scores.is_ranked else score_cells
     cells += interval_cells(scores, labels, complete)
@@ -108,8 +108,14 @@ def standing(scores: ScoreTable, cleaner: Sequence[ScoreTable] = ()) -> Table:
         runs=scores.runs,
         tests={},
         track=scores.heading,
-        notes=(*standing_notes(scores, cells), *([REFERENCE_NOTE] if cleaner else [])),
+        notes=(*standing_notes(scores, cells), *absent_note(scores), *([REFERENCE_NOTE] if cleaner else [])),
     )
+
+
+def absent_note(scores: ScoreTable) -> list[str]:
+    """Methods of the track that have no row, since they have no score."""
+    absent = [label for label in in_order(scores.runs["label"]) if label not in scores.values]
+    return [f"Without a row, since they cannot be evaluated on all of it: {', '.join(absent)}."] if absent else []
 
 
 def cleaner_than(scores: ScoreTable, others: Sequence[ScoreTable]) -> list[ScoreTable]:
@@ -161,7 +167,7 @@ def reference_cells(cleaner: ScoreTable, scores: ScoreTable, block: str) -> list
 def score_cell(scores: ScoreTable, block: str, label: str, means: dict[str, float]) -> Cell:
     """The mean over data sets, with its standard deviation over seeds."""
     seeds = pd.Series(scores.seeds_of(label), dtype=float)
-    planned = scores.runs[scores.runs["label"] == label]["seed"].nunique()
+    planned = units_of(scores.runs[scores.runs["label"] == label]).nunique()
     if label not in means:
         return Cell(block, "", label, None, planned=planned, state=INCOMPLETE)
     spread = float(seeds.std(ddof=1)) if len(seeds) > 1 else None

@@ -42,6 +42,7 @@ class TidyRow(BaseModel):
         tail: how the shots fall from head to tail (`data.shots=longtail:...`); empty if all classes have as many.
         label_noise: share of the training labels that are wrong.
         seed: of the run.
+        sample_seed: that the k-shot sample was drawn with.
         sample: hash of the k-shot sample; empty if unknown.
         method, recipe: names.
         track: name of the track (`harness.report.tracks`).
@@ -72,6 +73,7 @@ class TidyRow(BaseModel):
     tail: str = ""
     label_noise: float = Field(0.0, ge=0, le=1)
     seed: int = Field(ge=0)
+    sample_seed: int = Field(ge=0)
     sample: str = ""
     method: str = Field(min_length=1)
     recipe: str = ""
@@ -124,6 +126,7 @@ class Place:
     recipe: str
     precision: str
     seed: int
+    sample_seed: int
     run: str
     of_run: bool
     evaluation: str
@@ -142,6 +145,7 @@ class Place:
             row.recipe,
             row.precision,
             row.seed,
+            row.sample_seed,
             row.run,
         )
         metric = ORDER.get(row.metric, len(ORDER))
@@ -174,6 +178,7 @@ def rows_of(suite: str, result: Result) -> list[TidyRow]:
         "tail": str(spec.data.long_tail or ""),
         "label_noise": spec.data.label_noise,
         "seed": spec.seed,
+        "sample_seed": spec.sample_seed,
         "sample": result.sample.hash if result.sample else "",
         "method": spec.method,
         "recipe": spec.recipe,

@@ -52,6 +52,7 @@ def to_words(board: Board) -> str:
     parts = [f"# {MARKDOWN.text(board.title)}", MARKDOWN.text(board.about)]
     parts.append("\n".join(f"- {MARKDOWN.text(name)}: {MARKDOWN.text(value)}" for name, value in board.facts))
     parts.append(bullets(board.notes))
+    parts += ["## Highest scores, track by track", bullets(board.leaders)] if board.leaders else []
     for section in board.sections:
         parts += section_words(section)
     if board.methods:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import pandas as pd
@@ -18,6 +17,7 @@ from harness.report.labels import is_plain
 from harness.report.latex import to_latex
 from harness.report.marks import marked
 from harness.report.method_table import cost_metrics, evaluations_in, numbers_of, other_score_columns, shown_values
+from harness.report.page_frame import ASSETS, framed
 from harness.report.render import to_html
 from harness.report.run_details import describe_runs, dumped, rounded
 from harness.report.runs import in_order
@@ -26,8 +26,7 @@ from harness.results.folder import DONE
 from harness.results.metrics import ACCURACY, Metric, summary_metrics
 from harness.text import counted
 
-ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("page.js", "charts.js", "runs.js")
+SECTIONS = (("tables", "Tables"), ("figures", "Figures"), ("methods", "Methods"), ("runs", "Runs"))
 # A page stays below 2 MB: runs are described one by one until this many bytes are used.
 PAGE_BYTES = 1_900_000
 MOST_ACCURACIES = 12
@@ -74,15 +73,15 @@ def page(
     parts = ["A run opens on its name."]
     parts += [f"{described} of {counted(done, 'run')} {are} described here."] if described < done else []
     note = html.escape(" ".join([*parts, left_out]))
-    text = Template((ASSETS / "page.html").read_text()).substitute(
-        title=html.escape(title),
-        style=(ASSETS / "page.css").read_text(),
-        script="\n".join((ASSETS / name).read_text() for name in SCRIPTS),
-        summary=summary(runs),
-        tables=body,
-        methods=cards,
-        runs_note=note,
+    text = framed(
+        title,
+        SECTIONS,
+        main="page.html",
         data=dumped({**data, **details}),
+        parts={"summary": summary(runs), "tables": body, "methods": cards, "runs_note": note},
+        styles=("page.css",),
+        scripts=("page.js", "charts.js", "runs.js"),
+        without_script="Figures and runs need JavaScript; the tables above do not.",
     )
     return text, damage
 

@@ -30,7 +30,9 @@ def with_tracks(runs: pd.DataFrame, results: Path) -> pd.DataFrame:
         for run_id in runs.loc[runs["state"] == DONE, "id"]
     }
     # A method may be in one track with 16 shots and in another with one: the runs nearest to a missing one decide.
-    keys = [(row.label, row.protocol, row.backbone, row.shots) for row in runs.itertuples()]
+    keys = list(
+        runs[["label", "protocol", "backbone", "shots", "tail", "label_noise"]].itertuples(index=False, name=None)
+    )
     of_group = {key: found[str(run_id)] for key, run_id in zip(keys, runs["id"], strict=True) if run_id in found}
     placed = [found.get(str(run_id)) or of_group.get(key) for key, run_id in zip(keys, runs["id"], strict=True)]
     marks = runs["mark"] if "mark" in runs else pd.Series("", index=runs.index)

@@ -13,6 +13,7 @@ def row(**changes: Any) -> TidyRow:
     """One number of one run."""
     known: dict[str, Any] = {
         "suite": "s", "protocol": "few_shot", "dataset": "emoji", "shots": 4, "seed": 1, "sample": "a",
+        "sample_seed": changes.get("seed", 1),
         "method": "skip", "recipe": "official", "track": "validation-free", "heading": "validation-free",
         "backbone": "b", "weights": "w", "precision": "fp32", "evaluation": "all", "evaluated": "emoji",
         "pictures": "p", "template": "a {}.", "metric": "accuracy", "value": 50.0, "unit": "%", "run": "1",

@@ -8,9 +8,13 @@ import pytest
 from harness.board.contents import Board, make_board
 from harness.board.frame import runs_frame
 from harness.board.scores import score_tables
+from harness.board.tables import track_tables
 from harness.board.tidy import read_tidy
 from harness.board.write import write_board
+from harness.experiment.grid import expand, load_experiment
 from harness.report.table import Cell, Table
+from harness.results.folder import RunFolder
+from harness.results.index import StoredRun
 from tests.harness.board.rows import BUDGET, DATASETS, base_to_new, row
 
 SKIP, MAPLE, COOP, ZEROSHOT = "Skip Tuning", "MaPLe", "CoOp", "Zero-shot CLIP"
@@ -64,7 +68,7 @@ def test_what_lacks_a_data_set_is_left_out_and_told() -> None:
 def test_methods_are_ranked_in_their_track_and_those_of_cleaner_tracks_stand_below(board: Board) -> None:
     assert [one.title for one in board.sections] == ["training-free", BUDGET["heading"]]
     table = equal_budget(board)
-    assert table.columns == [COOP, MAPLE, SKIP, REFERENCE]
+    assert table.columns == [SKIP, MAPLE, COOP, REFERENCE]
     scores = cells(table, "H, mean of 6 data sets")
     assert {name: cell.rank for name, cell in scores.items()} == {COOP: 0, MAPLE: 2, SKIP: 1, REFERENCE: 0}
     assert scores[REFERENCE].mean is not None
@@ -73,6 +77,38 @@ def test_methods_are_ranked_in_their_track_and_those_of_cleaner_tracks_stand_bel
     # Of a track that is cleaner than all others, nothing stands below.
     (first,) = board.sections[0].parts[0].standings
     assert first.columns == [ZEROSHOT]
+
+
+def test_runs_that_are_missing_leave_the_numbers_of_the_others_as_they_are(tmp_path: Path) -> None:
+    (spec,) = expand(load_experiment(Path("bench"), {"methods": ["finetune"], "seeds": [3]}))
+    missing = StoredRun(RunFolder(tmp_path, spec.id), spec)
+    frames = runs_frame(base_to_new()), runs_frame(base_to_new(), [missing])
+    whole, partly = (track_tables(frame[frame["track_name"] != ""], []) for frame in frames)
+    for one, other in zip(whole, partly, strict=True):
+        numbers = [[(cell.mean, cell.std, cell.seeds) for cell in found.papers[0].cells] for found in (one, other)]
+        assert numbers[0] == numbers[1]
+    assert any(cell.seeds == 2 for cell in whole[1].papers[0].cells)
+
+
+def test_two_samples_of_one_seed_are_two_draws() -> None:
+    rows = [row(value=50.0), row(value=52.0, run="2", sample="b", sample_seed=2)]
+    (table,) = score_tables(runs_frame(rows), frozenset(["validation-free"]))
+    assert sorted(table.seeds_of(SKIP)) == [50.0, 52.0]
+
+
+def test_a_method_without_a_score_has_no_row_but_a_sentence() -> None:
+    refused = row(run="2", method="coop", metric="refused", value=None, unit="")
+    (part,) = make_board("b", "", [row(), refused]).sections[0].parts
+    assert part.standings[0].columns == [SKIP]
+    assert any("Without a row" in note and COOP in note for note in part.standings[0].notes)
+    assert part.verdicts == ()
+
+
+def test_the_highest_score_of_every_track_is_told_first(board: Board, folder: Path) -> None:
+    (sentence,) = board.leaders
+    assert sentence.startswith("base_to_new, 16 shots, H: Skip Tuning ")
+    assert sentence.index("Skip Tuning") < sentence.index("Zero-shot CLIP")
+    assert sentence in (folder / "index.html").read_text()
 
 
 def test_those_that_are_at_the_front_of_score_against_a_cost_are_marked(board: Board) -> None:

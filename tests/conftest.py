@@ -75,8 +75,14 @@ if not os.environ.get("SKIPBENCH_RANDOM_EXAMPLES"):
 
 @pytest.fixture(autouse=True, scope="session")
 def features(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep image features for the tests alone, and not in the cache folder of whoever runs them."""
-    os.environ["SKIPBENCH_FEATURES"] = str(tmp_path_factory.mktemp("features"))
+    """Keep image features for the tests alone, and not in the cache folder of whoever runs them.
+
+    All processes of the tests share them, as runs do: what one has computed is there for the others.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives every process a folder of its own within the common one.
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["SKIPBENCH_FEATURES"] = str(folder / "features")
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,9 @@ def ipython(monkeypatch: pytest.MonkeyPatch) -> None:
     module.__dict__.update(
         SVG=lambda filename: Path(filename).read_text(), display=lambda shown: print("shown", len(shown))
     )
-    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    package = types.ModuleType("IPython")
+    package.__dict__.update(get_ipython=lambda: None)  # matplotlib asks
+    monkeypatch.setitem(sys.modules, "IPython", package)
     monkeypatch.setitem(sys.modules, "IPython.display", module)
 
 

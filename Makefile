@@ -7,7 +7,10 @@ RESULTS ?= results
 SKIPBENCH = $(VENV)/bin/skipbench
 # LATEST=1 installs the newest versions that pyproject.toml allows, not those of constraints.txt.
 LATEST ?=
-PIP_INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check $(if $(LATEST),--upgrade,--constraint constraints.txt)
+# pip compiles modules one after the other; on all cores that takes a part of the time. Some come in forms that are no modules.
+PIP_INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile \
+  $(if $(LATEST),--upgrade,--constraint constraints.txt)
+COMPILE = { $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true; }
 
 # bench, speed: empty means what experiments/bench.yaml, experiments/speed.yaml say.
 METHOD ?=
@@ -82,6 +85,9 @@ help: ## list the targets
 	@echo "make clean                  remove $(VENV) and caches, not results"
 	@echo "$(SKIPBENCH) --help         everything else, once installed"
 
+install = echo "Installing SkipBench into $(VENV) (once; minutes, about 6 GB with torch's GPU libraries)" \
+  && $(PIP_INSTALL) --editable '$(1)' && $(COMPILE)
+
 setup: $(VENV)/installed ## virtual environment with the package
 
 $(VENV)/python: 
@@ -90,11 +96,11 @@ $(VENV)/python:
 	@$(PYTHON) -m venv $(VENV) && touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/python
-	@echo "Installing SkipBench into $(VENV) (once; minutes, about 6 GB with torch's GPU libraries)"
-	@$(PIP_INSTALL) --editable . && touch $@
+	@$(call install,.) && touch $@
 
-$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/installed
-	@$(PIP_INSTALL) --editable '.[dev]' && touch $@
+# At once, not after `installed`: two installations solve the same dependencies twice.
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/python
+	@$(call install,.[dev]) && touch $(VENV)/installed $@
 
 bench: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= SHOTS= SEEDS= PROTOCOL= ARGS=
 	@$(SKIPBENCH) bench $(call as_word,METHOD) $(call option,DATASET,--dataset) $(call option,BACKBONE,--backbone) \
@@ -154,8 +160,10 @@ list: $(VENV)/installed ## what can be named
 docs: $(VENV)/installed ## write the list of methods in docs/methods.md anew, from their cards and classes
 	@$(VENV)/bin/python -m experiments.write_methods_page
 
+RUFF = $(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
 lint: $(VENV)/installed-dev ## ruff and mypy
-	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
+	@$(RUFF) && $(VENV)/bin/mypy
 
 # One thread per process: the tests compute little, and their processes share the cores.
 # Compiled modules are kept, whatever the shell says: every process of a test would compile all of them again.
@@ -163,8 +171,11 @@ lint: $(VENV)/installed-dev ## ruff and mypy
 TEST_PROCESSES ?= $(shell echo $$(( $$(nproc 2>/dev/null || sysctl -n hw.ncpu) < 4 ? $$(nproc 2>/dev/null || sysctl -n hw.ncpu) + 1 : 4 )))
 PYTEST = PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(VENV)/bin/pytest --numprocesses $(TEST_PROCESSES) --dist worksteal
 
-test: lint ## lint, type check and all tests but the long ones
-	@$(PYTEST) -m "not long"
+# mypy keeps one core busy for a minute, so it runs beside the tests; what it has to say is printed below what they say.
+test: $(VENV)/installed-dev ## lint, type check and all tests but the long ones
+	@$(RUFF)
+	@$(VENV)/bin/mypy > $(VENV)/mypy.log 2>&1 & types=$$!; trap "kill $$types" INT TERM; $(PYTEST) -m "not long"; \
+	  tested=$$?; wait $$types; typed=$$?; echo "mypy:"; cat $(VENV)/mypy.log; exit $$((tested ? tested : typed))
 
 test-fast: $(VENV)/installed-dev ## the tests that take about two minutes together
 	@$(PYTEST) -m "not long and not slow"
@@ -173,7 +184,7 @@ coverage: $(VENV)/installed-dev ## all tests but the long ones, and which lines 
 	@$(PYTEST) -m "not long" --cov --cov-report=term --cov-report=html:.coverage-html
 
 $(VENV)/installed-long: pyproject.toml constraints.txt | $(VENV)/installed-dev
-	@$(PIP_INSTALL) --editable '.[dev,ray,slurm,postgresql]' && touch $@
+	@$(call install,.[dev,ray,slurm,postgresql]) && touch $@
 
 test-long: $(VENV)/installed-long ## the tests that take minutes: kills, Ray, Slurm, ...
 	@$(VENV)/bin/pytest -m long

@@ -61,6 +61,19 @@ SLOW = (
     "test_readme.py",
     "test_wheel.py",
 )
+# Whole commands in processes of their own, which wait for each other: first, so that other tests fill the cores
+# meanwhile, and none of them is left to the end, when nothing else is to do.
+FIRST = (
+    "harness/cli/test_cli.py",
+    "harness/schedule/test_failures.py",
+    "harness/schedule/test_kills.py",
+    "harness/schedule/test_takeover.py",
+    "harness/tune/test_study.py",
+    "test_example_methods.py",
+    "test_examples.py",
+    "test_readme.py",
+    "test_wheel.py",
+)
 GOLDEN = Path(__file__).parent / "golden"
 os.environ["WANDB_MODE"] = "disabled"
 os.environ["TERM"] = "dumb"  # no colours and 80 columns, wherever the tests run
@@ -75,8 +88,14 @@ if not os.environ.get("SKIPBENCH_RANDOM_EXAMPLES"):
 
 @pytest.fixture(autouse=True, scope="session")
 def features(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep image features for the tests alone, and not in the cache folder of whoever runs them."""
-    os.environ["SKIPBENCH_FEATURES"] = str(tmp_path_factory.mktemp("features"))
+    """Keep image features for the tests alone, and not in the cache folder of whoever runs them.
+
+    All processes of the tests share them, as runs do: what one has computed is there for the others.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives every process a folder of its own within the common one.
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    os.environ["SKIPBENCH_FEATURES"] = str(folder / "features")
 
 
 @pytest.fixture(scope="session")
@@ -152,12 +171,13 @@ def add_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of slow files."""
-    slow = {Path(__file__).parent / name for name in SLOW}
-    assert all(path.is_file() for path in slow), "SLOW names files that exist"
+    """Mark the tests of slow files, and begin with those that wait for processes."""
+    slow, first = ({Path(__file__).parent / name for name in names} for names in (SLOW, FIRST))
+    assert all(path.is_file() for path in slow | first), "SLOW and FIRST name files that exist"
     for item in items:
         if item.path in slow:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.path not in first)
 
 
 def pytest_collection() -> None:

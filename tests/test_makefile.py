@@ -1,6 +1,7 @@
 """The Makefile hands every variable on as one word, and refuses those that would change nothing."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -22,8 +23,9 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command.chmod(0o755)
     (folder / "python").touch()
     (folder / "installed").touch()
+    (folder / "installed-dev").touch()
     now = (ROOT / "pyproject.toml").stat().st_mtime + 1e6
-    for name in ("python", "installed"):
+    for name in ("python", "installed", "installed-dev"):
         os.utime(folder / name, (now, now))
     return folder
 
@@ -77,6 +79,27 @@ def test_a_misspelt_variable_ends_make_before_anything_is_installed(tmp_path: Pa
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.endswith("METHODS= is no variable of the Makefile. Did you mean METHOD=?.  Stop.\n")
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("ends", "printed", "code"),
+    [
+        ({}, ["ruff", "ruff", "pytest", "mypy:", "mypy"], 0),
+        ({"mypy": 1}, ["ruff", "ruff", "pytest", "mypy:", "mypy"], 2),
+        ({"pytest": 1}, ["ruff", "ruff", "pytest", "mypy:", "mypy"], 2),
+        ({"ruff": 1}, ["ruff"], 2),
+    ],
+)
+def test_the_tests_fail_with_each_of_their_parts_and_types_are_checked_beside_them(
+    ends: dict[str, int], printed: list[str], code: int, venv: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(venv, tmp_path / "venv")
+    for name in ("ruff", "mypy", "pytest"):
+        command = tmp_path / "venv" / "bin" / name
+        command.write_text(f"#!/bin/sh\necho {name}\nexit {ends.get(name, 0)}\n")
+        command.chmod(0o755)
+    done = make(tmp_path / "venv", "test")
+    assert (done.returncode, done.stdout.split()) == (code, printed)
 
 
 @pytest.mark.parametrize(

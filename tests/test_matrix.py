@@ -33,23 +33,12 @@ from harness.training.trainer import Trainer
 from methods.base import Method, OtherClassesError
 from tests.commands import error_line, skipbench
 from tests.pairwise import pairwise_cover
+from tests.tiny_options import TINY_OPTIONS
 
 TRAINABLE = [name for name in method_names() if method_class(name).trains]
 PRECISIONS = get_args(TrainSpec.model_fields["precision"].annotation)
 CACHES = get_args(TrainSpec.model_fields["cache"].annotation)
 SHOTS = (1, 2, 4, 8, 16)
-OPTIONS = {
-    "coop": ["coop.n_ctx=4"],
-    "finetune": ["finetune.depth=1"],
-    "image_tail": ["image_tail.depth=1"],
-    "coprompt": ["coprompt.depth=2"],
-    "maple": ["maple.depth=2"],
-    "promptsrc": ["promptsrc.depth_text=2", "promptsrc.depth_image=1", "data.teacher_templates=drawings"],
-    "skip": ["skip.depth=1"],
-    "tcp": ["tcp.layer=1"],
-    "clip_lora": ["train.iterations_per_shot=null"],
-    "mma": ["mma.start=1"],
-}
 CLASSES, NUM_CLASSES = "base.base.base.base", 3
 OTHERS, NUM_OTHERS = "new.new.new", 5
 COVER = pairwise_cover({"method": TRAINABLE, "precision": PRECISIONS, "cache_mode": CACHES, "shots": SHOTS})
@@ -87,7 +76,7 @@ def tiny_spec(backbone: Path, method: str, precision: str, cache_mode: str, shot
         f"data.classes={CLASSES}",
         f"evaluate=[{{name: seen, dataset: emoji, classes: {CLASSES}, splits: [test]}}]",
         "runtime.device=cpu",
-        *OPTIONS.get(method, []),
+        *TINY_OPTIONS.get(method, []),
     ]
     experiment = load_experiment(EXPERIMENTS / "bench.yaml", grid)
     return expand(experiment, parse_overrides(overrides))[0]

@@ -2,11 +2,13 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.commands import ROOT, run_process, skipbench
+from tests.evaluations import FEW_OF_BOTH
 
 README = (ROOT / "README.md").read_text()
 LOOP, METHOD_FILE = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -25,7 +27,7 @@ def test_a_method_is_one_new_file(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "text_shift.py").write_text(METHOD_FILE)
     words = ["bench", "text_shift", "text_shift.strength=0.5", "train.lr=0.1", "train.epochs=2"]
-    options = ["--seeds", "1", "--shots", "2", "--results", str(tmp_path / "results")]
+    options = [FEW_OF_BOTH, "--seeds", "1", "--shots", "2", "--results", str(tmp_path / "results")]
     done = run_process(*words, *options, SKIPBENCH_METHODS=str(folder))
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("results/runs/*/result.json")
@@ -36,14 +38,14 @@ def test_a_method_is_one_new_file(tmp_path: Path) -> None:
     assert any(line.split()[:1] == ["text_shift"] for line in done.stdout.splitlines())
 
 
-def test_the_method_in_a_folder_of_its_own_keeps_the_contract(tmp_path: Path) -> None:
-    (tmp_path / "text_shift.py").write_text(METHOD_FILE)
-    done = run_process(
-        "check", "text_shift", "text_shift.strength=0.5", "train.lr=0.1", SKIPBENCH_METHODS=str(tmp_path)
-    )
+def test_the_method_in_a_folder_of_its_own_keeps_the_contract(
+    add_method: Callable[[str, str], None], tmp_path: Path, tiny: Path
+) -> None:
+    add_method("text_shift", METHOD_FILE)
+    done = skipbench("check", "text_shift", "text_shift.strength=0.5", "train.lr=0.1", "--backbone", str(tiny))
     assert (done.returncode, done.stderr) == (0, "")
     assert f"ok       can be imported                  {tmp_path}/text_shift.py" in done.stdout
-    assert "text_shift on clip-emoji: 21 ok, 4 skipped" in done.stdout
+    assert f"text_shift on {tiny}: 21 ok, 4 skipped" in done.stdout
 
 
 @pytest.mark.parametrize("command", [["list"], ["bench", "skip"]])

@@ -11,6 +11,7 @@ from harness.estimate.estimator import Estimate
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
 from harness.training.run import Run
+from tests.tiny_options import TINY_OPTIONS
 
 Make = Callable[..., RunSpec]
 CPU = torch.device("cpu")
@@ -36,6 +37,14 @@ OPTIONS = {
 def small_spec(make_spec: Make, method: str, *overrides: str, shots: int = 1) -> RunSpec:
     epochs = ["train.epochs=1"] if method_class(method).trains else []
     return make_spec(method, *SMALL, *epochs, *OPTIONS.get(method, []), *overrides, shots=shots)
+
+
+def tiny_spec(make_spec: Make, backbone: Path, method: str, *overrides: str) -> RunSpec:
+    """Spec of a small run on the tiny backbone, whose checkpoint is given."""
+    epochs = ["train.epochs=1"] if method_class(method).trains else []
+    kept = [word for word in OPTIONS.get(method, []) if word.startswith("train.")]
+    words = [*SMALL, *epochs, *TINY_OPTIONS.get(method, []), *kept, *overrides]
+    return make_spec(method, *words, shots=1).model_copy(update={"backbone": str(backbone)})
 
 
 def run(spec: RunSpec, results: Path) -> dict[str, Any]:

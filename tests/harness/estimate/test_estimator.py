@@ -14,10 +14,11 @@ from harness.estimate.dry_run import DryRun
 from harness.estimate.estimator import Estimator, measure
 from harness.estimate.memory_breakdown import CACHE, GRADIENTS, INPUTS, KINDS, OPTIMIZER, WEIGHTS
 from harness.experiment.registry import method_class, method_names
+from harness.experiment.spec import RunSpec
 from harness.machine.meter import UNLABELLED, Meter
 from harness.training.precision import store_clip
 from harness.training.state import trained_parameters
-from tests.harness.estimate.small_runs import CPU, Make, estimated_peaks, peaks_of, run, small_spec
+from tests.harness.estimate.small_runs import CPU, Make, estimated_peaks, peaks_of, run, small_spec, tiny_spec
 
 PRECISIONS = ("fp32", "bf16", "fp16", "half")
 
@@ -28,24 +29,19 @@ def estimator() -> Estimator:
     return Estimator()
 
 
-# Each method in fp32 and in one other precision; the other pairs are `long`.
+# Each method in fp32 and in one other precision on the tiny backbone; these six also on the embedded one, whose blocks
+# repeat. What is left of the pairs says the same once more and is `long`.
 QUICK = {"skip": "half", "finetune": "bf16", "maple": "fp16", "coop": "bf16", "cocoop": "half", "clip_adapter": "fp16"}
+TINY = [(method, precision) for method in method_names() for precision in ("fp32", QUICK.get(method, "bf16"))]
 PAIRS = [
-    pytest.param(
-        method, precision, marks=[] if precision in ("fp32", QUICK.get(method, "bf16")) else [pytest.mark.long]
-    )
+    pytest.param(method, precision, marks=[] if QUICK.get(method) == precision else [pytest.mark.long])
     for method in method_names()
     for precision in PRECISIONS
 ]
 
 
-@pytest.mark.parametrize(("method", "precision"), PAIRS)
-def test_peaks_are_those_of_a_real_run_to_the_byte(
-    method: str, precision: str, make_spec: Make, estimator: Estimator, tmp_path: Path
-) -> None:
-    spec = small_spec(make_spec, method, f"train.precision={precision}")
-    estimate = estimator.estimate(spec, flops=False)
-    costs = run(spec, tmp_path)
+def assert_estimated_to_the_byte(spec: RunSpec, estimator: Estimator, results: Path) -> None:
+    estimate, costs = estimator.estimate(spec, flops=False), run(spec, results)
     assert estimated_peaks(estimate) == peaks_of(costs)
     assert estimate.trainable_parameters == costs["trainable_parameters"]
     assert estimate.total_parameters == costs["total_parameters"]
@@ -54,12 +50,27 @@ def test_peaks_are_those_of_a_real_run_to_the_byte(
     assert estimate.checkpoint_bytes == costs["checkpoint_bytes"]
 
 
+@pytest.mark.parametrize(("method", "precision"), TINY)
+def test_peaks_on_a_tiny_backbone_are_those_of_a_real_run_to_the_byte(
+    method: str, precision: str, make_spec: Make, estimator: Estimator, tiny: Path, tmp_path: Path
+) -> None:
+    spec = tiny_spec(make_spec, tiny, method, f"train.precision={precision}")
+    assert_estimated_to_the_byte(spec, estimator, tmp_path)
+
+
+@pytest.mark.parametrize(("method", "precision"), PAIRS)
+def test_peaks_are_those_of_a_real_run_to_the_byte(
+    method: str, precision: str, make_spec: Make, estimator: Estimator, tmp_path: Path
+) -> None:
+    assert_estimated_to_the_byte(small_spec(make_spec, method, f"train.precision={precision}"), estimator, tmp_path)
+
+
 @pytest.mark.parametrize(("method", "cache"), [("coop", "none"), ("skip", "fresh")])
 def test_flops_are_those_of_a_real_run(
-    method: str, cache: str, make_spec: Make, estimator: Estimator, tmp_path: Path
+    method: str, cache: str, make_spec: Make, estimator: Estimator, tiny: Path, tmp_path: Path
 ) -> None:
     every_class = ["skip.class_ratio=1"] if method == "skip" else []
-    spec = small_spec(make_spec, method, f"train.cache={cache}", *every_class)
+    spec = tiny_spec(make_spec, tiny, method, f"train.cache={cache}", *every_class)
     estimate, costs = estimator.estimate(spec), run(spec, tmp_path)
     assert estimated_peaks(estimate) == peaks_of(costs)
     assert estimate.train_flops_per_image == costs["train_flops_per_image"] > 0
@@ -96,14 +107,14 @@ def folder_of_classes(root: Path, names: list[str]) -> Path:
 
 
 def test_skip_is_exact_where_all_prompts_are_equally_long(
-    make_spec: Make, estimator: Estimator, tmp_path: Path
+    make_spec: Make, estimator: Estimator, tiny: Path, tmp_path: Path
 ) -> None:
     folder = folder_of_classes(tmp_path / "own", ["cat", "dog", "sun", "car", "egg", "hat", "cup", "key"])
-    overrides = ["data.classes=all", "train.epochs=1", "train.batch_size=4", "runtime.device=cpu", "skip.depth=4"]
+    overrides = ["data.classes=all", "train.epochs=1", "train.batch_size=4", "runtime.device=cpu", "skip.depth=1"]
     spec = make_spec("skip", *overrides, shots=4)
     item = spec.evaluate[0].model_copy(update={"dataset": f"folder:{folder}", "classes": "all"})
     data = spec.data.model_copy(update={"dataset": f"folder:{folder}"})
-    spec = spec.model_copy(update={"data": data, "evaluate": (item,)})
+    spec = spec.model_copy(update={"data": data, "evaluate": (item,), "backbone": str(tiny)})
     estimate, costs = estimator.estimate(spec), run(spec, tmp_path)
     assert estimate.is_bound
     assert estimated_peaks(estimate) == peaks_of(costs)
@@ -134,15 +145,15 @@ def test_a_peak_is_made_of_kinds(make_spec: Make, estimator: Estimator) -> None:
     assert kinds[INPUTS] > 0
 
 
-def test_a_gpu_has_no_features_that_lie_on_the_host(make_spec: Make, estimator: Estimator) -> None:
-    spec = small_spec(make_spec, "skip", "runtime.cache_gpu_mib=0")
+def test_a_gpu_has_no_features_that_lie_on_the_host(make_spec: Make, estimator: Estimator, tiny: Path) -> None:
+    spec = tiny_spec(make_spec, tiny, "skip", "runtime.cache_gpu_mib=0")
     on_cpu, on_gpu = (estimator.estimate(spec, device=device, flops=False) for device in ("cpu", "cuda"))
     features = on_gpu.cache_bytes
     assert features == on_cpu.cache_bytes > 0
     assert (on_gpu.cache_location, on_gpu.host_cache_bytes) == ("host", features)
     assert on_gpu.device_cache_bytes == on_cpu.device_cache_bytes - features == on_cpu.text_cache_bytes > 0
     assert on_cpu.phases["train"].num_bytes - on_gpu.phases["train"].num_bytes == features
-    spec = small_spec(make_spec, "skip")
+    spec = tiny_spec(make_spec, tiny, "skip")
     there = estimator.estimate(spec, device="cuda", flops=False)
     assert (there.cache_location, there.phases) == ("gpu", on_cpu.phases)
 

@@ -195,9 +195,12 @@ def test_the_teacher_is_set_with_the_classes_and_set_back(clip: CLIP, make_spec:
 
 
 @pytest.mark.parametrize("method", ["only", "kgcoop"])
-def test_costs_with_a_teacher_are_estimated_to_the_byte(method: str, make_spec: Make, tmp_path: Path) -> None:
+def test_costs_with_a_teacher_are_estimated_to_the_byte(
+    method: str, make_spec: Make, tiny: Path, tmp_path: Path
+) -> None:
     trains = ["train.epochs=1", "train.batch_size=2"] if method != "only" else []
     spec = make_spec(method, *SMALL, *trains, "data.teacher_templates=drawings", shots=1)
+    spec = spec.model_copy(update={"backbone": str(tiny)})
     estimate = Estimator().estimate(spec, flops=False)
     run = Run(spec, tmp_path)
     run.execute()
@@ -207,11 +210,12 @@ def test_costs_with_a_teacher_are_estimated_to_the_byte(method: str, make_spec: 
 
 
 def test_a_data_set_that_is_not_here_is_estimated_with_sentences_of_other_classes(
-    make_spec: Make, sentences: Path
+    make_spec: Make, sentences: Path, tiny: Path
 ) -> None:
     spec = make_spec("kgcoop", f"data.teacher_templates={sentences}", "train.batch_size=2", shots=1)
     spec = spec.model_copy(
         update={
+            "backbone": str(tiny),
             "data": spec.data.model_copy(update={"dataset": "oxford_pets"}),
             "evaluate": tuple(item.model_copy(update={"dataset": "oxford_pets"}) for item in spec.evaluate),
         }

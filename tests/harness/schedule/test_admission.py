@@ -13,13 +13,15 @@ from harness.schedule import run_all
 from harness.schedule.admission import OVERHEAD, Memory
 from harness.schedule.slots import make_slots
 from harness.training.events import Done, Event, Started
+from tests.evaluations import FEW_OF_BOTH
 
 Make = Callable[..., RunSpec]
 
 
 def test_a_run_that_cannot_fit_is_refused_with_the_nearest_setting_that_does(make_spec: Make, tmp_path: Path) -> None:
-    small = make_spec("clip_adapter", "train.epochs=1", "train.batch_size=4", "runtime.eval_batch_size=4", shots=1)
-    large = make_spec("clip_adapter", "train.epochs=1", "train.batch_size=4", "runtime.eval_batch_size=100", shots=2)
+    few = ("train.epochs=1", "train.batch_size=4", FEW_OF_BOTH)
+    small = make_spec("clip_adapter", *few, "runtime.eval_batch_size=4", shots=1)
+    large = make_spec("clip_adapter", *few, "runtime.eval_batch_size=100", shots=2)
     between = (estimated_peak(small) + estimated_peak(large)) / 2 / MIB
     schedule = ScheduleSpec(devices=("cpu",), memory=f"{between:.2f}MiB")
     started: list[str] = []
@@ -39,7 +41,10 @@ def test_a_run_that_cannot_fit_is_refused_with_the_nearest_setting_that_does(mak
 
 
 def test_runs_share_a_device_only_if_they_fit_together(make_spec: Make, tmp_path: Path) -> None:
-    specs = [make_spec("zeroshot", shots=1), make_spec("zeroshot", "runtime.eval_batch_size=50", shots=2)]
+    specs = [
+        make_spec("zeroshot", FEW_OF_BOTH, shots=1),
+        make_spec("zeroshot", FEW_OF_BOTH, "runtime.eval_batch_size=50", shots=2),
+    ]
     peaks = [estimated_peak(spec) for spec in specs]
     for room, together in ((sum(peaks), True), (sum(peaks) - 1, False)):
         schedule = ScheduleSpec(devices=("cpu",), memory=f"{room}B", runs_per_device=2)

@@ -153,17 +153,17 @@ def test_a_full_disk_and_a_read_only_folder_stop_only_their_runs(small_disk: Pat
 
 
 def test_two_mains_at_once_compute_every_run_once(tmp_path: Path) -> None:
-    experiment = write_experiment(tmp_path / "two.yaml", ["clip_adapter", "skip"], seeds=(1, 2, 3))
+    experiment = write_experiment(tmp_path / "two.yaml", ["clip_adapter", "skip"], seeds=(1, 2))
     results = tmp_path / "results"
     mains = [start("run", str(experiment), "--results", str(results)) for _ in range(2)]
     for main in mains:
         out, told = main.communicate(timeout=300)
         assert main.returncode == 0, told
         assert len([line for line in out.splitlines() if " done (" in line or " complete already" in line]) >= 1
-    assert len(results_of(results)) == 6
+    assert len(results_of(results)) == 4
     logs = [path.read_text() for path in results.glob("runs/*/log.txt")]
-    assert [log.count(" complete: ") for log in logs] == [1] * 6
-    assert [log.count("epoch 0") for log in logs] == [1] * 6
+    assert [log.count(" complete: ") for log in logs] == [1] * 4
+    assert [log.count("epoch 0") for log in logs] == [1] * 4
     assert_nothing_left(results)
 
 

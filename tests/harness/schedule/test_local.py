@@ -10,12 +10,13 @@ from harness.results.failure import explain_exit
 from harness.results.folder import RunFolder
 from harness.schedule import run_all
 from harness.training.events import Done, Event, Failed, PhaseStarted
+from tests.evaluations import FEW_OF_BOTH
 
 Make = Callable[..., RunSpec]
 
 
 def test_runs_report_and_one_failure_touches_no_other(make_spec: Make, tmp_path: Path) -> None:
-    good = make_spec("zeroshot", shots=1)
+    good = make_spec("zeroshot", FEW_OF_BOTH, shots=1)
     bad = make_spec("skip", "train.batch_size=8", shots=4)
     news: list[tuple[str, Event]] = []
     failures = run_all([bad, good], tmp_path, on_event=lambda spec, item: news.append((spec.method, item)))
@@ -39,7 +40,7 @@ def test_a_run_has_the_environment_of_its_own_start(
     """Not that of the first run, from which the server of processes has its own."""
     for mode, folders in {"disabled": 0, "offline": 1}.items():
         monkeypatch.setenv("WANDB_MODE", mode)
-        spec = make_spec("zeroshot", shots=1)
+        spec = make_spec("zeroshot", FEW_OF_BOTH, shots=1)
         assert run_all([spec], tmp_path / mode) == []
         assert len(list((tmp_path / mode).glob("runs/*/wandb/offline-run-*"))) == folders
 

@@ -25,7 +25,7 @@ from tests.made_up_results import a_result
 
 Make = Callable[..., RunSpec]
 BLOCK, HEADER = 32768, 7
-QUICK = ("train.epochs=3", "wandb.mode=offline", FEW_OF_BASE)
+QUICK = ("train.epochs=3", "data.classes=base.base", "wandb.mode=offline", FEW_OF_BASE)
 
 
 def read_records(path: Path) -> Iterator[Any]:
@@ -156,7 +156,7 @@ def test_online_without_key_or_server_is_one_line_and_goes_on_offline(
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     notices: list[str] = []
-    spec = make_spec("zeroshot", "wandb.mode=online", shots=4)
+    spec = make_spec("zeroshot", "wandb.mode=online", FEW_OF_BASE, shots=4)
     run = Run(spec, tmp_path, lambda event: notices.append(event.text) if isinstance(event, Notice) else None)
     run.execute()
     wandb.teardown()
@@ -214,7 +214,7 @@ def test_the_result_does_not_wait_for_wandb(make_spec: Make, tmp_path: Path, mon
         raise KeyboardInterrupt
 
     monkeypatch.setattr("harness.training.run.Tracker.finish", interrupted)
-    run = Run(make_spec("zeroshot", "wandb.mode=disabled", shots=1), tmp_path)
+    run = Run(make_spec("zeroshot", "wandb.mode=disabled", FEW_OF_BASE, shots=1), tmp_path)
     with pytest.raises(KeyboardInterrupt):
         run.execute()
     assert run.folder.is_complete

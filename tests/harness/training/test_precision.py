@@ -21,6 +21,7 @@ from harness.training.state import trained_parameters
 from harness.training.step import training_step
 from harness.training.trainer import Trainer
 from methods.zeroshot import ZeroShot
+from tests.tiny_options import TINY_OPTIONS
 
 Make = Callable[..., RunSpec]
 InEveryPrecision = dict[str, tuple[Trainer, Tensor, Tensor]]
@@ -35,15 +36,7 @@ SMALL = (
     "evaluate=[{name: seen, dataset: emoji, classes: base.base.base, splits: [test]}]",
     "runtime.device=cpu",
 )
-OPTIONS = {
-    "skip": ["skip.depth=5"],
-    "finetune": ["finetune.depth=5"],
-    "maple": ["maple.depth=3"],
-    "coprompt": ["coprompt.depth=3"],
-    "promptsrc": ["promptsrc.depth_text=3", "promptsrc.depth_image=2", "data.teacher_templates=drawings"],
-    "coop": ["coop.n_ctx=4"],
-    "tcp": ["tcp.layer=3"],
-}
+OPTIONS = {"skip": ["skip.depth=5"], "maple": ["maple.depth=3"]}
 # So large that the gradients of the first steps overflow.
 HUGE_SCALE = 2.0**24
 
@@ -51,6 +44,12 @@ HUGE_SCALE = 2.0**24
 def small_spec(make_spec: Make, method: str, precision: str, *overrides: str) -> RunSpec:
     words = [*SMALL, "train.batch_size=4", f"train.precision={precision}", *OPTIONS.get(method, []), *overrides]
     return make_spec(method, *words, shots=4)
+
+
+def tiny_spec(make_spec: Make, backbone: Path, method: str, precision: str) -> RunSpec:
+    """The same on the tiny backbone, whose checkpoint is given."""
+    words = [*SMALL, "train.batch_size=4", f"train.precision={precision}", *TINY_OPTIONS.get(method, [])]
+    return make_spec(method, *words, shots=4).model_copy(update={"backbone": str(backbone)})
 
 
 def make_trainer(spec: RunSpec) -> Trainer:
@@ -65,11 +64,11 @@ def first_batch(trainer: Trainer) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture(scope="module", params=TRAINABLE)
-def in_every_precision(request: pytest.FixtureRequest, make_spec: Make) -> InEveryPrecision:
+def in_every_precision(request: pytest.FixtureRequest, make_spec: Make, tiny: Path) -> InEveryPrecision:
     """Precision -> trainer of a method and the first batch of its images; no test changes them."""
     found = {}
     for precision in ("fp32", "bf16", "fp16", "half"):
-        trainer = make_trainer(small_spec(make_spec, request.param, precision))
+        trainer = make_trainer(tiny_spec(make_spec, tiny, request.param, precision))
         found[precision] = (trainer, *first_batch(trainer))
     return found
 

@@ -56,19 +56,19 @@ def trials_of(results: Path) -> list[optuna.trial.FrozenTrial]:
 
 def test_a_front_its_recipes_and_the_rows_they_come_back_in(tmp_path: Path) -> None:
     results = tmp_path / "results"
-    done = skipbench("sweep", str(write(tmp_path)), "--trials", "5", "--results", str(results))
+    done = skipbench("sweep", str(write(tmp_path)), "--trials", "3", "--results", str(results))
     assert done.returncode == 0, done.stderr
     trials = trials_of(results)
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
     (folder,) = (path for path in (results / "sweeps").iterdir() if path.is_dir())
     for name in ("sweep.yaml", "trials.csv", "best.yaml", "pareto.svg", "pareto.pdf"):
         assert (folder / name).stat().st_size > 0, name
     rows = list(csv.DictReader((folder / "trials.csv").open()))
-    assert len(rows) == 5
+    assert len(rows) == 3
     best = max(trials, key=lambda trial: (trial.values[0], -trial.values[1]))
     recipe = yaml.safe_load((folder / "best.yaml").read_text())
     assert recipe["clip_adapter"]["residual_ratio"] == best.params[RATIO]
-    assert recipe["tuned"]["trials"] == 5
+    assert recipe["tuned"]["trials"] == 3
     assert recipe["tuned"]["seeds"] == [1, 2]
     assert recipe["tuned"]["data"] == "base_to_new_validation of emoji, 2 shots"
     # The values are those of the runs, and the runs are ordinary ones.
@@ -78,9 +78,9 @@ def test_a_front_its_recipes_and_the_rows_they_come_back_in(tmp_path: Path) -> N
         assert trial.values == [metrics["H"], metrics["train_memory"]]
     assert {result.spec.wandb.group for result in found.values()} == {folder.name}
 
-    again = skipbench("sweep", str(write(tmp_path)), "--trials", "5", "--results", str(results))
+    again = skipbench("sweep", str(write(tmp_path)), "--trials", "3", "--results", str(results))
     assert again.returncode == 0
-    assert len(trials_of(results)) == 5, "the budget is used"
+    assert len(trials_of(results)) == 3, "the budget is used"
 
     words = [
         "--seeds",
@@ -117,10 +117,10 @@ def test_limits_and_pruning(tmp_path: Path) -> None:
 
 
 def test_a_killed_sweep_goes_on_and_no_trial_is_lost_or_doubled(tmp_path: Path) -> None:
-    sweep = write(tmp_path, sampler="grid", space={RATIO: SPACE[RATIO]})
+    sweep = write(tmp_path, sampler="grid", space={RATIO: {"float": [0.0, 1.0], "step": 0.5}})
     words = ["sweep", str(sweep), "--results", str(tmp_path / "r")]
     main = start(*words)
-    wait_for(lambda: len(results_of_all(tmp_path / "r")) >= 3)
+    wait_for(lambda: len(results_of_all(tmp_path / "r")) >= 2)
     os.kill(main.pid, signal.SIGKILL)
     main.communicate()
     family = {int(path.name) for path in Path("/proc").glob("[0-9]*") if str(tmp_path).encode() in cmdline(path)}
@@ -130,8 +130,8 @@ def test_a_killed_sweep_goes_on_and_no_trial_is_lost_or_doubled(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before, "what was computed is not computed again"
     complete = [trial for trial in trials_of(tmp_path / "r") if trial.state == TrialState.COMPLETE]
-    assert sorted(trial.params[RATIO] for trial in complete) == [0.0, 0.25, 0.5, 0.75, 1.0]
-    assert len(results_of_all(tmp_path / "r")) == 10
+    assert sorted(trial.params[RATIO] for trial in complete) == [0.0, 0.5, 1.0]
+    assert len(results_of_all(tmp_path / "r")) == 6
     assert not [trial for trial in trials_of(tmp_path / "r") if not trial.state.is_finished()]
 
 

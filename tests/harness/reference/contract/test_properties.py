@@ -91,11 +91,13 @@ def test_fitted_and_choosing_methods_keep_it(
     assert {title: found[title][1] for title in words} == words
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_a_grid_may_begin_where_the_shots_do_not_count(add: Add) -> None:
     found = outcomes(add(SEARCHED.replace("0.25 * 2.0**step", "0.25 * step"), "searched"))
     assert titles(found, FAILED) == titles(found, REMARK) == []
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_a_method_may_import_another(add: Add) -> None:
     add(PROTOTYPES, "prototypes")
     child = '''"""Prototypes without the texts."""
@@ -116,6 +118,7 @@ class Alone(Prototypes):
     assert found["is one documented class"] == (OK, "Alone")
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_a_method_may_refuse_few_shots_with_a_reason(add: Add) -> None:
     refusing = PROTOTYPES.replace("OtherClassesError, Shots", "OtherClassesError, Shots, TooFewShotsError").replace(
         "        images = ",
@@ -164,12 +167,14 @@ def test_a_file_with_the_name_of_another_method_is_never_read(add: Add, tmp_path
     assert first.words.startswith(f"{tmp_path}/zeroshot.py is never read")
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_a_long_file_is_a_remark(add: Add) -> None:
     found = outcomes(add(GOOD + "\n" * 120))
     assert titles(found, REMARK) == ["is short"]
     assert titles(found, FAILED) == []
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_helpers_and_the_standard_library_may_be_imported(add: Add, tmp_path: Path) -> None:
     (tmp_path / "_helper.py").write_text("VALUE = 1.0\n")
     code = GOOD.replace("from methods.base", "import math\nfrom methods._helper import VALUE\nfrom methods.base")
@@ -229,6 +234,7 @@ def test_shipped_methods_keep_the_contract(name: str, golden: Path) -> None:
     assert titles(found, FAILED) == titles(found, REMARK) == []
 
 
+@pytest.mark.usefixtures("without_estimate")
 def test_a_class_specific_context_refuses_other_classes_before_training(tiny: Path) -> None:
     candidate = Candidate("coop", str(tiny), ["coop.class_specific=true", "coop.n_ctx=4"])
     found = outcomes(candidate)

@@ -58,6 +58,8 @@ class Splits:
         layout: where the data set differs from the usual layout, a few words each.
         sources: the files that say which pictures and classes there are.
         remarks: what is left out or odd, a few words each: a user is told before a run, and the result says it.
+        official_order: whether the pictures stand in the order in which the official code lists them; False where that
+            is the order of a file system.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class Splits:
     layout: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
     remarks: tuple[str, ...] = ()
+    official_order: bool = True
 
     @property
     def facts(self) -> tuple[str, ...]:

@@ -341,6 +341,8 @@ class Run:
         """Export the k-shot sample, before some of it is held out or cut, so that others can use the very same."""
         spec, tail = self.spec, self.spec.data.long_tail  # a long tail cannot be read as k shots
         about = {"dataset": spec.data.dataset, **({"long_tail": str(tail)} if tail else {"shots": spec.data.shots})}
+        if spec.data.sampling != "hash" and not spec.data.index:
+            about["sampling"] = spec.data.sampling
         about |= {"seed": spec.sample_seed, "broken_images": [broken.path for broken in data.broken]}
         self.folder.write_json("sample.json", sample_index(data.drawn, data.splits.class_names, **about))
 

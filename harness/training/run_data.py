@@ -3,10 +3,10 @@
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.clip.texts import Text
 from harness.clip.towers import CLIP
+from harness.data.dassl import dassl_sample
 from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes
 from harness.data.label_noise import noisy_count, with_label_noise
@@ -15,6 +15,7 @@ from harness.data.readers import SPLITS, UNTESTED, Picture, Splits
 from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index
 from harness.data.transforms import TestTransform, TrainTransform
 from harness.errors import UserError
+from harness.experiment.data_spec import DASSL
 from harness.experiment.needs import uses_training_pictures
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.training.build import prompt_texts
@@ -131,7 +132,7 @@ class RunData:
     def validation_pictures(self, data: FewShotData, split: str) -> list[Picture]:
         """The images that a run chooses by, with labels among its training classes.
 
-        Those of an index are all that are looked at, if it has any. Where a data set has no validation images, training
+        Those of an index are all that are looked at, if it has any, and the few of the official code's sample. Where a data set has no validation images, training
         images that are not in the sample take their place.
 
         Args:
@@ -144,7 +145,7 @@ class RunData:
         spec, splits = self.spec, self.read(self.spec.data.dataset)
         if split == "test":
             found = list(splits.test)
-        elif spec.data.index and data.drawn.val:
+        elif data.drawn.val and (spec.data.index or (spec.data.sampling == DASSL and spec.select.shots is None)):
             found = list(data.drawn.val)
         else:
             found = few_shot_sample(self._validation_pool(data, splits), validation_shots(spec), spec.sample_seed)
@@ -196,8 +197,11 @@ class RunData:
 
     def _draw_sample(self, dataset: str, splits: Splits) -> Sample:
         data = self.spec.data
-        if data.index and dataset == data.dataset:
-            return read_index(Path(data.index), splits, data.shots, dataset)
+        index = self.spec.index_file if dataset == data.dataset else None
+        if index:
+            return read_index(index, splits, data.shots, dataset)
+        if data.sampling == DASSL:
+            return dassl_sample(dataset, splits, data.shots, self.spec.sample_seed)
         train = few_shot_sample(splits.train, self._shots_by_label(splits), self.spec.sample_seed)
         val = few_shot_sample(splits.val, min(data.shots, VALIDATION_SHOTS), self.spec.sample_seed)
         return Sample(train, val)

@@ -21,8 +21,12 @@ FIRST_BYTE = b"\x80"
 MOST_PICKLE = 64 << 20
 """Bytes of the largest pickle that is read; 16 shots of ImageNet are about 2 MiB."""
 BUILDING = frozenset(
-    "PROTO FRAME STOP MARK MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET EMPTY_DICT SETITEM SETITEMS EMPTY_LIST APPEND "
-    "APPENDS EMPTY_TUPLE SHORT_BINUNICODE BINUNICODE BININT BININT1 BININT2 GLOBAL STACK_GLOBAL NEWOBJ BUILD".split()
+    (
+        *("PROTO", "FRAME", "STOP", "MARK", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
+        *("EMPTY_DICT", "SETITEM", "SETITEMS", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_TUPLE"),
+        *("SHORT_BINUNICODE", "BINUNICODE", "BININT", "BININT1", "BININT2"),
+        *("GLOBAL", "STACK_GLOBAL", "NEWOBJ", "BUILD"),
+    )
 )
 """The instructions that a sample is built with. REDUCE and whatever else calls a function is not among them."""
 

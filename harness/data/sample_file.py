@@ -50,8 +50,8 @@ def read_index(path: Path, splits: Splits, shots: int, dataset: str | None = Non
         path: of the file, in one of the forms of `sample_forms.py`.
         splits: of the data set.
         shots: k. Every class must have k training images, and either every class min(k, 4) validation images or none;
-            fewer are accepted only if the data set has fewer. Where a data set has no validation images, training images
-            that are not in the sample take their place.
+            fewer are accepted only if the data set has fewer. Where a data set has no validation images, training
+            images that are not in the sample take their place.
         dataset: its name, checked if the file states one.
 
     Returns:

@@ -156,7 +156,10 @@ def is_lines(text: str) -> bool:
 
 
 def parse_lines(text: str, split: str) -> tuple[Facts, list[Entry]]:
-    """The facts (none) and rows (split, [path, label, class name]) of a text in JSON lines; `split` if they name none."""
+    """The facts (none) and rows (split, [path, label, class name]) of a text in JSON lines.
+
+    Only lines in our own form must name their split; of others it is `split`.
+    """
     lines = [parse_json(line) for line in text.split("\n") if line.strip()]
     return Facts(), [
         (line["split"] if KEYS[0][0] in line else line.get("split", split), listed(line)) for line in lines

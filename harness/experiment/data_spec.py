@@ -23,8 +23,8 @@ from harness.experiment.scalar_types import check_value
 from harness.experiment.settings import Section
 from harness.experiment.yaml_values import LARGEST
 
-DASSL = "dassl"
-"""The sampling of the official code."""
+DRAWN, DASSL = "hash", "dassl"
+"""How samples are drawn: usually, and by the official code."""
 
 
 class DataSpec(Section):
@@ -39,8 +39,8 @@ class DataSpec(Section):
     )
     index: str | None = Field(
         None,
-        description="k-shot sample to use instead of drawing one: a file, a path with {dataset}, {shots} and {seed}, or "
-        "a folder of samples; null: drawn",
+        description="k-shot sample to use instead of drawing one: a file, a path with {dataset}, {shots} and {seed}, "
+        "or a folder of samples; null: drawn",
     )
     sampling: Literal["hash", "dassl"] = Field(
         "hash",

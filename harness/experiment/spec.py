@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.data.sample_source import find_index
+from harness.data.sample_source import find_index, pattern_of
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
 from harness.experiment.content import (
@@ -18,7 +18,7 @@ from harness.experiment.content import (
     templates_content,
     weights_content,
 )
-from harness.experiment.data_spec import DataSpec
+from harness.experiment.data_spec import DRAWN, DataSpec
 from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.training_spec import SelectSpec, TrainSpec
@@ -176,6 +176,14 @@ class RunSpec(Section):
         """
         data = self.data
         return find_index(data.index, data.dataset, data.shots, self.sample_seed) if data.index else None
+
+    @property
+    def sample_source(self) -> str:
+        """Where the k-shot sample comes from, the same for all that one pattern gives; empty if drawn as usual."""
+        data = self.data
+        if data.index:
+            return f"data.index={pattern_of(data.index, data.dataset, data.shots, self.sample_seed)}"
+        return "" if data.sampling == DRAWN else f"data.sampling={data.sampling}"
 
     @property
     def most_epochs(self) -> int:

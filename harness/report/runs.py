@@ -28,8 +28,8 @@ FIXED, TUNED = "fixed", "tuned"
 # Settings that make no variant of a method: where it ran, what it was called, and the axes of a grid.
 NO_VARIANT = {"method", "seed", "recipe", "tuned", "protocol", "backbone", "evaluate", "wandb", "runtime"}
 PRECISION, TEST = "train.precision", "test"
-# Samples are averaged over, as seeds are.
-GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.index", "data.sample_seed"}
+# Samples are averaged over, as seeds are; those that come from elsewhere make a variant.
+GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.sample_seed"}
 BEYOND_ALL_COSTS = 1e15
 # What may differ between runs that are values of one axis: the axis itself and what changes no result.
 NO_RESULT = ("recipe", "wandb", "runtime")
@@ -115,6 +115,8 @@ def run_row(run: StoredRun) -> dict[str, Any]:
     assert run.spec is not None
     row = {"id": run.id, **spec_row(run.spec), "state": run.state, "reason": run.reason}
     row["settings"] = variant_settings(run.spec.settings())
+    if run.spec.data.index:
+        row["settings"]["data.index"] = run.spec.sample_source.partition("=")[2]
     if run.result:
         if reason := impossible_in(run):
             return {**row, "state": DAMAGED, "reason": reason}

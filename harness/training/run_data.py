@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from harness.clip.texts import Text
 from harness.clip.towers import CLIP
@@ -12,10 +13,10 @@ from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_c
 from harness.data.label_noise import noisy_count, with_label_noise
 from harness.data.pictures import Broken, check_pictures, missing_pictures
 from harness.data.readers import SPLITS, UNTESTED, Picture, Splits
-from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index
+from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index, sample_index
 from harness.data.transforms import TestTransform, TrainTransform
 from harness.errors import UserError
-from harness.experiment.data_spec import DASSL
+from harness.experiment.data_spec import DASSL, DRAWN
 from harness.experiment.needs import uses_training_pictures
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.training.build import prompt_texts
@@ -132,8 +133,8 @@ class RunData:
     def validation_pictures(self, data: FewShotData, split: str) -> list[Picture]:
         """The images that a run chooses by, with labels among its training classes.
 
-        Those of an index are all that are looked at, if it has any, and the few of the official code's sample. Where a data set has no validation images, training
-        images that are not in the sample take their place.
+        Those of an index are all that are looked at, if it has any; those that the official code draws are its few.
+        Where a data set has no validation images, training images that are not in the sample take their place.
 
         Args:
             data: the sample of the run.
@@ -239,3 +240,13 @@ class RunData:
                     f"'{splits.folder / missing[0]}': restore them (see `skipbench data {dataset}`), "
                     "or leave out what is broken with data.skip_broken=true"
                 )
+
+
+def exported_sample(spec: RunSpec, data: FewShotData) -> dict[str, Any]:
+    """The k-shot sample of a run as an index that others can use: before some of it is held out or cut."""
+    tail, sampling = spec.data.long_tail, spec.data.sampling  # a long tail cannot be read as k shots
+    about = {"dataset": spec.data.dataset, **({"long_tail": str(tail)} if tail else {"shots": spec.data.shots})}
+    if sampling != DRAWN and not spec.data.index:
+        about["sampling"] = sampling
+    about |= {"seed": spec.sample_seed, "broken_images": [broken.path for broken in data.broken]}
+    return sample_index(data.drawn, data.splits.class_names, **about)

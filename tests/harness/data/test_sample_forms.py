@@ -1,6 +1,7 @@
-"""The public forms of k-shot samples, each read to the exact sample, and each refused in one line with one thing broken."""
+"""The public forms of k-shot samples: each read to the exact sample, each with one thing broken refused in one line."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,8 +150,8 @@ def test_the_two_files_of_a_sample(tmp_path: Path) -> None:
     assert index_files(path) == (path, beside)
     assert "has no training images: give the file of the training images beside it" in error_of(beside)
     beside.write_text("{}\n")
-    told = str(pytest.raises(UserError, read_index, path, SPLITS, 2, "dtd").value)
-    assert told.startswith(f"'{beside}' is no k-shot index")
+    with pytest.raises(UserError, match=re.escape(f"'{beside}' is no k-shot index")):
+        read_index(path, SPLITS, 2, "dtd")
 
 
 def test_the_longest_ending_counts_in_all_splits(tmp_path: Path) -> None:
@@ -163,11 +164,11 @@ def test_the_longest_ending_counts_in_all_splits(tmp_path: Path) -> None:
 
 
 def test_training_images_stand_in_for_validation_images(tmp_path: Path) -> None:
-    """As in ImageNet's index files of cross_modal_adaptation: ImageNet has no validation images but those to test on."""
+    """As in the index files of cross_modal_adaptation for ImageNet, which has no validation images of its own."""
     splits = Splits(Path("x"), NAMES, SPLITS.train, (), SPLITS.test)
     other = [Picture(f"{name}/train_{number}.jpg", label) for label, name in enumerate(NAMES) for number in (0, 2)]
     path = cross_modal(tmp_path, images_of(Sample(SAMPLE.train, other), "./data/dtd/images"))
     assert read_index(path, splits, 2) == Sample(SAMPLE.train, other)
     path = cross_modal(tmp_path, images_of(Sample(SAMPLE.train, SAMPLE.train), "./data/dtd/images"))
-    with pytest.raises(UserError, match="val image .* is a train image of the data set"):
+    with pytest.raises(UserError, match=r"val image .* is a train image of the data set"):
         read_index(path, splits, 2)

@@ -111,16 +111,18 @@ def only_one(written: str, what: str, found: list[Path]) -> Path:
     return found[0]
 
 
-def pattern_of(written: str, dataset: str, shots: int, seed: int) -> str:
+def pattern_of(written: str, dataset: str, shots: int, seed: int | None) -> str:
     """What an index is called beside those of other data sets, shots and seeds, all of which one pattern gives.
 
     Args:
-        written, dataset, shots, seed: as for `find_index`.
+        written, dataset, shots: as for `find_index`.
+        seed: of the sample; None if its file serves several.
 
     Returns:
         The path with placeholders where it has the data set's name as a folder and the usual name of a sample.
     """
-    usual = re.compile(re.escape(STEM.format(shots=shots, seed=seed)) + r"(?!\d)")
     names = set(names_of(dataset))
     *folders, file = written.split("/")
-    return "/".join([*("{dataset}" if name in names else name for name in folders), usual.sub(STEM, file)])
+    if seed is not None:
+        file = re.sub(re.escape(STEM.format(shots=shots, seed=seed)) + r"(?!\d)", STEM, file)
+    return "/".join([*("{dataset}" if name in names else name for name in folders), file])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from harness.data.sample_source import find_index, pattern_of
+from harness.data.sample_source import find_index
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
 from harness.experiment.content import (
@@ -179,11 +179,10 @@ class RunSpec(Section):
 
     @property
     def sample_source(self) -> str:
-        """Where the k-shot sample comes from, the same for all that one pattern gives; empty if drawn as usual."""
-        data = self.data
-        if data.index:
-            return f"data.index={pattern_of(data.index, data.dataset, data.shots, self.sample_seed)}"
-        return "" if data.sampling == DRAWN else f"data.sampling={data.sampling}"
+        """Where the k-shot sample comes from, as the setting that says so; empty if it is drawn as usual."""
+        if self.data.index:
+            return f"data.index={self.data.index}"
+        return "" if self.data.sampling == DRAWN else f"data.sampling={self.data.sampling}"
 
     @property
     def most_epochs(self) -> int:

@@ -91,7 +91,7 @@ def samples_apart(runs: pd.DataFrame) -> int:
 
     Samples are told apart by the hash of their training images, once the runs are computed: several seeds may draw one.
     """
-    usual = "sample_source" not in runs or (runs["sample_source"] == "").all()
+    usual = "sample_source" not in runs or (runs["sample_source"].fillna("") == "").all()
     if "sample_seed" not in runs or (usual and (runs["sample_seed"] == runs["seed"]).all()):
         return 0
     known = "sample_hash" in runs and runs["sample_hash"].notna().any()

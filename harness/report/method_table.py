@@ -220,7 +220,7 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
 def seeds_of(runs: pd.DataFrame) -> str:
     """The number of seeds of a row, and of samples where these are set apart, `3 x 2`, or given, `3 (1 sample)`."""
     seeds, apart = runs["seed"].nunique(), len(runs)
-    if "sample_source" in runs and "sample_hash" in runs and (runs["sample_source"] != "").all():
+    if "sample_source" in runs and "sample_hash" in runs and (runs["sample_source"].fillna("") != "").all():
         samples = runs["sample_hash"].nunique()
         if seeds == apart and 0 < samples < seeds:
             return f"{seeds} ({counted(samples, 'sample')})"

@@ -180,7 +180,7 @@ def sources_note(runs: pd.DataFrame) -> list[str]:
     if "sample_source" not in runs:
         return []
     labels: dict[str, dict[str, None]] = {}
-    for name, source in zip(names_of(runs), runs["sample_source"], strict=True):
+    for name, source in zip(names_of(runs), runs["sample_source"].fillna(""), strict=True):
         labels.setdefault(str(source), {})[name] = None
     if not any(labels):
         return []

@@ -17,6 +17,7 @@ from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
 from harness.report.labels import Variant, by_group, label_variants, sort_key, told_apart
 from harness.report.marks import choices_of, mark_of
+from harness.report.sample_sources import with_sources
 from harness.report.zero_shot import evaluated, is_zero_shot
 from harness.results.folder import DAMAGED
 from harness.results.frame import result_row, spec_row
@@ -115,8 +116,6 @@ def run_row(run: StoredRun) -> dict[str, Any]:
     assert run.spec is not None
     row = {"id": run.id, **spec_row(run.spec), "state": run.state, "reason": run.reason}
     row["settings"] = variant_settings(run.spec.settings())
-    if run.spec.data.index:
-        row["settings"]["data.index"] = run.spec.sample_source.partition("=")[2]
     if run.result:
         if reason := impossible_in(run):
             return {**row, "state": DAMAGED, "reason": reason}
@@ -281,6 +280,7 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     So a results folder that holds a method at depths 2 and 3 gives two columns, and never a mean over both. Precision
     belongs to the label where methods of one table differ in it.
     """
+    runs = with_sources(runs)
     boards = [leaderboard(tuned) for tuned in runs["tuned"]]
     tables = list(zip(runs["protocol"], runs["backbone"], boards, strict=True))
     precisions: dict[Any, set[str]] = defaultdict(set)

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.data.dassl import dassl_sample
@@ -42,6 +42,7 @@ def as_the_official_code(splits: Splits, shots: int, seed: int) -> tuple[list[Pi
         random.setstate(state)
 
 
+@settings(max_examples=20)
 @given(st.randoms(use_true_random=False), st.integers(1, 6), st.integers(0, 2**32))
 def test_the_very_sample(rng: random.Random, shots: int, seed: int) -> None:
     labels = [label for label in range(3) for _ in range(6 + 3 * label)]

@@ -124,4 +124,5 @@ def test_files_that_one_pattern_gives_are_called_alike() -> None:
     assert pattern_of("/i/food-101/shot_4-seed_12.json", "food101", 4, 12) == pattern
     assert pattern_of(pattern, "dtd", 16, 1) == pattern
     assert pattern_of("/i/dtd/shot_16-seed_12.json", "dtd", 16, 1) == "/i/{dataset}/shot_16-seed_12.json"
+    assert pattern_of("/i/dtd/shot_16-seed_1.json", "dtd", 16, None) == "/i/{dataset}/shot_16-seed_1.json"
     assert pattern_of("/i/other/sample.json", "dtd", 16, 1) == "/i/other/sample.json"

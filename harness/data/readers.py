@@ -191,7 +191,9 @@ def checked_splits(
     place, layout = find_images(folder, images, (part[0].path for part in pictures.values() if part))
     every = [picture for part in pictures.values() for picture in part]
     refuse_links_outside(folder, place, every, sources[0])
-    return Splits(place, class_names, **pictures, layout=layout, sources=sources, remarks=repetitions(pictures))
+    train, val, test = (pictures[split] for split in SPLITS)
+    remarks = repetitions(pictures)
+    return Splits(place, class_names, train, val, test, layout=layout, sources=sources, remarks=remarks)
 
 
 def read_aircraft(folder: Path, images: Sequence[str], splits: Sequence[str] = SPLITS) -> Splits:

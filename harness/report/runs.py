@@ -48,7 +48,9 @@ def experiment_runs(specs: Sequence[RunSpec], results: Path) -> pd.DataFrame:
         damaged), settings (flat: what makes variants of a method), template, versions, what it chose and its mark;
         label is the method and what sets it apart.
     """
-    return labelled(pd.DataFrame([run_row(run) for run in planned_runs(specs, results)]))
+    pairs = zip(specs, planned_runs(specs, results), strict=True)
+    # A finished run may have been given the same sample under another name.
+    return labelled(pd.DataFrame([{**run_row(run), "sample_index": spec.data.index or ""} for spec, run in pairs]))
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,16 @@ def test_seeds_on_one_sample_are_told(tmp_path: Path, samples: Path, plan_runs: 
     assert set(method_table(runs)["seeds"]) == {"3 (1 sample)"}
 
 
+def test_a_run_that_had_its_sample_under_another_name_is_called_as_it_is_planned(
+    tmp_path: Path, samples: Path, plan_runs: Plan, fill: Fill
+) -> None:
+    fill(tmp_path, planned(plan_runs, f"data.index={samples.parent}", methods=("coop",)))
+    one = planned(plan_runs, f"data.index={samples}/shot_4-seed_1.json", methods=("coop",))
+    fill(tmp_path, one[1:])
+    assert set(experiment_runs(one, tmp_path)["label"]) == {"coop"}
+    assert set(experiment_runs(one, tmp_path)["state"]) == {"done"}
+
+
 def test_files_named_one_by_one_are_those_of_their_pattern(
     tmp_path: Path, samples: Path, plan_runs: Plan, fill: Fill
 ) -> None:

@@ -82,6 +82,13 @@ def titles() -> dict[str, tuple[str, ...]]:
     return found
 
 
+def names_of(dataset: str) -> tuple[str, ...]:
+    """The names under which files of others know a data set, its own first; of one by its place, the last folder."""
+    if ":" in dataset:
+        return (Path(dataset.partition(":")[2]).name,)
+    return tuple(dict.fromkeys((dataset, *titles().get(dataset, ()))))
+
+
 def find_folder(dataset: DataSet, data_root: str | None) -> Path:
     """The data set's folder on this machine, under its usual name or an alias.
 

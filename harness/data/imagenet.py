@@ -84,7 +84,15 @@ def read_imagenet(folder: Path, images: Sequence[str], splits: Sequence[str] = S
         layout += (f"no {Path(place, 'train')}/: for testing only",)
     test = read_classes(root, "val/", names, left_out) if "test" in splits else ()
     return Splits(
-        root, tuple(names.values()), train, (), test, layout, (folder / CLASS_NAMES,), left_out_in_words(left_out)
+        root,
+        tuple(names.values()),
+        train,
+        (),
+        test,
+        layout,
+        (folder / CLASS_NAMES,),
+        left_out_in_words(left_out),
+        official_order=False,
     )
 
 

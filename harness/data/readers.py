@@ -58,6 +58,8 @@ class Splits:
         layout: where the data set differs from the usual layout, a few words each.
         sources: the files that say which pictures and classes there are.
         remarks: what is left out or odd, a few words each: a user is told before a run, and the result says it.
+        official_order: whether the pictures stand in the order in which the official code lists them; False where that
+            is the order of a file system.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class Splits:
     layout: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
     remarks: tuple[str, ...] = ()
+    official_order: bool = True
 
     @property
     def facts(self) -> tuple[str, ...]:
@@ -188,7 +191,9 @@ def checked_splits(
     place, layout = find_images(folder, images, (part[0].path for part in pictures.values() if part))
     every = [picture for part in pictures.values() for picture in part]
     refuse_links_outside(folder, place, every, sources[0])
-    return Splits(place, class_names, **pictures, layout=layout, sources=sources, remarks=repetitions(pictures))
+    train, val, test = (pictures[split] for split in SPLITS)
+    remarks = repetitions(pictures)
+    return Splits(place, class_names, train, val, test, layout=layout, sources=sources, remarks=remarks)
 
 
 def read_aircraft(folder: Path, images: Sequence[str], splits: Sequence[str] = SPLITS) -> Splits:

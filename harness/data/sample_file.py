@@ -2,18 +2,17 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.data.fewshot import sample_hash
-from harness.data.readers import Picture, Splits
-from harness.data.text_files import parse_json, parse_row, read_text, short, why_unreadable
-from harness.errors import UserError, first_line, nearest
+from harness.data.readers import SPLITS, Picture, Splits
+from harness.data.sample_forms import FORM, SAMPLED, VAL_LINES, Row, parse_index
+from harness.data.text_files import short
+from harness.errors import UserError, nearest
 
-SAMPLED = ("train", "val")
 VALIDATION_SHOTS = 4
-FORM = 'expected {"train": [[path, label, class name], ...], "val": [...]} or lines {"split", "path", "label", "class"}'
+"""The most validation images a class of a sample, as the official code has it."""
 
 
 class Sample(NamedTuple):
@@ -21,48 +20,6 @@ class Sample(NamedTuple):
 
     train: list[Picture]
     val: list[Picture]
-
-
-class Row(NamedTuple):
-    """One row of an index file."""
-
-    split: str
-    path: str
-    label: int
-    class_name: str
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What an index file says of itself; None is unknown.
-
-    Attributes:
-        dataset: name of the data set.
-        shots: k.
-        hash: of the training pictures.
-        broken_images: paths of pictures that were drawn and left out, since they cannot be read.
-    """
-
-    dataset: str | None = None
-    shots: int | None = None
-    hash: str | None = None
-    broken_images: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any]) -> "Facts":
-        """The facts among the keys of an index file.
-
-        Raises:
-            ValueError: one is of another type.
-        """
-        broken = content.get("broken_images", [])
-        kinds = {"dataset": str, "shots": int, "hash": str}
-        wrong = [key for key, kind in kinds.items() if not isinstance(content.get(key), kind | None)]
-        if not isinstance(broken, list) or not all(isinstance(path, str) for path in broken):
-            wrong.append("broken_images")
-        if wrong:
-            raise ValueError(f"{wrong[0]} is {short(content[wrong[0]])}")
-        return cls(content.get("dataset"), content.get("shots"), content.get("hash"), tuple(broken))
 
 
 def sample_index(sample: Sample, class_names: Sequence[str], **about: Any) -> dict[str, Any]:
@@ -90,10 +47,11 @@ def read_index(path: Path, splits: Splits, shots: int, dataset: str | None = Non
     do. Class names may have spaces instead of underscores.
 
     Args:
-        path: of the file: a run's `sample.json`, another one with `train` and perhaps `val`, or JSON lines.
+        path: of the file, in one of the forms of `sample_forms.py`.
         splits: of the data set.
         shots: k. Every class must have k training images, and either every class min(k, 4) validation images or none;
-            fewer are accepted only if the data set has fewer.
+            fewer are accepted only if the data set has fewer. Where a data set has no validation images, training
+            images that are not in the sample take their place.
         dataset: its name, checked if the file states one.
 
     Returns:
@@ -103,84 +61,50 @@ def read_index(path: Path, splits: Splits, shots: int, dataset: str | None = Non
         UserError: the file has another format, or does not agree with the data set.
     """
     about, rows = parse_index(path)
-    if about.dataset not in (None, dataset) and dataset and not dataset.startswith("folder:"):
+    if about.dataset not in (None, dataset) and dataset and ":" not in dataset:  # a place may be another here
         raise UserError(f"index '{path}' has dataset {short(about.dataset)}, and the run asks for '{dataset}'")
     if about.shots not in (None, shots):
         raise UserError(f"index '{path}' has shots {about.shots}, and the run asks for {shots}")
     if splits.train and not any(row.split == "train" for row in rows):
-        raise UserError(f"index '{path}' has no training images: {FORM}")
-    found = {split: find_rows(path, [row for row in rows if row.split == split], split, splits) for split in SAMPLED}
-    sample = Sample(**found)
+        alone = ": give the file of the training images beside it" if path.name.endswith(VAL_LINES) else f": {FORM}"
+        raise UserError(f"index '{path}' has no training images{alone}")
+    train = find_rows(path, [row for row in rows if row.split == "train"], "train", splits.train, splits)
+    chosen_by = [row for row in rows if row.split == "val"]
+    others = splits.val if splits.val or not chosen_by else tuple(set(splits.train) - set(train))
+    sample = Sample(train, find_rows(path, chosen_by, "val", others, splits))
     broken = set(about.broken_images)
     check_counts(path, sample.train, splits.train, broken, shots, splits.class_names, "training")
     if sample.val:
         few = min(shots, VALIDATION_SHOTS)
-        check_counts(path, sample.val, splits.val, broken, few, splits.class_names, "validation")
+        check_counts(path, sample.val, others, broken, few, splits.class_names, "validation")
     if about.hash is not None and about.hash != sample_hash(sample.train):
         raise UserError(f"index '{path}' was changed: its training images do not have its hash {about.hash[:100]}")
     return sample
 
 
-def parse_index(path: Path) -> tuple[Facts, list[Row]]:
-    """The facts of an index file, and its rows.
-
-    Raises:
-        UserError: the file is missing, or has another format.
-    """
-    try:
-        text = read_text(path)
-    except (OSError, ValueError) as error:
-        gone = isinstance(error, FileNotFoundError)
-        reason = "does not exist" if gone else f"cannot be read ({why_unreadable(error)})"
-        raise UserError(f"index '{path}' {reason}: give the sample.json of a run, or another k-shot index") from None
-    try:
-        about, entries = parse_lines(text) if is_lines(text) else parse_lists(text)
-        rows = [Row(split, *parse_row(row)) for split, row in entries]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        why = f"{type(error).__name__}: {first_line(error)}"
-        raise UserError(f"'{path}' is no k-shot index: {FORM} ({why})") from None
-    unknown = next((row.split for row in rows if row.split not in SAMPLED), None)
-    if unknown is not None:
-        raise UserError(f"index '{path}' has a row of split {short(unknown)}: only train and val can be given")
-    return about, rows
-
-
-def is_lines(text: str) -> bool:
-    """Whether a text is in JSON lines, so that its first line is an object with a path."""
-    try:
-        first = parse_json(text.lstrip().split("\n", 1)[0])
-    except ValueError:
-        return False
-    return isinstance(first, dict) and "path" in first
-
-
-def parse_lines(text: str) -> tuple[Facts, list[tuple[str, object]]]:
-    """The facts (none) and rows (split, [path, label, class name]) of a text in JSON lines."""
-    lines = [parse_json(line) for line in text.split("\n") if line.strip()]
-    return Facts(), [(line["split"], [line["path"], line["label"], line["class"]]) for line in lines]
-
-
-def parse_lists(text: str) -> tuple[Facts, list[tuple[str, object]]]:
-    """The facts and rows (split, [path, label, class name]) of a text with one list per split."""
-    content = parse_json(text)
-    lists = {"train": content["train"], "val": content.get("val", [])}
-    for split, rows in lists.items():
-        if not isinstance(rows, list):
-            raise TypeError(f"{split} is no list")
-    return Facts.of(content), [(split, row) for split, rows in lists.items() for row in rows]
-
-
-def find_rows(path: Path, rows: Sequence[Row], split: str, splits: Splits) -> list[Picture]:
+def find_rows(
+    path: Path, rows: Sequence[Row], split: str, candidates: Sequence[Picture], splits: Splits
+) -> list[Picture]:
     """The data set's pictures that the rows of one split refer to, ordered by label.
 
+    Args:
+        path: of the index file, for messages.
+        rows: of one split.
+        split: its name.
+        candidates: the pictures that they may refer to.
+        splits: of the data set.
+
     Raises:
-        UserError: a row names no picture of this split, another class than the data set, or a picture twice.
+        UserError: a row names none of the candidates, another class than the data set, or a picture twice.
     """
-    known = {picture.path: picture for picture in getattr(splits, split)}
-    times = Counter(getattr(splits, split)) if rows else Counter()
+    if not rows:
+        return []
+    known = {picture.path: picture for picture in candidates}
+    elsewhere = {picture.path for name in SPLITS for picture in getattr(splits, name)} - known.keys()
+    times = Counter(candidates)
     found: list[Picture] = []
     for row in rows:
-        picture = find_picture(row.path, known)
+        picture = find_picture(row.path, known, elsewhere)
         if picture is None:
             raise UserError(f"index '{path}': {split} image {short(row.path)} {why_unknown(row.path, split, splits)}")
         name = splits.class_names[picture.label]
@@ -196,14 +120,18 @@ def find_rows(path: Path, rows: Sequence[Row], split: str, splits: Splits) -> li
     return sorted(found, key=lambda picture: picture.label)
 
 
-def find_picture(path: str, known: dict[str, Picture]) -> Picture | None:
-    """The known picture with that path or, if there is none, with the longest ending of it."""
-    if path in known:
-        return known[path]
-    path = path.replace("\\", "/")
-    while path not in known and "/" in path:
-        path = path.partition("/")[2]
-    return known.get(path)
+def find_picture(path: str, known: Mapping[str, Picture], elsewhere: Collection[str] = ()) -> Picture | None:
+    """The known picture with that path or, if there is none, with the longest ending of it.
+
+    Args:
+        path: as it stands in an index, perhaps absolute on another machine.
+        known: path -> picture.
+        elsewhere: paths that belong to other pictures; none is found if one of them is a longer ending.
+    """
+    ending, rest = path, path.replace("\\", "/")
+    while ending not in known and ending not in elsewhere and rest:
+        ending, rest = rest, rest.partition("/")[2]
+    return known.get(ending)
 
 
 def why_unknown(path: str, split: str, splits: Splits) -> str:

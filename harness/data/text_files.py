@@ -22,6 +22,24 @@ OTHER_SYSTEM = re.compile(r"\\|[A-Za-z]:")
 """What only paths of Windows have: a backslash, or a drive at the beginning."""
 
 
+def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
+    """The content of a file.
+
+    Args:
+        path: of the file.
+        most: bytes of the largest file that is read.
+
+    Raises:
+        OSError: it does not exist, cannot be read, or is no regular file.
+        ValueError: it is too large.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise ValueError(f"it has {size >> 20:,} MiB, at most {most >> 20:,} are read")
+        return file.read(size)
+
+
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
     """The text of a file in UTF-8, with or without a byte order mark.
 
@@ -33,11 +51,7 @@ def read_text(path: Path, most: int = MOST_TEXT) -> str:
         OSError: it does not exist, cannot be read, or is no regular file.
         ValueError: it is too large, or no UTF-8.
     """
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > most:
-            raise ValueError(f"it has {size >> 20:,} MiB, at most {most >> 20:,} are read")
-        data = file.read(size)
+    data = read_bytes(path, most)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness.clip.backbones import bundled, files_of
 from harness.data.datasets import OWN, own_content
+from harness.data.sample_forms import index_files
 from harness.data.text_files import why_unreadable
 from harness.errors import UserError
 from harness.experiment.descriptions import is_description_file
@@ -19,16 +21,21 @@ CHANGED_MEANWHILE = (
 )
 
 
-def index_content(path: str) -> str:
-    """SHA-256 of the index file of a k-shot sample.
+def index_content(path: str | Path) -> str:
+    """SHA-256 of the index file of a k-shot sample; of both files where training and validation images have their own.
 
     Raises:
         UserError: it cannot be read.
     """
     try:
-        return file_digest(Path(path))
+        return together([file_digest(file) for file in index_files(Path(path))])
     except OSError as error:
         raise UserError(f"data.index='{path}' cannot be read: {error.strerror}") from None
+
+
+def together(digests: Sequence[str]) -> str:
+    """One digest of the content of several files, in their order; of a single one its own."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def templates_content(key: str, templates: Any) -> Any:
@@ -61,10 +68,9 @@ def backbone_content(text: str) -> str:
     if not files:
         return text
     try:
-        digests = [file_digest(file) for file in files]
+        whole = together([file_digest(file) for file in files])
     except OSError as error:
         raise UserError(f"backbone '{text}' cannot be read: {error.strerror}") from None
-    whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     return f"{model}:{BY_CONTENT}={whole}" if model else f"{BY_CONTENT}={whole}"
 
 

@@ -1,7 +1,7 @@
 """What a run trains on: the data set, the k-shot sample and its labels, the prompts, the augmentation."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     Field,
@@ -23,6 +23,9 @@ from harness.experiment.scalar_types import check_value
 from harness.experiment.settings import Section
 from harness.experiment.yaml_values import LARGEST
 
+DRAWN, DASSL = "hash", "dassl"
+"""How samples are drawn: usually, and by the official code."""
+
 
 class DataSpec(Section):
     """What a run trains on."""
@@ -35,7 +38,13 @@ class DataSpec(Section):
         description="training pictures a class; longtail:16..1 falls from 16 of the first class to 1 of the last",
     )
     index: str | None = Field(
-        None, description="k-shot sample to use instead of drawing one: a sample.json or .jsonl; null: by seed"
+        None,
+        description="k-shot sample to use instead of drawing one: a file, a path with {dataset}, {shots} and {seed}, "
+        "or a folder of samples; null: drawn",
+    )
+    sampling: Literal["hash", "dassl"] = Field(
+        "hash",
+        description="how the k-shot sample is drawn: hash, the same on every machine, or dassl, as official code",
     )
     sample_seed: int | None = Field(
         None, ge=0, le=LARGEST, description="seed of the k-shot sample and of label noise; null: that of the run"
@@ -86,6 +95,8 @@ class DataSpec(Section):
             value = {**value, "shots": tail.most}
             if value.get("index"):
                 raise ValueError(f"data.index gives the sample, so that data.shots={tail} cannot be drawn: give one")
+            if value.get("sampling") == DASSL:
+                raise ValueError(f"data.sampling={DASSL} draws as many of each class, not data.shots={tail}: give one")
         found = handler(value)
         if tail:
             found._long_tail = tail

@@ -13,6 +13,9 @@ ALWAYS = ("train.precision",)
 # Those that matter to a method that is fitted.
 OF_FIT = ("train.views", "train.fit_views", "train.cache_batch_size")
 
+# Those that decide which pictures are in the sample.
+OF_SAMPLE = ("data.index", "data.sampling", "data.sample_seed")
+
 
 def is_fitted(spec: RunSpec) -> bool:
     """Whether something is computed from the training pictures before anything trains."""
@@ -38,8 +41,8 @@ def is_idle(cls: "type[Method]", key: str) -> bool:
     """Whether a setting with a dotted key changes nothing in any run of a method that does not train, or not choose."""
     if key.startswith("train."):
         return not cls.trains and key not in ALWAYS and not (cls.is_fitted() and key in OF_FIT)
-    if key in ("data.label_noise", "data.sample_seed"):
-        chooses_on_sample = key == "data.sample_seed" and cls.selects()
+    if key in ("data.label_noise", *OF_SAMPLE):
+        chooses_on_sample = key in OF_SAMPLE and cls.selects()
         return not (cls.trains or cls.is_fitted() or chooses_on_sample)
     if key == "select.pictures":
         return not cls.selects()

@@ -1,6 +1,7 @@
 """Settings that were asked for and change nothing in the runs that were planned: told before the first run."""
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from harness.clip.towers import END
 from harness.experiment.layers import DEFAULT, PlannedRun, Setting
@@ -53,9 +54,25 @@ def in_schedule(schedule: Sequence[Setting]) -> Iterator[str]:
 
 def of_index(planned: Sequence[PlannedRun]) -> Iterator[str]:
     """A sample that is given leaves less to the seeds."""
-    indexed = {item.spec.seed for item in planned if item.spec.data.index}
-    if len(indexed) > 1:
-        yield "data.index gives all seeds the same pictures: they differ in what else is drawn"
+    seeds: dict[tuple[str, int], set[int]] = {}
+    files: dict[tuple[str, int], set[Path]] = {}
+    for spec in (item.spec for item in planned):
+        if index := spec.index_file:
+            cell = (spec.data.dataset, spec.data.shots)
+            seeds.setdefault(cell, set()).add(spec.seed)
+            files.setdefault(cell, set()).add(index)
+    if any(len(files[cell]) == 1 < len(seeds[cell]) for cell in files):
+        yield (
+            "data.index gives all seeds the same pictures: they differ in what else is drawn; with {seed} in its path "
+            "each has its own"
+        )
+
+
+def of_sampling(spec: RunSpec) -> str | None:
+    """What is given is not drawn."""
+    if spec.data.index:
+        return "data.index gives the sample"
+    return None if depends_on_sample(spec) else NO_TRAINING_PICTURES
 
 
 NOTHING_TRAINS = "nothing trains"
@@ -202,5 +219,6 @@ RULES: dict[str, Callable[[RunSpec], str | None]] = {
     ),
     "data.held_out": of_held_out,
     "data.sample_seed": lambda spec: None if depends_on_sample(spec) else NO_TRAINING_PICTURES,
+    "data.sampling": of_sampling,
     "data.label_noise": lambda spec: None if uses_training_pictures(spec) else NO_TRAINING_PICTURES,
 }

@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from harness.data.sample_source import find_index
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
 from harness.experiment.content import (
@@ -16,7 +18,7 @@ from harness.experiment.content import (
     templates_content,
     weights_content,
 )
-from harness.experiment.data_spec import DataSpec
+from harness.experiment.data_spec import DRAWN, DataSpec
 from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.training_spec import SelectSpec, TrainSpec
@@ -126,8 +128,8 @@ class RunSpec(Section):
         dump["backbone"] = backbone_content(self.backbone)
         for section in (dump["data"], *dump["evaluate"]):
             section["dataset"] = dataset_content(section["dataset"])
-        if self.data.index:
-            dump["data"]["index"] = index_content(self.data.index)
+        if index := self.index_file:
+            dump["data"]["index"] = index_content(index)
         if dump["tuned"]:
             dump["tuned"] = TunedSpec.identity(dump["tuned"])
         dump["options"] = self._options_by_content()
@@ -166,6 +168,23 @@ class RunSpec(Section):
         return self.seed if self.data.sample_seed is None else self.data.sample_seed
 
     @property
+    def index_file(self) -> Path | None:
+        """The file of the k-shot sample that the run is given; None if it draws one.
+
+        Raises:
+            UserError: none or several are meant.
+        """
+        data = self.data
+        return find_index(data.index, data.dataset, data.shots, self.sample_seed) if data.index else None
+
+    @property
+    def sample_source(self) -> str:
+        """Where the k-shot sample comes from, as the setting that says so; empty if it is drawn as usual."""
+        if self.data.index:
+            return f"data.index={self.data.index}"
+        return "" if self.data.sampling == DRAWN else f"data.sampling={self.data.sampling}"
+
+    @property
     def most_epochs(self) -> int:
         """Epochs of the training; a bound where its length is given in steps and the pictures decide."""
         return self.train.num_epochs(self.data.shots, steps=1)
@@ -196,6 +215,7 @@ ADDED_LATER = frozenset(
         "teacher_templates",
         "held_out",
         "label_noise",
+        "sampling",
         "sample_seed",
         "validate_every",
         "keep_remainder",

@@ -87,11 +87,12 @@ def seeds_note(table: Table) -> str:
 
 
 def samples_apart(runs: pd.DataFrame) -> int:
-    """How many k-shot samples the runs of one method have on a data set, where their seeds are set apart; else 0.
+    """How many k-shot samples the runs of one method have on a data set; 0 where each seed draws its own.
 
     Samples are told apart by the hash of their training images, once the runs are computed: several seeds may draw one.
     """
-    if "sample_seed" not in runs or (runs["sample_seed"] == runs["seed"]).all():
+    usual = "sample_source" not in runs or (runs["sample_source"].fillna("") == "").all()
+    if "sample_seed" not in runs or (usual and (runs["sample_seed"] == runs["seed"]).all()):
         return 0
     known = "sample_hash" in runs and runs["sample_hash"].notna().any()
     cells = runs.groupby(["dataset", "tail", "shots"])

@@ -218,8 +218,12 @@ def method_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def seeds_of(runs: pd.DataFrame) -> str:
-    """The number of seeds of a row, and of samples where these are set apart: `3 x 2`."""
+    """The number of seeds of a row, and of samples where these are set apart, `3 x 2`, or given, `3 (1 sample)`."""
     seeds, apart = runs["seed"].nunique(), len(runs)
+    if "sample_source" in runs and "sample_hash" in runs and (runs["sample_source"].fillna("") != "").all():
+        samples = runs["sample_hash"].nunique()
+        if seeds == apart and 0 < samples < seeds:
+            return f"{seeds} ({counted(samples, 'sample')})"
     return str(apart) if seeds == apart else f"{seeds} x {apart // seeds}" if apart % seeds == 0 else f"{apart} runs"
 
 

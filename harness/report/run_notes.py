@@ -16,6 +16,9 @@ from harness.report.marks import (
 )
 from harness.text import counted
 
+SOURCES = {"": "drawn as usual", "data.sampling=dassl": "drawn as the official code does (data.sampling=dassl)"}
+"""Where a k-shot sample comes from -> in words; an index is named as it was given."""
+
 
 def run_notes(runs: pd.DataFrame) -> list[str]:
     """What sets finished runs apart from what their table says.
@@ -27,6 +30,7 @@ def run_notes(runs: pd.DataFrame) -> list[str]:
         *choice_notes(runs),
         *shots_note(runs),
         *samples_note(runs),
+        *sources_note(runs),
         *noise_note(runs),
         *prompts_note(runs),
         *pictures_note(runs),
@@ -134,22 +138,55 @@ def shots_note(runs: pd.DataFrame) -> list[str]:
 def samples_note(runs: pd.DataFrame) -> list[str]:
     """Which data sets have fewer different k-shot samples than seeds, so that seeds differ in the training alone.
 
-    Samples are told apart by the hash of their training images, whatever seeds they were drawn with.
+    Samples are told apart by the hash of their training images, whatever seeds they were drawn with. Methods are named
+    where this is not so for all of them.
     """
     if "sample_hash" not in runs:
         return []
-    learned = runs[runs["sample_hash"].notna()]
+    learned = runs[runs["sample_hash"].notna()].assign(label=lambda known: names_of(known))
     notes = []
     for (dataset, tail, shots), group in learned.groupby(["dataset", "tail", "shots"], sort=True):
-        seeds, samples = group["seed"].nunique(), group["sample_hash"].nunique()
-        drawn = group["sample_seed"].nunique() if "sample_seed" in group else 0
-        if samples < seeds:
-            one = "one sample: all seeds share their shots" if samples == 1 else counted(samples, "sample")
-            notes.append(f"{dataset}, {tail or counted(int(str(shots)), 'shot')}: {seeds} seeds, {one}.")
-        elif samples < drawn:
-            where = f"{dataset}, {tail or counted(int(str(shots)), 'shot')}"
-            notes.append(f"{where}: {counted(drawn, 'seed')} of samples draw {counted(samples, 'sample')}.")
+        labels: dict[str, list[str]] = {}
+        for label, own in group.groupby("label", sort=False):
+            labels.setdefault(samples_in_words(own), []).append(str(label))
+        where = f"{dataset}, {tail or counted(int(str(shots)), 'shot')}"
+        usual = labels.pop("", [])
+        # What has a single seed has nothing to share.
+        all_alike = (
+            len(labels) == 1 and (group[group["label"].isin(usual)].groupby("label")["seed"].nunique() == 1).all()
+        )
+        for words, several in labels.items():
+            notes.append(f"{where}: {words}{'' if all_alike else in_brackets(several)}.")
     return notes
+
+
+def in_brackets(names: Iterable[str]) -> str:
+    """Names that follow what is said of them."""
+    return f" ({', '.join(names)})"
+
+
+def samples_in_words(runs: pd.DataFrame) -> str:
+    """That the runs of one method on a data set have fewer samples than seeds; empty if they have not."""
+    seeds, samples = runs["seed"].nunique(), runs["sample_hash"].nunique()
+    drawn = runs["sample_seed"].nunique() if "sample_seed" in runs else 0
+    if samples < seeds:
+        one = "one sample: all seeds share their shots" if samples == 1 else counted(samples, "sample")
+        return f"{seeds} seeds, {one}"
+    return f"{counted(drawn, 'seed')} of samples draw {counted(samples, 'sample')}" if samples < drawn else ""
+
+
+def sources_note(runs: pd.DataFrame) -> list[str]:
+    """Where k-shot samples come from that were not drawn as usual."""
+    if "sample_source" not in runs:
+        return []
+    labels: dict[str, dict[str, None]] = {}
+    for name, source in zip(names_of(runs), runs["sample_source"].fillna(""), strict=True):
+        labels.setdefault(str(source), {})[name] = None
+    if not any(labels):
+        return []
+    several = len(labels) > 1
+    each = [SOURCES.get(one, one) + (in_brackets(names) if several else "") for one, names in labels.items()]
+    return [f"k-shot samples: {'; '.join(each)}."]
 
 
 def noise_note(runs: pd.DataFrame) -> list[str]:

@@ -17,6 +17,7 @@ from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
 from harness.report.labels import Variant, by_group, label_variants, sort_key, told_apart
 from harness.report.marks import choices_of, mark_of
+from harness.report.sample_sources import with_sources
 from harness.report.zero_shot import evaluated, is_zero_shot
 from harness.results.folder import DAMAGED
 from harness.results.frame import result_row, spec_row
@@ -28,8 +29,8 @@ FIXED, TUNED = "fixed", "tuned"
 # Settings that make no variant of a method: where it ran, what it was called, and the axes of a grid.
 NO_VARIANT = {"method", "seed", "recipe", "tuned", "protocol", "backbone", "evaluate", "wandb", "runtime"}
 PRECISION, TEST = "train.precision", "test"
-# Samples are averaged over, as seeds are.
-GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.index", "data.sample_seed"}
+# Samples are averaged over, as seeds are; those that come from elsewhere make a variant.
+GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.sample_seed"}
 BEYOND_ALL_COSTS = 1e15
 # What may differ between runs that are values of one axis: the axis itself and what changes no result.
 NO_RESULT = ("recipe", "wandb", "runtime")
@@ -47,7 +48,9 @@ def experiment_runs(specs: Sequence[RunSpec], results: Path) -> pd.DataFrame:
         damaged), settings (flat: what makes variants of a method), template, versions, what it chose and its mark;
         label is the method and what sets it apart.
     """
-    return labelled(pd.DataFrame([run_row(run) for run in planned_runs(specs, results)]))
+    pairs = zip(specs, planned_runs(specs, results), strict=True)
+    # A finished run may have been given the same sample under another name.
+    return labelled(pd.DataFrame([{**run_row(run), "sample_index": spec.data.index or ""} for spec, run in pairs]))
 
 
 @dataclass(frozen=True)
@@ -279,6 +282,7 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     So a results folder that holds a method at depths 2 and 3 gives two columns, and never a mean over both. Precision
     belongs to the label where methods of one table differ in it.
     """
+    runs = with_sources(runs)
     boards = [leaderboard(tuned) for tuned in runs["tuned"]]
     tables = list(zip(runs["protocol"], runs["backbone"], boards, strict=True))
     precisions: dict[Any, set[str]] = defaultdict(set)

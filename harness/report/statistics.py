@@ -21,13 +21,17 @@ def with_spread(mean: float, seeds: pd.Series, digits: int) -> str:
 
 
 def units_of(runs: pd.DataFrame) -> pd.Series:
-    """What the values of methods are paired by: the seed of each run with that of its k-shot sample.
+    """What the values of methods are paired by: the seed of each run with that of its k-shot sample, and its source.
 
     The seed alone where samples are not known.
     """
     if "sample_seed" not in runs:
         return runs["seed"]
-    return runs["seed"].astype(str) + "/" + runs["sample_seed"].astype(str)
+    units = runs["seed"].astype(str) + "/" + runs["sample_seed"].astype(str)
+    if "sample_source" not in runs:
+        return units
+    sources = runs["sample_source"].fillna("").astype(str)
+    return units.where(sources == "", units + "/" + sources)
 
 
 def signed(value: float, digits: int) -> str:

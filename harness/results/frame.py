@@ -47,6 +47,8 @@ def spec_row(spec: RunSpec) -> dict[str, Any]:
         "label_noise": spec.data.label_noise,
         "seed": spec.seed,
         "sample_seed": spec.sample_seed,
+        "sample_source": spec.sample_source,
+        "sample_index": spec.data.index or "",
         "recipe": spec.recipe,
         "tuned": spec.tuned.summary() if spec.tuned else "",
         "precision": spec.train.precision,

@@ -11,7 +11,6 @@ from harness.clip.towers import CLIP
 from harness.data.datasets import OWN
 from harness.data.fewshot import pictures_hash, sample_hash
 from harness.data.loader import PictureSet
-from harness.data.sample_file import sample_index
 from harness.data.transforms import transform_hash
 from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE, look_anew
@@ -38,7 +37,7 @@ from harness.training.notices import data_notices, prompt_notice, training_shots
 from harness.training.process import choose_workers, make_repeatable
 from harness.training.refusals import find_refusals, refuse_trained_teacher, served
 from harness.training.resuming import misfit
-from harness.training.run_data import FewShotData, RunData
+from harness.training.run_data import FewShotData, RunData, exported_sample
 from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
 from harness.training.selection import Choice, Selector
 from harness.training.setup import Setup
@@ -339,10 +338,7 @@ class Run:
 
     def _write_sample(self, data: FewShotData) -> None:
         """Export the k-shot sample, before some of it is held out or cut, so that others can use the very same."""
-        spec, tail = self.spec, self.spec.data.long_tail  # a long tail cannot be read as k shots
-        about = {"dataset": spec.data.dataset, **({"long_tail": str(tail)} if tail else {"shots": spec.data.shots})}
-        about |= {"seed": spec.sample_seed, "broken_images": [broken.path for broken in data.broken]}
-        self.folder.write_json("sample.json", sample_index(data.drawn, data.splits.class_names, **about))
+        self.folder.write_json("sample.json", exported_sample(self.spec, data))
 
     def _save_checkpoint(self, method: Method) -> int:
         if not trained_parameters(method):

@@ -3,18 +3,20 @@
 import sys
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from harness.clip.texts import Text
 from harness.clip.towers import CLIP
+from harness.data.dassl import dassl_sample
 from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes
 from harness.data.label_noise import noisy_count, with_label_noise
 from harness.data.pictures import Broken, check_pictures, missing_pictures
 from harness.data.readers import SPLITS, UNTESTED, Picture, Splits
-from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index
+from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index, sample_index
 from harness.data.transforms import TestTransform, TrainTransform
 from harness.errors import UserError
+from harness.experiment.data_spec import DASSL, DRAWN
 from harness.experiment.needs import uses_training_pictures
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.training.build import prompt_texts
@@ -131,8 +133,8 @@ class RunData:
     def validation_pictures(self, data: FewShotData, split: str) -> list[Picture]:
         """The images that a run chooses by, with labels among its training classes.
 
-        Those of an index are all that are looked at, if it has any. Where a data set has no validation images, training
-        images that are not in the sample take their place.
+        Those of an index are all that are looked at, if it has any; those that the official code draws are its few.
+        Where a data set has no validation images, training images that are not in the sample take their place.
 
         Args:
             data: the sample of the run.
@@ -144,7 +146,7 @@ class RunData:
         spec, splits = self.spec, self.read(self.spec.data.dataset)
         if split == "test":
             found = list(splits.test)
-        elif spec.data.index and data.drawn.val:
+        elif data.drawn.val and (spec.data.index or (spec.data.sampling == DASSL and spec.select.shots is None)):
             found = list(data.drawn.val)
         else:
             found = few_shot_sample(self._validation_pool(data, splits), validation_shots(spec), spec.sample_seed)
@@ -196,8 +198,11 @@ class RunData:
 
     def _draw_sample(self, dataset: str, splits: Splits) -> Sample:
         data = self.spec.data
-        if data.index and dataset == data.dataset:
-            return read_index(Path(data.index), splits, data.shots, dataset)
+        index = self.spec.index_file if dataset == data.dataset else None
+        if index:
+            return read_index(index, splits, data.shots, dataset)
+        if data.sampling == DASSL:
+            return dassl_sample(dataset, splits, data.shots, self.spec.sample_seed)
         train = few_shot_sample(splits.train, self._shots_by_label(splits), self.spec.sample_seed)
         val = few_shot_sample(splits.val, min(data.shots, VALIDATION_SHOTS), self.spec.sample_seed)
         return Sample(train, val)
@@ -235,3 +240,13 @@ class RunData:
                     f"'{splits.folder / missing[0]}': restore them (see `skipbench data {dataset}`), "
                     "or leave out what is broken with data.skip_broken=true"
                 )
+
+
+def exported_sample(spec: RunSpec, data: FewShotData) -> dict[str, Any]:
+    """The k-shot sample of a run as an index that others can use: before some of it is held out or cut."""
+    tail, sampling = spec.data.long_tail, spec.data.sampling  # a long tail cannot be read as k shots
+    about = {"dataset": spec.data.dataset, **({"long_tail": str(tail)} if tail else {"shots": spec.data.shots})}
+    if sampling != DRAWN and not spec.data.index:
+        about["sampling"] = sampling
+    about |= {"seed": spec.sample_seed, "broken_images": [broken.path for broken in data.broken]}
+    return sample_index(data.drawn, data.splits.class_names, **about)

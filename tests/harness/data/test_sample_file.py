@@ -163,8 +163,8 @@ def test_files_of_another_form(tmp_path: Path, text: str, expected: str) -> None
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert "does not exist: give the sample.json of a run" in error_of(tmp_path / "gone.json")
     assert "cannot be read" in error_of(tmp_path)
-    (tmp_path / "cached.pkl").write_bytes(b"\x80\x04\x95\xff")
-    assert "cannot be read" in error_of(tmp_path / "cached.pkl")
+    (tmp_path / "latin.json").write_bytes(b"\xe4")
+    assert "cannot be read (it is no text in UTF-8" in error_of(tmp_path / "latin.json")
 
 
 def test_what_a_file_says_of_itself_must_fit(tmp_path: Path) -> None:

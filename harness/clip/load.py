@@ -1,7 +1,6 @@
 """Loads the CLIP of a backbone: with weights of open_clip, of a local checkpoint, or random ones."""
 
 import gzip
-import logging
 from functools import partial
 from pathlib import Path
 
@@ -26,11 +25,11 @@ from harness.clip.configuration import (
     VisionConfiguration,
     read_configuration,
 )
+from harness.clip.pretrained import OPENAI_PREPROCESSING, fetch_weights, preprocessing_of_tag, verify_tag
 from harness.clip.prompts import Tokenizer
-from harness.clip.strict_json import check
 from harness.clip.towers import CLIP
 from harness.clip.transformers_names import is_of_transformers, to_open_clip
-from harness.errors import UserError, first_line, nearest
+from harness.errors import UserError, first_line
 
 # OpenAI's own checkpoints contain these entries besides the weights; no other format does.
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
@@ -43,28 +42,6 @@ SHAPES_OF = (
     "text_projection",
     "token_embedding.weight",
 )
-OPENAI_PREPROCESSING = PreprocessConfiguration()
-
-
-def verify_tag(backbone: Backbone) -> None:
-    """Check the pretrained tag of a backbone.
-
-    Raises:
-        UserError: open_clip has no such weights, or they were trained with another activation than the model's.
-    """
-    model, tag = backbone.model, backbone.tag
-    if model is None or tag is None or tag == RANDOM:
-        return
-    tags = open_clip.list_pretrained_tags_by_model(model)
-    if not tags:
-        raise UserError(
-            f"open_clip has no weights for '{model}': give a checkpoint, {model}:/path/to/file, "
-            f"or measure costs with {model}:random"
-        )
-    if tag not in tags:
-        asked = f"has no pretrained tag '{tag}'" if ":" in backbone.text else "has no default weights"
-        raise UserError(f"backbone '{model}' {asked}: write {model}:TAG.{nearest(tag, tags)}")
-    refuse_wrong_activation(model, bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu")), f"'{tag}' weights")
 
 
 def load_backbone(text: str) -> CLIP:
@@ -88,32 +65,6 @@ def load_backbone(text: str) -> CLIP:
     return clip
 
 
-def fetch_weights(text: str) -> None:
-    """Download the weights of a pretrained tag, unless they are on this machine or need no download.
-
-    Args:
-        text: a backbone in the notation of `backbones`.
-
-    Raises:
-        UserError: they are not on this machine and cannot be downloaded.
-    """
-    backbone = parse_backbone(text)
-    verify_tag(backbone)
-    if backbone.model is None or backbone.tag in (None, RANDOM):
-        return
-    # The hub's client logs every attempt; the error below says everything in one line.
-    logging.disable(logging.CRITICAL)
-    try:
-        open_clip.download_pretrained(open_clip.get_pretrained_cfg(backbone.model, backbone.tag))
-    except Exception as error:  # network, disk and hub errors come in many types
-        raise UserError(
-            f"the weights of '{text}' are not on this machine and cannot be downloaded ({type(error).__name__}): "
-            f"connect to the network once, or use a checkpoint file with BACKBONE={backbone.model}:/path/to/file"
-        ) from error
-    finally:
-        logging.disable(logging.NOTSET)
-
-
 def load_open_clip(backbone: Backbone, model: str) -> CLIP:
     """Load an open_clip model by name, with the weights of the backbone's tag or with random ones."""
     config = model_config(model)
@@ -128,19 +79,6 @@ def load_open_clip(backbone: Backbone, model: str) -> CLIP:
             "cache of the hub, and they are downloaded again"
         ) from error
     return wrap(network, local_tokenizer(config.text_cfg), backbone.text, preprocessing_of_tag(backbone))
-
-
-def preprocessing_of_tag(backbone: Backbone) -> PreprocessConfiguration:
-    """The preprocessing that the weights of a pretrained tag were trained with; OpenAI's for random weights.
-
-    Raises:
-        UserError: open_clip names one that is unknown here.
-    """
-    if backbone.model is None or backbone.tag in (None, RANDOM):
-        return OPENAI_PREPROCESSING
-    tag = open_clip.get_pretrained_cfg(backbone.model, backbone.tag)
-    known = {key: tag[key] for key in PreprocessConfiguration.model_fields if key in tag}
-    return check(PreprocessConfiguration, known, f"preprocessing of '{backbone.text}'")
 
 
 def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from harness.clip.backbones import blocks_of, bundled, parse_backbone
 from harness.clip.checkpoints import read_checkpoint
-from harness.clip.load import fetch_weights, load_backbone, verify_tag
+from harness.clip.load import load_backbone
+from harness.clip.pretrained import fetch_weights, verify_tag
 from harness.errors import UserError
 
 TINY = {

@@ -17,8 +17,9 @@ from harness.clip.backbones import (
     supported_models,
 )
 from harness.clip.configuration import PreprocessConfiguration
-from harness.clip.load import build, fetch_weights, load_backbone, load_open_clip, preprocessing_of_tag, verify_tag
+from harness.clip.load import build, load_backbone, load_open_clip
 from harness.clip.preprocessing import OPENAI_MEAN, OPENAI_STD
+from harness.clip.pretrained import fetch_weights, preprocessing_of_tag, verify_tag
 from harness.errors import UserError
 
 

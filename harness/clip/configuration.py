@@ -14,6 +14,7 @@ from harness.clip.preprocessing import (
     ResizeMode,
 )
 from harness.clip.strict_json import Part, check, parse_json
+from harness.clip.transformers_configuration import PREPROCESSING, PROCESSOR, is_of_transformers, to_open_clip
 from harness.errors import UserError, first_line
 
 # No configuration of a CLIP is larger; a file that never ends must not fill the memory.
@@ -151,7 +152,7 @@ class PreprocessConfiguration(Part):
     mode: Literal["RGB"] = "RGB"
     mean: Channels = OPENAI_MEAN
     std: tuple[Positive, Positive, Positive] = OPENAI_STD
-    interpolation: Interpolation = "bicubic"
+    interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic"
     resize_mode: ResizeMode = "shortest"
     fill_color: Annotated[int, Field(ge=0, le=255)] = 0
 
@@ -170,7 +171,9 @@ class PreprocessConfiguration(Part):
                 f"backbone '{name}' takes images of {size} pixels, but its preprocess_cfg.size is {self.size}: "
                 "one of the two is wrong in its configuration"
             )
-        return Preprocessing(size, self.mean, self.std, self.interpolation, self.resize_mode, self.fill_color)
+        # open_clip draws one in training with timm's augmentation alone, and otherwise takes bicubic.
+        interpolation: Interpolation = "bicubic" if self.interpolation == "random" else self.interpolation
+        return Preprocessing(size, self.mean, self.std, interpolation, self.resize_mode, self.fill_color)
 
 
 class ModelConfiguration(Part):
@@ -229,21 +232,31 @@ class Snapshot(Part):
     preprocess_cfg: PreprocessConfiguration = PreprocessConfiguration()
 
 
-def read_configuration(path: Path) -> ModelConfiguration:
-    """Read the configuration beside a checkpoint, or the open_clip_config.json of a hub.
+def supported_configuration(path: Path) -> ModelConfiguration:
+    """Read the configuration of a local model.
 
     Raises:
-        UserError: it is no configuration of open_clip; one line names the file and the key.
+        UserError: as `read_configuration`, or it is of a model that is not supported.
+    """
+    config = read_configuration(path)
+    if config.unsupported:
+        raise UserError(
+            f"the model of configuration '{path}' is not supported: {config.unsupported}. "
+            "Supported are CLIPs of a ViT with class token and a causal text tower, such as ViT-B-16"
+        )
+    return config
+
+
+def read_configuration(path: Path) -> ModelConfiguration:
+    """Read the configuration beside a checkpoint, the open_clip_config.json of a hub, or transformers' config.json.
+
+    Raises:
+        UserError: it is none of these; one line names the file and the key.
     """
     where = f"configuration '{path}'"
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise UserError(f"{where} cannot be read: {error.strerror or first_line(error)}") from None
-    if len(content) > LARGEST_FILE:
-        raise UserError(f"{where} is larger than 1 MiB, so it is no configuration of open_clip")
-    data = parse_json(content, where, "an object with embed_dim, vision_cfg and text_cfg")
+    data = read_json(path, where)
+    if is_of_transformers(data):
+        return check(ModelConfiguration, to_open_clip(data, read_processor(path.parent), where), where)
     if isinstance(preprocess := data.get("preprocess_cfg"), dict):
         data["preprocess_cfg"] = {key: value for key, value in preprocess.items() if value is not None}
     if "model_cfg" not in data:
@@ -251,3 +264,36 @@ def read_configuration(path: Path) -> ModelConfiguration:
     snapshot = check(Snapshot, data, where)
     update = {"preprocess_cfg": snapshot.preprocess_cfg} if "preprocess_cfg" in data else {}
     return snapshot.model_cfg.model_copy(update=update)
+
+
+def read_processor(folder: Path) -> dict[str, Any] | None:
+    """transformers' image processor in a folder; None if there is none."""
+    for name in (PREPROCESSING, PROCESSOR):
+        path = folder / name
+        if not path.is_file():
+            continue
+        data = read_json(path, f"image processor '{path}'")
+        found = data if name == PREPROCESSING else data.get("image_processor")
+        if isinstance(found, dict):
+            return found
+    return None
+
+
+def read_json(path: Path, where: str) -> dict[str, Any]:
+    """The object in a small JSON file.
+
+    Args:
+        path: the file.
+        where: what it is, for messages.
+
+    Raises:
+        UserError: it cannot be read, is large, or holds something else.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise UserError(f"{where} cannot be read: {error.strerror or first_line(error)}") from None
+    if len(content) > LARGEST_FILE:
+        raise UserError(f"{where} is larger than 1 MiB, so it is no configuration of a model")
+    return parse_json(content, where, "an object with embed_dim, vision_cfg and text_cfg")

@@ -8,7 +8,7 @@ import open_clip
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 
-from harness.clip.activation import doubt_about_activation, refuse_wrong_activation
+from harness.clip.activation import doubt_about, refuse_wrong_activation
 from harness.clip.backbones import (
     RANDOM,
     Backbone,
@@ -17,22 +17,22 @@ from harness.clip.backbones import (
     parse_backbone,
     supported_models,
 )
-from harness.clip.checkpoints import State, format_of, load_strictly, read_checkpoint, refuse_not_finite
+from harness.clip.checkpoints import State, format_of, load_strictly, refuse_not_finite
 from harness.clip.configuration import (
     ModelConfiguration,
     PreprocessConfiguration,
     TextConfiguration,
     VisionConfiguration,
-    read_configuration,
+    supported_configuration,
 )
 from harness.clip.pretrained import OPENAI_PREPROCESSING, fetch_weights, preprocessing_of_tag, verify_tag
 from harness.clip.prompts import Tokenizer
 from harness.clip.towers import CLIP
-from harness.clip.transformers_names import is_of_transformers, to_open_clip
+from harness.clip.transformers_configuration import CONFIGURATION as OF_TRANSFORMERS
+from harness.clip.transformers_vocabulary import refuse_other_vocabulary
+from harness.clip.weights import read_weights
 from harness.errors import UserError, first_line
 
-# OpenAI's own checkpoints contain these entries besides the weights; no other format does.
-OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
 OPENAI_HEAD_WIDTH = 64
 # The tensors whose shapes say everything about a ViT of OpenAI's.
 SHAPES_OF = (
@@ -83,7 +83,8 @@ def load_open_clip(backbone: Backbone, model: str) -> CLIP:
 
 def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
     """Load a local checkpoint; its architecture follows from a model name, a configuration file or its own shapes."""
-    state, is_openai = read_weights(path)
+    weights = read_weights(path)
+    state, is_openai = weights.state, weights.is_openai
     if backbone.model and is_openai:
         refuse_wrong_activation(backbone.model, True, "OpenAI's weights")
     config, tokenizer = named_architecture(backbone) or openai_architecture(path, state, is_openai)
@@ -98,18 +99,9 @@ def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
     network = build(config)
     load_strictly(network, state, path, model, hint)
     clip = wrap(network, tokenizer, backbone.text, config.preprocess_cfg)
-    if backbone.model and not is_openai and (doubt := doubt_about_activation(backbone.model, state)):
-        clip.notices = (f"backbone {backbone.text}: {doubt}",)
+    doubt = None if is_openai else doubt_about(backbone, network, state, config.quick_gelu)
+    clip.notices = tuple(f"backbone {backbone.text}: {line}" for line in (doubt, weights.left_out) if line)
     return clip
-
-
-def read_weights(path: Path) -> tuple[State, bool]:
-    """The weights of a checkpoint under open_clip's names, and whether it carries OpenAI's own entries."""
-    state = read_checkpoint(path)
-    if is_of_transformers(state):
-        state = to_open_clip(state)
-    weights = {name: value for name, value in state.items() if name not in OPENAI_ENTRIES}
-    return weights, len(weights) < len(state)
 
 
 def build_without_weights(text: str) -> CLIP:
@@ -128,7 +120,8 @@ def build_without_weights(text: str) -> CLIP:
     found = named_architecture(backbone)
     if found is None:
         assert backbone.checkpoint
-        found = openai_architecture(backbone.checkpoint, *read_weights(backbone.checkpoint))
+        weights = read_weights(backbone.checkpoint)
+        found = openai_architecture(backbone.checkpoint, weights.state, weights.is_openai)
     config, tokenizer = found
     preprocess = config.preprocess_cfg if backbone.checkpoint else preprocessing_of_tag(backbone)
     return wrap(build(config), tokenizer, backbone.text, preprocess).eval().requires_grad_(False)
@@ -145,12 +138,9 @@ def named_architecture(backbone: Backbone) -> tuple[ModelConfiguration, Tokenize
         return config, local_tokenizer(config.text_cfg)
     if backbone.configuration is None:
         return None
-    config = read_configuration(backbone.configuration)
-    if config.unsupported:
-        raise UserError(
-            f"the model of configuration '{backbone.configuration}' is not supported: {config.unsupported}. "
-            "Supported are CLIPs of a ViT with class token and a causal text tower, such as ViT-B-16"
-        )
+    config = supported_configuration(backbone.configuration)
+    if backbone.configuration.name == OF_TRANSFORMERS:
+        refuse_other_vocabulary(backbone.configuration.parent)
     return config, local_tokenizer(config.text_cfg, backbone.configuration)
 
 

@@ -50,8 +50,10 @@ def texts_of_openai(network: "open_clip.model.CLIP") -> bool:
     """Whether the text tower of a network is one of OpenAI's, whatever activation it computes now.
 
     Args:
-        network: a plain open_clip CLIP with its weights in fp32.
+        network: an open_clip model with its weights in fp32; only a plain CLIP can be OpenAI's.
     """
+    if not isinstance(network, open_clip.CLIP) or network.attn_mask is None:
+        return False
     vocabulary = network.token_embedding.num_embeddings
     return any(max(text.ids) < vocabulary and is_known(network, text) for text in KNOWN)
 

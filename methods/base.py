@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from harness.clip.ensembles import encode_classes
 from harness.clip.prompts import Prompts
 from harness.clip.texts import Text
+from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import CLIP, END, RAW, Stage
 from methods._parts import (
     ONE_PROMPT,
@@ -23,6 +24,7 @@ from methods._parts import (
     TooFewShotsError,
     WeightsError,
     WeightsFile,
+    check_depth,
     first_best,
 )
 
@@ -82,6 +84,9 @@ class Method(nn.Module):
     """Which views of the training images the untouched CLIP embeds for `loss_beside_frozen`: the `same` as the method,
     or `other` random ones. None: the method trains by `loss`."""
 
+    counts_image_blocks: ClassVar[bool] = False
+    """Whether options count the blocks of the image tower alone: `check` gets their number, not that of both towers."""
+
     stays_fp32: ClassVar[tuple[str, ...]] = ()
     """Prefixes of the names of parameters that the authors keep in float32 when they train in half precision."""
 
@@ -134,6 +139,11 @@ class Method(nn.Module):
     @classmethod
     def check(cls, config: Any, num_blocks: int) -> None:
         """Raise ValueError, naming the option, if the options do not fit a backbone of `num_blocks` blocks."""
+
+    @classmethod
+    def needs(cls, config: Any) -> tuple[TowerPart, ...]:
+        """The parts that the method reads or changes of those that not every backbone has."""
+        return ()
 
     @classmethod
     def unused(cls, config: Any) -> dict[str, str]:
@@ -331,11 +341,3 @@ class Method(nn.Module):
     def facts(self) -> dict[str, int | float]:
         """Facts about this training for readers of the result, such as how many classes took part."""
         return {}
-
-
-def check_depth(depth: int | None, num_blocks: int, option: str = "depth") -> None:
-    """Raise ValueError, naming the option, if towers of `num_blocks` blocks have no `depth` first ones; None is all."""
-    if depth is not None and depth > num_blocks:
-        raise ValueError(
-            f"{option}={depth} is beyond a backbone of {num_blocks} blocks in each tower: choose 0 to {num_blocks}"
-        )

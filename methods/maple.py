@@ -15,6 +15,7 @@ from harness.clip.context import (
     prompted_images,
     prompted_texts,
 )
+from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import RAW, Stage
 from methods.base import Method, Official, check_depth
 
@@ -58,13 +59,17 @@ class MaPLe(Method):
     def prompt_template(cls, config: Config, template: str) -> str:
         return context_template(config.n_ctx, first_words(config.n_ctx, config.ctx_init))
 
+    @classmethod
+    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
+        return ("transformer for images",)
+
     def start_stages(self) -> tuple[Stage, Stage]:
         return 0, RAW
 
     def build(self) -> None:
         n_ctx, deep = self.config.n_ctx, self.config.depth - 1
         self.ctx = nn.Parameter(initial_context(self.clip, n_ctx, first_words(n_ctx, self.config.ctx_init)))
-        text_width, image_width = self.ctx.shape[1], self.clip.image.class_embedding.shape[0]
+        text_width, image_width = self.ctx.shape[1], self.clip.image.width
         self.proj = nn.Linear(text_width, image_width)
         self.compound_prompts_text = drawn_prompts(deep, n_ctx, text_width)
         single = nn.Linear(text_width, image_width)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from harness.clip.blocks import Beside
 from harness.clip.context import context_template
 from harness.clip.packing import Tokens
+from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import END, Stage
 from methods.base import Method, Official
 
@@ -78,13 +79,17 @@ class MMA(Method):
     def prompt_template(cls, config: Config, template: str) -> str:
         return context_template(0, config.ctx_init)
 
+    @classmethod
+    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
+        return ("transformer for images",)
+
     def start_stages(self) -> tuple[Stage, Stage]:
         return self.config.start - 1, self.config.start - 1
 
     def build(self) -> None:
         dim, end = self.config.dim, self.config.end or self.clip.num_blocks
         numbers = [str(k) for k in range(self.config.start, end + 1)]
-        image, text = (tower.positional_embedding.shape[1] for tower in (self.clip.image, self.clip.text))
+        image, text = (tower.width for tower in (self.clip.image, self.clip.text))
         self.text_adapter = nn.ModuleDict({k: _Adapter(text, dim) for k in numbers})
         self.visual_adapter = nn.ModuleDict({k: _Adapter(image, dim) for k in numbers})
         self.shared_adapter = nn.ModuleDict({k: nn.Sequential(nn.Linear(dim, dim), nn.ReLU()) for k in numbers})

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from harness.clip.context import CONTEXT_STD, put_context
 from harness.clip.digits import at_least_float32
+from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import END, POOLED, BlockHook, Stage
 from methods.base import Method, Official, check_depth
 
@@ -53,6 +54,10 @@ class MMRL(Method):
             raise ValueError(f"rep_layers={layers} must ascend, from 1 at least")
         check_depth(layers[-1], num_blocks, "rep_layers")
 
+    @classmethod
+    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
+        return "class token", "image projection"
+
     def start_stages(self) -> tuple[Stage, Stage]:
         blocks = self.clip.num_blocks
         self.layers = self.config.rep_layers or tuple(range(max(1, blocks // 2), blocks + 1))
@@ -60,7 +65,7 @@ class MMRL(Method):
 
     def build(self) -> None:
         size, layers = self.config.rep_dim, len(self.layers)
-        (image_width, embed_dim), text_width = self.clip.image.proj.shape, self.clip.text.text_projection.shape[0]
+        image_width, text_width, embed_dim = self.clip.image.width, self.clip.text.width, self.clip.embed_dim
         self.compound_rep_tokens = nn.Parameter(torch.randn(self.config.n_rep_tokens, size) * CONTEXT_STD)
         to_image, to_text = nn.Linear(size, image_width), nn.Linear(size, text_width)
         self.compound_rep_tokens_r2vproj = nn.ModuleList(copy.deepcopy(to_image) for _ in range(layers))

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.clip.context import drawn_prompts, prompted_images
+from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import END, Stage
 from methods.base import Method, Official, check_depth
 
@@ -40,11 +41,15 @@ class VPT(Method):
     def check(cls, config: Config, num_blocks: int) -> None:
         check_depth(config.depth, num_blocks)
 
+    @classmethod
+    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
+        return ("transformer for images",)
+
     def start_stages(self) -> tuple[Stage, Stage]:
         return 0, END
 
     def build(self) -> None:
-        depth, width = self.config.depth or self.clip.image.num_blocks, self.clip.image.class_embedding.shape[0]
+        depth, width = self.config.depth or self.clip.image.num_blocks, self.clip.image.width
         self.image_prompts = drawn_prompts(depth, self.config.n_ctx, width)
 
     def image_features(self, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 The notation, on the command line, in BACKBONE= and in YAML:
 
     clip-emoji                         the small CLIP of the embedded benchmark
-    ViT-B-16-quickgelu                 an open_clip model with OpenAI's weights
+    ViT-B-16-quickgelu                 an open_clip model with OpenAI's weights; RN50-quickgelu with a ResNet
     ViT-B-16:laion2b_s34b_b88k         an open_clip model with a pretrained tag
     ViT-B-16-quickgelu:/path/to.pt     an open_clip model with a local checkpoint
     ViT-B-16:random                    random weights, for measuring costs
@@ -28,6 +28,7 @@ RANDOM = "random"
 DEFAULT_TAG = "openai"
 LOCAL_DIR, HF_HUB = "local-dir:", "hf-hub:"
 QUICK = "-quickgelu"
+SUPPORTED = "Supported are CLIPs of a ViT with class token, or of a ResNet, and a causal text tower"
 # As torch, open_clip, Lightning and CoOp name checkpoints; CoOp appends the epoch.
 CHECKPOINT_ENDING = re.compile(r"\.(safetensors|pt|pth|bin|ckpt|tar)(-\d+)?$")
 
@@ -209,8 +210,7 @@ def refuse_unsupported(model: str) -> None:
     reason = model_config(model).unsupported
     if reason:
         raise UserError(
-            f"backbone '{model}' is not supported: {reason}. Supported are CLIPs of a ViT with class token and a "
-            f"causal text tower; the nearest is '{nearest_supported(model)}'"
+            f"backbone '{model}' is not supported: {reason}. {SUPPORTED}; the nearest is '{nearest_supported(model)}'"
         )
 
 
@@ -227,6 +227,16 @@ def blocks_of(backbone: Backbone) -> int | None:
     Raises:
         UserError: its configuration is damaged.
     """
+    found = configuration_of(backbone)
+    return found.blocks if found else None
+
+
+def configuration_of(backbone: Backbone) -> ModelConfiguration | None:
+    """The configuration of a backbone, without reading weights; None if only the weights determine it.
+
+    Raises:
+        UserError: it is damaged.
+    """
     if backbone.model:
-        return model_config(backbone.model).blocks
-    return read_configuration(backbone.configuration).blocks if backbone.configuration else None
+        return model_config(backbone.model)
+    return read_configuration(backbone.configuration) if backbone.configuration else None

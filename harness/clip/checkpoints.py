@@ -23,6 +23,9 @@ PREFIXES = ("module.", "model.", "clip_model.", "clip.")
 WRAPPERS = re.compile(r"_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.")
 # Training scripts keep the weights under one of these, beside the epoch and the optimizer.
 WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model")
+# Of the batch normalisation of ResNets.
+COUNTER = ".num_batches_tracked"
+STATISTICS = (".running_mean", ".running_var", COUNTER)
 SHOWN = 3
 # Bytes of a file of one tensor; the text projection of the largest CLIP has some MiB.
 LARGEST_TENSOR = 1 << 28
@@ -153,6 +156,8 @@ def load_strictly(network: nn.Module, state: State, path: Path, model: str, hint
         UserError: a name, a shape or a type does not fit.
     """
     expected = network.state_dict()
+    # How often statistics were updated decides nothing, and not every format keeps it.
+    state = {name: tensor for name, tensor in expected.items() if name.endswith(COUNTER)} | state
     # Single numbers, such as the logit scale, are stored with and without a dimension.
     state = {
         name: tensor.reshape(expected[name].shape)
@@ -180,7 +185,7 @@ def differences(state: State, expected: State) -> list[str]:
     others = [
         f"{quoted(name)} is {str(state[name].dtype).removeprefix('torch.')}"
         for name in common
-        if not state[name].dtype.is_floating_point
+        if expected[name].dtype.is_floating_point and not state[name].dtype.is_floating_point
     ]
     kinds = {
         "missing": missing,
@@ -198,7 +203,7 @@ def format_of(state: State) -> str:
         "text.transformer.": "open_clip's CustomTextCLIP",
         "text_decoder.": "open_clip's CoCa",
         "prompt_learner.": "CoOp's prompts, which are no CLIP",
-        "visual.layer1.": "a CLIP with a ResNet, which is not supported",
+        "visual.layer1.": "a CLIP with a ResNet",
         "visual.trunk.": "a CLIP with an image tower of timm, which is not supported",
         "img/": "big_vision",
     }
@@ -215,7 +220,7 @@ def refuse_not_finite(network: nn.Module, weights: str) -> None:
         network: with its weights.
         weights: what they are, for the message.
     """
-    wrong = [quoted(name) for name, tensor in network.named_parameters() if not bool(tensor.isfinite().all())]
+    wrong = [quoted(name) for name, tensor in network.state_dict().items() if not bool(tensor.isfinite().all())]
     if wrong:
         raise UserError(
             f"{weights}: {len(wrong)} tensors hold NaN or infinity ({some(wrong)}): the file is damaged, or the "
@@ -240,8 +245,9 @@ def some(names: list[str]) -> str:
 
 
 def is_exact_in_fp16(state: State) -> bool:
-    """Whether all values are exact in half precision, as those of OpenAI's checkpoints are."""
-    return all(torch.equal(tensor.half().to(tensor.dtype), tensor) for tensor in state.values() if tensor.numel())
+    """Whether all weights are exact in half precision, as those of OpenAI's checkpoints are; means are no weights."""
+    weights = [tensor for name, tensor in state.items() if tensor.numel() and not name.endswith(STATISTICS)]
+    return all(torch.equal(tensor.half().to(tensor.dtype), tensor) for tensor in weights)
 
 
 def has_openai_scale(state: State) -> bool:

@@ -14,6 +14,7 @@ from harness.clip.preprocessing import (
     ResizeMode,
 )
 from harness.clip.strict_json import Part, check, parse_json
+from harness.clip.tower_parts import ALL_PARTS, OF_RESNET, OF_TEXT, TowerPart
 from harness.errors import UserError, first_line
 
 # No configuration of a CLIP is larger; a file that never ends must not fill the memory.
@@ -97,6 +98,16 @@ class VisionConfiguration(TowerConfiguration):
     timm_drop_path: Share | None = None
 
     @property
+    def is_resnet(self) -> bool:
+        """Whether it is a ResNet of four layers, and not a ViT."""
+        return not isinstance(self.layers, int)
+
+    @property
+    def blocks(self) -> int:
+        """Number of its blocks: of attention in a ViT, bottlenecks in a ResNet."""
+        return self.layers if isinstance(self.layers, int) else sum(self.layers)
+
+    @property
     def side(self) -> int | None:
         """Side of its images in pixels; None if they are not square."""
         sides = (self.image_size,) if isinstance(self.image_size, int) else self.image_size
@@ -104,7 +115,15 @@ class VisionConfiguration(TowerConfiguration):
 
     @model_validator(mode="after")
     def _fits(self) -> "VisionConfiguration":
-        if self.timm_model_name is None and isinstance(self.layers, int):
+        if self.timm_model_name is None and self.is_resnet:
+            if (32 * self.width) % self.head_width or self.width % 2:
+                raise ValueError(
+                    f"a ResNet needs an even width, and 32 x width {self.width} as a multiple of head_width "
+                    f"{self.head_width}"
+                )
+            if self.side and self.side % 32:
+                raise ValueError(f"a ResNet needs an image_size that is a multiple of 32, not {self.side}")
+        elif self.timm_model_name is None:
             if self.width % self.head_width:
                 raise ValueError(f"width {self.width} is no multiple of head_width {self.head_width}")
             if self.patch_size is None:
@@ -187,10 +206,14 @@ class ModelConfiguration(Part):
     preprocess_cfg: PreprocessConfiguration = PreprocessConfiguration()
 
     @property
-    def blocks(self) -> int | None:
-        """Number of blocks that both towers have; None if a tower has none."""
-        layers = (self.vision_cfg.layers, self.text_cfg.layers)
-        return min(layer for layer in layers if isinstance(layer, int)) if isinstance(layers[0], int) else None
+    def blocks(self) -> int:
+        """Number of blocks that both towers have: the last stage from which both can start."""
+        return min(self.vision_cfg.blocks, self.text_cfg.layers)
+
+    @property
+    def parts(self) -> frozenset[TowerPart]:
+        """What its towers have of the parts that not every backbone has."""
+        return OF_RESNET | OF_TEXT if self.vision_cfg.is_resnet else ALL_PARTS
 
     @property
     def unsupported(self) -> str | None:
@@ -202,7 +225,6 @@ class ModelConfiguration(Part):
             "its logits have a bias, as SigLIP's do": self.init_logit_bias is not None,
             f"its text tower is '{text.hf_model_name}' of transformers": bool(text.hf_model_name),
             f"its image tower is timm's '{vision.timm_model_name}'": bool(vision.timm_model_name),
-            "its image tower is a ResNet": not isinstance(vision.layers, int),
             f"its tokenizer is '{text.hf_tokenizer_name}' of transformers": bool(text.hf_tokenizer_name),
             "its text tower is a module of its own (custom_text)": self.custom_text,
             "its image tower pools by attention": bool(vision.attentional_pool),

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from harness.clip.towers import CLIP, END, BlockHook, ImageTower, TextTower
+from harness.clip.resnet import NO_TOKENS
+from harness.clip.towers import CLIP, END, BlockHook, ImageTower, TextTower, Tower
+from harness.errors import UserError
 
 CONTEXT_STD = 0.02
 MAX_FIRST_WORDS = 4
@@ -74,15 +76,20 @@ def prompted_texts(tower: TextTower, ids: Tensor, eot: Tensor, prompts: Iterable
     return tower.run(tokens, 0, END, eot, before_block=prompt_blocks(deep, put_context), shared=shared)
 
 
-def prompted_images(tower: ImageTower, x: Tensor, prompts: Iterable[Tensor]) -> Tensor:
+def prompted_images(tower: Tower, x: Tensor, prompts: Iterable[Tensor]) -> Tensor:
     """Embeddings (B, E) of images with learned vectors behind their patches, new ones before each of the first blocks.
 
     Args:
-        tower: the image tower.
+        tower: the image tower, a transformer.
         x: images at stage 0.
         prompts: (n, width) for block 0, which have no positions and pass the first LayerNorm, then for blocks 1, 2, ...
             Each is taken when its block is reached.
+
+    Raises:
+        UserError: the image tower is no transformer.
     """
+    if not isinstance(tower, ImageTower):
+        raise UserError(NO_TOKENS)
     rest = iter(prompts)
     # LayerNorm acts on each token, so that prompts do not change the patches at stage 0.
     first = tower.ln_pre(next(rest).to(x.dtype))

@@ -12,20 +12,21 @@ from open_clip.tokenizer import SimpleTokenizer
 from harness.clip.activation import doubt_about_activation, refuse_wrong_activation
 from harness.clip.backbones import (
     RANDOM,
+    SUPPORTED,
     Backbone,
     existing_file,
     model_config,
     parse_backbone,
-    supported_models,
 )
 from harness.clip.checkpoints import State, format_of, load_strictly, read_checkpoint, refuse_not_finite
 from harness.clip.configuration import (
     ModelConfiguration,
     PreprocessConfiguration,
     TextConfiguration,
-    VisionConfiguration,
     read_configuration,
 )
+from harness.clip.kinds import towers_of
+from harness.clip.openai_shapes import fitting_models, is_resnet, openai_config, shapes_of
 from harness.clip.prompts import Tokenizer
 from harness.clip.strict_json import check
 from harness.clip.towers import CLIP
@@ -34,15 +35,6 @@ from harness.errors import UserError, first_line, nearest
 
 # OpenAI's own checkpoints contain these entries besides the weights; no other format does.
 OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
-OPENAI_HEAD_WIDTH = 64
-# The tensors whose shapes say everything about a ViT of OpenAI's.
-SHAPES_OF = (
-    "visual.conv1.weight",
-    "visual.positional_embedding",
-    "positional_embedding",
-    "text_projection",
-    "token_embedding.weight",
-)
 OPENAI_PREPROCESSING = PreprocessConfiguration()
 
 
@@ -211,7 +203,7 @@ def named_architecture(backbone: Backbone) -> tuple[ModelConfiguration, Tokenize
     if config.unsupported:
         raise UserError(
             f"the model of configuration '{backbone.configuration}' is not supported: {config.unsupported}. "
-            "Supported are CLIPs of a ViT with class token and a causal text tower, such as ViT-B-16"
+            f"{SUPPORTED}, such as ViT-B-16"
         )
     return config, local_tokenizer(config.text_cfg, backbone.configuration)
 
@@ -220,13 +212,14 @@ def openai_architecture(path: Path, state: State, is_openai: bool) -> tuple[Mode
     """Configuration and tokenizer of an OpenAI checkpoint, from the shapes of its weights.
 
     Raises:
-        UserError: the checkpoint is not from OpenAI, so that its activation and heads are unknown; or it is no ViT.
+        UserError: the checkpoint is not from OpenAI, so that its activation and heads are unknown; or it has neither a
+            ViT nor a ResNet.
     """
-    if any(name not in state for name in SHAPES_OF):
+    if missing := [name for name in shapes_of(state) if name not in state]:
         names = ", ".join(ascii(name)[:60] for name in list(state)[:3])
         raise UserError(
-            f"checkpoint '{path}' does not hold a CLIP of a ViT, whose tensors are 'visual.conv1.weight', "
-            f"'visual.positional_embedding' and so on: it has {names}{format_of(state)}"
+            f"checkpoint '{path}' does not hold a CLIP of a {'ResNet' if is_resnet(state) else 'ViT'}, whose tensors "
+            f"are 'visual.conv1.weight', '{missing[0]}' and so on: it has {names}{format_of(state)}"
         )
     if not is_openai:
         fitting = fitting_models(state)
@@ -239,66 +232,14 @@ def openai_architecture(path: Path, state: State, is_openai: bool) -> tuple[Mode
     try:
         config = openai_config(state)
     except (ValueError, IndexError):
-        raise UserError(f"checkpoint '{path}' has OpenAI's entries, but not the shapes of one of its ViTs") from None
+        raise UserError(f"checkpoint '{path}' has OpenAI's entries, but not the shapes of its models") from None
     return config, local_tokenizer(config.text_cfg)
-
-
-def fitting_models(state: State) -> list[str]:
-    """The models of open_clip whose weights would have the shapes of these."""
-
-    def shapes(config: ModelConfiguration) -> tuple[object, ...]:
-        vision, text = config.vision_cfg, config.text_cfg
-        image = (vision.layers, vision.width, vision.patch_size, vision.side)
-        return (config.embed_dim, *image, text.context_length, text.vocab_size, text.width, text.layers)
-
-    try:
-        found = shapes(openai_config(state))
-    except (KeyError, ValueError, IndexError):
-        return []
-    return [name for name in supported_models() if shapes(model_config(name)) == found]
 
 
 def build(config: ModelConfiguration) -> "open_clip.model.CLIP":
     """A plain open_clip CLIP of a configuration, in fp32, with random weights."""
     known = config.model_dump(include={"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}, exclude_unset=True)
     return open_clip.CLIP(**known)
-
-
-def openai_config(state: State) -> ModelConfiguration:
-    """OpenAI's architecture, from the shapes of its weights: QuickGELU, heads of width 64, MLPs of 4 x width.
-
-    Raises:
-        KeyError, IndexError, ValueError: the tensors are not those of a ViT CLIP.
-    """
-
-    def layers(prefix: str) -> int:
-        return len({name.split(".")[0] for name in names_below(state, f"{prefix}transformer.resblocks.")})
-
-    patch_width = state["visual.conv1.weight"].shape
-    grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
-    context_length, text_width = state["positional_embedding"].shape
-    return ModelConfiguration(
-        embed_dim=state["text_projection"].shape[1],
-        quick_gelu=True,
-        vision_cfg=VisionConfiguration(
-            layers=layers("visual."),
-            width=patch_width[0],
-            patch_size=patch_width[-1],
-            image_size=grid * patch_width[-1],
-        ),
-        text_cfg=TextConfiguration(
-            context_length=context_length,
-            vocab_size=state["token_embedding.weight"].shape[0],
-            width=text_width,
-            heads=text_width // OPENAI_HEAD_WIDTH,
-            layers=layers(""),
-        ),
-    )
-
-
-def names_below(state: State, prefix: str) -> list[str]:
-    """The names that begin with a prefix, without that prefix."""
-    return [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
 
 
 def local_tokenizer(text: TextConfiguration, configuration: Path | None = None) -> Tokenizer:
@@ -342,4 +283,7 @@ def wrap(
         name: in messages and results.
         preprocess: open_clip's configuration of the preprocessing; by default OpenAI's.
     """
-    return CLIP(network, tokenizer, name, preprocess.for_images_of(network.visual.image_size[0], name))
+    image, text = towers_of(network)
+    size = network.visual.image_size
+    preprocessing = preprocess.for_images_of(size if isinstance(size, int) else size[0], name)
+    return CLIP(image, text, network, tokenizer, name, preprocessing)

@@ -1,7 +1,7 @@
 """The two towers of CLIP, and CLIP itself; `stages.py` says what their stages are."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from harness.clip.prompts import Prompts, Tokenizer, end_of_text, tokenize
 from harness.clip.speedups import Speedups
 from harness.clip.stages import END, POOLED, RAW, BlockHook, Stage, Tower
 from harness.clip.texts import Text
+from harness.clip.tower_parts import OF_TEXT, OF_VIT, TowerPart
 
 if TYPE_CHECKING:
     import open_clip
@@ -21,6 +22,9 @@ __all__ = ("CLIP", "END", "POOLED", "RAW", "BlockHook", "ImageTower", "Stage", "
 
 class ImageTower(Tower):
     """The vision transformer of an open_clip CLIP; its class token is read."""
+
+    parts: frozenset[TowerPart] = OF_VIT
+    projection_names: ClassVar[tuple[str, ...]] = ("proj",)
 
     def __init__(self, visual: "open_clip.transformer.VisionTransformer", speedups: Speedups) -> None:
         super().__init__(speedups)
@@ -34,6 +38,13 @@ class ImageTower(Tower):
 
     def head_parameters(self) -> list[nn.Parameter]:
         return [*self.ln_post.parameters(), self.proj]
+
+    def bare_matrices(self) -> list[nn.Parameter]:
+        return [self.proj]
+
+    @property
+    def embed_dim(self) -> int:
+        return int(self.proj.shape[1])
 
     def embed(self, x: Tensor) -> Tensor:
         patches = self.conv1(x.to(self.conv1.weight.dtype)).flatten(2).permute(0, 2, 1)
@@ -56,6 +67,8 @@ class TextTower(Tower):
     """The causal text transformer of an open_clip CLIP; its end-of-text token is read."""
 
     attn_mask: Tensor
+    parts: frozenset[TowerPart] = OF_TEXT
+    projection_names: ClassVar[tuple[str, ...]] = ("text_projection",)
 
     def __init__(self, model: "open_clip.model.CLIP", speedups: Speedups) -> None:
         super().__init__(speedups)
@@ -68,6 +81,13 @@ class TextTower(Tower):
 
     def head_parameters(self) -> list[nn.Parameter]:
         return [*self.ln_final.parameters(), self.text_projection]
+
+    def bare_matrices(self) -> list[nn.Parameter]:
+        return [self.text_projection]
+
+    @property
+    def embed_dim(self) -> int:
+        return int(self.text_projection.shape[1])
 
     def attention_mask(self, length: int) -> Tensor:
         if length > len(self.attn_mask):
@@ -109,7 +129,9 @@ class CLIP(nn.Module):
     """Two towers, the logit scale, the tokenizer, and the preprocessing of images.
 
     Args:
-        model: an open_clip `CLIP` whose configuration is not `unsupported`.
+        image: the image tower.
+        text: the text tower, with the same speed-ups.
+        model: the open_clip model that they are of.
         tokenizer: texts -> ids (C, context length).
         name: its name in results.
         preprocessing: of its images.
@@ -120,15 +142,17 @@ class CLIP(nn.Module):
 
     def __init__(
         self,
+        image: Tower,
+        text: TextTower,
         model: "open_clip.model.CLIP",
         tokenizer: Tokenizer,
         name: str,
         preprocessing: Preprocessing,
     ) -> None:
         super().__init__()
-        self.speedups = Speedups()
-        self.image = ImageTower(model.visual, self.speedups)
-        self.text = TextTower(model, self.speedups)
+        self.speedups = image.speedups
+        self.image = image
+        self.text = text
         self.logit_scale = model.logit_scale
         self.name = name
         self.preprocessing = preprocessing
@@ -158,7 +182,7 @@ class CLIP(nn.Module):
     @property
     def embed_dim(self) -> int:
         """E, the size of the embeddings."""
-        return int(self.text.text_projection.shape[1])
+        return self.text.embed_dim
 
     @property
     def device(self) -> torch.device:

@@ -91,11 +91,12 @@ def test_prompts_of_coop_are_no_clip(save: Callable[..., str]) -> None:
     assert "are missing ('positional_embedding', 'text_projection'" in told(f"ViT-B-16-quickgelu:{save(prompts)}")
 
 
-def test_a_plain_resnet_is_called_one(save: Callable[..., str]) -> None:
+def test_a_part_of_a_resnet_is_called_one(save: Callable[..., str]) -> None:
     resnet = {"visual.conv1.weight": torch.zeros(64, 3, 3, 3), "visual.layer1.0.conv1.weight": torch.zeros(1)}
     message = told(save(resnet, "rn50.pt", configured=False))
-    assert "a CLIP with a ResNet, which is not supported" in message
-    assert "ViT-B-16" not in message
+    assert "does not hold a CLIP of a ResNet" in message
+    assert "these are names of a CLIP with a ResNet" in message
+    assert "ViT" not in message
 
 
 def test_a_plain_state_dict_is_told_the_models_that_it_fits(save: Callable[..., str]) -> None:

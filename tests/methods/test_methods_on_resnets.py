@@ -20,7 +20,10 @@ from tests.method_texts import texts_for
 
 NAMES = ["cat", "sports equipment", "bird", "thing that is rather long to say"]
 NEED_TOKENS = {"bitfit", "clip_lora", "coprompt", "ivlp", "layernorm", "maple", "mma", "mmrl", "promptsrc", "vpt"}
-WITHOUT_TOKENS: dict[str, dict[str, Any]] = {
+# With which methods leave the tokens of images alone, and fit two text blocks and a short context.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "coop": {"n_ctx": 4},
+    "prograd": {"n_ctx": 4},
     "clip_lora": {"encoder": "text"},
     "ivlp": {"n_ctx_image": 0},
     "promptsrc": {"depth_image": 0, "depth_text": 2},
@@ -65,9 +68,9 @@ def test_methods_that_need_tokens_are_refused_in_one_line(name: str, loaded: CLI
             check_options(name, method_class(name).Config(**options).model_dump_json(), backbone)
 
 
-@pytest.mark.parametrize("name", sorted({*method_names()} - NEED_TOKENS | WITHOUT_TOKENS.keys()))
+@pytest.mark.parametrize("name", sorted({*method_names()} - NEED_TOKENS | OPTIONS.keys()))
 def test_all_others_train_and_classify(name: str, clip: CLIP, tiny_resnet: Path) -> None:
-    options = WITHOUT_TOKENS.get(name, {})
+    options = OPTIONS.get(name, {})
     check_options(name, method_class(name).Config(**options).model_dump_json(), str(tiny_resnet))
     method = build(clip, name, **options)
     with torch.no_grad():

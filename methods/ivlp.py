@@ -106,7 +106,7 @@ class IVLP(Method):
 
     def build_image_prompts(self) -> None:
         """Create `image_prompts`, those of image blocks 0, 1, ..."""
-        depth, width = self.config.depth_image or self.clip.image.num_blocks, self.clip.image.class_embedding.shape[0]
+        depth, width = self.config.depth_image or self.clip.image.num_blocks, self.clip.image.width
         self.image_prompts = drawn_prompts(depth, self.config.n_ctx_image, width)
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:

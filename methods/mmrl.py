@@ -24,7 +24,7 @@ class MMRL(Method):
     teacher = "zeroshot"
     frozen_view = "same"
     stays_fp32 = ("compound_rep_tokens", "proj_rep")
-
+    tower_parts = ("class token", "image projection")
     official = Official(
         trainers=("MMRL",),
         options={name: name.lower() for name in ("REP_LAYERS", "N_REP_TOKENS", "REP_DIM", "ALPHA", "REG_WEIGHT")},

@@ -12,6 +12,7 @@ class ProLIP(Method):
     """Cross entropy + lambda |W - W0|^2, W the projection of the image tower and W0 that of CLIP."""
 
     stays_fp32 = ("clip.image.proj",)
+    tower_parts = ("image projection",)
     official = Official(trainers=("ProLIP",), options={"LAMBDA": "lambda"})
 
     class Config(Method.Config):

@@ -77,6 +77,21 @@ class Tower(nn.Module):
         """The parameters after the last block: final LayerNorm and projection."""
         raise NotImplementedError
 
+    def bare_matrices(self) -> list[nn.Parameter]:
+        """The matrices that are no weights of a module, such as CLIP's projections."""
+        raise NotImplementedError
+
+    @property
+    def width(self) -> int:
+        """Size of its tokens."""
+        width: int = self.blocks[0].attn.embed_dim
+        return width
+
+    @property
+    def embed_dim(self) -> int:
+        """E, the size of its embeddings."""
+        raise NotImplementedError
+
     def parameters_from(self, start: Stage) -> list[nn.Parameter]:
         """Parameters of the blocks from `start` on, of the final LayerNorm and of the projection."""
         return [p for block in list(self.blocks)[start:] for p in block.parameters()] + self.head_parameters()

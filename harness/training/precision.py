@@ -50,7 +50,7 @@ def store_clip(clip: CLIP, precision: str) -> CLIP:
         for module in clip.modules():
             if isinstance(module, HALF_MODULES):
                 halve(module.parameters())
-        halve([clip.image.proj, clip.text.text_projection])
+        halve([*clip.image.bare_matrices(), *clip.text.bare_matrices()])
     return clip
 
 

@@ -25,7 +25,8 @@ def refuse_missing_parts(
     """
     missing = [part for part in needed if part not in present]
     if missing:
+        needs = " and ".join(f"the {part}" for part in missing)
         raise UserError(
-            f"{method} needs a backbone with a {' and a '.join(missing)}, and '{backbone}' has none: "
-            "use a CLIP of a ViT, such as ViT-B-16-quickgelu, or another method"
+            f"{method} needs {needs} of a CLIP, and backbone '{backbone}' has none: "
+            "use that of a ViT, such as ViT-B-16-quickgelu, or another method"
         )

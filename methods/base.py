@@ -90,6 +90,9 @@ class Method(nn.Module):
     stays_fp32: ClassVar[tuple[str, ...]] = ()
     """Prefixes of the names of parameters that the authors keep in float32 when they train in half precision."""
 
+    tower_parts: ClassVar[tuple[TowerPart, ...]] = ()
+    """What the method reads or changes of the parts of towers that not every backbone has."""
+
     official: ClassVar[Official | None] = None
     """Names in the authors' implementation; None if there is none to compare with."""
 
@@ -142,8 +145,8 @@ class Method(nn.Module):
 
     @classmethod
     def needs(cls, config: Any) -> tuple[TowerPart, ...]:
-        """The parts that the method reads or changes of those that not every backbone has."""
-        return ()
+        """The parts of a backbone that the method needs with these options: by default `tower_parts`."""
+        return cls.tower_parts
 
     @classmethod
     def unused(cls, config: Any) -> dict[str, str]:
@@ -289,7 +292,7 @@ class Method(nn.Module):
         return self.clip.image.run(x, self.image_start, END)
 
     def similarity_logits(self, image: Tensor, text: Tensor) -> Tensor:
-        """CLIP's logits (B, C): logit scale times cosine similarity of image and text embeddings.
+        """CLIP's logits (B, C): logit scale times cosine similarity of image and text embeddings, plus SigLIP's bias.
 
         Under autocast they are computed in float32, because logits reach 100 and bfloat16 has 8 significant bits.
 
@@ -303,7 +306,8 @@ class Method(nn.Module):
         with torch.autocast(device, enabled=False):
             image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
             cosine = image @ text.T if text.dim() == 2 else (text @ image[:, :, None]).squeeze(2)
-            return self.clip.logit_scale.exp() * cosine
+            logits = self.clip.logit_scale.exp() * cosine
+            return logits if self.clip.logit_bias is None else logits + self.clip.logit_bias
 
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
         """Logits (B, C) of images at `image_start`, given the `text_features()` of the classes."""

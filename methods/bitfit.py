@@ -4,7 +4,6 @@ The authors tune language models and have no code for CLIP: the reference vector
 implementation of ours.
 """
 
-from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import RAW, Stage
 from methods.base import Method, Official
 
@@ -12,11 +11,8 @@ from methods.base import Method, Official
 class BitFit(Method):
     """The biases of attention, MLPs and LayerNorms of both towers train, and nothing else."""
 
+    tower_parts = ("transformer for images",)
     official = Official(trainers=("bitfit",))
-
-    @classmethod
-    def needs(cls, config: Method.Config) -> tuple[TowerPart, ...]:
-        return ("transformer for images",)
 
     def start_stages(self) -> tuple[Stage, Stage]:
         # The image tower has a LayerNorm before its first block.

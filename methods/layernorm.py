@@ -6,7 +6,6 @@ code for CLIP: the reference vectors are those of a plain torch implementation o
 
 from torch import nn
 
-from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import RAW, Stage
 from methods.base import Method, Official
 
@@ -14,11 +13,8 @@ from methods.base import Method, Official
 class LayerNormTuning(Method):
     """Scale and shift of every LayerNorm of both towers train, and nothing else."""
 
+    tower_parts = ("transformer for images",)
     official = Official(trainers=("layernorm",))
-
-    @classmethod
-    def needs(cls, config: Method.Config) -> tuple[TowerPart, ...]:
-        return ("transformer for images",)
 
     def start_stages(self) -> tuple[Stage, Stage]:
         # The image tower has a LayerNorm before its first block.

@@ -15,7 +15,6 @@ from harness.clip.context import (
     prompted_images,
     prompted_texts,
 )
-from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import RAW, Stage
 from methods.base import Method, Official, check_depth
 
@@ -29,6 +28,7 @@ class MaPLe(Method):
         tensors={"prompt_learner.": ""},
     )
 
+    tower_parts = ("transformer for images",)
     stays_fp32 = ("compound_prompts_text.", "compound_prompt_projections.")
 
     class Config(Method.Config):
@@ -58,10 +58,6 @@ class MaPLe(Method):
     @classmethod
     def prompt_template(cls, config: Config, template: str) -> str:
         return context_template(config.n_ctx, first_words(config.n_ctx, config.ctx_init))
-
-    @classmethod
-    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
-        return ("transformer for images",)
 
     def start_stages(self) -> tuple[Stage, Stage]:
         return 0, RAW

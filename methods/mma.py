@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from harness.clip.blocks import Beside
 from harness.clip.context import context_template
 from harness.clip.packing import Tokens
-from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import END, Stage
 from methods.base import Method, Official
 
@@ -49,6 +48,7 @@ class MMA(Method):
     those of x are the true ones. Where `dim` is the width of a tower, the authors leave out Up; here it stays.
     """
 
+    tower_parts = ("transformer for images",)
     official = Official(
         trainers=("MultiModalAdapter",),
         options={
@@ -78,10 +78,6 @@ class MMA(Method):
     @classmethod
     def prompt_template(cls, config: Config, template: str) -> str:
         return context_template(0, config.ctx_init)
-
-    @classmethod
-    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
-        return ("transformer for images",)
 
     def start_stages(self) -> tuple[Stage, Stage]:
         return self.config.start - 1, self.config.start - 1

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from harness.clip.context import CONTEXT_STD, put_context
 from harness.clip.digits import at_least_float32
-from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import END, POOLED, BlockHook, Stage
 from methods.base import Method, Official, check_depth
 
@@ -25,7 +24,7 @@ class MMRL(Method):
     teacher = "zeroshot"
     frozen_view = "same"
     stays_fp32 = ("compound_rep_tokens", "proj_rep")
-
+    tower_parts = ("class token", "image projection")
     official = Official(
         trainers=("MMRL",),
         options={name: name.lower() for name in ("REP_LAYERS", "N_REP_TOKENS", "REP_DIM", "ALPHA", "REG_WEIGHT")},
@@ -53,10 +52,6 @@ class MMRL(Method):
         if layers[0] < 1 or layers != sorted(set(layers)):
             raise ValueError(f"rep_layers={layers} must ascend, from 1 at least")
         check_depth(layers[-1], num_blocks, "rep_layers")
-
-    @classmethod
-    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
-        return "class token", "image projection"
 
     def start_stages(self) -> tuple[Stage, Stage]:
         blocks = self.clip.num_blocks

@@ -4,7 +4,6 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.clip.digits import at_least_float32
-from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import END, POOLED, Stage
 from methods.base import Method, Official, Shots
 
@@ -16,6 +15,7 @@ class ProLIP(Method):
     """
 
     stays_fp32 = ("clip.image.proj", "clip.image.attnpool.c_proj.weight")
+    tower_parts = ("image projection",)
     official = Official(trainers=("ProLIP",), options={"LAMBDA": "lambda"})
 
     class Config(Method.Config):
@@ -26,10 +26,6 @@ class ProLIP(Method):
     config: Config
     initial: Tensor
     strength: Tensor
-
-    @classmethod
-    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
-        return ("image projection",)
 
     def start_stages(self) -> tuple[Stage, Stage]:
         return POOLED, END

@@ -7,7 +7,6 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.clip.context import drawn_prompts, prompted_images
-from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import END, Stage
 from methods.base import Method, Official, check_depth
 
@@ -27,6 +26,7 @@ class VPT(Method):
         },
     )
 
+    tower_parts = ("transformer for images",)
     stays_fp32 = ("image_prompts.",)
 
     class Config(Method.Config):
@@ -40,10 +40,6 @@ class VPT(Method):
     @classmethod
     def check(cls, config: Config, num_blocks: int) -> None:
         check_depth(config.depth, num_blocks)
-
-    @classmethod
-    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
-        return ("transformer for images",)
 
     def start_stages(self) -> tuple[Stage, Stage]:
         return 0, END

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from harness.clip.configuration import ModelConfiguration, read_configuration
 from harness.clip.snapshots import cached_snapshot, configuration_in, weights_in
+from harness.clip.tokenizer_files import find_tokenizer
 from harness.errors import UserError, nearest
 
 RANDOM = "random"
@@ -124,7 +125,21 @@ def files_of(text: str) -> tuple[str | None, tuple[Path, ...]]:
     # With a model's name its configuration decides; without, the local one and the vocabulary that it names.
     if backbone.configuration:
         found.append(vocabulary_of(backbone.configuration))
+    if backbone.checkpoint:
+        found.extend(tokenizer_files_of(backbone))
     return backbone.model, tuple(path for path in found if path)
+
+
+def tokenizer_files_of(backbone: Backbone) -> tuple[Path, ...]:
+    """The files of the tokenizer of a backbone that does not use CLIP's; empty if it uses CLIP's, or none is found."""
+    try:
+        config = configuration_of(backbone)
+    except UserError:
+        return ()
+    if config is None or config.text_cfg.hf_tokenizer_name is None:
+        return ()
+    files = find_tokenizer(backbone.checkpoint, config.text_cfg.hf_tokenizer_name)
+    return files.all if files else ()
 
 
 def vocabulary_of(config_file: Path) -> Path | None:

@@ -1,20 +1,16 @@
 """Loads the CLIP of a backbone: with weights of open_clip, of a local checkpoint, or random ones."""
 
-import gzip
 import logging
-from functools import partial
 from pathlib import Path
 
 import open_clip
 import torch
-from open_clip.tokenizer import SimpleTokenizer
 
 from harness.clip.activation import doubt_about_activation, refuse_wrong_activation
 from harness.clip.backbones import (
     RANDOM,
     SUPPORTED,
     Backbone,
-    existing_file,
     model_config,
     parse_backbone,
 )
@@ -22,13 +18,14 @@ from harness.clip.checkpoints import State, format_of, load_strictly, read_check
 from harness.clip.configuration import (
     ModelConfiguration,
     PreprocessConfiguration,
-    TextConfiguration,
     read_configuration,
 )
 from harness.clip.kinds import towers_of
 from harness.clip.openai_shapes import fitting_models, is_resnet, openai_config, shapes_of
 from harness.clip.prompts import Tokenizer
 from harness.clip.strict_json import check
+from harness.clip.tokenizer import local_tokenizer, tokenizer_of
+from harness.clip.tokenizer_files import fetch_tokenizer
 from harness.clip.towers import CLIP
 from harness.clip.transformers_names import is_of_transformers, to_open_clip
 from harness.errors import UserError, first_line, nearest
@@ -93,10 +90,13 @@ def fetch_weights(text: str) -> None:
     verify_tag(backbone)
     if backbone.model is None or backbone.tag in (None, RANDOM):
         return
+    repository = model_config(backbone.model).text_cfg.hf_tokenizer_name
     # The hub's client logs every attempt; the error below says everything in one line.
     logging.disable(logging.CRITICAL)
     try:
         open_clip.download_pretrained(open_clip.get_pretrained_cfg(backbone.model, backbone.tag))
+        if repository:
+            fetch_tokenizer(repository)
     except Exception as error:  # network, disk and hub errors come in many types
         raise UserError(
             f"the weights of '{text}' are not on this machine and cannot be downloaded ({type(error).__name__}): "
@@ -110,8 +110,14 @@ def load_open_clip(backbone: Backbone, model: str) -> CLIP:
     """Load an open_clip model by name, with the weights of the backbone's tag or with random ones."""
     config = model_config(model)
     if backbone.tag == RANDOM:
-        return wrap(build(config), local_tokenizer(config.text_cfg), backbone.text)
+        clip = wrap(build(config), tokenizer_of(config, backbone, stand_in=True), backbone.text)
+        if config.text_cfg.hf_tokenizer_name:
+            clip.notices = (
+                f"backbone {backbone.text}: its texts get ids of CLIP's vocabulary, as its weights are random",
+            )
+        return clip
     fetch_weights(backbone.text)
+    tokenizer = tokenizer_of(config, backbone)
     try:
         network = open_clip.create_model(model, pretrained=backbone.tag)
     except Exception as error:  # a download that is cut off fails in many ways
@@ -119,7 +125,7 @@ def load_open_clip(backbone: Backbone, model: str) -> CLIP:
             f"the downloaded weights of '{backbone.text}' cannot be loaded: {first_line(error)}. Delete them from the "
             "cache of the hub, and they are downloaded again"
         ) from error
-    return wrap(network, local_tokenizer(config.text_cfg), backbone.text, preprocessing_of_tag(backbone))
+    return wrap(network, tokenizer, backbone.text, preprocessing_of_tag(backbone))
 
 
 def preprocessing_of_tag(backbone: Backbone) -> PreprocessConfiguration:
@@ -179,7 +185,7 @@ def build_without_weights(text: str) -> CLIP:
         UserError: unknown backbone, or a file that cannot be read.
     """
     backbone = parse_backbone(text)
-    found = named_architecture(backbone)
+    found = named_architecture(backbone, stand_in=True)
     if found is None:
         assert backbone.checkpoint
         found = openai_architecture(backbone.checkpoint, *read_weights(backbone.checkpoint))
@@ -188,15 +194,19 @@ def build_without_weights(text: str) -> CLIP:
     return wrap(build(config), tokenizer, backbone.text, preprocess).eval().requires_grad_(False)
 
 
-def named_architecture(backbone: Backbone) -> tuple[ModelConfiguration, Tokenizer] | None:
+def named_architecture(backbone: Backbone, stand_in: bool = False) -> tuple[ModelConfiguration, Tokenizer] | None:
     """Configuration and tokenizer from a model name or a configuration file; None if the backbone has neither.
+
+    Args:
+        backbone: what the user named.
+        stand_in: as in `tokenizer_of`.
 
     Raises:
         UserError: the configuration is damaged, or is not of a plain CLIP.
     """
     if backbone.model:
         config = model_config(backbone.model)
-        return config, local_tokenizer(config.text_cfg)
+        return config, tokenizer_of(config, backbone, stand_in)
     if backbone.configuration is None:
         return None
     config = read_configuration(backbone.configuration)
@@ -205,7 +215,7 @@ def named_architecture(backbone: Backbone) -> tuple[ModelConfiguration, Tokenize
             f"the model of configuration '{backbone.configuration}' is not supported: {config.unsupported}. "
             f"{SUPPORTED}, such as ViT-B-16"
         )
-    return config, local_tokenizer(config.text_cfg, backbone.configuration)
+    return config, tokenizer_of(config, backbone, stand_in)
 
 
 def openai_architecture(path: Path, state: State, is_openai: bool) -> tuple[ModelConfiguration, Tokenizer]:
@@ -237,36 +247,12 @@ def openai_architecture(path: Path, state: State, is_openai: bool) -> tuple[Mode
 
 
 def build(config: ModelConfiguration) -> "open_clip.model.CLIP":
-    """A plain open_clip CLIP of a configuration, in fp32, with random weights."""
-    known = config.model_dump(include={"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}, exclude_unset=True)
-    return open_clip.CLIP(**known)
-
-
-def local_tokenizer(text: TextConfiguration, configuration: Path | None = None) -> Tokenizer:
-    """CLIP's BPE tokenizer with the options and the context length of a text tower.
-
-    Args:
-        text: the configuration of the tower.
-        configuration: its file, beside which a vocabulary of its own lies.
-
-    Raises:
-        UserError: the vocabulary cannot be read, or is larger than the tower's.
-    """
-    options = text.tokenizer_kwargs.model_dump(exclude_unset=True) if text.tokenizer_kwargs else {}
-    where = f"CLIP's own vocabulary, which configuration '{configuration}' asks for,"
-    if options.pop("strip_sep_token", False):
-        raise UserError(f"configuration '{configuration}': strip_sep_token is an option of transformers' tokenizers")
-    if options.get("bpe_path"):
-        folder = configuration.parent if configuration else Path()
-        options["bpe_path"] = str(existing_file(str(folder / options["bpe_path"])))
-        where = f"vocabulary '{options['bpe_path']}'"
-    try:
-        tokenizer = SimpleTokenizer(**{key: value for key, value in options.items() if value is not None})
-    except (OSError, EOFError, ValueError, LookupError, gzip.BadGzipFile) as error:
-        raise UserError(f"{where} cannot be read as a vocabulary of CLIP: {first_line(error)}") from error
-    if tokenizer.vocab_size > text.vocab_size:
-        raise UserError(f"{where} has {tokenizer.vocab_size} tokens, and text_cfg.vocab_size is {text.vocab_size}")
-    return partial(tokenizer, context_length=text.context_length)
+    """A model of open_clip of a configuration, in fp32, with random weights."""
+    fields = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
+    if not config.custom_text:
+        return open_clip.CLIP(**config.model_dump(include=fields, exclude_unset=True))
+    fields |= {"init_logit_scale", "init_logit_bias"}
+    return open_clip.CustomTextCLIP(**config.model_dump(include=fields, exclude_unset=True))
 
 
 def wrap(

@@ -50,6 +50,18 @@ def weights_in(folder: Path) -> Path:
     raise UserError(f"folder '{folder}' has none of the weights {', '.join(WEIGHTS)}")
 
 
+def cached_file(repository: str, name: str) -> Path | None:
+    """A file of a repository in the cache of the hub on this machine; None if it is not there."""
+    # Not at the top: only some backbones need it.
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(repository, name)
+    except ValueError:  # no name of a repository
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
 def cached_snapshot(repository: str) -> Path:
     """The folder of a model in the cache of the Hugging Face hub on this machine; nothing is downloaded.
 

@@ -10,6 +10,8 @@ ALL_PARTS: frozenset[TowerPart] = frozenset(get_args(TowerPart))
 OF_VIT: frozenset[TowerPart] = frozenset(("transformer for images", "class token", "image projection"))
 OF_RESNET: frozenset[TowerPart] = frozenset(("image projection",))
 """Of an image tower that is a ResNet: its blocks compute feature maps, not tokens."""
+OF_SIGLIP: frozenset[TowerPart] = frozenset(("transformer for images",))
+"""Of both towers of a SigLIP: all tokens of an image are pooled by attention, without a projection."""
 OF_TEXT: frozenset[TowerPart] = frozenset(("text projection without bias",))
 
 
@@ -29,7 +31,8 @@ def refuse_missing_parts(
     """
     missing = [part for part in needed if part not in present]
     if missing:
+        needs = " and ".join(f"the {part}" for part in missing)
         raise UserError(
-            f"{method} needs a backbone with a {' and a '.join(missing)}, and '{backbone}' has none: "
-            "use a CLIP of a ViT, such as ViT-B-16-quickgelu, or another method"
+            f"{method} needs {needs} of a CLIP, and backbone '{backbone}' has none: "
+            "use that of a ViT, such as ViT-B-16-quickgelu, or another method"
         )

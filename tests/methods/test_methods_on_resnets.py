@@ -56,7 +56,7 @@ def pixels() -> torch.Tensor:
 @pytest.mark.parametrize("name", sorted(NEED_TOKENS))
 def test_methods_that_need_tokens_are_refused_in_one_line(name: str, loaded: CLIP, tiny_resnet: Path) -> None:
     part = "class token" if name == "mmrl" else "transformer for images"
-    line = f"^{name} needs a backbone with a {part}, and '.*' has none: use a CLIP of a ViT.*$"
+    line = f"^{name} needs the {part} of a CLIP, and backbone '.*' has none: use that of a ViT.*$"
     options = {"depth": 2} if name in ("maple", "coprompt") else {}
     options |= {"start": 1} if name == "mma" else {}
     options |= {"depth_text": 2, "depth_image": 2} if name == "promptsrc" else {}

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from harness.clip.activation import doubt_about_activation
 from harness.clip.backbones import blocks_of, files_of, model_config, parse_backbone
 from harness.clip.checkpoints import read_checkpoint
-from harness.clip.load import build, build_without_weights, load_backbone, local_tokenizer, openai_config
+from harness.clip.load import build, build_without_weights, load_backbone, openai_config
+from harness.clip.tokenizer import local_tokenizer
 from harness.clip.transformers_names import to_open_clip
 from harness.errors import UserError
 

@@ -40,9 +40,9 @@ class ResNetTower(Tower):
 
     def __init__(self, visual: "ModifiedResNet", speedups: Speedups) -> None:
         super().__init__(speedups)
-        for number in (1, 2, 3):
-            setattr(self, f"conv{number}", getattr(visual, f"conv{number}"))
-            setattr(self, f"bn{number}", getattr(visual, f"bn{number}"))
+        self.conv1, self.bn1 = visual.conv1, visual.bn1
+        self.conv2, self.bn2 = visual.conv2, visual.bn2
+        self.conv3, self.bn3 = visual.conv3, visual.bn3
         self.layer1 = visual.layer1
         self.layer2 = visual.layer2
         self.layer3 = visual.layer3

@@ -225,7 +225,7 @@ def refuse_unsupported(model: str) -> None:
     if reason:
         raise UserError(
             f"backbone '{model}' is not supported: {reason}. Supported are CLIPs of a ViT with class token and a "
-            f"causal text tower; the nearest is '{nearest_supported(model)}'"
+            f"causal text tower, and SigLIP; the nearest is '{nearest_supported(model)}'"
         )
 
 

@@ -223,7 +223,7 @@ def named_architecture(backbone: Backbone, stand_in: bool = False) -> tuple[Mode
     if config.unsupported:
         raise UserError(
             f"the model of configuration '{backbone.configuration}' is not supported: {config.unsupported}. "
-            "Supported are CLIPs of a ViT with class token and a causal text tower, such as ViT-B-16"
+            "Supported are CLIPs of a ViT with class token and a causal text tower, such as ViT-B-16, and SigLIP"
         )
     return config, tokenizer_of(config, backbone, stand_in)
 

@@ -29,7 +29,7 @@ RANDOM = "random"
 DEFAULT_TAG = "openai"
 LOCAL_DIR, HF_HUB = "local-dir:", "hf-hub:"
 QUICK = "-quickgelu"
-SUPPORTED = "Supported are CLIPs of a ViT with class token, or of a ResNet, and a causal text tower"
+SUPPORTED = "Supported are CLIPs of a ViT with class token or of a ResNet and a causal text tower, and SigLIP"
 # As torch, open_clip, Lightning and CoOp name checkpoints; CoOp appends the epoch.
 CHECKPOINT_ENDING = re.compile(r"\.(safetensors|pt|pth|bin|ckpt|tar)(-\d+)?$")
 

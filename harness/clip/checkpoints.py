@@ -199,12 +199,13 @@ def differences(state: State, expected: State) -> list[str]:
 def format_of(state: State) -> str:
     """Which format the names of a file belong to, as a part of a sentence; empty if they say nothing."""
     marks = {
+        "visual.trunk.attn_pool.": "a SigLIP, which its name must say (BACKBONE=ViT-B-16-SigLIP:FILE)",
         "vision_model.": "transformers' models",
         "text.transformer.": "open_clip's CustomTextCLIP",
         "text_decoder.": "open_clip's CoCa",
         "prompt_learner.": "CoOp's prompts, which are no CLIP",
         "visual.layer1.": "a CLIP with a ResNet",
-        "visual.trunk.": "a CLIP with an image tower of timm, which is not supported",
+        "visual.trunk.": "a CLIP with an image tower of timm",
         "img/": "big_vision",
     }
     found = next((what for mark, what in marks.items() if any(name.startswith(mark) for name in state)), None)

@@ -104,7 +104,8 @@ class BidirectionalTextTower(TextTower):
 
     @property
     def dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self.blocks[-1].attn.out_proj.weight.dtype
+        block: Any = self.blocks[-1]
+        dtype: torch.dtype = block.attn.out_proj.weight.dtype
         return dtype
 
     @property
@@ -119,7 +120,7 @@ class BidirectionalTextTower(TextTower):
     def bare_matrices(self) -> list[nn.Parameter]:
         return []
 
-    def attention_mask(self, length: int) -> None:
+    def attention_mask(self, length: int) -> Tensor | None:
         return None
 
     def end_of_text(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ after the final LayerNorm, at END one embedding per input. Caches, methods and e
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,8 @@ class Tower(nn.Module):
     @property
     def width(self) -> int:
         """Size of its tokens."""
-        width: int = self.blocks[0].attn.embed_dim
+        block: Any = self.blocks[0]
+        width: int = block.attn.embed_dim
         return width
 
     @property

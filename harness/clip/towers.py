@@ -111,7 +111,7 @@ class TextTower(Tower):
     def embed_dim(self) -> int:
         return int(self.text_projection.shape[1])
 
-    def attention_mask(self, length: int) -> Tensor:
+    def attention_mask(self, length: int) -> Tensor | None:
         if length > len(self.attn_mask):
             # Tokens that a method inserts make texts longer than the context of the positions.
             return torch.full_like(self.attn_mask[:1, :1], float("-inf")).expand(length, length).triu(1)

@@ -22,7 +22,7 @@ from harness.training.feature_store import NAME_BYTES
 
 DECIDING = ("clip", "data", "training/inference.py", "training/precision.py", "training/shared_features.py")
 """The code of SkipBench that computes features, in harness/."""
-PACKAGES = ("torch", "open_clip_torch", "numpy", "pillow")
+PACKAGES = ("torch", "open_clip_torch", "timm", "numpy", "pillow")
 UNKNOWN = b""
 """Name of a row whose picture has no state that could be told from another."""
 

@@ -64,6 +64,8 @@ def doubt_about_activation(model: str, state: State) -> str | None:
     Returns:
         One sentence; None for a model with QuickGELU whose weights look like OpenAI's, which were trained with it.
     """
+    if model_config(model).is_siglip:  # none was trained with QuickGELU
+        return None
     looks_like_openai = has_openai_scale(state) and is_exact_in_fp16(state)
     quick_gelu = model_config(model).quick_gelu
     if quick_gelu and looks_like_openai:

@@ -3,7 +3,7 @@
 The notation, on the command line, in BACKBONE= and in YAML:
 
     clip-emoji                         the small CLIP of the embedded benchmark
-    ViT-B-16-quickgelu                 an open_clip model with OpenAI's weights
+    ViT-B-16-quickgelu                 an open_clip model with OpenAI's weights; RN50-quickgelu with a ResNet
     ViT-B-16:laion2b_s34b_b88k         an open_clip model with a pretrained tag
     ViT-B-16-quickgelu:/path/to.pt     an open_clip model with a local checkpoint
     ViT-B-16:random                    random weights, for measuring costs
@@ -22,9 +22,15 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.clip.configuration import ModelConfiguration, read_configuration, supported_configuration
+from harness.clip.configuration import (
+    SUPPORTED,
+    ModelConfiguration,
+    read_configuration,
+    supported_configuration,
+)
 from harness.clip.hub import cached_folder, hub_folder
 from harness.clip.snapshots import configuration_in, files_beside, weights_in
+from harness.clip.tokenizer_files import find_tokenizer
 from harness.errors import UserError, letters_of, nearest
 
 RANDOM = "random"
@@ -162,7 +168,21 @@ def files_of(text: str) -> tuple[str | None, tuple[Path, ...]]:
     if backbone.configuration:
         found.append(vocabulary_of(backbone.configuration))
     found += files_beside(backbone.checkpoint, backbone.configuration)
+    if backbone.checkpoint:
+        found.extend(tokenizer_files_of(backbone))
     return backbone.model, tuple(path for path in found if path)
+
+
+def tokenizer_files_of(backbone: Backbone) -> tuple[Path, ...]:
+    """The files of the tokenizer of a backbone that does not use CLIP's; empty if it uses CLIP's, or none is found."""
+    try:
+        config = configuration_of(backbone)
+    except UserError:
+        return ()
+    if config is None or config.text_cfg.hf_tokenizer_name is None:
+        return ()
+    files = find_tokenizer(backbone.checkpoint, config.text_cfg.hf_tokenizer_name)
+    return files.all if files else ()
 
 
 def vocabulary_of(config_file: Path) -> Path | None:
@@ -248,8 +268,7 @@ def refuse_unsupported(model: str) -> None:
     reason = model_config(model).unsupported
     if reason:
         raise UserError(
-            f"backbone '{model}' is not supported: {reason}. Supported are CLIPs of a ViT with class token and a "
-            f"causal text tower; the nearest is '{nearest_supported(model)}'"
+            f"backbone '{model}' is not supported: {reason}. {SUPPORTED}; the nearest is '{nearest_supported(model)}'"
         )
 
 
@@ -266,6 +285,16 @@ def blocks_of(backbone: Backbone) -> int | None:
     Raises:
         UserError: its configuration is damaged.
     """
+    found = configuration_of(backbone)
+    return found.blocks if found else None
+
+
+def configuration_of(backbone: Backbone) -> ModelConfiguration | None:
+    """The configuration of a backbone, without reading weights; None if only the weights determine it.
+
+    Raises:
+        UserError: it is damaged.
+    """
     if backbone.model:
-        return model_config(backbone.model).blocks
-    return read_configuration(backbone.configuration).blocks if backbone.configuration else None
+        return model_config(backbone.model)
+    return read_configuration(backbone.configuration) if backbone.configuration else None

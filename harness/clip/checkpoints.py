@@ -25,8 +25,11 @@ State = dict[str, Tensor]
 WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model")
 # What OpenAI's code converts to half precision: convolutions, linear layers and projections.
 MATRICES = re.compile(
-    r"(attn\.in_proj_(weight|bias)|out_proj\.(weight|bias)|mlp\..+|conv\d\.weight|visual\.proj|text_projection)$"
+    r"(attn\.in_proj_(weight|bias)|\w+_proj\.(weight|bias)|mlp\..+|conv\d\.weight|downsample\.0\.weight|visual\.proj"
+    r"|text_projection)$"
 )
+# Of the batch normalisation of ResNets.
+COUNTER = ".num_batches_tracked"
 SHOWN = 3
 # Bytes of a file of one tensor; the text projection of the largest CLIP has some MiB.
 LARGEST_TENSOR = 1 << 28
@@ -195,6 +198,8 @@ def load_strictly(network: nn.Module, state: State, path: Path, model: str, hint
         UserError: a name, a shape or a type does not fit.
     """
     expected = network.state_dict()
+    # How often statistics were updated decides nothing, and not every format keeps it.
+    state = {name: tensor for name, tensor in expected.items() if name.endswith(COUNTER)} | state
     # Single numbers, such as the logit scale, are stored with and without a dimension.
     state = {
         name: tensor.reshape(expected[name].shape)
@@ -222,7 +227,7 @@ def differences(state: State, expected: State) -> list[str]:
     others = [
         f"{quoted(name)} is {str(state[name].dtype).removeprefix('torch.')}"
         for name in common
-        if not state[name].dtype.is_floating_point
+        if expected[name].dtype.is_floating_point and not state[name].dtype.is_floating_point
     ]
     kinds = {
         "missing": missing,
@@ -236,13 +241,14 @@ def differences(state: State, expected: State) -> list[str]:
 def format_of(state: State) -> str:
     """Which format the names of a file belong to, as a part of a sentence; empty if they say nothing."""
     marks = {
+        "visual.trunk.attn_pool.": "a SigLIP, which its name must say (BACKBONE=ViT-B-16-SigLIP:FILE)",
         "vision_model.": "transformers' models",
         "text.transformer.": "open_clip's CustomTextCLIP",
         "text_decoder.": "open_clip's CoCa",
         "prompt_learner.": "CoOp's prompts, which are no CLIP",
         "image_encoder.": "a method's own model in CoOp's code, which keeps CLIP's parts under names of its own",
-        "visual.layer1.": "a CLIP with a ResNet, which is not supported",
-        "visual.trunk.": "a CLIP with an image tower of timm, which is not supported",
+        "visual.layer1.": "a CLIP with a ResNet",
+        "visual.trunk.": "a CLIP with an image tower of timm",
         "img/": "big_vision",
     }
     found = next((what for mark, what in marks.items() if any(name.startswith(mark) for name in state)), None)
@@ -260,7 +266,7 @@ def refuse_not_finite(network: nn.Module, weights: str) -> None:
         network: with its weights.
         weights: what they are, for the message.
     """
-    wrong = [quoted(name) for name, tensor in network.named_parameters() if not bool(tensor.isfinite().all())]
+    wrong = [quoted(name) for name, tensor in network.state_dict().items() if not bool(tensor.isfinite().all())]
     if wrong:
         raise UserError(
             f"{weights}: {len(wrong)} tensors hold NaN or infinity ({some(wrong)}): the file is damaged, or the "

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.clip.configuration import supported_configuration
 from harness.clip.shards import is_index, named_in, shards_of
 from harness.clip.snapshots import CONFIGURATION, WEIGHTS, weights_in
+from harness.clip.tokenizer_files import SENTENCEPIECE_FILES, TOKENIZERS_FILE, fetch_tokenizer
 from harness.clip.transformers_configuration import CONFIGURATION as OF_TRANSFORMERS
 from harness.clip.transformers_configuration import PREPROCESSING, PROCESSOR
 from harness.errors import UserError, first_line
@@ -25,8 +26,7 @@ BESIDE = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
-    "spiece.model",
-    "tokenizer.model",
+    *SENTENCEPIECE_FILES,
 )
 # Seconds until a hub that does not answer is given up.
 PATIENCE = 15
@@ -118,9 +118,11 @@ def downloaded_folder(place: str) -> Path:
             with suppress(EntryNotFoundError):
                 fetch(PREPROCESSING)  # keeps in the cache that there is none
         path = fetch(one_of((CONFIGURATION, OF_TRANSFORMERS), names, place))
-        vocabulary = supported_configuration(path).text_cfg.tokenizer_kwargs
-        if vocabulary and vocabulary.bpe_path in names:
-            fetch(vocabulary.bpe_path)
+        text = supported_configuration(path).text_cfg
+        if text.tokenizer_kwargs and text.tokenizer_kwargs.bpe_path in names:
+            fetch(text.tokenizer_kwargs.bpe_path)
+        if text.hf_tokenizer_name and not {TOKENIZERS_FILE, *SENTENCEPIECE_FILES} & set(names):
+            fetch_tokenizer(text.hf_tokenizer_name)
         weights = fetch(one_of(WEIGHTS, names, place))
         for shard in named_in(weights) if is_index(weights) else ():
             fetch(shard.name)

@@ -5,9 +5,10 @@ import logging
 import open_clip
 
 from harness.clip.activation import refuse_wrong_activation
-from harness.clip.backbones import RANDOM, Backbone, parse_backbone
+from harness.clip.backbones import RANDOM, Backbone, model_config, parse_backbone
 from harness.clip.configuration import PreprocessConfiguration
 from harness.clip.strict_json import check
+from harness.clip.tokenizer_files import fetch_tokenizer
 from harness.errors import UserError, nearest
 
 OPENAI_PREPROCESSING = PreprocessConfiguration()
@@ -47,10 +48,13 @@ def fetch_weights(text: str) -> None:
     verify_tag(backbone)
     if backbone.model is None or backbone.tag in (None, RANDOM):
         return
+    repository = model_config(backbone.model).text_cfg.hf_tokenizer_name
     # The hub's client logs every attempt; the error below says everything in one line.
     logging.disable(logging.CRITICAL)
     try:
         open_clip.download_pretrained(open_clip.get_pretrained_cfg(backbone.model, backbone.tag))
+        if repository:
+            fetch_tokenizer(repository)
     except Exception as error:  # network, disk and hub errors come in many types
         raise UserError(
             f"the weights of '{text}' are not on this machine and cannot be downloaded ({type(error).__name__}): "

@@ -64,6 +64,18 @@ def weights_in(folder: Path) -> Path:
     raise UserError(f"folder '{folder}' has none of the weights {', '.join(WEIGHTS)}")
 
 
+def cached_file(repository: str, name: str) -> Path | None:
+    """A file of a repository in the cache of the hub on this machine; None if it is not there."""
+    # Not at the top: only some backbones need it.
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(repository, name)
+    except ValueError:  # no name of a repository
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
 def files_beside(checkpoint: Path | None, configuration: Path | None) -> tuple[Path, ...]:
     """The further files that decide the outputs of a model: shards of its weights, preprocessing of transformers.
 

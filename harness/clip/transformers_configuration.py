@@ -117,9 +117,9 @@ def to_open_clip(data: dict[str, Any], processor: dict[str, Any] | None, where: 
     """
     kind = data.get("model_type")
     if kind != "clip":
-        raise UserError(
-            f"{where} is of transformers' {shown(kind)}: of transformers' models only CLIPModel ('clip') is supported"
-        )
+        siglip = isinstance(kind, str) and kind.startswith("siglip")
+        instead = ": name the model, BACKBONE=ViT-B-16-SigLIP:FILE" if siglip else ""
+        raise UserError(f"{where} is of transformers' {shown(kind)}, and only folders of CLIPModel are read{instead}")
     # Both forms stand in many files; transformers lets the older one win.
     for name in ("text_config", "vision_config"):
         parts = [part for key in (name, f"{name}_dict") if isinstance(part := data.get(key), dict)]

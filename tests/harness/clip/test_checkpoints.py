@@ -15,7 +15,8 @@ from torch import Tensor
 from harness.clip.activation import doubt_about_activation
 from harness.clip.backbones import blocks_of, files_of, model_config, parse_backbone
 from harness.clip.checkpoints import read_checkpoint
-from harness.clip.load import build, build_without_weights, load_backbone, local_tokenizer, openai_config
+from harness.clip.load import build, build_without_weights, load_backbone, openai_config
+from harness.clip.tokenizer import local_tokenizer
 from harness.errors import UserError
 from tests.transformers_state import to_transformers
 
@@ -149,11 +150,12 @@ def test_prompts_beside_objects_of_dassl_are_no_clip(save: Callable[..., str]) -
     assert message.endswith("save its state_dict as .safetensors and give that file")
 
 
-def test_a_plain_resnet_is_called_one(save: Callable[..., str]) -> None:
+def test_a_part_of_a_resnet_is_called_one(save: Callable[..., str]) -> None:
     resnet = {"visual.conv1.weight": torch.zeros(64, 3, 3, 3), "visual.layer1.0.conv1.weight": torch.zeros(1)}
     message = told(save(resnet, "rn50.pt", configured=False))
-    assert "a CLIP with a ResNet, which is not supported" in message
-    assert "ViT-B-16" not in message
+    assert "does not hold a CLIP of a ResNet" in message
+    assert "these are names of a CLIP with a ResNet" in message
+    assert "ViT" not in message
 
 
 def test_a_plain_state_dict_is_told_the_models_that_it_fits(save: Callable[..., str]) -> None:

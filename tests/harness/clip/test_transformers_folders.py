@@ -161,7 +161,10 @@ def test_the_older_form_of_the_towers_wins_as_in_transformers(folder: Folder, ch
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "siglip"}, "is of transformers' 'siglip': of transformers' models only CLIPModel ('clip') is"),
+        (
+            {"model_type": "siglip"},
+            "'siglip', and only folders of CLIPModel are read: name the model, BACKBONE=ViT-B-16-",
+        ),
         ({"model_type": None}, "is of transformers' None"),
         ({"text_config__hidden_act": "relu"}, "hidden_act 'relu' is not supported: quick_gelu, gelu,"),
         ({"text_config__hidden_act": "quick_gelu"}, "different activations, text quick_gelu and images gelu"),

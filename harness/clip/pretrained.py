@@ -1,12 +1,14 @@
 """The pretrained tags of open_clip: whether a model has one, its download, and the preprocessing that belongs to it."""
 
 import logging
+from pathlib import Path
 
 import open_clip
 
 from harness.clip.activation import refuse_wrong_activation
 from harness.clip.backbones import RANDOM, Backbone, model_config, parse_backbone
 from harness.clip.configuration import PreprocessConfiguration
+from harness.clip.hub import PATIENCE
 from harness.clip.strict_json import check
 from harness.clip.tokenizer_files import fetch_tokenizer
 from harness.errors import UserError, nearest
@@ -52,7 +54,9 @@ def fetch_weights(text: str) -> None:
     # The hub's client logs every attempt; the error below says everything in one line.
     logging.disable(logging.CRITICAL)
     try:
-        open_clip.download_pretrained(open_clip.get_pretrained_cfg(backbone.model, backbone.tag))
+        tag = open_clip.get_pretrained_cfg(backbone.model, backbone.tag)
+        ask_hub(tag.get("hf_hub", "").rpartition("/")[0])
+        open_clip.download_pretrained(tag)
         if repository:
             fetch_tokenizer(repository)
     except Exception as error:  # network, disk and hub errors come in many types
@@ -62,6 +66,24 @@ def fetch_weights(text: str) -> None:
         ) from error
     finally:
         logging.disable(logging.NOTSET)
+
+
+def ask_hub(repository: str) -> None:
+    """Ask the hub once about the weights of a tag, unless files of theirs are on this machine.
+
+    open_clip tries three names of a file, and the hub's client tries each six times: without a network, 50 seconds.
+
+    Args:
+        repository: organisation/name; empty for weights that are not on the hub.
+
+    Raises:
+        Exception: of the hub's client, if it cannot be reached.
+    """
+    from huggingface_hub import HfApi, constants
+
+    kept = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "snapshots"
+    if repository and not any(kept.glob("*/*")):
+        HfApi().model_info(repository, timeout=PATIENCE)
 
 
 def preprocessing_of_tag(backbone: Backbone) -> PreprocessConfiguration:

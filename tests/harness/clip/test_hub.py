@@ -4,14 +4,17 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import huggingface_hub
+import open_clip
 import pytest
 from safetensors.torch import load_file, save_file
 
 from harness.clip.backbones import files_of, parse_backbone
 from harness.clip.hub import cached_folder, downloaded_folder
 from harness.clip.load import load_backbone
+from harness.clip.pretrained import ask_hub, fetch_weights
 from harness.errors import UserError
 from harness.experiment.content import backbone_content
 from tests.model_hub import COMMIT, Hub, serving
@@ -136,3 +139,18 @@ def test_without_a_network_one_line_comes_at_once(hub: Hub, monkeypatch: pytest.
     message = told("hf-hub:some/clip")
     assert "is not in the hub's cache on this machine and cannot be downloaded (" in message
     assert message.endswith("connect to the network once, or give its folder, BACKBONE=/path/to/folder")
+
+
+def test_weights_of_a_tag_are_asked_for_once_without_a_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(tag: object) -> NoReturn:
+        raise AssertionError("it tries for a minute")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", refuse)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"are not on this machine and cannot be downloaded \(ConnectError\)"):
+        fetch_weights("ViT-B-16:laion2b_s34b_b88k")
+    kept = Path(huggingface_hub.constants.HF_HUB_CACHE) / "models--some--clip/snapshots/1/x.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    ask_hub("some/clip")
+    ask_hub("")

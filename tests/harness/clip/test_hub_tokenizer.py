@@ -170,6 +170,7 @@ def test_the_cache_of_the_hub_is_searched(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_tag_fetches_its_tokenizer_too(monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[tuple[str, str]] = []
+    monkeypatch.setattr("harness.clip.pretrained.ask_hub", lambda repository: None)
     monkeypatch.setattr("open_clip.download_pretrained", lambda tag: None)
     monkeypatch.setattr("harness.clip.tokenizer_files.cached_file", lambda repository, name: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repository, name: fetched.append((repository, name)))

@@ -146,6 +146,7 @@ def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch: pytest.Monk
     def no_network(config: object) -> None:
         raise OSError("name or service\nnot known")
 
+    monkeypatch.setattr("harness.clip.pretrained.ask_hub", lambda repository: None)
     monkeypatch.setattr(open_clip, "download_pretrained", no_network)
     with pytest.raises(UserError, match="cannot be downloaded") as caught:
         fetch_weights("ViT-B-32-quickgelu")

@@ -131,6 +131,7 @@ def test_preprocessing_of_a_tag_reaches_the_backbone(monkeypatch: pytest.MonkeyP
         with torch.device("meta"):
             return build(model_config(model))
 
+    monkeypatch.setattr("harness.clip.pretrained.ask_hub", lambda repository: None)
     monkeypatch.setattr(open_clip, "download_pretrained", lambda tag: None)
     monkeypatch.setattr(open_clip, "create_model", without_weights)
     clip = load_open_clip(parse_backbone(f"{name}:dfn5b"), name)

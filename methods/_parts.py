@@ -96,3 +96,11 @@ class WeightsError(ValueError):
 
 class TooFewShotsError(ValueError):
     """A method cannot be fitted to so few shots or views; the message says which setting helps."""
+
+
+def check_depth(depth: int | None, num_blocks: int, option: str = "depth", where: str = "in each tower") -> None:
+    """Raise ValueError, naming the option, if towers of `num_blocks` blocks have no `depth` first ones; None is all."""
+    if depth is not None and depth > num_blocks:
+        raise ValueError(
+            f"{option}={depth} is beyond a backbone of {num_blocks} blocks {where}: choose 0 to {num_blocks}"
+        )

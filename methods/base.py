@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from harness.clip.ensembles import encode_classes
 from harness.clip.prompts import Prompts
 from harness.clip.texts import Text
+from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import CLIP, END, RAW, Stage
 from methods._parts import (
     ONE_PROMPT,
@@ -23,6 +24,7 @@ from methods._parts import (
     TooFewShotsError,
     WeightsError,
     WeightsFile,
+    check_depth,
     first_best,
 )
 
@@ -82,8 +84,14 @@ class Method(nn.Module):
     """Which views of the training images the untouched CLIP embeds for `loss_beside_frozen`: the `same` as the method,
     or `other` random ones. None: the method trains by `loss`."""
 
+    counts_image_blocks: ClassVar[bool] = False
+    """Whether options count the blocks of the image tower alone: `check` gets their number, not that of both towers."""
+
     stays_fp32: ClassVar[tuple[str, ...]] = ()
     """Prefixes of the names of parameters that the authors keep in float32 when they train in half precision."""
+
+    tower_parts: ClassVar[tuple[TowerPart, ...]] = ()
+    """What the method reads or changes of the parts of towers that not every backbone has."""
 
     official: ClassVar[Official | None] = None
     """Names in the authors' implementation; None if there is none to compare with."""
@@ -134,6 +142,11 @@ class Method(nn.Module):
     @classmethod
     def check(cls, config: Any, num_blocks: int) -> None:
         """Raise ValueError, naming the option, if the options do not fit a backbone of `num_blocks` blocks."""
+
+    @classmethod
+    def needs(cls, config: Any) -> tuple[TowerPart, ...]:
+        """The parts of a backbone that the method needs with these options: by default `tower_parts`."""
+        return cls.tower_parts
 
     @classmethod
     def unused(cls, config: Any) -> dict[str, str]:
@@ -279,7 +292,7 @@ class Method(nn.Module):
         return self.clip.image.run(x, self.image_start, END)
 
     def similarity_logits(self, image: Tensor, text: Tensor) -> Tensor:
-        """CLIP's logits (B, C): logit scale times cosine similarity of image and text embeddings.
+        """CLIP's logits (B, C): logit scale times cosine similarity of image and text embeddings, plus SigLIP's bias.
 
         Under autocast they are computed in float32, because logits reach 100 and bfloat16 has 8 significant bits.
 
@@ -293,7 +306,8 @@ class Method(nn.Module):
         with torch.autocast(device, enabled=False):
             image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
             cosine = image @ text.T if text.dim() == 2 else (text @ image[:, :, None]).squeeze(2)
-            return self.clip.logit_scale.exp() * cosine
+            logits = self.clip.logit_scale.exp() * cosine
+            return logits if self.clip.logit_bias is None else logits + self.clip.logit_bias
 
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
         """Logits (B, C) of images at `image_start`, given the `text_features()` of the classes."""
@@ -331,11 +345,3 @@ class Method(nn.Module):
     def facts(self) -> dict[str, int | float]:
         """Facts about this training for readers of the result, such as how many classes took part."""
         return {}
-
-
-def check_depth(depth: int | None, num_blocks: int, option: str = "depth") -> None:
-    """Raise ValueError, naming the option, if towers of `num_blocks` blocks have no `depth` first ones; None is all."""
-    if depth is not None and depth > num_blocks:
-        raise ValueError(
-            f"{option}={depth} is beyond a backbone of {num_blocks} blocks in each tower: choose 0 to {num_blocks}"
-        )

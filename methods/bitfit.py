@@ -11,6 +11,7 @@ from methods.base import Method, Official
 class BitFit(Method):
     """The biases of attention, MLPs and LayerNorms of both towers train, and nothing else."""
 
+    tower_parts = ("transformer for images",)
     official = Official(trainers=("bitfit",))
 
     def start_stages(self) -> tuple[Stage, Stage]:

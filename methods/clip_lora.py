@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from harness.clip.blocks import Beside
 from harness.clip.low_rank import POSITIONS, PROJECTIONS, draw_kept, low_rank_changes
 from harness.clip.packing import Tokens
-from harness.clip.towers import END, ImageTower, Stage, TextTower
+from harness.clip.tower_parts import TowerPart
+from harness.clip.towers import END, Stage, Tower
 from methods.base import Method, Official
 
 
@@ -68,6 +69,10 @@ class CLIPLoRA(Method):
         named = POSITIONS[config.position](num_blocks)
         return [block for block in range(num_blocks) if block in (named if config.layers is None else config.layers)]
 
+    @classmethod
+    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
+        return () if config.encoder == "text" else ("transformer for images",)
+
     def start_stages(self) -> tuple[Stage, Stage]:
         towers, encoder = (self.clip.image, self.clip.text), self.config.encoder
         image, text = (min(self.blocks(self.config, tower.num_blocks), default=END) for tower in towers)
@@ -78,17 +83,17 @@ class CLIPLoRA(Method):
         self.image_blocks = self._changes(self.clip.image, self.image_start)
         self.text_blocks = self._changes(self.clip.text, self.text_start)
 
-    def _changes(self, tower: ImageTower | TextTower, start: Stage) -> nn.ModuleDict:
+    def _changes(self, tower: Tower, start: Stage) -> nn.ModuleDict:
         blocks = [] if start == END else self.blocks(self.config, tower.num_blocks)
-        return low_rank_changes(tower.positional_embedding.shape[1], self.config.r, blocks, self.config.params)
+        return low_rank_changes(tower.width, self.config.r, blocks, self.config.params)
 
-    def _beside(self, tower: ImageTower | TextTower, name: str) -> dict[int, Beside]:
+    def _beside(self, tower: Tower, name: str) -> dict[int, Beside]:
         """What is computed beside each block that changes; `name` is the attribute with the changes of the tower."""
         blocks, names = getattr(self, name), {part: PROJECTIONS[part] for part in self.config.params}
         paths = {block: {part: f"{name}.{block}.attn.{names[part]}" for part in names} for block in blocks}
         return {int(b): Beside({p: partial(self._change, tower, q) for p, q in paths[b].items()}) for b in blocks}
 
-    def _change(self, tower: ImageTower | TextTower, path: str, x: Tensor, tokens: Tokens) -> Tensor:
+    def _change(self, tower: Tower, path: str, x: Tensor, tokens: Tokens) -> Tensor:
         change, scale, kept = self.get_submodule(path), self.config.alpha * self.config.r**-0.5, None
         if self.drops:
             # Drawn for whole rows of the longest texts, so that what is left out changes nothing that is drawn.

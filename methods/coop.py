@@ -39,6 +39,8 @@ class CoOp(Method):
         )
 
     config: Config
+    first_word: int = 1
+    full_stops: int = 1
 
     @classmethod
     def unused(cls, config: Config) -> dict[str, str]:
@@ -56,6 +58,9 @@ class CoOp(Method):
         contexts = len(self.prompts) if self.config.class_specific else 1
         drawn = [initial_context(self.clip, self.n_ctx, self.config.ctx_init) for _ in range(contexts)]
         self.ctx = nn.Parameter(torch.stack(drawn) if self.config.class_specific else drawn[0])
+        self.first_word = self.clip.text.first_word
+        # Some tokenizers leave out punctuation.
+        self.full_stops = min(1, int(self.clip.tokenize(["."]).eot[0]) - self.first_word)
 
     def check_classes(self, texts: tuple[Text, ...]) -> None:
         if self.config.class_specific and texts != self.training_texts:
@@ -67,7 +72,7 @@ class CoOp(Method):
     def text_features(self, classes: Tensor | None = None) -> Tensor:
         ids, eot = self.text_tokens(classes)
         ctx = self.ctx if classes is None or not self.config.class_specific else self.ctx[classes]
-        words = put_context(self.clip.text.token_embedding(ids), ctx)
+        words = put_context(self.clip.text.token_embedding(ids), ctx, self.first_word)
         source = self.word_order(ids.shape[1], eot)[..., None].expand_as(words)
         tokens = self.clip.text.add_positions(words.gather(1, source))
         return self.clip.text.run(tokens, 0, END, eot, shared=self.shared_tokens())
@@ -79,7 +84,8 @@ class CoOp(Method):
     def shared_tokens(self) -> int:
         """Number of leading tokens that are the same for all classes."""
         before = 0 if self.config.class_specific else self.context_before_name()
-        return self.prompts.shared if before == self.n_ctx else min(self.prompts.shared, 1 + before)
+        shared = self.prompts.shared
+        return shared if before == self.n_ctx else min(shared, self.first_word + before)
 
     def word_order(self, length: int, eot: Tensor) -> Tensor:
         """The places (C, T) in `[start] context name . [end]` from which the tokens of the prompts are taken.
@@ -90,7 +96,8 @@ class CoOp(Method):
         """
         before = self.context_before_name()
         place = torch.arange(length, device=eot.device)
-        name = (eot - self.n_ctx - 2)[:, None]
-        in_name = (place > before) & (place <= before + name)
-        in_rest = (place > before + name) & (place <= self.n_ctx + name)
+        word = place - self.first_word
+        name = (eot - self.n_ctx - self.first_word - self.full_stops)[:, None]
+        in_name = (word >= before) & (word < before + name)
+        in_rest = (word >= before + name) & (word < self.n_ctx + name)
         return torch.where(in_name, place + self.n_ctx - before, torch.where(in_rest, place - name, place))

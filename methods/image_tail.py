@@ -10,9 +10,10 @@ from methods.base import Method, check_depth
 
 
 class ImageTail(Method):
-    """Trains the image blocks from `depth` on, the final LayerNorm and the projection, on cached tokens and texts."""
+    """Trains the image blocks from `depth` on and what follows them, on cached tokens and texts."""
 
     templates = "finetune"
+    counts_image_blocks = True
 
     class Config(Method.Config):
         depth: int = Field(6, ge=0, description="number of first image blocks that are skipped")
@@ -21,7 +22,7 @@ class ImageTail(Method):
 
     @classmethod
     def check(cls, config: Config, num_blocks: int) -> None:
-        check_depth(config.depth, num_blocks)
+        check_depth(config.depth, num_blocks, where="in its image tower")
 
     def start_stages(self) -> tuple[Stage, Stage]:
         return self.config.depth, END

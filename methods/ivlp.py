@@ -13,6 +13,7 @@ from harness.clip.context import (
     prompted_images,
     prompted_texts,
 )
+from harness.clip.tower_parts import TowerPart
 from harness.clip.towers import END, RAW, Stage
 from methods.base import Method, Official, check_depth
 
@@ -90,6 +91,10 @@ class IVLP(Method):
     def prompt_template(cls, config: Config, template: str) -> str:
         return context_template(config.n_ctx_text, first_words(config.n_ctx_text, config.ctx_init))
 
+    @classmethod
+    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
+        return ("transformer for images",) if config.prompts_images else ()
+
     def start_stages(self) -> tuple[Stage, Stage]:
         return 0 if self.config.prompts_images else END, RAW
 
@@ -106,7 +111,7 @@ class IVLP(Method):
 
     def build_image_prompts(self) -> None:
         """Create `image_prompts`, those of image blocks 0, 1, ..."""
-        depth, width = self.config.depth_image or self.clip.image.num_blocks, self.clip.image.class_embedding.shape[0]
+        depth, width = self.config.depth_image or self.clip.image.num_blocks, self.clip.image.width
         self.image_prompts = drawn_prompts(depth, self.config.n_ctx_image, width)
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:

@@ -13,6 +13,7 @@ from methods.base import Method, Official
 class LayerNormTuning(Method):
     """Scale and shift of every LayerNorm of both towers train, and nothing else."""
 
+    tower_parts = ("transformer for images",)
     official = Official(trainers=("layernorm",))
 
     def start_stages(self) -> tuple[Stage, Stage]:

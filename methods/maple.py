@@ -28,6 +28,7 @@ class MaPLe(Method):
         tensors={"prompt_learner.": ""},
     )
 
+    tower_parts = ("transformer for images",)
     stays_fp32 = ("compound_prompts_text.", "compound_prompt_projections.")
 
     class Config(Method.Config):
@@ -64,7 +65,7 @@ class MaPLe(Method):
     def build(self) -> None:
         n_ctx, deep = self.config.n_ctx, self.config.depth - 1
         self.ctx = nn.Parameter(initial_context(self.clip, n_ctx, first_words(n_ctx, self.config.ctx_init)))
-        text_width, image_width = self.ctx.shape[1], self.clip.image.class_embedding.shape[0]
+        text_width, image_width = self.ctx.shape[1], self.clip.image.width
         self.proj = nn.Linear(text_width, image_width)
         self.compound_prompts_text = drawn_prompts(deep, n_ctx, text_width)
         single = nn.Linear(text_width, image_width)

@@ -48,6 +48,7 @@ class MMA(Method):
     those of x are the true ones. Where `dim` is the width of a tower, the authors leave out Up; here it stays.
     """
 
+    tower_parts = ("transformer for images",)
     official = Official(
         trainers=("MultiModalAdapter",),
         options={
@@ -84,7 +85,7 @@ class MMA(Method):
     def build(self) -> None:
         dim, end = self.config.dim, self.config.end or self.clip.num_blocks
         numbers = [str(k) for k in range(self.config.start, end + 1)]
-        image, text = (tower.positional_embedding.shape[1] for tower in (self.clip.image, self.clip.text))
+        image, text = (tower.width for tower in (self.clip.image, self.clip.text))
         self.text_adapter = nn.ModuleDict({k: _Adapter(text, dim) for k in numbers})
         self.visual_adapter = nn.ModuleDict({k: _Adapter(image, dim) for k in numbers})
         self.shared_adapter = nn.ModuleDict({k: nn.Sequential(nn.Linear(dim, dim), nn.ReLU()) for k in numbers})

@@ -24,7 +24,7 @@ class MMRL(Method):
     teacher = "zeroshot"
     frozen_view = "same"
     stays_fp32 = ("compound_rep_tokens", "proj_rep")
-
+    tower_parts = ("class token", "image projection")
     official = Official(
         trainers=("MMRL",),
         options={name: name.lower() for name in ("REP_LAYERS", "N_REP_TOKENS", "REP_DIM", "ALPHA", "REG_WEIGHT")},
@@ -60,7 +60,7 @@ class MMRL(Method):
 
     def build(self) -> None:
         size, layers = self.config.rep_dim, len(self.layers)
-        (image_width, embed_dim), text_width = self.clip.image.proj.shape, self.clip.text.text_projection.shape[0]
+        image_width, text_width, embed_dim = self.clip.image.width, self.clip.text.width, self.clip.embed_dim
         self.compound_rep_tokens = nn.Parameter(torch.randn(self.config.n_rep_tokens, size) * CONTEXT_STD)
         to_image, to_text = nn.Linear(size, image_width), nn.Linear(size, text_width)
         self.compound_rep_tokens_r2vproj = nn.ModuleList(copy.deepcopy(to_image) for _ in range(layers))

@@ -9,9 +9,13 @@ from methods.base import Method, Official, Shots
 
 
 class ProLIP(Method):
-    """Cross entropy + lambda |W - W0|^2, W the projection of the image tower and W0 that of CLIP."""
+    """Cross entropy + lambda |W - W0|^2, W the projection of the image tower and W0 that of CLIP.
 
-    stays_fp32 = ("clip.image.proj",)
+    Of a ResNet it is the output projection of the attention pool, whose bias stays.
+    """
+
+    stays_fp32 = ("clip.image.proj", "clip.image.attnpool.c_proj.weight")
+    tower_parts = ("image projection",)
     official = Official(trainers=("ProLIP",), options={"LAMBDA": "lambda"})
 
     class Config(Method.Config):
@@ -27,7 +31,7 @@ class ProLIP(Method):
         return POOLED, END
 
     def build(self) -> None:
-        projection = self.clip.image.proj
+        projection = self.clip.image.projection
         # The authors train it in float32 even where features are in float16: its steps of 1e-5 would be rounded away.
         projection.data = at_least_float32(projection.data)
         projection.requires_grad_(True)
@@ -44,4 +48,4 @@ class ProLIP(Method):
         return super().similarity_logits(image, text.to(self.initial.dtype))
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
-        return super().loss(x, labels) + self.strength * (self.clip.image.proj - self.initial).square().sum()
+        return super().loss(x, labels) + self.strength * (self.clip.image.projection - self.initial).square().sum()

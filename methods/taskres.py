@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from harness.clip.prompts import Prompts
 from harness.clip.texts import Text
+from harness.clip.tower_parts import TowerPart
 from methods.base import Method, Official, OtherClassesError, WeightsError, WeightsFile
 
 
@@ -31,6 +32,10 @@ class TaskRes(Method):
 
     config: Config
 
+    @classmethod
+    def needs(cls, config: Config) -> tuple[TowerPart, ...]:
+        return ("text projection without bias",) if config.enhanced_base else ()
+
     def build(self) -> None:
         self.residual = nn.Parameter(torch.zeros(len(self.prompts), self.clip.embed_dim))
 
@@ -55,4 +60,4 @@ class TaskRes(Method):
     def text_features(self, classes: Tensor | None = None) -> Tensor:
         residual = self.residual if classes is None else self.residual[classes]
         text = super().text_features(classes) + self.config.residual_scale * residual
-        return text.to(self.clip.text.text_projection.dtype)
+        return text.to(self.clip.text.dtype)

@@ -1,5 +1,7 @@
 """TCP, Textual-based Class-aware Prompt tuning (Yao et al., CVPR 2024, arXiv:2311.18231): prompts know the class."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -85,8 +87,9 @@ class TCP(Method):
         ids, eot = self.text_tokens(classes)
         text, layer, shared = self.clip.text, self.config.layer, self.prompts.shared
         teacher = self.teacher_text if classes is None else self.teacher_text[classes]
-        tokens = text.add_positions(put_context(text.token_embedding(ids), self.ctx))
-        tokens = put_context(text.run(tokens, 0, layer, eot, shared=shared), self.class_prompts(teacher))
+        put = partial(put_context, first=text.first_word)
+        tokens = text.add_positions(put(text.token_embedding(ids), self.ctx))
+        tokens = put(text.run(tokens, 0, layer, eot, shared=shared), self.class_prompts(teacher))
         # From here on classes have only the start of text in common.
         return text.run(tokens, layer, END, eot, shared=min(shared, 1))
 

@@ -26,6 +26,7 @@ class VPT(Method):
         },
     )
 
+    tower_parts = ("transformer for images",)
     stays_fp32 = ("image_prompts.",)
 
     class Config(Method.Config):
@@ -44,7 +45,7 @@ class VPT(Method):
         return 0, END
 
     def build(self) -> None:
-        depth, width = self.config.depth or self.clip.image.num_blocks, self.clip.image.class_embedding.shape[0]
+        depth, width = self.config.depth or self.clip.image.num_blocks, self.clip.image.width
         self.image_prompts = drawn_prompts(depth, self.config.n_ctx, width)
 
     def image_features(self, x: Tensor) -> Tensor:

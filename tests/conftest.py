@@ -134,6 +134,27 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkpoint
 
 
+@pytest.fixture(scope="session")
+def tiny_resnet(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoint of a CLIP with random weights whose image tower is a narrow ResNet of five bottlenecks."""
+    import torch
+    from safetensors.torch import save_file
+
+    from tests.resnets import draw_norms
+
+    folder = tmp_path_factory.mktemp("tiny_resnet")
+    config = json.loads(tiny.with_suffix(".json").read_text())
+    config["vision_cfg"] = {"layers": [1, 2, 1, 1], "width": 8, "head_width": 32, "patch_size": None, "image_size": 64}
+    config["preprocess_cfg"]["size"] = 64
+    checkpoint = folder / "resnet.safetensors"
+    checkpoint.with_suffix(".json").write_text(json.dumps(config))
+    torch.manual_seed(0)
+    network = draw_norms(build(read_configuration(checkpoint.with_suffix(".json"))))
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, checkpoint)
+    shutil.copy(tiny.parent / "bpe_4k.txt.gz", folder)
+    return checkpoint
+
+
 @pytest.fixture
 def golden() -> Path:
     """The folder of reference vectors."""

@@ -9,9 +9,12 @@ import click
 from harness.cli.console import console
 from harness.cli.dry_run import schedule_settings
 from harness.cli.grid import METHODS_AND_SETTINGS, GridOptions, Words, read_grid, takes_grid
-from harness.clip.backbones import bundled, parse_backbone
+from harness.clip.backbones import bundled, model_config, model_names, parse_backbone
 from harness.errors import UserError, nearest
 from harness.experiment.axes import text_of
+
+# The word that lists all models of open_clip; no method has this name.
+BACKBONES = "backbones"
 
 
 @click.command(name="list")
@@ -19,11 +22,17 @@ from harness.experiment.axes import text_of
 def list_names(method: str | None) -> None:
     """List methods, data sets, backbones, protocols, recipes and ensembles of prompt templates, one per line.
 
-    With METHOD: its card, that is paper, official code, and on which images that code chooses what.
+    With METHOD: its card, that is paper, official code, and on which images that code chooses what. With the word
+    'backbones': every model name of open_clip, and whether it works here or why it is refused.
 
     \b
       skipbench list skip
+      skipbench list backbones
     """
+    if method == BACKBONES:
+        for line in model_lines():
+            console.print(line, markup=False, soft_wrap=True)
+        return
     if method is not None:
         for line in card_lines(method):
             console.print(line, markup=False, soft_wrap=True)
@@ -71,6 +80,15 @@ def card_lines(method: str) -> list[str]:
     return [title, *(f"  {name}: {text}" for name, text in facts.items())]
 
 
+def model_lines() -> list[str]:
+    """Every model name of open_clip and whether it works, one a line, and how many do."""
+    reasons = {name: model_config(name).unsupported for name in model_names()}
+    width = max(map(len, reasons))
+    lines = [f"{name:{width}s}  {f'refused: {reason}' if reason else 'works'}" for name, reason in reasons.items()]
+    works = sum(reason is None for reason in reasons.values())
+    return [*lines, f"{works} of open_clip's {len(reasons)} names work, {len(reasons) - works} are refused"]
+
+
 def backbone_names() -> dict[str, str]:
     """Backbones to list -> what they are."""
     return {
@@ -78,8 +96,10 @@ def backbone_names() -> dict[str, str]:
         "ViT-B-16-quickgelu": "open_clip, OpenAI weights",
         "ViT-B-32-quickgelu": "open_clip, OpenAI weights",
         "ViT-L-14-quickgelu": "open_clip, OpenAI weights",
-        "NAME:TAG": "any ViT CLIP of open_clip with a pretrained tag",
+        "NAME:TAG": "any ViT CLIP of open_clip with a pretrained tag; `skipbench list backbones` names them",
         "NAME:/path/to/file": "any ViT CLIP of open_clip with a local checkpoint",
+        "/path/to/folder": "a CLIP as open_clip or transformers saves it: configuration and weights",
+        "hf-hub:ORGANISATION/NAME": "such a folder of the Hugging Face hub",
         "NAME:random": "random weights, for measuring costs",
     }
 

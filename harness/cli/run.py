@@ -230,7 +230,7 @@ def fetch_backbones(specs: list[RunSpec]) -> None:
     if not needed:
         return
     # Not for backbones that come with the project: it imports open_clip, which takes seconds.
-    from harness.clip.load import fetch_weights
+    from harness.clip.pretrained import fetch_weights
 
     for backbone in needed:
         looking = Text(plain(f"looking for the weights of {backbone}"))

@@ -3,14 +3,16 @@
 The notation, on the command line, in BACKBONE= and in YAML:
 
     clip-emoji                         the small CLIP of the embedded benchmark
-    ViT-B-16-quickgelu                 an open_clip model with OpenAI's weights
+    ViT-B-16-quickgelu                 an open_clip model with OpenAI's weights; RN50-quickgelu with a ResNet
     ViT-B-16:laion2b_s34b_b88k         an open_clip model with a pretrained tag
     ViT-B-16-quickgelu:/path/to.pt     an open_clip model with a local checkpoint
     ViT-B-16:random                    random weights, for measuring costs
     /path/to.safetensors               a local checkpoint with its open_clip configuration in /path/to.json, or an
                                        OpenAI checkpoint that still carries OpenAI's own entries
-    /path/to/folder                    a local folder with weights and open_clip_config.json; also local-dir:/path
-    hf-hub:organisation/name           such a folder in the hub's cache on this machine
+    /path/to/folder                    a local folder with weights and open_clip_config.json, or transformers' folder
+                                       of a CLIPModel; also local-dir:/path
+    hf-hub:organisation/name           such a folder of the hub, downloaded unless it is in the cache on this machine;
+                                       also hf-hub:organisation/name@revision
 """
 
 import re
@@ -20,16 +22,30 @@ from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.clip.configuration import ModelConfiguration, read_configuration
-from harness.clip.snapshots import cached_snapshot, configuration_in, weights_in
-from harness.errors import UserError, nearest
+from harness.clip.configuration import (
+    SUPPORTED,
+    ModelConfiguration,
+    read_configuration,
+    supported_configuration,
+)
+from harness.clip.hub import cached_folder, hub_folder
+from harness.clip.snapshots import configuration_in, files_beside, weights_in
+from harness.clip.tokenizer_files import find_tokenizer
+from harness.errors import UserError, letters_of, nearest
 
 RANDOM = "random"
 DEFAULT_TAG = "openai"
 LOCAL_DIR, HF_HUB = "local-dir:", "hf-hub:"
 QUICK = "-quickgelu"
+# How the hub and folders are named in other places: letters and digits of the word before the colon.
+OTHER_SCHEMES = {
+    HF_HUB: ("hf", "hfhub", "huggingface", "huggingfacehub", "hub"),
+    LOCAL_DIR: ("localdir", "dir", "folder", "file"),
+}
+HUB_ADDRESS = re.compile(r"https?://[^/\s]+/([\w.-]+/[\w.-]+)")
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 # As torch, open_clip, Lightning and CoOp name checkpoints; CoOp appends the epoch.
-CHECKPOINT_ENDING = re.compile(r"\.(safetensors|pt|pth|bin|ckpt|tar)(-\d+)?$")
+CHECKPOINT_ENDING = re.compile(r"\.(safetensors|pt|pth|bin|ckpt|tar|index\.json)(-\d+)?$")
 
 
 @dataclass(frozen=True)
@@ -61,19 +77,22 @@ def bundled() -> dict[str, Path]:
 def parse_backbone(text: str) -> Backbone:
     """Parse the notation of this module's docstring. Pretrained tags are checked only when weights are loaded.
 
+    A model of the hub is downloaded if it is not on this machine: without its files it has no identity.
+
     Raises:
-        UserError: unknown or unsupported model, or missing file.
+        UserError: unknown or unsupported model, missing file, or a model of the hub that cannot be downloaded.
     """
     if text in bundled():
         return with_configuration(text, bundled()[text])
     if text.startswith((LOCAL_DIR, HF_HUB)):
         kind, _, place = text.partition(":")
-        return of_folder(text, cached_snapshot(place) if f"{kind}:" == HF_HUB else local_path(place))
+        return of_folder(text, hub_folder(place) if f"{kind}:" == HF_HUB else local_path(place))
     model, _, source = text.partition(":")
     if model not in config_files():
         path = local_path(text)
         if path.is_dir():
             return of_folder(text, path)
+        refuse_other_schemes(text)
         written_with_slash = text.replace("/", "-").partition(":")[0]
         if names_a_file(text) and written_with_slash not in config_files():
             return with_configuration(text, existing_file(text))
@@ -90,6 +109,23 @@ def parse_backbone(text: str) -> Backbone:
     return Backbone(text, model, source or DEFAULT_TAG, None)
 
 
+def refuse_other_schemes(text: str) -> None:
+    """Raise a UserError that shows the right notation if a word means a model of the hub, or a folder, in another."""
+    if address := HUB_ADDRESS.match(text):
+        raise UserError(f"backbone '{text}' is an address: if it is a model's on the hub, write {HF_HUB}{address[1]}")
+    scheme, colon, place = text.partition(":")
+    for right in (HF_HUB, LOCAL_DIR):
+        if colon and letters_of(scheme) in OTHER_SCHEMES[right]:
+            raise UserError(f"unknown backbone '{text}'. Did you mean '{right}{place}'?")
+    if HUB_NAME.fullmatch(text) and not CHECKPOINT_ENDING.search(text) and not local_path(text).exists():
+        models = {letters_of(name) for name in model_names()}
+        if letters_of(text) not in models:
+            raise UserError(
+                f"backbone '{text}' is no file or folder on this machine: for the model of that name on the hub, write "
+                f"{HF_HUB}{text}"
+            )
+
+
 def with_configuration(text: str, checkpoint: Path) -> Backbone:
     """The backbone of a checkpoint whose configuration may lie beside it."""
     beside = checkpoint.with_suffix(".json")
@@ -97,8 +133,13 @@ def with_configuration(text: str, checkpoint: Path) -> Backbone:
 
 
 def of_folder(text: str, folder: Path) -> Backbone:
-    """The backbone of a folder with weights and open_clip_config.json."""
+    """The backbone of a folder with weights and a configuration.
+
+    Raises:
+        UserError: one of the two is missing, or the configuration is of a model that is not supported.
+    """
     configuration = configuration_in(folder)
+    supported_configuration(configuration)
     return Backbone(text, None, None, weights_in(folder), configuration)
 
 
@@ -115,6 +156,9 @@ def files_of(text: str) -> tuple[str | None, tuple[Path, ...]]:
     if text in bundled():
         return None, ()
     try:
+        # Whoever only asks for an identity, of a run of last year maybe, does not wait for a download.
+        if text.startswith(HF_HUB) and cached_folder(text.removeprefix(HF_HUB)) is None:
+            return None, ()
         backbone = parse_backbone(text)
     except UserError:
         model = text.partition(":")[0]
@@ -123,7 +167,22 @@ def files_of(text: str) -> tuple[str | None, tuple[Path, ...]]:
     # With a model's name its configuration decides; without, the local one and the vocabulary that it names.
     if backbone.configuration:
         found.append(vocabulary_of(backbone.configuration))
+    found += files_beside(backbone.checkpoint, backbone.configuration)
+    if backbone.checkpoint:
+        found.extend(tokenizer_files_of(backbone))
     return backbone.model, tuple(path for path in found if path)
+
+
+def tokenizer_files_of(backbone: Backbone) -> tuple[Path, ...]:
+    """The files of the tokenizer of a backbone that does not use CLIP's; empty if it uses CLIP's, or none is found."""
+    try:
+        config = configuration_of(backbone)
+    except UserError:
+        return ()
+    if config is None or config.text_cfg.hf_tokenizer_name is None:
+        return ()
+    files = find_tokenizer(backbone.checkpoint, config.text_cfg.hf_tokenizer_name)
+    return files.all if files else ()
 
 
 def vocabulary_of(config_file: Path) -> Path | None:
@@ -209,8 +268,7 @@ def refuse_unsupported(model: str) -> None:
     reason = model_config(model).unsupported
     if reason:
         raise UserError(
-            f"backbone '{model}' is not supported: {reason}. Supported are CLIPs of a ViT with class token and a "
-            f"causal text tower; the nearest is '{nearest_supported(model)}'"
+            f"backbone '{model}' is not supported: {reason}. {SUPPORTED}; the nearest is '{nearest_supported(model)}'"
         )
 
 
@@ -227,6 +285,16 @@ def blocks_of(backbone: Backbone) -> int | None:
     Raises:
         UserError: its configuration is damaged.
     """
+    found = configuration_of(backbone)
+    return found.blocks if found else None
+
+
+def configuration_of(backbone: Backbone) -> ModelConfiguration | None:
+    """The configuration of a backbone, without reading weights; None if only the weights determine it.
+
+    Raises:
+        UserError: it is damaged.
+    """
     if backbone.model:
-        return model_config(backbone.model).blocks
-    return read_configuration(backbone.configuration).blocks if backbone.configuration else None
+        return model_config(backbone.model)
+    return read_configuration(backbone.configuration) if backbone.configuration else None

@@ -4,6 +4,7 @@ import math
 import re
 import warnings
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +13,56 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from harness.clip.pickled import PROMPTS, why_not_weights
+from harness.clip.prefixes import places_of_clips, without_wrappers
+from harness.clip.shards import is_index, shards_of
 from harness.clip.torchscript import is_torchscript, read_torchscript
 from harness.errors import UserError, first_line
 
 State = dict[str, Tensor]
 
-# Wrappers put these before every name: parallel training, Lightning, classes that hold a CLIP.
-PREFIXES = ("module.", "model.", "clip_model.", "clip.")
-# Compiling or sharding a part of a model puts these into the middle of names.
-WRAPPERS = re.compile(r"_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\.")
 # Training scripts keep the weights under one of these, beside the epoch and the optimizer.
 WEIGHTS_KEYS = ("state_dict", "model_state_dict", "model")
+# What OpenAI's code converts to half precision: convolutions, linear layers and projections.
+MATRICES = re.compile(
+    r"(attn\.in_proj_(weight|bias)|\w+_proj\.(weight|bias)|mlp\..+|conv\d\.weight|downsample\.0\.weight|visual\.proj"
+    r"|text_projection)$"
+)
+# Of the batch normalisation of ResNets.
+COUNTER = ".num_batches_tracked"
 SHOWN = 3
 # Bytes of a file of one tensor; the text projection of the largest CLIP has some MiB.
 LARGEST_TENSOR = 1 << 28
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file of weights holds.
+
+    Attributes:
+        state: name -> tensor, without what wrappers add to names.
+        others: names of the tensors that are no part of the CLIP, such as a loss's; they are left out.
+    """
+
+    state: State
+    others: tuple[str, ...] = ()
+
+
 def read_checkpoint(path: Path) -> State:
+    """The tensors of a checkpoint's CLIP; arguments and errors are those of `read_clip`."""
+    return read_clip(path).state
+
+
+def read_clip(path: Path) -> Checkpoint:
     """Read the tensors of a checkpoint without running code from the file.
 
     Args:
-        path: of a safetensors file, a PyTorch file of tensors, or an OpenAI TorchScript archive.
-
-    Returns:
-        Name -> tensor, without what wrappers add to names.
+        path: of a safetensors file, a PyTorch file of tensors, an OpenAI TorchScript archive, or an index of several.
 
     Raises:
-        UserError: the file is damaged, or contains pickled objects other than tensors.
+        UserError: the file is damaged, contains pickled objects other than tensors, or several CLIPs.
     """
-    return without_wrappers(state_dict_in(read_file(path), path), path)
+    return only_clip(state_dict_in(read_file(path), path), path)
 
 
 def read_file(path: Path) -> Any:
@@ -52,6 +74,8 @@ def read_file(path: Path) -> Any:
     try:
         if path.stat().st_size == 0:
             raise UserError(f"checkpoint '{path}' is empty: copy it again")
+        if is_index(path):
+            return read_shards(path)
         if path.suffix == ".safetensors":
             return load_file(path)
         if is_torchscript(path):
@@ -66,10 +90,25 @@ def read_file(path: Path) -> Any:
     except (SafetensorError, RuntimeError, EOFError, ValueError, MemoryError, zipfile.BadZipFile) as error:
         raise UserError(f"checkpoint '{path}' cannot be read: {first_line(error)}") from error
     except Exception as error:  # weights_only refuses other objects with pickle.UnpicklingError and other errors
-        raise UserError(
-            f"checkpoint '{path}' is no file of weights, or contains more than tensors, and unpickling that could run "
-            f"code: save its state_dict as .safetensors and give that file ({type(error).__name__})"
-        ) from error
+        raise UserError(f"checkpoint '{path}' {why_not_weights(path, type(error).__name__)}") from error
+
+
+def read_shards(index: Path) -> State:
+    """The tensors of an index, from all of its files.
+
+    Raises:
+        UserError: the index or a file cannot be read, or a file does not hold what the index says.
+    """
+    state: State = {}
+    for path, names in shards_of(index).items():
+        held = state_dict_in(read_file(path), path)
+        if missing := [quoted(name) for name in names if name not in held]:
+            raise UserError(
+                f"index '{index}' says that '{path.name}' holds {len(missing)} tensors that it does not hold "
+                f"({some(missing)}): copy or download both again"
+            )
+        state |= {name: held[name] for name in names}
+    return state
 
 
 def read_tensor(path: Path) -> Tensor:
@@ -123,20 +162,26 @@ def state_dict_in(content: Any, path: Path) -> State:
     return content
 
 
-def without_wrappers(state: State, path: Path) -> State:
-    """Tensors by the names that they had before wrappers added to them.
+def only_clip(state: State, path: Path) -> Checkpoint:
+    """The tensors of the CLIP in a file, by the names that they had before wrappers added to them.
 
     Raises:
-        UserError: two names become one.
+        UserError: two names become one, or it holds several CLIPs.
     """
-    names = {name: WRAPPERS.sub("", name) for name in state}
-    while found := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in names.values())), ""):
-        names = {old: new.removeprefix(found) for old, new in names.items()}
-    # Constants of attention, which some formats store beside the weights; they follow from the architecture.
-    result = {names[old]: tensor for old, tensor in state.items() if not names[old].endswith("attn_mask")}
+    names = without_wrappers(state)
+    places = places_of_clips(names.values())
+    if len(places) > 1 and "" not in places:
+        raise UserError(
+            f"checkpoint '{path}' holds {len(places)} CLIPs, under {' and '.join(map(quoted, places))}: save the "
+            "state_dict of the one that is meant"
+        )
+    place = places[0] if len(places) == 1 else ""
+    others = tuple(name for name in names.values() if not name.startswith(place))
+    names = {old: new.removeprefix(place) for old, new in names.items() if new.startswith(place)}
     if len(set(names.values())) < len(names):
         raise UserError(f"checkpoint '{path}' holds a tensor twice, with and without what a wrapper adds to its name")
-    return result
+    # Constants of attention, which some formats store beside the weights; they follow from the architecture.
+    return Checkpoint({new: state[old] for old, new in names.items() if not new.endswith("attn_mask")}, others)
 
 
 def load_strictly(network: nn.Module, state: State, path: Path, model: str, hint: str = "") -> None:
@@ -153,6 +198,8 @@ def load_strictly(network: nn.Module, state: State, path: Path, model: str, hint
         UserError: a name, a shape or a type does not fit.
     """
     expected = network.state_dict()
+    # How often statistics were updated decides nothing, and not every format keeps it.
+    state = {name: tensor for name, tensor in expected.items() if name.endswith(COUNTER)} | state
     # Single numbers, such as the logit scale, are stored with and without a dimension.
     state = {
         name: tensor.reshape(expected[name].shape)
@@ -180,7 +227,7 @@ def differences(state: State, expected: State) -> list[str]:
     others = [
         f"{quoted(name)} is {str(state[name].dtype).removeprefix('torch.')}"
         for name in common
-        if not state[name].dtype.is_floating_point
+        if expected[name].dtype.is_floating_point and not state[name].dtype.is_floating_point
     ]
     kinds = {
         "missing": missing,
@@ -194,17 +241,21 @@ def differences(state: State, expected: State) -> list[str]:
 def format_of(state: State) -> str:
     """Which format the names of a file belong to, as a part of a sentence; empty if they say nothing."""
     marks = {
+        "visual.trunk.attn_pool.": "a SigLIP, which its name must say (BACKBONE=ViT-B-16-SigLIP:FILE)",
         "vision_model.": "transformers' models",
         "text.transformer.": "open_clip's CustomTextCLIP",
         "text_decoder.": "open_clip's CoCa",
         "prompt_learner.": "CoOp's prompts, which are no CLIP",
-        "visual.layer1.": "a CLIP with a ResNet, which is not supported",
-        "visual.trunk.": "a CLIP with an image tower of timm, which is not supported",
+        "image_encoder.": "a method's own model in CoOp's code, which keeps CLIP's parts under names of its own",
+        "visual.layer1.": "a CLIP with a ResNet",
+        "visual.trunk.": "a CLIP with an image tower of timm",
         "img/": "big_vision",
     }
     found = next((what for mark, what in marks.items() if any(name.startswith(mark) for name in state)), None)
-    if not found and state and all(name in ("ctx", "token_prefix", "token_suffix") for name in state):
+    if not found and state and all(name in PROMPTS for name in state):
         found = marks["prompt_learner."]
+    if any(".lora_" in name for name in state):
+        found = "LoRA's matrices: merge them into the weights first"
     return f"; these are names of {found}" if found else ""
 
 
@@ -215,7 +266,7 @@ def refuse_not_finite(network: nn.Module, weights: str) -> None:
         network: with its weights.
         weights: what they are, for the message.
     """
-    wrong = [quoted(name) for name, tensor in network.named_parameters() if not bool(tensor.isfinite().all())]
+    wrong = [quoted(name) for name, tensor in network.state_dict().items() if not bool(tensor.isfinite().all())]
     if wrong:
         raise UserError(
             f"{weights}: {len(wrong)} tensors hold NaN or infinity ({some(wrong)}): the file is damaged, or the "
@@ -240,8 +291,12 @@ def some(names: list[str]) -> str:
 
 
 def is_exact_in_fp16(state: State) -> bool:
-    """Whether all values are exact in half precision, as those of OpenAI's checkpoints are."""
-    return all(torch.equal(tensor.half().to(tensor.dtype), tensor) for tensor in state.values() if tensor.numel())
+    """Whether the values of all matrices are exact in half precision, as those of OpenAI's checkpoints are.
+
+    OpenAI's files keep token embeddings, positions and LayerNorms in fp32: 338 MiB of ViT-B/32 are not 289.
+    """
+    matrices = [tensor for name, tensor in state.items() if MATRICES.search(name) and tensor.numel()]
+    return bool(matrices) and all(torch.equal(tensor.half().to(tensor.dtype), tensor) for tensor in matrices)
 
 
 def has_openai_scale(state: State) -> bool:

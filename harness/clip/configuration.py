@@ -14,8 +14,12 @@ from harness.clip.preprocessing import (
     ResizeMode,
 )
 from harness.clip.strict_json import Part, check, parse_json
+from harness.clip.timm_trunks import PooledTrunk, pooled_trunk
+from harness.clip.tower_parts import ALL_PARTS, OF_RESNET, OF_SIGLIP, OF_TEXT, TowerPart
+from harness.clip.transformers_configuration import PREPROCESSING, PROCESSOR, is_of_transformers, to_open_clip
 from harness.errors import UserError, first_line
 
+SUPPORTED = "Supported are CLIPs of a ViT with class token or of a ResNet and a causal text tower, and SigLIP"
 # No configuration of a CLIP is larger; a file that never ends must not fill the memory.
 LARGEST_FILE = 2**20
 
@@ -97,6 +101,25 @@ class VisionConfiguration(TowerConfiguration):
     timm_drop_path: Share | None = None
 
     @property
+    def is_resnet(self) -> bool:
+        """Whether it is a ResNet of four layers, and not a ViT."""
+        return not isinstance(self.layers, int)
+
+    @property
+    def pooled_trunk(self) -> PooledTrunk | None:
+        """The image tower of timm, if it is one that can be used here: its tokens are pooled by attention."""
+        trunk = pooled_trunk(self.timm_model_name or "")
+        usual = self.timm_pool == "map" and self.timm_proj in ("none", "") and not self.timm_drop_path
+        return trunk if trunk and usual and trunk.image_size == self.side else None
+
+    @property
+    def blocks(self) -> int:
+        """Number of its blocks: of attention in a ViT, bottlenecks in a ResNet."""
+        if trunk := self.pooled_trunk:
+            return trunk.blocks
+        return self.layers if isinstance(self.layers, int) else sum(self.layers)
+
+    @property
     def side(self) -> int | None:
         """Side of its images in pixels; None if they are not square."""
         sides = (self.image_size,) if isinstance(self.image_size, int) else self.image_size
@@ -104,7 +127,15 @@ class VisionConfiguration(TowerConfiguration):
 
     @model_validator(mode="after")
     def _fits(self) -> "VisionConfiguration":
-        if self.timm_model_name is None and isinstance(self.layers, int):
+        if self.timm_model_name is None and self.is_resnet:
+            if (32 * self.width) % self.head_width or self.width % 2:
+                raise ValueError(
+                    f"a ResNet needs an even width, and 32 x width {self.width} as a multiple of head_width "
+                    f"{self.head_width}"
+                )
+            if self.side and self.side % 32:
+                raise ValueError(f"a ResNet needs an image_size that is a multiple of 32, not {self.side}")
+        elif self.timm_model_name is None:
             if self.width % self.head_width:
                 raise ValueError(f"width {self.width} is no multiple of head_width {self.head_width}")
             if self.patch_size is None:
@@ -151,7 +182,7 @@ class PreprocessConfiguration(Part):
     mode: Literal["RGB"] = "RGB"
     mean: Channels = OPENAI_MEAN
     std: tuple[Positive, Positive, Positive] = OPENAI_STD
-    interpolation: Interpolation = "bicubic"
+    interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic"
     resize_mode: ResizeMode = "shortest"
     fill_color: Annotated[int, Field(ge=0, le=255)] = 0
 
@@ -170,7 +201,9 @@ class PreprocessConfiguration(Part):
                 f"backbone '{name}' takes images of {size} pixels, but its preprocess_cfg.size is {self.size}: "
                 "one of the two is wrong in its configuration"
             )
-        return Preprocessing(size, self.mean, self.std, self.interpolation, self.resize_mode, self.fill_color)
+        # open_clip draws one in training with timm's augmentation alone, and otherwise takes bicubic.
+        interpolation: Interpolation = "bicubic" if self.interpolation == "random" else self.interpolation
+        return Preprocessing(size, self.mean, self.std, interpolation, self.resize_mode, self.fill_color)
 
 
 class ModelConfiguration(Part):
@@ -187,33 +220,52 @@ class ModelConfiguration(Part):
     preprocess_cfg: PreprocessConfiguration = PreprocessConfiguration()
 
     @property
-    def blocks(self) -> int | None:
-        """Number of blocks that both towers have; None if a tower has none."""
-        layers = (self.vision_cfg.layers, self.text_cfg.layers)
-        return min(layer for layer in layers if isinstance(layer, int)) if isinstance(layers[0], int) else None
+    def blocks(self) -> int:
+        """Number of blocks that both towers have: the last stage from which both can start."""
+        return min(self.vision_cfg.blocks, self.text_cfg.layers)
+
+    @property
+    def is_siglip(self) -> bool:
+        """Whether it is a SigLIP: an image tower that pools by attention, and a bidirectional text tower."""
+        text = self.text_cfg
+        return (
+            self.custom_text
+            and self.vision_cfg.pooled_trunk is not None
+            and text.hf_model_name is None
+            and text.no_causal_mask
+            and text.pool_type == "last"
+            and text.tokenizer_mode is None
+            and (text.proj_type == "none" or (text.proj_type == "linear" and text.proj_bias))
+        )
+
+    @property
+    def parts(self) -> frozenset[TowerPart]:
+        """What its towers have of the parts that not every backbone has."""
+        if self.is_siglip:
+            return OF_SIGLIP
+        return OF_RESNET | OF_TEXT if self.vision_cfg.is_resnet else ALL_PARTS
 
     @property
     def unsupported(self) -> str | None:
         """What is unusual about the model, so that its stages would not give open_clip's outputs; None if nothing."""
-        vision, text = self.vision_cfg, self.text_cfg
+        vision, text, siglip = self.vision_cfg, self.text_cfg, self.is_siglip
         # Each entry: what is unusual, and whether this model has it.
         unusual = {
             "it is a CoCa, with a decoder of captions": self.multimodal_cfg is not None,
-            "its logits have a bias, as SigLIP's do": self.init_logit_bias is not None,
+            "its logits have a bias, as SigLIP's do": self.init_logit_bias is not None and not siglip,
             f"its text tower is '{text.hf_model_name}' of transformers": bool(text.hf_model_name),
-            f"its image tower is timm's '{vision.timm_model_name}'": bool(vision.timm_model_name),
-            "its image tower is a ResNet": not isinstance(vision.layers, int),
-            f"its tokenizer is '{text.hf_tokenizer_name}' of transformers": bool(text.hf_tokenizer_name),
-            "its text tower is a module of its own (custom_text)": self.custom_text,
+            f"its image tower is timm's '{vision.timm_model_name}'": bool(vision.timm_model_name) and not siglip,
+            f"its tokenizer is '{text.hf_tokenizer_name}' of transformers": bool(text.hf_tokenizer_name) and not siglip,
+            "its text tower is a module of its own (custom_text)": self.custom_text and not siglip,
             "its image tower pools by attention": bool(vision.attentional_pool),
             f"its image tower pools by '{vision.pool_type}', not by the class token": vision.pool_type != "tok",
             "it normalises after pooling": vision.final_ln_after_pool or text.final_ln_after_pool,
             "its image tower drops patches (patch_dropout)": vision.patch_dropout > 0,
             "its images are not square": vision.side is None,
-            f"its text tower reads '{text.pool_type}', not the end of text": text.pool_type != "argmax",
+            f"its text tower reads '{text.pool_type}', not the end of text": text.pool_type != "argmax" and not siglip,
             "its text tower has a class token": text.embed_cls,
-            "its text tower is not causal": text.no_causal_mask,
-            "its text projection is no plain matrix": text.proj_bias or text.proj_type != "linear",
+            "its text tower is not causal": text.no_causal_mask and not siglip,
+            "its text projection is no plain matrix": (text.proj_bias or text.proj_type != "linear") and not siglip,
             "its towers return all tokens": vision.output_tokens or text.output_tokens,
             "its blocks are not CLIP's": vision.has_custom_blocks or text.has_custom_blocks,
             "its activation is both QuickGELU and a GELU with options": self.quick_gelu
@@ -229,21 +281,30 @@ class Snapshot(Part):
     preprocess_cfg: PreprocessConfiguration = PreprocessConfiguration()
 
 
-def read_configuration(path: Path) -> ModelConfiguration:
-    """Read the configuration beside a checkpoint, or the open_clip_config.json of a hub.
+def supported_configuration(path: Path) -> ModelConfiguration:
+    """Read the configuration of a local model.
 
     Raises:
-        UserError: it is no configuration of open_clip; one line names the file and the key.
+        UserError: as `read_configuration`, or it is of a model that is not supported.
+    """
+    config = read_configuration(path)
+    if config.unsupported:
+        raise UserError(
+            f"the model of configuration '{path}' is not supported: {config.unsupported}. {SUPPORTED}, such as ViT-B-16"
+        )
+    return config
+
+
+def read_configuration(path: Path) -> ModelConfiguration:
+    """Read the configuration beside a checkpoint, the open_clip_config.json of a hub, or transformers' config.json.
+
+    Raises:
+        UserError: it is none of these; one line names the file and the key.
     """
     where = f"configuration '{path}'"
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise UserError(f"{where} cannot be read: {error.strerror or first_line(error)}") from None
-    if len(content) > LARGEST_FILE:
-        raise UserError(f"{where} is larger than 1 MiB, so it is no configuration of open_clip")
-    data = parse_json(content, where, "an object with embed_dim, vision_cfg and text_cfg")
+    data = read_json(path, where)
+    if is_of_transformers(data):
+        return check(ModelConfiguration, to_open_clip(data, read_processor(path.parent), where), where)
     if isinstance(preprocess := data.get("preprocess_cfg"), dict):
         data["preprocess_cfg"] = {key: value for key, value in preprocess.items() if value is not None}
     if "model_cfg" not in data:
@@ -251,3 +312,36 @@ def read_configuration(path: Path) -> ModelConfiguration:
     snapshot = check(Snapshot, data, where)
     update = {"preprocess_cfg": snapshot.preprocess_cfg} if "preprocess_cfg" in data else {}
     return snapshot.model_cfg.model_copy(update=update)
+
+
+def read_processor(folder: Path) -> dict[str, Any] | None:
+    """transformers' image processor in a folder; None if there is none."""
+    for name in (PREPROCESSING, PROCESSOR):
+        path = folder / name
+        if not path.is_file():
+            continue
+        data = read_json(path, f"image processor '{path}'")
+        found = data if name == PREPROCESSING else data.get("image_processor")
+        if isinstance(found, dict):
+            return found
+    return None
+
+
+def read_json(path: Path, where: str) -> dict[str, Any]:
+    """The object in a small JSON file.
+
+    Args:
+        path: the file.
+        where: what it is, for messages.
+
+    Raises:
+        UserError: it cannot be read, is large, or holds something else.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise UserError(f"{where} cannot be read: {error.strerror or first_line(error)}") from None
+    if len(content) > LARGEST_FILE:
+        raise UserError(f"{where} is larger than 1 MiB, so it is no configuration of a model")
+    return parse_json(content, where, "an object with embed_dim, vision_cfg and text_cfg")

@@ -1,11 +1,14 @@
 """Learned prompts: vectors in the places of the words before a class name, and vectors behind the patches of images."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from harness.clip.towers import CLIP, END, BlockHook, ImageTower, TextTower
+from harness.clip.resnet import NO_TOKENS
+from harness.clip.towers import CLIP, END, BlockHook, ImageTower, TextTower, Tower
+from harness.errors import UserError
 
 CONTEXT_STD = 0.02
 MAX_FIRST_WORDS = 4
@@ -41,22 +44,35 @@ def initial_context(clip: CLIP, n_ctx: int, ctx_init: str | None) -> Tensor:
         n_ctx: number of vectors; as many words of `ctx_init` are used.
         ctx_init: words to start from; None draws from N(0, 0.02^2).
     """
-    width = clip.text.positional_embedding.shape[1]
+    width, first = clip.text.positional_embedding.shape[1], clip.text.first_word
     if ctx_init is None:
+        refuse_split_placeholders(clip)
         return (torch.randn(n_ctx, width) * CONTEXT_STD).to(clip.device)
     ids = clip.tokenize([" ".join(context_words(n_ctx, ctx_init))]).ids
-    return clip.text.token_embedding(ids)[0, 1 : 1 + n_ctx].clone()
+    return clip.text.token_embedding(ids)[0, first : first + n_ctx].clone()
 
 
-def put_context(words: Tensor, ctx: Tensor) -> Tensor:
-    """Replace the word embeddings that follow the start of text.
+def refuse_split_placeholders(clip: CLIP) -> None:
+    """Raise a UserError if the tokenizer does not make one token of each placeholder."""
+    placeholders = context_words(2, None)
+    found = int(clip.tokenize([" ".join(placeholders)]).eot[0]) - clip.text.first_word
+    if found != len(placeholders):
+        raise UserError(
+            f"the tokenizer of backbone '{clip.name}' makes {found} tokens of '{' '.join(placeholders)}', the "
+            f"{len(placeholders)} placeholders of a learned context: use another method or another backbone"
+        )
+
+
+def put_context(words: Tensor, ctx: Tensor, first: int = 1) -> Tensor:
+    """Replace the first word embeddings, which follow the start of text if there is one.
 
     Args:
         words: word embeddings (..., T, width).
         ctx: the vectors (..., n, width) to put there.
+        first: place of the first word, `TextTower.first_word`.
     """
     ctx = ctx.to(words.dtype).expand(*words.shape[:-2], *ctx.shape[-2:])
-    return torch.cat([words[..., :1, :], ctx, words[..., 1 + ctx.shape[-2] :, :]], dim=-2)
+    return torch.cat([words[..., :first, :], ctx, words[..., first + ctx.shape[-2] :, :]], dim=-2)
 
 
 def prompted_texts(tower: TextTower, ids: Tensor, eot: Tensor, prompts: Iterable[Tensor], shared: int) -> Tensor:
@@ -69,20 +85,26 @@ def prompted_texts(tower: TextTower, ids: Tensor, eot: Tensor, prompts: Iterable
         prompts: (n, width) for block 0, which are word embeddings, then for blocks 1, 2, ...
         shared: number of leading tokens that are the same for all texts.
     """
-    first, *deep = prompts
-    tokens = tower.add_positions(put_context(tower.token_embedding(ids), first))
-    return tower.run(tokens, 0, END, eot, before_block=prompt_blocks(deep, put_context), shared=shared)
+    words, *deep = prompts
+    put = partial(put_context, first=tower.first_word)
+    tokens = tower.add_positions(put(tower.token_embedding(ids), words))
+    return tower.run(tokens, 0, END, eot, before_block=prompt_blocks(deep, put), shared=shared)
 
 
-def prompted_images(tower: ImageTower, x: Tensor, prompts: Iterable[Tensor]) -> Tensor:
+def prompted_images(tower: Tower, x: Tensor, prompts: Iterable[Tensor]) -> Tensor:
     """Embeddings (B, E) of images with learned vectors behind their patches, new ones before each of the first blocks.
 
     Args:
-        tower: the image tower.
+        tower: the image tower, a transformer.
         x: images at stage 0.
         prompts: (n, width) for block 0, which have no positions and pass the first LayerNorm, then for blocks 1, 2, ...
             Each is taken when its block is reached.
+
+    Raises:
+        UserError: the image tower is no transformer.
     """
+    if not isinstance(tower, ImageTower):
+        raise UserError(NO_TOKENS)
     rest = iter(prompts)
     # LayerNorm acts on each token, so that prompts do not change the patches at stage 0.
     first = tower.ln_pre(next(rest).to(x.dtype))

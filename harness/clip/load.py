@@ -1,70 +1,33 @@
 """Loads the CLIP of a backbone: with weights of open_clip, of a local checkpoint, or random ones."""
 
-import gzip
-import logging
-from functools import partial
 from pathlib import Path
 
 import open_clip
 import torch
-from open_clip.tokenizer import SimpleTokenizer
 
-from harness.clip.activation import doubt_about_activation, refuse_wrong_activation
+from harness.clip.activation import doubt_about, refuse_wrong_activation
 from harness.clip.backbones import (
     RANDOM,
     Backbone,
-    existing_file,
     model_config,
     parse_backbone,
-    supported_models,
 )
-from harness.clip.checkpoints import State, format_of, load_strictly, read_checkpoint, refuse_not_finite
+from harness.clip.checkpoints import State, format_of, load_strictly, refuse_not_finite
 from harness.clip.configuration import (
     ModelConfiguration,
     PreprocessConfiguration,
-    TextConfiguration,
-    VisionConfiguration,
-    read_configuration,
+    supported_configuration,
 )
+from harness.clip.kinds import towers_of
+from harness.clip.openai_shapes import fitting_models, is_resnet, openai_config, shapes_of
+from harness.clip.pretrained import OPENAI_PREPROCESSING, fetch_weights, preprocessing_of_tag, verify_tag
 from harness.clip.prompts import Tokenizer
-from harness.clip.strict_json import check
+from harness.clip.tokenizer import local_tokenizer, tokenizer_of
 from harness.clip.towers import CLIP
-from harness.clip.transformers_names import is_of_transformers, to_open_clip
-from harness.errors import UserError, first_line, nearest
-
-# OpenAI's own checkpoints contain these entries besides the weights; no other format does.
-OPENAI_ENTRIES = ("input_resolution", "context_length", "vocab_size")
-OPENAI_HEAD_WIDTH = 64
-# The tensors whose shapes say everything about a ViT of OpenAI's.
-SHAPES_OF = (
-    "visual.conv1.weight",
-    "visual.positional_embedding",
-    "positional_embedding",
-    "text_projection",
-    "token_embedding.weight",
-)
-OPENAI_PREPROCESSING = PreprocessConfiguration()
-
-
-def verify_tag(backbone: Backbone) -> None:
-    """Check the pretrained tag of a backbone.
-
-    Raises:
-        UserError: open_clip has no such weights, or they were trained with another activation than the model's.
-    """
-    model, tag = backbone.model, backbone.tag
-    if model is None or tag is None or tag == RANDOM:
-        return
-    tags = open_clip.list_pretrained_tags_by_model(model)
-    if not tags:
-        raise UserError(
-            f"open_clip has no weights for '{model}': give a checkpoint, {model}:/path/to/file, "
-            f"or measure costs with {model}:random"
-        )
-    if tag not in tags:
-        asked = f"has no pretrained tag '{tag}'" if ":" in backbone.text else "has no default weights"
-        raise UserError(f"backbone '{model}' {asked}: write {model}:TAG.{nearest(tag, tags)}")
-    refuse_wrong_activation(model, bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu")), f"'{tag}' weights")
+from harness.clip.transformers_configuration import CONFIGURATION as OF_TRANSFORMERS
+from harness.clip.transformers_vocabulary import refuse_other_vocabulary
+from harness.clip.weights import read_weights
+from harness.errors import UserError, first_line
 
 
 def load_backbone(text: str) -> CLIP:
@@ -88,38 +51,18 @@ def load_backbone(text: str) -> CLIP:
     return clip
 
 
-def fetch_weights(text: str) -> None:
-    """Download the weights of a pretrained tag, unless they are on this machine or need no download.
-
-    Args:
-        text: a backbone in the notation of `backbones`.
-
-    Raises:
-        UserError: they are not on this machine and cannot be downloaded.
-    """
-    backbone = parse_backbone(text)
-    verify_tag(backbone)
-    if backbone.model is None or backbone.tag in (None, RANDOM):
-        return
-    # The hub's client logs every attempt; the error below says everything in one line.
-    logging.disable(logging.CRITICAL)
-    try:
-        open_clip.download_pretrained(open_clip.get_pretrained_cfg(backbone.model, backbone.tag))
-    except Exception as error:  # network, disk and hub errors come in many types
-        raise UserError(
-            f"the weights of '{text}' are not on this machine and cannot be downloaded ({type(error).__name__}): "
-            f"connect to the network once, or use a checkpoint file with BACKBONE={backbone.model}:/path/to/file"
-        ) from error
-    finally:
-        logging.disable(logging.NOTSET)
-
-
 def load_open_clip(backbone: Backbone, model: str) -> CLIP:
     """Load an open_clip model by name, with the weights of the backbone's tag or with random ones."""
     config = model_config(model)
     if backbone.tag == RANDOM:
-        return wrap(build(config), local_tokenizer(config.text_cfg), backbone.text)
+        clip = wrap(build(config), tokenizer_of(config, backbone, stand_in=True), backbone.text)
+        if config.text_cfg.hf_tokenizer_name:
+            clip.notices = (
+                f"backbone {backbone.text}: its texts get ids of CLIP's vocabulary, as its weights are random",
+            )
+        return clip
     fetch_weights(backbone.text)
+    tokenizer = tokenizer_of(config, backbone)
     try:
         network = open_clip.create_model(model, pretrained=backbone.tag)
     except Exception as error:  # a download that is cut off fails in many ways
@@ -127,25 +70,13 @@ def load_open_clip(backbone: Backbone, model: str) -> CLIP:
             f"the downloaded weights of '{backbone.text}' cannot be loaded: {first_line(error)}. Delete them from the "
             "cache of the hub, and they are downloaded again"
         ) from error
-    return wrap(network, local_tokenizer(config.text_cfg), backbone.text, preprocessing_of_tag(backbone))
-
-
-def preprocessing_of_tag(backbone: Backbone) -> PreprocessConfiguration:
-    """The preprocessing that the weights of a pretrained tag were trained with; OpenAI's for random weights.
-
-    Raises:
-        UserError: open_clip names one that is unknown here.
-    """
-    if backbone.model is None or backbone.tag in (None, RANDOM):
-        return OPENAI_PREPROCESSING
-    tag = open_clip.get_pretrained_cfg(backbone.model, backbone.tag)
-    known = {key: tag[key] for key in PreprocessConfiguration.model_fields if key in tag}
-    return check(PreprocessConfiguration, known, f"preprocessing of '{backbone.text}'")
+    return wrap(network, tokenizer, backbone.text, preprocessing_of_tag(backbone))
 
 
 def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
     """Load a local checkpoint; its architecture follows from a model name, a configuration file or its own shapes."""
-    state, is_openai = read_weights(path)
+    weights = read_weights(path)
+    state, is_openai = weights.state, weights.is_openai
     if backbone.model and is_openai:
         refuse_wrong_activation(backbone.model, True, "OpenAI's weights")
     config, tokenizer = named_architecture(backbone) or openai_architecture(path, state, is_openai)
@@ -160,18 +91,9 @@ def load_checkpoint(backbone: Backbone, path: Path) -> CLIP:
     network = build(config)
     load_strictly(network, state, path, model, hint)
     clip = wrap(network, tokenizer, backbone.text, config.preprocess_cfg)
-    if backbone.model and not is_openai and (doubt := doubt_about_activation(backbone.model, state)):
-        clip.notices = (f"backbone {backbone.text}: {doubt}",)
+    doubt = None if is_openai else doubt_about(backbone, network, state, config.quick_gelu)
+    clip.notices = tuple(f"backbone {backbone.text}: {line}" for line in (doubt, weights.left_out) if line)
     return clip
-
-
-def read_weights(path: Path) -> tuple[State, bool]:
-    """The weights of a checkpoint under open_clip's names, and whether it carries OpenAI's own entries."""
-    state = read_checkpoint(path)
-    if is_of_transformers(state):
-        state = to_open_clip(state)
-    weights = {name: value for name, value in state.items() if name not in OPENAI_ENTRIES}
-    return weights, len(weights) < len(state)
 
 
 def build_without_weights(text: str) -> CLIP:
@@ -187,46 +109,49 @@ def build_without_weights(text: str) -> CLIP:
         UserError: unknown backbone, or a file that cannot be read.
     """
     backbone = parse_backbone(text)
-    found = named_architecture(backbone)
+    found = named_architecture(backbone, stand_in=True)
     if found is None:
         assert backbone.checkpoint
-        found = openai_architecture(backbone.checkpoint, *read_weights(backbone.checkpoint))
+        weights = read_weights(backbone.checkpoint)
+        found = openai_architecture(backbone.checkpoint, weights.state, weights.is_openai)
     config, tokenizer = found
     preprocess = config.preprocess_cfg if backbone.checkpoint else preprocessing_of_tag(backbone)
     return wrap(build(config), tokenizer, backbone.text, preprocess).eval().requires_grad_(False)
 
 
-def named_architecture(backbone: Backbone) -> tuple[ModelConfiguration, Tokenizer] | None:
+def named_architecture(backbone: Backbone, stand_in: bool = False) -> tuple[ModelConfiguration, Tokenizer] | None:
     """Configuration and tokenizer from a model name or a configuration file; None if the backbone has neither.
+
+    Args:
+        backbone: what the user named.
+        stand_in: as in `tokenizer_of`.
 
     Raises:
         UserError: the configuration is damaged, or is not of a plain CLIP.
     """
     if backbone.model:
         config = model_config(backbone.model)
-        return config, local_tokenizer(config.text_cfg)
+        return config, tokenizer_of(config, backbone, stand_in)
     if backbone.configuration is None:
         return None
-    config = read_configuration(backbone.configuration)
-    if config.unsupported:
-        raise UserError(
-            f"the model of configuration '{backbone.configuration}' is not supported: {config.unsupported}. "
-            "Supported are CLIPs of a ViT with class token and a causal text tower, such as ViT-B-16"
-        )
-    return config, local_tokenizer(config.text_cfg, backbone.configuration)
+    config = supported_configuration(backbone.configuration)
+    if backbone.configuration.name == OF_TRANSFORMERS:
+        refuse_other_vocabulary(backbone.configuration.parent)
+    return config, tokenizer_of(config, backbone, stand_in)
 
 
 def openai_architecture(path: Path, state: State, is_openai: bool) -> tuple[ModelConfiguration, Tokenizer]:
     """Configuration and tokenizer of an OpenAI checkpoint, from the shapes of its weights.
 
     Raises:
-        UserError: the checkpoint is not from OpenAI, so that its activation and heads are unknown; or it is no ViT.
+        UserError: the checkpoint is not from OpenAI, so that its activation and heads are unknown; or it has neither a
+            ViT nor a ResNet.
     """
-    if any(name not in state for name in SHAPES_OF):
+    if missing := [name for name in shapes_of(state) if name not in state]:
         names = ", ".join(ascii(name)[:60] for name in list(state)[:3])
         raise UserError(
-            f"checkpoint '{path}' does not hold a CLIP of a ViT, whose tensors are 'visual.conv1.weight', "
-            f"'visual.positional_embedding' and so on: it has {names}{format_of(state)}"
+            f"checkpoint '{path}' does not hold a CLIP of a {'ResNet' if is_resnet(state) else 'ViT'}, whose tensors "
+            f"are 'visual.conv1.weight', '{missing[0]}' and so on: it has {names}{format_of(state)}"
         )
     if not is_openai:
         fitting = fitting_models(state)
@@ -239,93 +164,17 @@ def openai_architecture(path: Path, state: State, is_openai: bool) -> tuple[Mode
     try:
         config = openai_config(state)
     except (ValueError, IndexError):
-        raise UserError(f"checkpoint '{path}' has OpenAI's entries, but not the shapes of one of its ViTs") from None
+        raise UserError(f"checkpoint '{path}' has OpenAI's entries, but not the shapes of its models") from None
     return config, local_tokenizer(config.text_cfg)
 
 
-def fitting_models(state: State) -> list[str]:
-    """The models of open_clip whose weights would have the shapes of these."""
-
-    def shapes(config: ModelConfiguration) -> tuple[object, ...]:
-        vision, text = config.vision_cfg, config.text_cfg
-        image = (vision.layers, vision.width, vision.patch_size, vision.side)
-        return (config.embed_dim, *image, text.context_length, text.vocab_size, text.width, text.layers)
-
-    try:
-        found = shapes(openai_config(state))
-    except (KeyError, ValueError, IndexError):
-        return []
-    return [name for name in supported_models() if shapes(model_config(name)) == found]
-
-
 def build(config: ModelConfiguration) -> "open_clip.model.CLIP":
-    """A plain open_clip CLIP of a configuration, in fp32, with random weights."""
-    known = config.model_dump(include={"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}, exclude_unset=True)
-    return open_clip.CLIP(**known)
-
-
-def openai_config(state: State) -> ModelConfiguration:
-    """OpenAI's architecture, from the shapes of its weights: QuickGELU, heads of width 64, MLPs of 4 x width.
-
-    Raises:
-        KeyError, IndexError, ValueError: the tensors are not those of a ViT CLIP.
-    """
-
-    def layers(prefix: str) -> int:
-        return len({name.split(".")[0] for name in names_below(state, f"{prefix}transformer.resblocks.")})
-
-    patch_width = state["visual.conv1.weight"].shape
-    grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
-    context_length, text_width = state["positional_embedding"].shape
-    return ModelConfiguration(
-        embed_dim=state["text_projection"].shape[1],
-        quick_gelu=True,
-        vision_cfg=VisionConfiguration(
-            layers=layers("visual."),
-            width=patch_width[0],
-            patch_size=patch_width[-1],
-            image_size=grid * patch_width[-1],
-        ),
-        text_cfg=TextConfiguration(
-            context_length=context_length,
-            vocab_size=state["token_embedding.weight"].shape[0],
-            width=text_width,
-            heads=text_width // OPENAI_HEAD_WIDTH,
-            layers=layers(""),
-        ),
-    )
-
-
-def names_below(state: State, prefix: str) -> list[str]:
-    """The names that begin with a prefix, without that prefix."""
-    return [name.removeprefix(prefix) for name in state if name.startswith(prefix)]
-
-
-def local_tokenizer(text: TextConfiguration, configuration: Path | None = None) -> Tokenizer:
-    """CLIP's BPE tokenizer with the options and the context length of a text tower.
-
-    Args:
-        text: the configuration of the tower.
-        configuration: its file, beside which a vocabulary of its own lies.
-
-    Raises:
-        UserError: the vocabulary cannot be read, or is larger than the tower's.
-    """
-    options = text.tokenizer_kwargs.model_dump(exclude_unset=True) if text.tokenizer_kwargs else {}
-    where = f"CLIP's own vocabulary, which configuration '{configuration}' asks for,"
-    if options.pop("strip_sep_token", False):
-        raise UserError(f"configuration '{configuration}': strip_sep_token is an option of transformers' tokenizers")
-    if options.get("bpe_path"):
-        folder = configuration.parent if configuration else Path()
-        options["bpe_path"] = str(existing_file(str(folder / options["bpe_path"])))
-        where = f"vocabulary '{options['bpe_path']}'"
-    try:
-        tokenizer = SimpleTokenizer(**{key: value for key, value in options.items() if value is not None})
-    except (OSError, EOFError, ValueError, LookupError, gzip.BadGzipFile) as error:
-        raise UserError(f"{where} cannot be read as a vocabulary of CLIP: {first_line(error)}") from error
-    if tokenizer.vocab_size > text.vocab_size:
-        raise UserError(f"{where} has {tokenizer.vocab_size} tokens, and text_cfg.vocab_size is {text.vocab_size}")
-    return partial(tokenizer, context_length=text.context_length)
+    """A model of open_clip of a configuration, in fp32, with random weights."""
+    fields = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
+    if not config.custom_text:
+        return open_clip.CLIP(**config.model_dump(include=fields, exclude_unset=True))
+    fields |= {"init_logit_scale", "init_logit_bias"}
+    return open_clip.CustomTextCLIP(**config.model_dump(include=fields, exclude_unset=True))
 
 
 def wrap(
@@ -342,4 +191,7 @@ def wrap(
         name: in messages and results.
         preprocess: open_clip's configuration of the preprocessing; by default OpenAI's.
     """
-    return CLIP(network, tokenizer, name, preprocess.for_images_of(network.visual.image_size[0], name))
+    image, text = towers_of(network)
+    size = network.visual.image_size
+    preprocessing = preprocess.for_images_of(size if isinstance(size, int) else size[0], name)
+    return CLIP(image, text, network, tokenizer, name, preprocessing)

@@ -28,7 +28,8 @@ class Prompts:
 
     Attributes:
         texts: what is written of each of the C classes.
-        ids: token ids (P, T), where T is the largest end-of-text position + 1.
+        ids: token ids (P, T), where T is the largest end-of-text position + 1, or the whole context where all of it
+            matters.
         eot: position of the end-of-text token of each prompt (P,).
         shared: number of leading tokens that all prompts have in common, without end-of-text.
         counts: number of prompts of each of the C classes; None if each has one.
@@ -59,13 +60,28 @@ class Prompts:
         return replace(self, ids=self.ids.to(device), eot=self.eot.to(device), teacher=teacher)
 
 
-def end_of_text(ids: Tensor) -> Tensor:
-    """Position (P,) of the end-of-text token in ids (P, T), which has the highest id in CLIP's tokenizers."""
-    return ids.argmax(dim=-1)
+def end_id_of(tokenizer: Tokenizer) -> int | None:
+    """Id of a tokenizer's end-of-text token if it says one; None: it is the highest id, as in CLIP's tokenizers."""
+    end_id: int | None = getattr(tokenizer, "end_id", None)
+    return end_id
+
+
+def end_of_text(ids: Tensor, end_id: int | None = None) -> Tensor:
+    """Position (P,) of the first end-of-text token in ids (P, T).
+
+    Args:
+        ids: of texts, padded.
+        end_id: its id; None: the highest one of each text.
+    """
+    return ids.argmax(dim=-1) if end_id is None else (ids == end_id).int().argmax(dim=-1)
 
 
 def tokenize(
-    texts: Sequence[Text | Sequence[str]], tokenizer: Tokenizer, cut: bool = True, of_teacher: bool = False
+    texts: Sequence[Text | Sequence[str]],
+    tokenizer: Tokenizer,
+    cut: bool = True,
+    of_teacher: bool = False,
+    end_id: int | None = None,
 ) -> Prompts:
     """Tokenise prompts and cut them after the largest end-of-text position.
 
@@ -76,6 +92,7 @@ def tokenize(
         tokenizer: texts -> ids (P, context length), padded.
         cut: False keeps the full context length, as the reference code does.
         of_teacher: whether these are the prompts of a teacher, which come from a setting of their own.
+        end_id: id of the end-of-text token, as in `end_of_text`.
 
     Raises:
         UserError: there are no texts, a class has no prompts or too many, or one is longer than the context of the text
@@ -90,18 +107,21 @@ def tokenize(
             raise UserError(f"class {label} has {count} prompts: give each class between 1 and {MOST_OF_A_CLASS}")
     prompts = [prompt for text in classes for prompt in prompts_of(text)]
     ids = tokenizer(prompts)
-    eot = end_of_text(ids)
+    eot = end_of_text(ids, end_id)
     filled = (eot == ids.shape[1] - 1).nonzero().flatten().tolist()
-    refuse_truncated([prompts[row] for row in filled], tokenizer, ids, ADVICE_OF_TEACHER if of_teacher else ADVICE)
+    advice = ADVICE_OF_TEACHER if of_teacher else ADVICE
+    refuse_truncated([prompts[row] for row in filled], tokenizer, ids, advice, end_id)
     shared = shared_prefix(ids, eot)
     if cut:
         ids = ids[:, : int(eot.max()) + 1]
     taught = [teacher_of(text) for text in classes]
-    teacher = tokenize(taught, tokenizer, cut, of_teacher=True) if any(taught) else None
+    teacher = tokenize(taught, tokenizer, cut, of_teacher=True, end_id=end_id) if any(taught) else None
     return Prompts(classes, ids, eot, shared, counts if len(prompts) > len(classes) else None, teacher)
 
 
-def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor, advice: str) -> None:
+def refuse_truncated(
+    texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor, advice: str, end_id: int | None = None
+) -> None:
     """Raise a UserError if the tokenizer has cut a text.
 
     Args:
@@ -109,10 +129,11 @@ def refuse_truncated(texts: Sequence[str], tokenizer: Tokenizer, ids: Tensor, ad
         tokenizer: of the text tower.
         ids: (P, T), of all texts.
         advice: what to do.
+        end_id: id of the end-of-text token, as in `end_of_text`.
     """
     length = ids.shape[1]
     for text in texts:
-        tokens = int(end_of_text(tokenizer([text], context_length=8 * length))[0]) + 1
+        tokens = int(end_of_text(tokenizer([text], context_length=8 * length), end_id)[0]) + 1
         if tokens > length:
             raise UserError(f"the prompt '{text}' has {tokens} tokens, and the text tower takes {length}: {advice}")
 

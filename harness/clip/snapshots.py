@@ -1,7 +1,11 @@
-"""Folders of a model as open_clip's hub stores them: open_clip_config.json and weights."""
+"""Folders of a model as the hub stores them: a configuration of open_clip or transformers, and weights."""
 
+from contextlib import suppress
 from pathlib import Path
 
+from harness.clip.shards import is_index, shards_of
+from harness.clip.transformers_configuration import CONFIGURATION as OF_TRANSFORMERS
+from harness.clip.transformers_configuration import PREPROCESSING, PROCESSOR
 from harness.errors import UserError
 
 CONFIGURATION = "open_clip_config.json"
@@ -12,10 +16,14 @@ WEIGHTS = (
     "open_clip_pytorch_model.bin",
     "open_clip_pytorch_model.pth",
     "model.safetensors",
+    "model.safetensors.index.json",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
     "pytorch_model.pth",
     "model.pth",
 )
+ENDINGS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
+SHOWN = 4
 
 
 def configuration_in(folder: Path) -> Path:
@@ -26,49 +34,59 @@ def configuration_in(folder: Path) -> Path:
     """
     if not folder.is_dir():
         raise UserError(f"folder '{folder}' does not exist")
-    found = folder / CONFIGURATION
-    if found.is_file():
-        return found
-    if (folder / "config.json").is_file():
-        weights = next((name for name in WEIGHTS if (folder / name).is_file()), "model.safetensors")
-        raise UserError(
-            f"folder '{folder}' has no {CONFIGURATION}, only a config.json, as transformers' models have: name the "
-            f"model and the weights, BACKBONE=ViT-B-16-quickgelu:{folder / weights}"
-        )
-    raise UserError(f"folder '{folder}' has no {CONFIGURATION}: give the folder of a model of open_clip, or a file")
+    for name in (CONFIGURATION, OF_TRANSFORMERS):
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(
+        f"folder '{folder}' has no {CONFIGURATION} and no {OF_TRANSFORMERS}: give the folder of a CLIP of open_clip or "
+        "transformers, or a file"
+    )
 
 
 def weights_in(folder: Path) -> Path:
-    """The weights of a folder.
+    """The weights of a folder: the best of the usual names, or the only file of weights that it has.
 
     Raises:
-        UserError: the folder has none.
+        UserError: the folder has none, or several under other names.
     """
     for name in WEIGHTS:
         if (folder / name).is_file():
             return folder / name
+    others = sorted(path for path in folder.iterdir() if path.suffix in ENDINGS and path.is_file())
+    if len(others) == 1:
+        return others[0]
+    if others:
+        names = ", ".join(path.name for path in others[:SHOWN]) + (", ..." if len(others) > SHOWN else "")
+        raise UserError(
+            f"folder '{folder}' has {len(others)} files of weights ({names}) and none of the usual names: leave the "
+            f"one that is meant, or name it {WEIGHTS[0]}"
+        )
     raise UserError(f"folder '{folder}' has none of the weights {', '.join(WEIGHTS)}")
 
 
-def cached_snapshot(repository: str) -> Path:
-    """The folder of a model in the cache of the Hugging Face hub on this machine; nothing is downloaded.
-
-    Args:
-        repository: organisation/name.
-
-    Raises:
-        UserError: it is not there.
-    """
-    # Not at the top: only this notation needs it.
+def cached_file(repository: str, name: str) -> Path | None:
+    """A file of a repository in the cache of the hub on this machine; None if it is not there."""
+    # Not at the top: only some backbones need it.
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        found = try_to_load_from_cache(repository, CONFIGURATION)
-    except ValueError as error:
-        raise UserError(f"'{repository}' is no name on the hub: write hf-hub:organisation/name") from error
-    if not isinstance(found, str):
-        raise UserError(
-            f"'{repository}' with its {CONFIGURATION} is not in the hub's cache on this machine: download it once "
-            f"(hf download {repository}), or give its folder, BACKBONE=/path/to/folder"
-        )
-    return Path(found).parent
+        found = try_to_load_from_cache(repository, name)
+    except ValueError:  # no name of a repository
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def files_beside(checkpoint: Path | None, configuration: Path | None) -> tuple[Path, ...]:
+    """The further files that decide the outputs of a model: shards of its weights, preprocessing of transformers.
+
+    Args:
+        checkpoint: its weights, or their index.
+        configuration: its configuration.
+    """
+    found: list[Path] = []
+    if checkpoint and is_index(checkpoint):
+        with suppress(UserError):  # whoever loads the weights reports it
+            found += sorted(shards_of(checkpoint))
+    if configuration and configuration.name == OF_TRANSFORMERS:
+        found += [path for name in (PREPROCESSING, PROCESSOR) if (path := configuration.with_name(name)).is_file()]
+    return tuple(found)

@@ -10,6 +10,7 @@ after the final LayerNorm, at END one embedding per input. Caches, methods and e
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from harness.clip.blocks import NOTHING, Beside, is_divisible, run_packed
 from harness.clip.packing import Packing
 from harness.clip.speedups import NO_SPEEDUPS, Speedups
+from harness.clip.tower_parts import TowerPart
 from harness.errors import UserError
 
 Stage = int
@@ -51,10 +53,15 @@ class Tower(nn.Module):
         speedups: the switches of its CLIP.
 
     Attributes:
+        parts: what it has of the parts that not every backbone has.
+        projection_names: names of the parameters of its projection; the matrix is the first.
         compute_block: computes a block for packed tokens; whoever needs only the shape may put something else here.
     """
 
+    parts: frozenset[TowerPart] = frozenset()
+    projection_names: ClassVar[tuple[str, ...]]
     transformer: nn.Module
+    positional_embedding: nn.Parameter
     compute_block: Callable[..., Tensor] = staticmethod(run_packed)
 
     def __init__(self, speedups: Speedups) -> None:
@@ -73,8 +80,29 @@ class Tower(nn.Module):
         """N, the number of blocks."""
         return len(self.blocks)
 
+    @property
+    def projection(self) -> nn.Parameter:
+        """The matrix of its projection."""
+        return self.get_parameter(self.projection_names[0])
+
     def head_parameters(self) -> list[nn.Parameter]:
         """The parameters after the last block: final LayerNorm and projection."""
+        raise NotImplementedError
+
+    def bare_matrices(self) -> list[nn.Parameter]:
+        """The matrices that are no weights of a module, such as CLIP's projections."""
+        raise NotImplementedError
+
+    @property
+    def width(self) -> int:
+        """Size of its tokens."""
+        block: Any = self.blocks[0]
+        width: int = block.attn.embed_dim
+        return width
+
+    @property
+    def embed_dim(self) -> int:
+        """E, the size of its embeddings."""
         raise NotImplementedError
 
     def parameters_from(self, start: Stage) -> list[nn.Parameter]:

@@ -5,6 +5,7 @@ import re
 import torch
 
 from harness.clip.checkpoints import State
+from harness.clip.transformers_siglip import PROBE, siglip_to_open_clip
 
 # transformers' name, as a pattern -> open_clip's.
 RENAMED = {
@@ -30,12 +31,14 @@ QUERY = re.compile(r"self_attn\.q_proj\.(weight|bias)")
 
 
 def is_of_transformers(state: State) -> bool:
-    """Whether tensors have the names of transformers' CLIPModel."""
+    """Whether tensors have the names of transformers' CLIPModel or SiglipModel."""
     return any(name.startswith("vision_model.embeddings.") for name in state)
 
 
 def to_open_clip(state: State) -> State:
     """The tensors under open_clip's names; what is unknown keeps its name, so that loading reports it."""
+    if PROBE in state:
+        return siglip_to_open_clip(state)
     converted: State = {}
     for name, tensor in state.items():
         if name.endswith(".embeddings.position_ids") or re.search(r"self_attn\.[kv]_proj\.", name):

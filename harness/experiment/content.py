@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.clip.backbones import bundled, files_of
+from harness.clip.backbones import bundled, files_of, parse_backbone
+from harness.clip.shards import is_index, shards_of
 from harness.data.datasets import OWN, own_content
 from harness.data.sample_forms import index_files
 from harness.data.text_files import why_unreadable
@@ -72,6 +73,22 @@ def backbone_content(text: str) -> str:
     except OSError as error:
         raise UserError(f"backbone '{text}' cannot be read: {error.strerror}") from None
     return f"{model}:{BY_CONTENT}={whole}" if model else f"{BY_CONTENT}={whole}"
+
+
+def weights_digest(text: str) -> str | None:
+    """SHA-256 of a backbone's checkpoint file, or of the digests of several; None for weights without a file.
+
+    Args:
+        text: a backbone.
+
+    Raises:
+        UserError: unknown backbone, or a missing file.
+    """
+    checkpoint = parse_backbone(text).checkpoint
+    if checkpoint is None or not is_index(checkpoint):
+        return file_digest(checkpoint) if checkpoint else None
+    digests = [file_digest(path) for path in sorted(shards_of(checkpoint))]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def weights_content(option: str, path: str) -> str:

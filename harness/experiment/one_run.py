@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable
 from functools import cache
 
-from harness.clip.backbones import blocks_of, parse_backbone
+from harness.clip.backbones import blocks_of, configuration_of, parse_backbone
+from harness.clip.tower_parts import refuse_missing_parts
 from harness.data.datasets import find_dataset
 from harness.data.fewshot import class_subset
 from harness.errors import UserError
@@ -99,11 +100,16 @@ def check_fits(spec: RunSpec) -> None:
 
 @cache
 def check_options(method: str, options: str, backbone: str) -> None:
-    """Check a method's options, in JSON, against the number of blocks of the backbone (the same for all seeds)."""
-    num_blocks = blocks_of(parse_backbone(backbone))
-    if num_blocks is not None:
+    """Check a method and its options, in JSON, against the parts of the backbone and its number of blocks.
+
+    These are the same for all seeds.
+    """
+    found = configuration_of(parse_backbone(backbone))
+    if found is not None:
         cls = method_class(method)
+        config = cls.Config(**json.loads(options))
+        refuse_missing_parts(method, cls.needs(config), found.parts, backbone)
         try:
-            cls.check(cls.Config(**json.loads(options)), num_blocks)
+            cls.check(config, found.vision_cfg.blocks if cls.counts_image_blocks else found.blocks)
         except ValueError as error:
             raise UserError(f"{method}.{error} (backbone {backbone})") from None

@@ -11,6 +11,7 @@ from harness.clip.checkpoints import read_tensor
 from harness.clip.load import load_backbone
 from harness.clip.prompts import fill_template
 from harness.clip.texts import Taught, Text, as_text, prompts_of
+from harness.clip.tower_parts import refuse_missing_parts
 from harness.clip.towers import CLIP
 from harness.errors import UserError
 from harness.experiment.registry import method_class
@@ -59,15 +60,16 @@ def build_method(
         cache_text: False computes the frozen text stages again at every use.
 
     Raises:
-        UserError: the options do not fit the backbone, or the method takes one prompt a class.
+        UserError: the options or the method do not fit the backbone, or the method takes one prompt a class.
     """
     cls = method_class(name)
     config = cls.Config(**options)
     weights = read_weights(name, options, clip.device)
     try:
-        cls.check(config, clip.num_blocks)
+        cls.check(config, clip.image.num_blocks if cls.counts_image_blocks else clip.num_blocks)
     except ValueError as error:
         raise UserError(f"{name}.{error} (backbone {clip.name})") from None
+    refuse_missing_parts(name, cls.needs(config), clip.image.parts | clip.text.parts, clip.name)
     prompts = clip.tokenize(texts)
     # Each source of randomness has its own seed: what the method draws does not depend on how the backbone was built.
     torch.manual_seed(seed)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import harness
-from harness.clip.towers import CLIP, END, ImageTower, Stage
+from harness.clip.towers import CLIP, END, Stage, Tower
 from harness.data.loader import Transform
 from harness.data.picture_files import file_state
 from harness.data.readers import Picture
@@ -22,7 +22,7 @@ from harness.training.feature_store import NAME_BYTES
 
 DECIDING = ("clip", "data", "training/inference.py", "training/precision.py", "training/shared_features.py")
 """The code of SkipBench that computes features, in harness/."""
-PACKAGES = ("torch", "open_clip_torch", "numpy", "pillow")
+PACKAGES = ("torch", "open_clip_torch", "timm", "numpy", "pillow")
 UNKNOWN = b""
 """Name of a row whose picture has no state that could be told from another."""
 
@@ -38,7 +38,7 @@ def code_digest() -> str:
     return found.hexdigest()
 
 
-def tower_digest(tower: ImageTower, stage: Stage) -> str:
+def tower_digest(tower: Tower, stage: Stage) -> str:
     """Digest of what computes the images at a stage: the values of all weights before it, and what modules they are in.
 
     Args:
@@ -47,9 +47,9 @@ def tower_digest(tower: ImageTower, stage: Stage) -> str:
     """
     found = hashlib.sha256()
     for name, module in tower.named_modules():
-        heads = getattr(module, "num_heads", None) if isinstance(module, nn.MultiheadAttention) else None
+        heads = getattr(module, "num_heads", None)
         found.update(f"{name} {type(module).__name__} {module.extra_repr()} {heads}\n".encode())
-    after = () if stage == END else ("proj",)
+    after = () if stage == END else tower.projection_names
     for name, value in tower.state_dict().items():
         if name not in after:
             found.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())

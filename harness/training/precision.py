@@ -4,7 +4,8 @@ fp32    everything in float32
 bf16    weights in float32, autocast to bfloat16
 fp16    weights in float32, autocast to float16, with a loss scale
 half    as the reference code trains: matrices, convolutions and what methods add have weights in float16, updated by
-        plain SGD; LayerNorms compute in float32, and they and the embedding tables have weights in float32
+        plain SGD; LayerNorms and batch normalisation compute in float32, and they and the embedding tables have
+        weights in float32
 """
 
 from collections.abc import Iterable
@@ -50,7 +51,7 @@ def store_clip(clip: CLIP, precision: str) -> CLIP:
         for module in clip.modules():
             if isinstance(module, HALF_MODULES):
                 halve(module.parameters())
-        halve([clip.image.proj, clip.text.text_projection])
+        halve([*clip.image.bare_matrices(), *clip.text.bare_matrices()])
     return clip
 
 

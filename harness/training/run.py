@@ -6,19 +6,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from harness.clip.backbones import parse_backbone
 from harness.clip.towers import CLIP
 from harness.data.datasets import OWN
 from harness.data.fewshot import pictures_hash, sample_hash
 from harness.data.loader import PictureSet
 from harness.data.transforms import transform_hash
 from harness.errors import UserError
-from harness.experiment.content import CHANGED_MEANWHILE, look_anew
+from harness.experiment.content import CHANGED_MEANWHILE, look_anew, weights_digest
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.experiment.templates import templates_of
 from harness.machine import environment
 from harness.machine.device import DeviceUse, both_alone, choose_device, device_use
-from harness.machine.digests import file_digest
 from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
@@ -275,7 +273,7 @@ class Run:
                 setup.clip.mean,
                 setup.clip.std,
             ),
-            weights_sha256=file_digest(weights) if (weights := parse_backbone(spec.backbone).checkpoint) else None,
+            weights_sha256=weights_digest(spec.backbone),
             inputs=inputs,
             interruptions=progress.starts - 1,
             environment=machine,

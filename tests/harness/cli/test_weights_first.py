@@ -11,7 +11,7 @@ from harness.experiment.spec import RunSpec
 
 def test_each_backbone_is_fetched_once(make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[str] = []
-    monkeypatch.setattr("harness.clip.load.fetch_weights", fetched.append)
+    monkeypatch.setattr("harness.clip.pretrained.fetch_weights", fetched.append)
     spec = make_spec("zeroshot")
     others = [spec.model_copy(update={"backbone": name}) for name in ("ViT-B-32-quickgelu", "ViT-B-16:random")]
     fetch_backbones([spec, *others, *others])
@@ -22,6 +22,6 @@ def test_the_backbone_of_the_project_needs_no_open_clip(
     make_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = make_spec("zeroshot")
-    monkeypatch.delitem(sys.modules, "harness.clip.load", raising=False)
+    monkeypatch.delitem(sys.modules, "harness.clip.pretrained", raising=False)
     fetch_backbones([spec])
-    assert "harness.clip.load" not in sys.modules
+    assert "harness.clip.pretrained" not in sys.modules

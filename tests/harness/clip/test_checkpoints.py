@@ -10,15 +10,15 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from harness.clip.activation import doubt_about_activation
 from harness.clip.backbones import blocks_of, files_of, model_config, parse_backbone
 from harness.clip.checkpoints import read_checkpoint
-from harness.clip.load import build, build_without_weights, load_backbone, local_tokenizer, openai_config
-from harness.clip.transformers_names import to_open_clip
+from harness.clip.load import build, build_without_weights, load_backbone, openai_config
+from harness.clip.tokenizer import local_tokenizer
 from harness.errors import UserError
+from tests.transformers_state import to_transformers
 
 State = dict[str, Tensor]
 
@@ -59,7 +59,18 @@ def assert_same(text: str, tiny: Path) -> None:
 
 @pytest.mark.parametrize(
     "prefix",
-    ["module.", "_orig_mod.", "model.", "clip_model.", "clip.", "module._orig_mod.model.", "model.clip_model."],
+    [
+        "module.",
+        "_orig_mod.",
+        "model.",
+        "clip_model.",
+        "clip.",
+        "module._orig_mod.model.",
+        "model.clip_model.",
+        "model.module.clip_model._orig_mod.",
+        "net.backbone.",
+        "student.",
+    ],
 )
 def test_prefixes_of_wrappers_are_removed(state: State, save: Callable[..., str], tiny: Path, prefix: str) -> None:
     assert_same(save({prefix + name: tensor for name, tensor in state.items()}), tiny)
@@ -68,6 +79,40 @@ def test_prefixes_of_wrappers_are_removed(state: State, save: Callable[..., str]
 def test_wrappers_of_parts_and_constants_are_removed(state: State, save: Callable[..., str], tiny: Path) -> None:
     renamed = {name.replace("transformer.", "transformer._orig_mod.", 1): tensor for name, tensor in state.items()}
     assert_same(save({"model": renamed | {"attn_mask": torch.zeros(3)}, "epoch": 3}), tiny)
+
+
+def test_what_lies_beside_the_clip_is_left_out_and_said(state: State, save: Callable[..., str], tiny: Path) -> None:
+    """A LightningModule's own tensors: of a loss, of metrics, a logit scale that it shares with the CLIP."""
+    beside = {"loss.scale": torch.ones(1), "logit_scale": torch.ones(()), "metric.total": torch.zeros(1)}
+    path = save({"state_dict": {f"model.{name}": tensor for name, tensor in state.items()} | beside}, "x.ckpt")
+    assert_same(path, tiny)
+    (notice,) = load_backbone(path).notices
+    assert notice.endswith(
+        "3 tensors of the file are no part of the CLIP and are left out ('loss.scale', 'logit_scale', 'metric.total')"
+    )
+
+
+def test_a_file_of_two_clips_is_refused(state: State, save: Callable[..., str]) -> None:
+    both = {f"{place}{name}": tensor for place in ("student.", "teacher.") for name, tensor in state.items()}
+    message = told(save(both))
+    assert "holds 2 CLIPs, under 'student.' and 'teacher.': save the state_dict of the one that is meant" in message
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ("visual.transformer.resblocks.0.attn.in_proj_weight.lora_A", "LoRA's matrices: merge them into the weights"),
+        ("model.image_encoder.conv1.weight", "left out"),
+    ],
+)
+def test_tensors_of_methods_are_named(state: State, save: Callable[..., str], extra: str, message: str) -> None:
+    prefix = "model." if message == "left out" else ""
+    renamed = {("clip." if prefix else "") + name: tensor for name, tensor in state.items()}
+    path = save(renamed | {extra: torch.zeros(2)})
+    if prefix:
+        assert message in load_backbone(path).notices[0]
+    else:
+        assert message in told(path)
 
 
 def test_a_name_that_only_some_tensors_begin_with_is_no_prefix(state: State, save: Callable[..., str]) -> None:
@@ -91,11 +136,26 @@ def test_prompts_of_coop_are_no_clip(save: Callable[..., str]) -> None:
     assert "are missing ('positional_embedding', 'text_projection'" in told(f"ViT-B-16-quickgelu:{save(prompts)}")
 
 
-def test_a_plain_resnet_is_called_one(save: Callable[..., str]) -> None:
+def test_prompts_beside_objects_of_dassl_are_no_clip(save: Callable[..., str]) -> None:
+    """Dassl's warm-up keeps a scheduler in the file, so that the file is not read, and only its pickle is looked at."""
+    scheduler = torch.optim.lr_scheduler.StepLR(torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1), 1)
+    prompts = {"ctx": torch.zeros(4, 32), "token_prefix": torch.zeros(3, 1, 32), "token_suffix": torch.zeros(3, 5, 32)}
+    content = {"state_dict": prompts, "epoch": 50, "scheduler": {"successor": scheduler}, "val_result": None}
+    path = save(content, "model.pth.tar-50", configured=False)
+    for text in (path, f"ViT-B-16-quickgelu:{path}"):
+        assert f"checkpoint '{path}' holds the prompts that CoOp's code learned" in told(text)
+    other = save(content | {"state_dict": {"w": torch.zeros(1)}}, "model.pth.tar-51", configured=False)
+    message = told(other)
+    assert "contains more than tensors (torch.optim.lr_scheduler.StepLR" in message
+    assert message.endswith("save its state_dict as .safetensors and give that file")
+
+
+def test_a_part_of_a_resnet_is_called_one(save: Callable[..., str]) -> None:
     resnet = {"visual.conv1.weight": torch.zeros(64, 3, 3, 3), "visual.layer1.0.conv1.weight": torch.zeros(1)}
     message = told(save(resnet, "rn50.pt", configured=False))
-    assert "a CLIP with a ResNet, which is not supported" in message
-    assert "ViT-B-16" not in message
+    assert "does not hold a CLIP of a ResNet" in message
+    assert "these are names of a CLIP with a ResNet" in message
+    assert "ViT" not in message
 
 
 def test_a_plain_state_dict_is_told_the_models_that_it_fits(save: Callable[..., str]) -> None:
@@ -133,44 +193,6 @@ def test_weights_that_are_not_finite_are_named(state: State, save: Callable[...,
     assert name.removeprefix("visual.") in message
 
 
-def to_transformers(state: State) -> State:
-    """A state dict of open_clip under the names of transformers' CLIPModel, written from their documentation."""
-    blocks = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
-    blocks["attn.out_proj"] = "self_attn.out_proj"
-    names = {
-        "visual.class_embedding": "vision_model.embeddings.class_embedding",
-        "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
-        "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
-        "visual.ln_pre": "vision_model.pre_layrnorm",
-        "visual.ln_post": "vision_model.post_layernorm",
-        "positional_embedding": "text_model.embeddings.position_embedding.weight",
-        "token_embedding": "text_model.embeddings.token_embedding",
-        "ln_final": "text_model.final_layer_norm",
-    }
-    found = {
-        "visual_projection.weight": state["visual.proj"].t().contiguous(),
-        "text_projection.weight": state["text_projection"].t().contiguous(),
-        "logit_scale": state["logit_scale"],
-        "text_model.embeddings.position_ids": torch.arange(3),
-    }
-    for name, tensor in state.items():
-        tower = "vision" if name.startswith("visual.") else "text"
-        if ".resblocks." in name:
-            number, _, rest = name.split(".resblocks.")[1].partition(".")
-            prefix = f"{tower}_model.encoder.layers.{number}."
-            if "in_proj" in rest:
-                for part, piece in zip("qkv", tensor.chunk(3), strict=True):
-                    found[f"{prefix}self_attn.{part}_proj.{rest.split('_')[-1]}"] = piece.contiguous()
-            else:
-                inner, _, kind = rest.rpartition(".")
-                found[f"{prefix}{blocks[inner]}.{kind}"] = tensor
-        elif name in names:
-            found[names[name]] = tensor
-        elif name.rpartition(".")[0] in names:
-            found[f"{names[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}"] = tensor
-    return found
-
-
 def test_names_of_transformers_are_converted_exactly(state: State, save: Callable[..., str], tiny: Path) -> None:
     theirs = to_transformers(state)
     assert len(theirs) == len(state) + 1 + 4 * 4
@@ -182,20 +204,6 @@ def test_names_of_transformers_are_converted_exactly(state: State, save: Callabl
     message = told(save(theirs))
     assert "1 of its tensors are missing ('visual.class_embedding')" in message
     assert "these are names of transformers' models" in message
-
-
-def test_the_attention_of_transformers_is_that_of_open_clip() -> None:
-    """Queries, keys and values, each with a projection of its own as transformers has them, give the same output."""
-    torch.manual_seed(0)
-    x, parts = torch.randn(1, 5, 8), {part: (torch.randn(8, 8), torch.randn(8)) for part in ("q", "k", "v", "out")}
-    prefix = "text_model.encoder.layers.0.self_attn."
-    named = {f"{prefix}{part}_proj.weight": weight for part, (weight, _) in parts.items()}
-    converted = to_open_clip(named | {f"{prefix}{part}_proj.bias": bias for part, (_, bias) in parts.items()})
-    attention = nn.MultiheadAttention(8, 2, batch_first=True)
-    attention.load_state_dict({name.removeprefix("transformer.resblocks.0.attn."): t for name, t in converted.items()})
-    q, k, v = (F.linear(x, *parts[part]).view(1, 5, 2, 4).transpose(1, 2) for part in "qkv")
-    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(1, 5, 8)
-    torch.testing.assert_close(attention(x, x, x)[0], F.linear(mixed, *parts["out"]))
 
 
 @pytest.fixture
@@ -227,40 +235,30 @@ def test_a_folder_of_the_hub(snapshot: Path, tiny: Path, notation: str) -> None:
     assert parse_backbone(text).checkpoint == snapshot / "open_clip_model.safetensors"
 
 
-def test_a_model_of_the_hubs_cache(snapshot: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
-    def cached(repository: str, name: str) -> str | None:
-        return str(snapshot / name) if repository == "some/clip" else None
-
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
-    assert_same("hf-hub:some/clip", tiny)
-    assert "'other/clip' with its open_clip_config.json is not in the hub's cache" in told("hf-hub:other/clip")
-    monkeypatch.undo()
-    assert "is no name on the hub: write hf-hub:organisation/name" in told("hf-hub:../..")
-
-
 def test_folders_that_are_no_model(snapshot: Path, tmp_path: Path) -> None:
-    (snapshot / "open_clip_pytorch_model.bin").unlink()
+    weights = snapshot / "open_clip_pytorch_model.bin"
+    weights.rename(snapshot / "epoch_32.pt")
+    assert parse_backbone(str(snapshot)).checkpoint == snapshot / "epoch_32.pt", "the only one"
+    (snapshot / "epoch_31.pt").touch()
+    assert "has 2 files of weights (epoch_31.pt, epoch_32.pt) and none of the usual names" in told(str(snapshot))
+    for path in snapshot.glob("*.pt"):
+        path.unlink()
     assert "has none of the weights open_clip_model.safetensors" in told(str(snapshot))
-    (snapshot / "open_clip_config.json").rename(snapshot / "config.json")
-    (snapshot / "model.safetensors").touch()
-    message = told(f"local-dir:{snapshot}")
-    assert f"name the model and the weights, BACKBONE=ViT-B-16-quickgelu:{snapshot}/model.safetensors" in message
-    assert "has no open_clip_config.json" in told(str(tmp_path))
+    assert "has no open_clip_config.json and no config.json" in told(str(tmp_path))
     assert "does not exist" in told("local-dir:/nowhere")
     assert "is a folder" in told(f"ViT-B-16:{tmp_path}")
 
 
 def test_doubts_about_the_activation_of_a_plain_state_dict() -> None:
-    openai = {"logit_scale": torch.tensor(math.log(100)), "x": torch.tensor([0.5, 1 / 4])}
-    openai["logit_scale"] = openai["logit_scale"].half().float()
-    other = openai | {"x": torch.tensor([1 / 3])}
+    # OpenAI's files keep embeddings of tokens in fp32, whose values are not exact in fp16.
+    openai = {"visual.proj": torch.tensor([0.5, 1 / 4]), "token_embedding.weight": torch.tensor([1 / 3])}
+    openai["logit_scale"] = torch.tensor(math.log(100))
+    other = openai | {"visual.proj": torch.tensor([1 / 3])}
     assert doubt_about_activation("ViT-B-16-quickgelu", openai) is None
     expected = "if these weights were trained with QuickGELU, use 'ViT-B-16-quickgelu'."
     assert str(doubt_about_activation("ViT-B-16", other)).endswith(expected)
     assert "as in OpenAI's weights, which need QuickGELU" in str(doubt_about_activation("ViT-B-16", openai))
-    for unlike in (other, openai | {"logit_scale": torch.tensor(4.5)}, {"x": torch.tensor([0.5])}):
+    for unlike in (other, openai | {"logit_scale": torch.tensor(4.5)}, {"visual.proj": torch.tensor([0.5])}):
         message = str(doubt_about_activation("ViT-B-16-quickgelu", unlike))
         assert message.endswith("if these weights were trained with GELU, use 'ViT-B-16'.")
     assert "put an open_clip configuration beside it" in str(doubt_about_activation("ViT-S-32", other))

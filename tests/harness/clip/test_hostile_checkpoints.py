@@ -239,6 +239,10 @@ BASE = '{"embed_dim": 32, "vision_cfg": %s, "text_cfg": %s}'
         (BASE % ("{}", '{"heads": 7}'), "width 512 is no multiple of heads 7"),
         (BASE % ('{"head_width": 7}', "{}"), "width 768 is no multiple of head_width 7"),
         (BASE % ('{"image_size": 8}', "{}"), "patch_size 16 is larger than image_size 8"),
+        (BASE % ('{"layers": [1, 1, 1], "width": 8}', "{}"), "'vision_cfg.layers'"),
+        (BASE % ('{"layers": [1, 1, 1, 1], "width": 9}', "{}"), "a ResNet needs an even width"),
+        (BASE % ('{"layers": [1, 1, 1, 1], "width": 8, "head_width": 48}', "{}"), "as a multiple of head_width 48"),
+        (BASE % ('{"layers": [1, 1, 1, 1], "image_size": 100}', "{}"), "a multiple of 32, not 100"),
         (BASE % ("{}", '{"tokenizer_kwargs": {"x": 1}}'), "unknown key 'text_cfg.tokenizer_kwargs.x'"),
         (BASE % ("{}", '{"context_length": 99999999}'), "'text_cfg.context_length'"),
         (BASE % ('{"norm_kwargs": {"eps": 0}}', "{}"), "'vision_cfg.norm_kwargs.eps'"),
@@ -254,7 +258,6 @@ def test_damaged_configurations(beside: Any, content: str | bytes, message: str)
 @pytest.mark.parametrize(
     ("vision", "text", "message"),
     [
-        ('{"layers": [3, 4, 6, 3], "patch_size": null}', "{}", "its image tower is a ResNet"),
         ('{"timm_model_name": "x"}', "{}", "timm's 'x'"),
         ('{"pool_type": "avg"}', "{}", "pools by 'avg'"),
         ('{"attentional_pool": true}', "{}", "pools by attention"),

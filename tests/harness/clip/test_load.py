@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from harness.clip.backbones import blocks_of, bundled, parse_backbone
 from harness.clip.checkpoints import read_checkpoint
-from harness.clip.load import fetch_weights, load_backbone, verify_tag
+from harness.clip.load import load_backbone
+from harness.clip.pretrained import fetch_weights, verify_tag
 from harness.errors import UserError
 
 TINY = {
@@ -147,6 +148,7 @@ def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch: pytest.Monk
     def no_network(config: object) -> None:
         raise OSError("name or service\nnot known")
 
+    monkeypatch.setattr("harness.clip.pretrained.ask_hub", lambda repository: None)
     monkeypatch.setattr(open_clip, "download_pretrained", no_network)
     with pytest.raises(UserError, match="cannot be downloaded") as caught:
         fetch_weights("ViT-B-32-quickgelu")

@@ -93,6 +93,8 @@ def test_all_of_a_configuration_reaches_the_backbone(tiny: Path, tmp_path: Path)
         assert clip.preprocessing == Preprocessing(16, mean, std, "bilinear", "longest", 3)
         assert (clip.image_size, clip.mean, clip.std) == (16, mean, std)
     assert load_backbone(configured(tiny, tmp_path, mean=None)).preprocessing == Preprocessing(16)
+    # open_clip computes bicubic where a configuration says random.
+    assert load_backbone(configured(tiny, tmp_path, interpolation="random")).preprocessing == Preprocessing(16)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,8 @@ def test_all_of_a_configuration_reaches_the_backbone(tiny: Path, tmp_path: Path)
     [
         ({"size": 24}, "takes images of 16 pixels, but its preprocess_cfg.size is 24"),
         ({"resize_mode": "crop"}, "'preprocess_cfg.resize_mode': input should be 'shortest', 'longest' or 'squash'"),
-        ({"interpolation": "random"}, "'preprocess_cfg.interpolation': input should be 'bicubic' or 'bilinear'"),
+        ({"interpolation": "lanczos"}, "interpolation': input should be 'bicubic', 'bilinear' or 'random'"),
+        ({"size": [16, 24]}, r"takes images of 16 pixels, but its preprocess_cfg.size is \(16, 24\)"),
         ({"mode": "L"}, "'preprocess_cfg.mode'"),
         ({"fill_color": 256}, "'preprocess_cfg.fill_color'"),
         ({"std": [1, 0, 1]}, r"'preprocess_cfg.std.1'"),

@@ -12,7 +12,7 @@ from PIL import Image
 from harness.clip.backbones import bundled
 from harness.data.datasets import read_dataset
 from harness.errors import UserError
-from harness.experiment.content import backbone_content, dataset_content, index_content
+from harness.experiment.content import backbone_content, dataset_content, index_content, weights_digest
 from harness.experiment.spec import RunSpec
 from harness.machine import digests
 from tests.commands import forget_files
@@ -157,6 +157,23 @@ def test_a_model_with_a_checkpoint_is_known_by_both(tmp_path: Path) -> None:
     assert "weights.pt" not in small
     file.write_bytes(b"more weights")
     assert backbone_content(f"ViT-B-32:{file}") != small
+
+
+def test_weights_in_several_files_are_known_by_all_of_them(tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}))
+    files = [tmp_path / name for name in ("1.safetensors", "2.safetensors")]
+    for file in files:
+        file.write_bytes(b"weights")
+    backbone = f"ViT-B-32:{index}"
+    identities, digests = {backbone_content(backbone)}, {weights_digest(backbone)}
+    for number, file in enumerate(files):
+        file.write_bytes(b"others %d" % number)
+        forget_files()
+        identities.add(backbone_content(backbone))
+        digests.add(weights_digest(backbone))
+    assert len(identities) == len(digests) == 3
+    assert weights_digest("ViT-B-32:random") is None
 
 
 @pytest.mark.parametrize("name", [*bundled(), "ViT-B-16", "ViT-B-16:random", "ViT-B-16:openai", "/nowhere/x.pt"])

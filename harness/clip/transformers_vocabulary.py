@@ -1,0 +1,52 @@
+"""Whether the tokenizer in transformers' folder of a model is CLIP's own, which its texts are given to."""
+
+from pathlib import Path
+from typing import Any
+
+from open_clip.tokenizer import SimpleTokenizer
+
+from harness.clip.strict_json import parse_json
+from harness.errors import UserError, first_line
+
+# CLIP's vocabulary has one megabyte, tokenizer.json two.
+LARGEST_FILE = 2**25
+
+
+def refuse_other_vocabulary(folder: Path) -> None:
+    """Raise a UserError if a folder holds another vocabulary than CLIP's; one without any is taken to mean CLIP's.
+
+    Args:
+        folder: of a model of transformers.
+    """
+    path = next((path for name in ("vocab.json", "tokenizer.json") if (path := folder / name).is_file()), None)
+    if path is None:
+        return
+    found = vocabulary_in(path)
+    ours = SimpleTokenizer().encoder
+    special = ("<start_of_text>", "<end_of_text>")  # transformers writes them in another way
+    different = [token for token, number in ours.items() if token not in special and found.get(token) != number]
+    if different:
+        raise UserError(
+            f"the vocabulary '{path}' is not CLIP's: {len(different)} of CLIP's {len(ours)} tokens have another number "
+            "or none. Only models with CLIP's own tokenizer are supported"
+        )
+
+
+def vocabulary_in(path: Path) -> dict[str, Any]:
+    """Token -> number in a vocab.json or tokenizer.json.
+
+    Raises:
+        UserError: it is neither.
+    """
+    where = f"vocabulary '{path}'"
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise UserError(f"{where} cannot be read: {error.strerror or first_line(error)}") from None
+    if len(content) > LARGEST_FILE:
+        raise UserError(f"{where} is larger than 32 MiB, so it is not CLIP's")
+    data = parse_json(content, where, "an object of tokens and numbers")
+    model = data.get("model") if path.name == "tokenizer.json" else None
+    found = model.get("vocab") if isinstance(model, dict) else data
+    return found if isinstance(found, dict) else {}

@@ -40,6 +40,7 @@ SLOW = (
     "harness/estimate/test_estimator.py",
     "harness/estimate/test_fit.py",
     "harness/estimate/test_fitted_estimates.py",
+    "harness/estimate/test_resnet_estimates.py",
     "harness/experiment/test_protocols.py",
     "harness/reference/contract/test_properties.py",
     "harness/reference/speed/test_benchmark.py",

@@ -111,7 +111,7 @@ def test_every_siglip_of_open_clip_is_supported() -> None:
         config = model_config(name)
         assert config.is_siglip
         assert config.unsupported is None
-        assert config.parts == frozenset()
+        assert config.parts == {"transformer for images"}
         assert blocks_of(parse_backbone(name)) == config.blocks
 
 

@@ -14,12 +14,13 @@ from harness.clip.context import initial_context
 from harness.clip.speedups import NO_SPEEDUPS
 from harness.clip.towers import CLIP, END, RAW
 from harness.errors import UserError
+from harness.experiment.one_run import check_options
 from harness.experiment.registry import method_class, method_names
 from harness.training.build import build_method
 from harness.training.step import loss_of
 from methods.base import OtherClassesError, Shots
 from tests.method_texts import texts_for
-from tests.small_siglip import small_siglip
+from tests.small_siglip import small_siglip, write_configuration
 
 NAMES = ["cat", "sports equipment", "dish"]
 LABELS = torch.tensor([0, 2])
@@ -87,6 +88,14 @@ def test_what_siglip_lacks_is_said(siglip: CLIP, name: str, parts: str) -> None:
         f"{name} needs {parts} of a CLIP, and backbone 'small-siglip' has none: "
         "use that of a ViT, such as ViT-B-16-quickgelu, or another method"
     )
+
+
+def test_what_siglip_lacks_is_said_before_anything_is_computed(tmp_path: Path) -> None:
+    write_configuration(tmp_path)
+    (tmp_path / "open_clip_model.safetensors").touch()
+    check_options("zeroshot", "{}", str(tmp_path))
+    with pytest.raises(UserError, match="mmrl needs the class token and the image projection of a CLIP, and backbone"):
+        check_options("mmrl", "{}", str(tmp_path))
 
 
 @torch.no_grad()

@@ -118,8 +118,13 @@ def test_every_siglip_of_open_clip_is_supported() -> None:
         config = model_config(name)
         assert config.is_siglip
         assert config.unsupported is None
-        assert config.parts == frozenset()
+        assert not config.parts & {"class token", "image projection", "text projection without bias"}
         assert blocks_of(parse_backbone(name)) == config.blocks
+
+
+def test_parts_are_those_of_the_configuration(pair: tuple[CLIP, Any]) -> None:
+    clip, _ = pair
+    assert clip.image.parts | clip.text.parts == ModelConfiguration(**CONFIGURATION).parts  # type: ignore[arg-type]
 
 
 # One of each size of timm's image towers.

@@ -145,7 +145,7 @@ class Method(nn.Module):
 
     @classmethod
     def needs(cls, config: Any) -> tuple[TowerPart, ...]:
-        """The parts of a backbone that the method needs with these options: by default `tower_parts`."""
+        """The parts of a backbone that are needed with these options: by default `tower_parts`."""
         return cls.tower_parts
 
     @classmethod
@@ -306,8 +306,7 @@ class Method(nn.Module):
         with torch.autocast(device, enabled=False):
             image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
             cosine = image @ text.T if text.dim() == 2 else (text @ image[:, :, None]).squeeze(2)
-            logits = self.clip.logit_scale.exp() * cosine
-            return logits if self.clip.logit_bias is None else logits + self.clip.logit_bias
+            return self.clip.scale(cosine)
 
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
         """Logits (B, C) of images at `image_start`, given the `text_features()` of the classes."""

@@ -14,8 +14,10 @@ the blocks of CLIP holds for these: the speed-ups, and what methods compute besi
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.clip.blocks import merge_heads
 from harness.clip.packing import Packing
 from harness.clip.speedups import Speedups
 from harness.clip.stages import Change, Tower
@@ -88,8 +90,14 @@ class PooledImageTower(ImageTower):
 
     def pool(self, x: Tensor) -> Tensor:
         """All tokens (B, T, width) after the last block -> (B, 1, width)."""
-        pooled: Tensor = self.attn_pool(self.ln_post(x)[:, self.prefix :])
-        return pooled[:, None]
+        x, pooling = self.ln_post(x)[:, self.prefix :], self.attn_pool
+        # The query is the same for all images.
+        query = F.linear(pooling.latent, pooling.q.weight, pooling.q.bias)
+        query = query.unflatten(2, (pooling.num_heads, -1)).transpose(1, 2).expand(len(x), -1, -1, -1)
+        key, value = pooling.kv(x).unflatten(2, (2, pooling.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = pooling.proj(merge_heads(F.scaled_dot_product_attention(query, key, value)))
+        pooled: Tensor = mixed + pooling.mlp(pooling.norm(mixed))
+        return pooled
 
     def project(self, x: Tensor) -> Tensor:
         return x

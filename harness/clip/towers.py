@@ -214,6 +214,11 @@ class CLIP(nn.Module):
         """Where the weights are."""
         return self.logit_scale.device
 
+    def scale(self, cosine: Tensor) -> Tensor:
+        """Logits of cosine similarities, of the same shape: scaled, plus the bias if there is one."""
+        logits = self.logit_scale.exp() * cosine
+        return logits if self.logit_bias is None else logits + self.logit_bias
+
     def tokenize(self, texts: Sequence[Text | Sequence[str]]) -> Prompts:
         """Prompts on the device of the weights, cut after the largest end-of-text position unless that is switched off.
 

@@ -14,12 +14,14 @@ from harness.clip.context import initial_context
 from harness.clip.speedups import NO_SPEEDUPS
 from harness.clip.towers import CLIP, END, RAW
 from harness.errors import UserError
+from harness.experiment.one_run import check_options
 from harness.experiment.registry import method_class, method_names
 from harness.training.build import build_method
+from harness.training.precision import autocast, store_clip
 from harness.training.step import loss_of
 from methods.base import OtherClassesError, Shots
 from tests.method_texts import texts_for
-from tests.small_siglip import small_siglip
+from tests.small_siglip import small_siglip, write_configuration
 
 NAMES = ["cat", "sports equipment", "dish"]
 LABELS = torch.tensor([0, 2])
@@ -89,6 +91,14 @@ def test_what_siglip_lacks_is_said(siglip: CLIP, name: str, parts: str) -> None:
     )
 
 
+def test_what_siglip_lacks_is_said_before_anything_is_computed(tmp_path: Path) -> None:
+    write_configuration(tmp_path)
+    (tmp_path / "open_clip_model.safetensors").touch()
+    check_options("zeroshot", "{}", str(tmp_path))
+    with pytest.raises(UserError, match="mmrl needs the class token and the image projection of a CLIP, and backbone"):
+        check_options("mmrl", "{}", str(tmp_path))
+
+
 @torch.no_grad()
 def test_zero_shot_logits_have_the_bias(siglip: CLIP) -> None:
     method = build_method(siglip, "zeroshot", {}, [f"a {name}" for name in NAMES], "fp32", 0)
@@ -117,6 +127,23 @@ def test_context_takes_the_places_of_the_first_words(siglip: CLIP, position: str
         whole = torch.stack([*order[position], *words[eot : len(ids) - 2]])
         expected = clip.text.run(clip.text.add_positions(whole[None]), 0, END)
         torch.testing.assert_close(method.text_features()[row], expected[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "half"])
+@pytest.mark.parametrize("name", ["coop", "skip", "vpt", "layernorm"])
+def test_siglip_trains_in_every_precision(siglip: CLIP, name: str, precision: str) -> None:
+    clip = store_clip(copy.deepcopy(siglip, {id(siglip.tokenizer): siglip.tokenizer}), precision)
+    matrices = (clip.image.blocks[0].attn.in_proj_weight, clip.image.attn_pool.kv.weight, clip.image.attn_pool.latent)
+    matrices += (clip.text.text_projection.weight,)
+    assert {matrix.dtype for matrix in matrices} == {torch.float16 if precision == "half" else torch.float32}
+    cls, options = method_class(name), OPTIONS.get(name, {})
+    method = build_method(clip, name, options, texts_for(cls, cls.Config(**options), NAMES), precision, 0)
+    pixels = torch.randn(2, 3, 160, 160, generator=torch.Generator().manual_seed(1))
+    with autocast(precision, clip.device):
+        loss = loss_of(method, clip.image.run(pixels, RAW, method.image_start).detach(), LABELS, None)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters() if p.requires_grad)
 
 
 def test_placeholders_of_several_tokens_are_refused(siglip: CLIP) -> None:

@@ -12,6 +12,7 @@ from harness.clip.configuration import ModelConfiguration
 from harness.clip.hub_tokenizer import stand_in_tokenizer
 from harness.clip.load import build, named_architecture, wrap
 from harness.clip.towers import CLIP, END, POOLED, RAW
+from harness.machine.meter import count_flops
 from tests.small_siglip import CONFIGURATION, small_siglip
 
 TEXTS = ["a photo of a cat.", "a photo of something that is longer.", "dog"]
@@ -39,7 +40,7 @@ def with_and_without_speedups(clip: CLIP) -> Any:
 
 def test_towers_and_logits_equal_open_clip(pair: tuple[CLIP, Any], pixels: torch.Tensor) -> None:
     clip, network = pair
-    expected_images, expected_logits = network.encode_image(pixels), None
+    expected_images = network.encode_image(pixels)
     for _ in with_and_without_speedups(clip):
         prompts = clip.tokenize(TEXTS)
         assert prompts.ids.shape == (3, 12)
@@ -50,8 +51,7 @@ def test_towers_and_logits_equal_open_clip(pair: tuple[CLIP, Any], pixels: torch
         torch.testing.assert_close(text, clip.text.run(prompts.ids), rtol=0, atol=0)
         expected_logits, _ = network.get_logits(pixels, prompts.ids)
         cosine = F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
-        assert clip.logit_bias is not None
-        torch.testing.assert_close(clip.logit_scale.exp() * cosine + clip.logit_bias, expected_logits, **CLOSE)
+        torch.testing.assert_close(clip.scale(cosine), expected_logits, **CLOSE)
 
 
 def test_padding_matters(pair: tuple[CLIP, Any]) -> None:
@@ -93,10 +93,17 @@ def test_gradients_equal_open_clips(tmp_path: Path, pixels: torch.Tensor) -> Non
     expected = gradients(network.get_logits(pixels, ids)[0])
     for _ in with_and_without_speedups(clip):
         image, text = F.normalize(clip.image.run(pixels), dim=-1), F.normalize(clip.text.run(ids), dim=-1)
-        assert clip.logit_bias is not None
-        found = gradients(clip.logit_scale.exp() * image @ text.T + clip.logit_bias)
+        found = gradients(clip.scale(image @ text.T))
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_operations_are_counted_where_the_pooling_trains(tmp_path: Path, pixels: torch.Tensor) -> None:
+    clip, _ = small_siglip(tmp_path)
+    frozen = count_flops(lambda: clip.image.run(pixels))
+    clip.requires_grad_(True)
+    with torch.no_grad():
+        assert count_flops(lambda: clip.image.run(pixels)) == frozen > 0
 
 
 def test_single_tokens_of_a_pooled_image_are_not_read(pair: tuple[CLIP, Any], pixels: torch.Tensor) -> None:
@@ -111,8 +118,17 @@ def test_every_siglip_of_open_clip_is_supported() -> None:
         config = model_config(name)
         assert config.is_siglip
         assert config.unsupported is None
+<<<<<<< HEAD
         assert config.parts == {"transformer for images"}
+=======
+        assert not config.parts & {"class token", "image projection", "text projection without bias"}
+>>>>>>> siglip
         assert blocks_of(parse_backbone(name)) == config.blocks
+
+
+def test_parts_are_those_of_the_configuration(pair: tuple[CLIP, Any]) -> None:
+    clip, _ = pair
+    assert clip.image.parts | clip.text.parts == ModelConfiguration(**CONFIGURATION).parts  # type: ignore[arg-type]
 
 
 # One of each size of timm's image towers.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.data.hub_columns import Columns, find_columns
+from harness.data.hub_columns import Columns, find_columns, names_of
 from harness.data.hub_layout import CARD, Card, Layout, find_layout, missing_files, read_card
 from harness.data.hub_splits import (
     GIVEN,
@@ -147,12 +147,14 @@ def described(source: HubFolder, columns: Columns | None, roles: Roles) -> tuple
 
 
 def columns_of(source: HubFolder) -> Columns:
-    """The columns of pictures and classes, told from the first file.
+    """The columns of pictures and classes, told from the first file of the training split, or of another without it.
 
     Raises:
         UserError: they are not clear.
     """
-    first = next(iter(source.layout.files.values()))[0]
+    files = source.layout.files
+    usual = ("train", "validation", "test", *files)
+    first = files[next(split for split in usual if split in files)][0]
     described: Sequence[Any] | Mapping[str, Any] = source.card.features.get(source.layout.config or "default", ())
     info = source.folder / os.path.dirname(first) / INFO
     if not described and os.path.exists(info):
@@ -229,6 +231,9 @@ def table_rows(source: HubFolder, file: str, columns: Columns) -> list[Row]:
     for column in (columns.image, columns.label):
         if column not in table.schema.names:
             raise UserError(f"'{path}' has no column '{column}', which '{source.place}' has elsewhere")
+    names = names_of(table.features().get(columns.label))
+    if names and columns.names and names != columns.names:
+        raise UserError(f"'{path}' numbers its classes in another way than other files of '{source.place}'")
     try:
         cells, labels = table.image_cells(columns.image), table.values(columns.label)
     except Exception as error:  # what damaged files raise is of any kind

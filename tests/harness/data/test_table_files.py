@@ -79,9 +79,7 @@ def test_threads_and_processes_read_the_same(tmp_path: Path) -> None:
     found = PictureSet(tmp_path, paths(30))
     pickle.dumps(found)
     transform = TestTransform(8)
-    ones, twos = (
-        list(found.batches(transform, found.in_order(7), workers=workers)) for workers in (0, 2)
-    )
+    ones, twos = (list(found.batches(transform, found.in_order(7), workers=workers)) for workers in (0, 2))
     assert all(one.equal(two) for one, two in zip(ones, twos, strict=True))
 
 

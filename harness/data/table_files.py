@@ -52,6 +52,7 @@ def arrow() -> ModuleType:
     """
     try:
         import pyarrow as found
+        import pyarrow.compute
         import pyarrow.parquet
     except ImportError:
         raise UserError("parquet and arrow files need pyarrow: pip install 'skipbench[parquet]'") from None

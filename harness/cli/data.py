@@ -23,7 +23,8 @@ def data(names: str | None, data_root: str | None, verify: bool) -> None:
     without them all are shown. Exit code 1 if a data set that was named, or one that is there, is incomplete.
     """
     from harness.data.catalog import DATASETS
-    from harness.data.datasets import find_dataset, split_names
+    from harness.data.datasets import find_dataset
+    from harness.data.own_names import split_names
     from harness.data.status import dataset_status
 
     asked = split_names(names) if names else list(DATASETS)

@@ -164,7 +164,7 @@ def named_in(what: str, words: Words, grid: GridOptions) -> tuple[Words, GridOpt
         UserError: a name that is none; names the nearest.
     """
     from harness.data.catalog import DATASETS
-    from harness.data.datasets import OWN
+    from harness.data.own_names import is_own
     from harness.experiment.protocols import PROTOCOLS
     from harness.experiment.registry import method_names
 
@@ -173,7 +173,7 @@ def named_in(what: str, words: Words, grid: GridOptions) -> tuple[Words, GridOpt
     for name in what.replace(",", " ").split():
         if name in method_names():
             methods.append(name)
-        elif name in DATASETS or name.startswith(OWN):
+        elif name in DATASETS or is_own(name):
             found["dataset"] = name
         elif name in PROTOCOLS:
             found["protocol"] = name

@@ -8,13 +8,13 @@ from pathlib import Path
 from harness.data.catalog import DATASETS
 from harness.data.description import DataSet
 from harness.data.filesystem import locate
+from harness.data.hub_dataset import hub_content, hub_dataset
 from harness.data.image_folder import read_own_folder, read_template
+from harness.data.own_names import HUB, OWN, is_own, own_path
 from harness.data.readers import SPLITS, Splits
 from harness.errors import UserError, nearest
 from harness.machine.digests import file_digest
 
-OWN = "folder:"
-"""Names of data sets that are folders of the user's own begin with this: folder:PATH."""
 SMALL = 64 << 20
 """Bytes up to which the pictures of such a folder are read to know whether it changed; of larger ones, only sizes."""
 
@@ -32,41 +32,19 @@ def own_dataset(name: str) -> DataSet:
     return DataSet(name, str(folder), read_own_folder, read_template(folder), about="your own images")
 
 
-def split_names(text: str) -> list[str]:
-    """The names in a list separated by commas. Of `folder:PATH` the longest path that is a folder is taken.
-
-    So the path may contain commas.
-    """
-    words = text.split(",")
-    names = []
-    while words:
-        end = 1
-        if words[0].strip().startswith(OWN):
-            ends = range(len(words), 0, -1)
-            end = next((end for end in ends if os.path.isdir(own_path(",".join(words[:end]).strip()))), 1)
-        names.append(",".join(words[:end]).strip())
-        words = words[end:]
-    return [name for name in names if name]
-
-
-def own_path(name: str) -> Path:
-    """The folder that `folder:PATH` names."""
-    return Path(os.path.abspath(os.path.expanduser(name.removeprefix(OWN))))
-
-
 def find_dataset(name: str) -> DataSet:
-    """The description of a data set, by its name in the catalog or as `folder:PATH`.
+    """The description of a data set, by its name in the catalog, as `folder:PATH`, `hf:NAME`, `hf:PATH` or `wds:PATH`.
 
     Raises:
         UserError: there is none of that name; the message suggests the nearest.
     """
-    if name.startswith(OWN):
-        return own_dataset(name)
+    if is_own(name):
+        return own_dataset(name) if name.startswith(OWN) else hub_dataset(name)
     if name not in DATASETS:
         known = [*DATASETS, *([OWN + name] if os.path.isdir(name) else [])]
         raise UserError(
             f"unknown data set '{name}'.{nearest(name, known, titles())} `skipbench list` names all; "
-            f"{OWN}PATH takes your own images."
+            f"{OWN}PATH takes your own images, {HUB}NAME those of the hub."
         )
     return DATASETS[name]
 
@@ -151,10 +129,10 @@ def read_folder(name: str, root: Path, folder: str, wanted: tuple[str, ...] = SP
 
 
 def own_content(name: str) -> list[list[str]]:
-    """What a folder of the user's own holds, read anew: its template, its classes, and every picture.
+    """What data of the user's own hold, read anew: the template, the classes, and every picture.
 
     Args:
-        name: folder:PATH.
+        name: folder:PATH, or one with another of the prefixes of the user's own data.
 
     Returns:
         Rows of text: the template; the class names; for each picture its split, path, class and size, and its digest if
@@ -163,6 +141,8 @@ def own_content(name: str) -> list[list[str]]:
     Raises:
         UserError: the folder cannot be read.
     """
+    if not name.startswith(OWN):
+        return hub_content(find_dataset(name))
     dataset = own_dataset(name)
     splits = dataset.read(Path(dataset.folder))
     pictures = [(split, picture) for split in SPLITS for picture in getattr(splits, split)]

@@ -1,4 +1,4 @@
-"""From a picture's path to the bytes of its file: in a folder or in a zip file, regular files of sensible size only."""
+"""From a picture's path to the bytes of its file: in a folder, a zip or tar file or a table, of sensible size only."""
 
 import errno
 import os
@@ -6,13 +6,16 @@ import re
 import stat
 import time
 import zipfile
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 from harness.machine.digests import SETTLED
 
-ARCHIVE = ".zip/"
+ARCHIVE = re.compile(r"\.(?:zip|tar|parquet|arrow)/")
+"""What follows the name of a file in a path that holds many pictures."""
+TABLES = (".parquet", ".arrow")
 MOST_BYTES = 512 << 20
 """Size of the largest file that is read as a picture."""
 SEPARATORS = re.compile("[/\\\\]" if os.sep == "\\" else "/")
@@ -29,17 +32,14 @@ def is_outside(path: str) -> bool:
 
 
 def in_archive(folder: Path, path: str) -> tuple[str, str]:
-    """Split a picture's path into zip file and member; the first is empty if the picture is a file of its own.
+    """Split a picture's path into archive and member; the first is empty if the picture is a file of its own.
 
-    A folder may also have a name that ends in `.zip`.
+    An archive is a zip or tar file or a table. A folder may also have a name that ends in `.zip`.
     """
-    end = path.find(ARCHIVE)
-    while end >= 0:
-        end += len(ARCHIVE)
-        archive = path[: end - 1]
+    for found in ARCHIVE.finditer(path):
+        archive = path[: found.end() - 1]
         if not os.path.isdir(os.path.join(folder, archive)):
-            return archive, path[end:]
-        end = path.find(ARCHIVE, end)
+            return archive, path[found.end() :]
     return "", path
 
 
@@ -91,8 +91,8 @@ def read_bytes(folder: Path, path: str) -> bytes:
 def file_state(folder: Path, path: str) -> tuple[int, ...]:
     """Numbers that change when the content of a picture changes, without reading it.
 
-    For a member of a zip file these are checksum and size of its content, otherwise the size of the file, the times of
-    its last changes and its inode.
+    For a member of a zip file these are checksum and size of its content, otherwise the size of the file, or of the tar
+    file or table that it is in, the times of its last changes and its inode.
 
     Args:
         folder: the folder that the path is relative to.
@@ -105,20 +105,29 @@ def file_state(folder: Path, path: str) -> tuple[int, ...]:
     if is_outside(path):
         raise ValueError(f"it lies outside '{folder}'")
     archive, member = in_archive(folder, path)
-    if archive:
+    if archive.endswith(".zip"):
         try:
             info = open_archive(folder / archive, os.getpid()).getinfo(member)
         except KeyError:
             raise FileNotFoundError(member) from None
         return info.CRC, info.file_size
-    found = os.stat(folder / path)
+    found = os.stat(folder / (archive or path))
     if time.time() - found.st_ctime < SETTLED:
         raise FileChangingError(errno.EBUSY, "it was changed just now", path)
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def read_member(archive: Path, member: str) -> bytes:
-    """The content of a member of a zip file."""
+    """The content of a member of an archive."""
+    # Not at the top: these modules need this one, and most data sets need neither.
+    if archive.suffix in TABLES:
+        from harness.data.table_files import read_cell
+
+        return read_cell(archive, member)
+    if archive.suffix == ".tar":
+        from harness.data.shards import read_shard_member
+
+        return read_shard_member(archive, member)
     opened = open_archive(archive, os.getpid())
     try:
         info = opened.getinfo(member)
@@ -140,9 +149,26 @@ def check_size(size: int) -> None:
         raise ValueError(f"it has {size >> 20:,} MiB, a picture at most {MOST_BYTES >> 20}")
 
 
-def names_at(place: Path, is_archive: bool) -> frozenset[str]:
-    """Names in a folder or zip file; none if it does not exist."""
+def names_at(place: Path, is_archive: bool) -> Collection[str]:
+    """Names in a folder or archive; none if it does not exist."""
     try:
-        return frozenset(open_archive(place, os.getpid()).namelist() if is_archive else os.listdir(place))
-    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile):
+        return members_of(place) if is_archive else frozenset(os.listdir(place))
+    except Exception:  # what damaged archives raise is of any kind
         return frozenset()
+
+
+def members_of(archive: Path) -> Collection[str]:
+    """Names of the members of an archive.
+
+    Raises:
+        Exception: whatever is raised for what cannot be read.
+    """
+    if archive.suffix in TABLES:
+        from harness.data.table_files import CellNames, open_table
+
+        return CellNames(open_table(archive))
+    if archive.suffix == ".tar":
+        from harness.data.shards import shard_index
+
+        return shard_index(archive).keys()
+    return frozenset(open_archive(archive, os.getpid()).namelist())

@@ -3,7 +3,7 @@
 import io
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -194,7 +194,7 @@ def missing_pictures(folder: Path, pictures: Sequence[Picture]) -> list[str]:
     Returns:
         Paths of the missing ones, in the order of `pictures`.
     """
-    listings: dict[str, frozenset[str]] = {}
+    listings: dict[str, Collection[str]] = {}
     missing = []
     for path, _ in pictures:
         archive, member = in_archive(folder, path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.data.fewshot import sample_hash
+from harness.data.own_names import is_own
 from harness.data.readers import SPLITS, Picture, Splits
 from harness.data.sample_forms import FORM, SAMPLED, VAL_LINES, Row, parse_index
 from harness.data.text_files import short
@@ -61,7 +62,7 @@ def read_index(path: Path, splits: Splits, shots: int, dataset: str | None = Non
         UserError: the file has another format, or does not agree with the data set.
     """
     about, rows = parse_index(path)
-    if about.dataset not in (None, dataset) and dataset and ":" not in dataset:  # a place may be another here
+    if about.dataset not in (None, dataset) and dataset and not is_own(dataset):  # a place may be another here
         raise UserError(f"index '{path}' has dataset {short(about.dataset)}, and the run asks for '{dataset}'")
     if about.shots not in (None, shots):
         raise UserError(f"index '{path}' has shots {about.shots}, and the run asks for {shots}")

@@ -9,7 +9,8 @@ from typing import Any
 
 from harness.clip.backbones import bundled, files_of, parse_backbone
 from harness.clip.shards import is_index, shards_of
-from harness.data.datasets import OWN, own_content
+from harness.data.datasets import own_content
+from harness.data.own_names import PREFIXES, is_own
 from harness.data.sample_forms import index_files
 from harness.data.text_files import why_unreadable
 from harness.errors import UserError
@@ -109,17 +110,18 @@ def weights_content(option: str, path: str) -> str:
 
 @cache
 def dataset_content(name: str) -> str:
-    """A data set as far as it decides a result: its name, or the digest of a folder of the user's own.
+    """A data set as far as it decides a result: its name, or the digest of data of the user's own.
 
     A folder is looked at once a command: listing many files takes its time.
 
     Raises:
         UserError: the folder cannot be read.
     """
-    if not name.startswith(OWN):
+    if not is_own(name):
         return name
+    prefix = next(prefix for prefix in PREFIXES if name.startswith(prefix))
     text = json.dumps(own_content(name))
-    return f"{OWN}{BY_CONTENT}={hashlib.sha256(text.encode()).hexdigest()}"
+    return f"{prefix}{BY_CONTENT}={hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def look_anew() -> None:

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 
 from harness.clip.backbones import blocks_of, parse_backbone
-from harness.data.datasets import OWN, find_dataset, split_names
+from harness.data.datasets import find_dataset
+from harness.data.own_names import PREFIXES, split_names
 from harness.data.shots import FORM, is_long_tail, most_shots, parse_long_tail
 from harness.errors import UserError
 from harness.experiment.axes import NO_VALUE, Kind, points, read_axes, text_of, values_of
@@ -81,7 +82,7 @@ class Experiment(Section):
         name = str(info.field_name)
         if name == "targets" and value is None:
             return value
-        if name in ("datasets", "targets") and isinstance(value, str) and OWN in value:
+        if name in ("datasets", "targets") and isinstance(value, str) and any(prefix in value for prefix in PREFIXES):
             return split_names(value)
         if name == "shots":
             return shots_of(value)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import methods
 from harness.clip.texts import prompts_of
-from harness.data.datasets import OWN, find_dataset, find_folder
+from harness.data.datasets import find_dataset, find_folder
+from harness.data.own_names import is_own
 from harness.data.readers import Splits
 from harness.errors import UserError
 from harness.experiment.registry import import_method
@@ -33,7 +34,7 @@ def input_files(spec: RunSpec, splits: Mapping[str, Splits]) -> tuple[InputFile,
     """
     found = []
     for name, read in splits.items():
-        if not name.startswith(OWN):  # what is in a folder of the user's own is part of the run's id
+        if not is_own(name):  # what is in data of the user's own is part of the run's id
             folder = find_folder(find_dataset(name), spec.runtime.find_data_root())
             for source in read.sources:
                 file = os.path.relpath(source, folder)
@@ -75,7 +76,7 @@ def changed_templates(result: Result) -> Iterator[str]:
     if is_described(result.spec):  # what is in a file of descriptions is part of the run's id
         return
     for item in result.evaluations:
-        if item.template is not None and not item.dataset.startswith(OWN):
+        if item.template is not None and not is_own(item.dataset):
             template = templates_of(result.spec, item.dataset)
             if template != item.template:
                 yield f"the prompt template of data set '{item.dataset}', now '{' | '.join(prompts_of(template))}'"

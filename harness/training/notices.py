@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from harness.data.datasets import OWN
 from harness.data.fewshot import class_subset, hold_out, keep_classes
 from harness.data.image_folder import HASHED
+from harness.data.own_names import is_own
 from harness.data.readers import Picture
 from harness.data.sample_file import VALIDATION_SHOTS
 from harness.experiment.needs import uses_training_pictures
@@ -83,7 +83,7 @@ def kept_of(spec: RunSpec, shots: int) -> int:
 
 def prompt_notice(dataset: str, groups: Sequence[Sequence[str]]) -> Iterator[str]:
     """A line on classes of a data set that no method can tell apart."""
-    if groups and not dataset.startswith(OWN):
+    if groups and not is_own(dataset):
         pairs = "; ".join(" and ".join(f"'{name}'" for name in names) for names in groups)
         yield f"{dataset} has classes with the same prompt, which no method can tell apart: {pairs}"
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from harness.clip.towers import CLIP
-from harness.data.datasets import OWN
 from harness.data.fewshot import pictures_hash, sample_hash
 from harness.data.loader import PictureSet
+from harness.data.own_names import is_own
 from harness.data.transforms import transform_hash
 from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE, look_anew, weights_digest
@@ -102,7 +102,7 @@ class Run:
         self.shared = share_features(clip, spec, lambda line: self.report(Notice(line)))
         data = self.data.few_shot()
         texts = self.data.texts(spec.data.dataset, spec.data.classes)
-        for dataset in filter(lambda name: name.startswith(OWN), datasets_of(spec)):
+        for dataset in filter(is_own, datasets_of(spec)):
             refuse_same_prompts(dataset, self.same_prompts(clip, dataset, "all"))
         method = build_method(clip, spec.method, spec.options, texts, precision, spec.seed, spec.train.caches)
         refuse_trained_teacher(method)

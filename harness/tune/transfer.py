@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.data.datasets import split_names
+from harness.data.own_names import split_names
 from harness.errors import UserError
 from harness.experiment.settings import Settings
 from harness.experiment.spec import RunSpec

@@ -118,11 +118,7 @@ def test_every_siglip_of_open_clip_is_supported() -> None:
         config = model_config(name)
         assert config.is_siglip
         assert config.unsupported is None
-<<<<<<< HEAD
         assert config.parts == {"transformer for images"}
-=======
-        assert not config.parts & {"class token", "image projection", "text projection without bias"}
->>>>>>> siglip
         assert blocks_of(parse_backbone(name)) == config.blocks
 
 

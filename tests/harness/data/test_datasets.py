@@ -9,7 +9,8 @@ import pytest
 
 from harness.clip.prompts import fill_template
 from harness.data.catalog import DATASETS
-from harness.data.datasets import find_dataset, find_folder, own_content, split_names
+from harness.data.datasets import find_dataset, find_folder, own_content
+from harness.data.own_names import split_names
 from harness.errors import UserError
 from harness.experiment.grid import Experiment
 

@@ -9,6 +9,7 @@ from typing import Any
 from harness.data.description import Counts, DataSet
 from harness.data.imagenet import (
     IMAGENET,
+    KAGGLE,
     Choose,
     all_classes,
     numbered_classes,
@@ -107,7 +108,7 @@ def imagenet_variant(
         aliases,
         about=f"{expected.classes} classes of ImageNet, test only",
         expected=expected,
-        source=f"images: {page}; classnames.txt (ImageNet's) and layout: {INSTRUCTIONS}",
+        source=f"images: {page}; layout: {INSTRUCTIONS}",
     )
 
 
@@ -151,12 +152,12 @@ ROWS = (
     DataSet(
         "imagenet",
         IMAGENET[0],
-        partial(read_imagenet, images=("images", "")),
+        partial(read_imagenet, images=("images", "", *KAGGLE)),
         "a photo of a {}.",
         aliases=IMAGENET[1:],
         about="1000 classes, tested on its validation images",
         expected=Counts(1000, 1281167, 0, 50000),
-        source=f"images: https://image-net.org/download.php; classnames.txt and layout: {INSTRUCTIONS}",
+        source=f"images: https://image-net.org/download.php, or Kaggle's archive as it is; layout: {INSTRUCTIONS}",
     ),
     coop_layout(
         "caltech101",

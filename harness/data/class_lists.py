@@ -13,3 +13,16 @@ def named_classes(dataset: str) -> tuple[str, ...]:
     """
     path = files("harness.data") / "class_names" / f"{dataset}.txt"
     return tuple(path.read_text(encoding="utf-8").split("\n")[:-1]) if path.is_file() else ()
+
+
+@cache
+def imagenet_names() -> dict[str, str]:
+    """WordNet id -> class name of ImageNet's 1000 classes, in the order of their ids.
+
+    The names are those of the authors of CLIP, as open_clip has them: `classnames.txt` of the CoOp layout has the same.
+    """
+    # Not at the top: importing these takes seconds.
+    from open_clip import IMAGENET_CLASSNAMES
+    from timm.data import ImageNetInfo
+
+    return dict(zip(ImageNetInfo().label_names(), IMAGENET_CLASSNAMES, strict=True))

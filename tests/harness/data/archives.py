@@ -1,4 +1,4 @@
-"""Made-up archives of data sets, with a few classes and tiny pictures, as their authors and torchvision lay them out."""
+"""Made-up archives of data sets with a few classes and tiny pictures, as their authors and torchvision lay them out."""
 
 import json
 from collections.abc import Mapping, Sequence

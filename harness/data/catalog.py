@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from harness.data.clip_datasets import CLIP_ROWS
 from harness.data.description import Counts, DataSet
 from harness.data.imagenet import (
     IMAGENET,
@@ -310,5 +311,6 @@ ROWS = (
         "https://github.com/hendrycks/imagenet-r",
         ("imagenet-r",),
     ),
+    *CLIP_ROWS,
 )
 DATASETS = {row.name: row for row in ROWS}

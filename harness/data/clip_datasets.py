@@ -118,10 +118,10 @@ CLIP_ROWS = (
     ),
     DataSet(
         "resisc45",
-        "NWPU-RESISC45",
-        partial(read_resisc, images=("", "NWPU-RESISC45")),
+        "resisc45",
+        partial(read_resisc, images=("NWPU-RESISC45", "")),
         "satellite imagery of {}.",
-        aliases=("resisc45",),
+        aliases=("NWPU-RESISC45",),
         about="45 scenes from above",
         expected=Counts(45, 18900, 6300, 6300),
         source="NWPU-RESISC45 of https://gcheng-nwpu.github.io/; without resisc45-train.txt, ... it is split here",

@@ -136,8 +136,8 @@ def read_bytes(folder: Path, path: str) -> bytes:
 def file_state(folder: Path, path: str) -> tuple[int, ...]:
     """Numbers that change when the content of a picture changes, without reading it.
 
-    For a member of a zip file these are checksum and size of its content, otherwise the size of the file that it is or
-    lies in, the times of its last changes and its inode.
+    For a member of a zip file these are checksum and size of its content, otherwise the size of the file, the times of
+    its last changes and its inode.
 
     Args:
         folder: the folder that the path is relative to.
@@ -149,6 +149,8 @@ def file_state(folder: Path, path: str) -> tuple[int, ...]:
     """
     if is_outside(path):
         raise ValueError(f"it lies outside '{folder}'")
+    if in_packed(folder, path):
+        path = os.path.relpath(file_of(folder, path), folder)
     archive, member = in_archive(folder, path)
     if archive:
         try:
@@ -156,7 +158,7 @@ def file_state(folder: Path, path: str) -> tuple[int, ...]:
         except KeyError:
             raise FileNotFoundError(member) from None
         return info.CRC, info.file_size
-    found = os.stat(file_of(folder, path))
+    found = os.stat(folder / path)
     if time.time() - found.st_ctime < SETTLED:
         raise FileChangingError(errno.EBUSY, "it was changed just now", path)
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino

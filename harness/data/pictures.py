@@ -195,15 +195,10 @@ def missing_pictures(folder: Path, pictures: Sequence[Picture]) -> list[str]:
         Paths of the missing ones, in the order of `pictures`.
     """
     listings: dict[str, frozenset[str]] = {}
-    packed: dict[str, bool] = {}
     missing = []
     for path, _ in pictures:
         if in_packed(folder, path):
-            place = path.rpartition("/")[0]
-            if place not in packed:
-                packed[place] = has_file(folder, path)
-            if not packed[place]:
-                missing.append(path)
+            missing += [] if has_file(folder, path) else [path]
             continue
         archive, member = in_archive(folder, path)
         place, name = (archive, member) if archive else (path.rpartition("/")[0], path.rpartition("/")[2])

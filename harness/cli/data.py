@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.console import console, counting_bars
+from harness.cli.data_get import get_dataset
+from harness.errors import UserError
 from harness.text import counted, plain
 
 if TYPE_CHECKING:
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 @click.argument("names", required=False, metavar="[DATASETS]")
 @click.option("--data", "data_root", envvar="DATA", help="Folder that holds the data sets; default $DATA.")
 @click.option("--verify", is_flag=True, help="Open every image of the data sets that are there.")
-def data(names: str | None, data_root: str | None, verify: bool) -> None:
+@click.option("--get", "wanted", metavar="NAME", help="Download a data set first; says how much it is, and asks.")
+@click.option("--yes", is_flag=True, help="With --get: do not ask.")
+def data(names: str | None, data_root: str | None, verify: bool, wanted: str | None, yes: bool) -> None:
     """Show which data sets are there: layout, counts beside the expected ones, missing files, where to get them.
 
     DATASETS are separated by commas and may be folder:PATH, whose PATH may contain commas if that folder exists;
@@ -26,6 +30,11 @@ def data(names: str | None, data_root: str | None, verify: bool) -> None:
     from harness.data.datasets import find_dataset, split_names
     from harness.data.status import dataset_status
 
+    if wanted and names and names != wanted:
+        raise UserError(f"--get {wanted} downloads one data set: leave out '{names}'")
+    if wanted:
+        get_dataset(wanted, data_root, yes)
+        names = wanted
     asked = split_names(names) if names else list(DATASETS)
     for name in asked:
         find_dataset(name)

@@ -43,7 +43,8 @@ def read_country(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
             for code in names
             for file in images_in(folder / place / code, left_out)
         )
-    return Splits(folder, tuple(names.values()), **found, remarks=left_out_in_words(left_out))
+    train, val, test = (found[split] for split in SPLITS)
+    return Splits(folder, tuple(names.values()), train, val, test, remarks=left_out_in_words(left_out))
 
 
 def read_signs(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:

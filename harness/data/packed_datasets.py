@@ -62,7 +62,8 @@ def read_packed_dataset(
             source = packed_file(root, own_labels or name, (own_labels and label_form) or form)
             sources.append(source or root / name)
         pictures[split] = tuple(found)
-    return Splits(root, names, **pictures, layout=unusual_place(place, places[0]), sources=tuple(sources))
+    train, val, test = (pictures[split] for split in SPLITS)
+    return Splits(root, names, train, val, test, unusual_place(place, places[0]), tuple(sources))
 
 
 def place_of_files(folder: Path, places: Sequence[str], form: str, files: Files) -> str:

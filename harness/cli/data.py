@@ -51,6 +51,8 @@ def data(names: str | None, data_root: str | None, verify: bool, wanted: str | N
 
 def print_status(status: "Status") -> None:
     """Print a data set in one line, and its problems in lines below it."""
+    from harness.data.downloads import DOWNLOADS
+
     counts = status.counts
     holds = ""
     if counts:
@@ -67,6 +69,8 @@ def print_status(status: "Status") -> None:
         lines.append(f"missing: {counted(status.missing, 'picture')}, the first: {', '.join(status.first_missing)}")
     if status.state != "ready":
         lines.append(f"get it: {status.source}")
+    if status.state == "absent" and status.name in DOWNLOADS:
+        lines.append(f"or: `skipbench data --get {status.name}`")
     for number, line in enumerate(lines):
         console.print(("" if number == 0 else " " * 29) + plain(line), markup=False, soft_wrap=True)
 

@@ -305,6 +305,8 @@ def test_the_command_asks_and_verifies(
 ) -> None:
     archive = dtd_archive(tiny_jpeg)
     offer(web, monkeypatch, "dtd", archive)
+    assert "data --get dtd" in skipbench("data", "dtd", "--data", str(tmp_path)).stdout
+    assert "data --get" not in skipbench("data", "imagenet", "--data", str(tmp_path)).stdout
     refused = skipbench("data", "--get", "dtd", "--data", str(tmp_path))
     assert refused.returncode == 2
     assert "add --yes to go on without being asked" in refused.stderr

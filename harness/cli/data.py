@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.console import console, counting_bars
+from harness.cli.data_get import get_dataset
+from harness.errors import UserError
 from harness.text import counted, plain
 
 if TYPE_CHECKING:
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 @click.argument("names", required=False, metavar="[DATASETS]")
 @click.option("--data", "data_root", envvar="DATA", help="Folder that holds the data sets; default $DATA.")
 @click.option("--verify", is_flag=True, help="Open every image of the data sets that are there.")
-def data(names: str | None, data_root: str | None, verify: bool) -> None:
+@click.option("--get", "wanted", metavar="NAME", help="Download a data set first; says how much it is, and asks.")
+@click.option("--yes", is_flag=True, help="With --get: do not ask.")
+def data(names: str | None, data_root: str | None, verify: bool, wanted: str | None, yes: bool) -> None:
     """Show which data sets are there: layout, counts beside the expected ones, missing files, where to get them.
 
     DATASETS are separated by commas and may be folder:PATH, whose PATH may contain commas if that folder exists;
@@ -27,6 +31,11 @@ def data(names: str | None, data_root: str | None, verify: bool) -> None:
     from harness.data.own_names import split_names
     from harness.data.status import dataset_status
 
+    if wanted and names and names != wanted:
+        raise UserError(f"--get {wanted} downloads one data set: leave out '{names}'")
+    if wanted:
+        get_dataset(wanted, data_root, yes)
+        names = wanted
     asked = split_names(names) if names else list(DATASETS)
     for name in asked:
         find_dataset(name)
@@ -43,6 +52,8 @@ def data(names: str | None, data_root: str | None, verify: bool) -> None:
 
 def print_status(status: "Status") -> None:
     """Print a data set in one line, and its problems in lines below it."""
+    from harness.data.downloads import DOWNLOADS
+
     counts = status.counts
     holds = ""
     if counts:
@@ -59,6 +70,8 @@ def print_status(status: "Status") -> None:
         lines.append(f"missing: {counted(status.missing, 'picture')}, the first: {', '.join(status.first_missing)}")
     if status.state != "ready":
         lines.append(f"get it: {status.source}")
+    if status.state == "absent" and status.name in DOWNLOADS:
+        lines.append(f"or: `skipbench data --get {status.name}`")
     for number, line in enumerate(lines):
         console.print(("" if number == 0 else " " * 29) + plain(line), markup=False, soft_wrap=True)
 

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+from harness.data.clip_datasets import CLIP_ROWS
 from harness.data.description import Counts, DataSet
 from harness.data.imagenet import (
     IMAGENET,
+    KAGGLE,
     Choose,
     all_classes,
     numbered_classes,
@@ -15,14 +18,20 @@ from harness.data.imagenet import (
     read_imagenet,
     read_variant,
 )
-from harness.data.readers import (
-    INSTRUCTIONS,
-    Splits,
-    read_aircraft,
-    read_categories,
-    read_names,
-    read_split_file,
+from harness.data.official_lists import (
+    CALTECH_LEFT_OUT,
+    CALTECH_NAMES,
+    EUROSAT_NAMES,
+    Official,
+    class_folders,
+    read_cars,
+    read_flowers,
+    read_pets,
+    read_sun,
+    read_ucf,
 )
+from harness.data.own_split import read_or_split
+from harness.data.readers import INSTRUCTIONS, Splits, read_aircraft, read_categories, read_names
 
 EMBEDDED = str(files("harness.embedded"))
 
@@ -37,8 +46,10 @@ def coop_layout(
     expected: Counts,
     page: str,
     aliases: tuple[str, ...] = (),
+    official: Official = class_folders,
+    **own: Any,
 ) -> DataSet:
-    """A row for a data set in the CoOp layout with a split file.
+    """A row for a data set in the CoOp layout with a split file, or as its own archive lays it out.
 
     Args:
         name: of the data set.
@@ -50,12 +61,14 @@ def coop_layout(
         expected: what the complete data set contains.
         page: where its images come from.
         aliases: other names of its folder.
+        official: reads the lists of its own archive, where there is no split file.
+        own: how such a data set is split, as for `read_or_split`.
     """
     split_file = f"split_zhou_{split}.json"
     return DataSet(
         name,
         folder,
-        partial(read_split_file, split_file=split_file, images=images),
+        partial(read_or_split, split_file=split_file, images=images, official=official, **own),
         template,
         finetune_template,
         aliases,
@@ -96,7 +109,7 @@ def imagenet_variant(
         aliases,
         about=f"{expected.classes} classes of ImageNet, test only",
         expected=expected,
-        source=f"images: {page}; classnames.txt (ImageNet's) and layout: {INSTRUCTIONS}",
+        source=f"images: {page}; layout: {INSTRUCTIONS}",
     )
 
 
@@ -140,12 +153,12 @@ ROWS = (
     DataSet(
         "imagenet",
         IMAGENET[0],
-        partial(read_imagenet, images=("images", "")),
+        partial(read_imagenet, images=("images", "", *KAGGLE)),
         "a photo of a {}.",
         aliases=IMAGENET[1:],
         about="1000 classes, tested on its validation images",
         expected=Counts(1000, 1281167, 0, 50000),
-        source=f"images: https://image-net.org/download.php; classnames.txt and layout: {INSTRUCTIONS}",
+        source=f"images: https://image-net.org/download.php, or Kaggle's archive as it is; layout: {INSTRUCTIONS}",
     ),
     coop_layout(
         "caltech101",
@@ -156,6 +169,7 @@ ROWS = (
         "itap of a {}.",
         Counts(100, 4128, 1649, 2465),
         "https://data.caltech.edu/records/mzrjq-6wc02",
+        official=partial(class_folders, names=CALTECH_NAMES, left_out=CALTECH_LEFT_OUT),
     ),
     coop_layout(
         "oxford_pets",
@@ -167,6 +181,7 @@ ROWS = (
         Counts(37, 2944, 736, 3669),
         "https://www.robots.ox.ac.uk/~vgg/data/pets/",
         ("oxford-iiit-pet",),
+        read_pets,
     ),
     coop_layout(
         "stanford_cars",
@@ -177,6 +192,7 @@ ROWS = (
         "a photo of the {}, a type of car.",
         Counts(196, 6509, 1635, 8041),
         "cars_train/ and cars_test/ (the official page is gone)",
+        official=read_cars,
     ),
     coop_layout(
         "oxford_flowers",
@@ -188,6 +204,7 @@ ROWS = (
         Counts(102, 4093, 1633, 2463),
         "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
         ("Flower102", "flowers-102"),
+        read_flowers,
     ),
     coop_layout(
         "food101",
@@ -219,6 +236,10 @@ ROWS = (
         "a photo of a {}.",
         Counts(397, 15880, 3970, 19850),
         "https://vision.princeton.edu/projects/2010/SUN/",
+        official=read_sun,
+        # Where there are no partitions, as many images as the published ones have.
+        shares=(0.4, 0.1),
+        most=100,
     ),
     coop_layout(
         "dtd",
@@ -239,6 +260,7 @@ ROWS = (
         "a centered satellite photo of {}.",
         Counts(10, 13500, 5400, 8100),
         "https://github.com/phelber/EuroSAT",
+        official=partial(class_folders, names=EUROSAT_NAMES),
     ),
     coop_layout(
         "ucf101",
@@ -249,6 +271,7 @@ ROWS = (
         "a photo of a {}, a type of sport.",
         Counts(101, 7639, 1898, 3783),
         "the middle frames of https://www.crcv.ucf.edu/data/UCF101.php, UCF-101-midframes.zip of the CoOp layout",
+        official=read_ucf,
     ),
     imagenet_variant(
         "imagenetv2",
@@ -288,5 +311,6 @@ ROWS = (
         "https://github.com/hendrycks/imagenet-r",
         ("imagenet-r",),
     ),
+    *CLIP_ROWS,
 )
 DATASETS = {row.name: row for row in ROWS}

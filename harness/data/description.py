@@ -55,4 +55,4 @@ class DataSet:
         """The templates that `which` asks for: those of a list or an ensemble, or the one of `template_of`."""
         if isinstance(which, tuple):
             return which
-        return ensemble_templates(which) if which in ENSEMBLES else (self.template_of(which),)
+        return ensemble_templates(which, self.name) if which in ENSEMBLES else (self.template_of(which),)

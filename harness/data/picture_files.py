@@ -9,13 +9,17 @@ import zipfile
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from harness.machine.digests import SETTLED
 
 ARCHIVE = re.compile(r"\.(?:zip|tar|parquet|arrow)/")
 """What follows the name of a file in a path that holds many pictures."""
 TABLES = (".parquet", ".arrow")
+PACKED = re.compile(r"(.+)\.(cifar10|cifar100|stl10|idx|h5)/(\d+)")
+"""A path of a picture that lies as bare pixels in a file with others: name of the file, form, number."""
+ENDINGS = ("", ".bin", ".gz")
+"""What the name of a packed file may end in beside what its path says."""
 MOST_BYTES = 512 << 20
 """Size of the largest file that is read as a picture."""
 SEPARATORS = re.compile("[/\\\\]" if os.sep == "\\" else "/")
@@ -24,6 +28,41 @@ SEPARATORS = re.compile("[/\\\\]" if os.sep == "\\" else "/")
 
 class FileChangingError(OSError):
     """The state of a file does not tell its content."""
+
+
+class PackedPath(NamedTuple):
+    """Where a picture is that lies as bare pixels in a file with others.
+
+    Attributes:
+        name: of the file, without its ending on disk.
+        form: of its content.
+        number: of the picture in it, from 0.
+    """
+
+    name: str
+    form: str
+    number: int
+
+
+def in_packed(folder: Path, path: str) -> PackedPath | None:
+    """The parts of a packed picture's path; None if the picture is a file of its own or in a zip file."""
+    found = PACKED.fullmatch(path) if path[-1:].isdigit() else None
+    if found is None or os.path.isdir(os.path.join(folder, path.rpartition("/")[0])):
+        return None
+    return PackedPath(found[1], found[2], int(found[3]))
+
+
+def packed_file(folder: Path, name: str, form: str) -> Path | None:
+    """The packed file of a name on disk, in whichever of its forms it is; None if it is in none.
+
+    Args:
+        folder: that contains it.
+        name: as paths have it, without the form.
+        form: of its content.
+    """
+    endings = (".h5",) if form == "h5" else ENDINGS
+    paths = (folder / f"{name}{ending}" for ending in endings)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def is_outside(path: str) -> bool:
@@ -79,6 +118,12 @@ def read_bytes(folder: Path, path: str) -> bytes:
     """
     if is_outside(path):
         raise ValueError(f"it lies outside '{folder}'")
+    packed = in_packed(folder, path)
+    if packed:
+        # Not at the top: it imports this module, and numpy.
+        from harness.data.packed_files import packed_bytes
+
+        return packed_bytes(folder, packed)
     archive, member = in_archive(folder, path)
     if archive:
         return read_member(folder / archive, member)
@@ -104,6 +149,8 @@ def file_state(folder: Path, path: str) -> tuple[int, ...]:
     """
     if is_outside(path):
         raise ValueError(f"it lies outside '{folder}'")
+    if in_packed(folder, path):
+        path = os.path.relpath(file_of(folder, path), folder)
     archive, member = in_archive(folder, path)
     if archive.endswith(".zip"):
         try:
@@ -115,6 +162,21 @@ def file_state(folder: Path, path: str) -> tuple[int, ...]:
     if time.time() - found.st_ctime < SETTLED:
         raise FileChangingError(errno.EBUSY, "it was changed just now", path)
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def file_of(folder: Path, path: str) -> Path:
+    """The file on disk that a picture is, or in which it is packed with others.
+
+    Raises:
+        FileNotFoundError: the file in which it is packed does not exist.
+    """
+    packed = in_packed(folder, path)
+    if packed is None:
+        return folder / path
+    file = packed_file(folder, packed.name, packed.form)
+    if file is None:
+        raise FileNotFoundError(path)
+    return file
 
 
 def read_member(archive: Path, member: str) -> bytes:

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 
 from PIL import Image, UnidentifiedImageError
 
-from harness.data.picture_files import in_archive, is_outside, names_at, read_bytes
+from harness.data.picture_files import file_of, in_archive, in_packed, is_outside, names_at, read_bytes
 from harness.data.readers import Picture
 from harness.errors import UserError, first_line
 
@@ -197,6 +197,9 @@ def missing_pictures(folder: Path, pictures: Sequence[Picture]) -> list[str]:
     listings: dict[str, Collection[str]] = {}
     missing = []
     for path, _ in pictures:
+        if in_packed(folder, path):
+            missing += [] if has_file(folder, path) else [path]
+            continue
         archive, member = in_archive(folder, path)
         place, name = (archive, member) if archive else (path.rpartition("/")[0], path.rpartition("/")[2])
         if place not in listings:
@@ -206,3 +209,11 @@ def missing_pictures(folder: Path, pictures: Sequence[Picture]) -> list[str]:
         if name not in listings[place] and (archive or not listings[place] or not os.path.exists(folder / path)):
             missing.append(path)
     return missing
+
+
+def has_file(folder: Path, path: str) -> bool:
+    """Whether the file exists that a picture is, or in which it is packed with others."""
+    try:
+        return os.path.exists(file_of(folder, path))
+    except FileNotFoundError:
+        return False

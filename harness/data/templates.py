@@ -1,22 +1,34 @@
 """Ensembles: several prompt templates under one name."""
 
+from harness.data.openai_templates import OPENAI_TEMPLATES
+
+OPENAI = "openai"
+"""Name of the ensemble that differs between data sets."""
 OF_DATA_SETS = ("zeroshot", "finetune")
 """Names of the templates that every data set has."""
 ENSEMBLES = {
     "imagenet_7": "7 templates chosen for ImageNet, which Tip-Adapter and its relatives use there",
     "imagenet_80": "the 80 templates of the authors of CLIP for ImageNet",
+    "openai": "the templates of the authors of CLIP for the data set; where they publish none, the 80 for ImageNet",
     "drawings": "4 templates for drawings, with which the embedded backbone was trained",
 }
 """Name -> what it is."""
 DRAWINGS = ("a drawing of {article} {}.", "an icon of {article} {}.", "a picture showing {article} {}.", "{}")
 
 
-def ensemble_templates(name: str) -> tuple[str, ...]:
-    """The templates of an ensemble; `{}` is the class name."""
+def ensemble_templates(name: str, dataset: str = "") -> tuple[str, ...]:
+    """The templates of an ensemble; `{}` is the class name.
+
+    Args:
+        name: one of `ENSEMBLES`.
+        dataset: whose templates they are to be, where that makes a difference.
+    """
     if name == "drawings":
         return DRAWINGS
+    if name == OPENAI and dataset in OPENAI_TEMPLATES:
+        return OPENAI_TEMPLATES[dataset]
     # Not at the top: importing open_clip takes seconds.
     from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
 
-    functions = {"imagenet_7": SIMPLE_IMAGENET_TEMPLATES, "imagenet_80": OPENAI_IMAGENET_TEMPLATES}[name]
+    functions = SIMPLE_IMAGENET_TEMPLATES if name == "imagenet_7" else OPENAI_IMAGENET_TEMPLATES
     return tuple(function("{}") for function in functions)

@@ -34,6 +34,7 @@ def run_notes(runs: pd.DataFrame) -> list[str]:
         *noise_note(runs),
         *prompts_note(runs),
         *pictures_note(runs),
+        *own_splits_note(runs),
         *threads_note(runs),
     ]
 
@@ -221,6 +222,16 @@ def pictures_note(runs: pd.DataFrame) -> list[str]:
     if not differing:
         return []
     return [f"Not all runs were tested on the same images of {', '.join(differing)}: compare no accuracies there."]
+
+
+def own_splits_note(runs: pd.DataFrame) -> list[str]:
+    """The data sets that were not split as published, so that no published number stands beside them."""
+    pairs = [pair for several in runs.get("own_splits", []) if isinstance(several, tuple) for pair in several]
+    found: dict[str, list[str]] = {}
+    for dataset, remark in sorted(set(pairs)):
+        found.setdefault(remark, []).append(dataset)
+    each = "; ".join(f"{', '.join(datasets)}: {remark}" for remark, datasets in found.items())
+    return [f"Not split as published, so not comparable with published numbers: {each}."] if each else []
 
 
 def threads_note(runs: pd.DataFrame) -> list[str]:

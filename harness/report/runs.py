@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.data.own_split import OWN_SPLIT
 from harness.errors import UserError
 from harness.experiment.axes import NO_VALUE
 from harness.experiment.grid import values_at
@@ -125,6 +126,7 @@ def run_row(run: StoredRun) -> dict[str, Any]:
         row |= {"template": run.result.template, "versions": run.result.environment.versions()}
         row |= {"threads": run.result.environment.threads, "fewest_most": shots_of(run.result)}
         row |= {"same_prompts": same_prompts_of(run.result), "tested_on": tested_on(run.result)}
+        row["own_splits"] = own_splits(run.result)
         row |= {"choices": choices_of(run.result), "mark": mark_of(run.result, run.spec.recipe)}
         row["sample_hash"] = run.result.sample.hash if run.result.sample else None
         row["noisy_labels"] = run.result.sample.noisy_labels if run.result.sample else None
@@ -137,6 +139,13 @@ def tested_on(result: Result) -> tuple[tuple[str, str], ...]:
     """Data set with its classes, and the hash of its test images, for each evaluation on these that has one."""
     tests = [item for item in result.evaluations if item.splits == (TEST,) and item.pictures_hash]
     return tuple((f"{item.dataset} ({item.classes})", str(item.pictures_hash)) for item in tests)
+
+
+def own_splits(result: Result) -> tuple[tuple[str, str], ...]:
+    """Data set and remark, for each that a run read and that was split here, without the published split file."""
+    read = [(result.spec.data.dataset, result.layout), *((item.dataset, item.layout) for item in result.evaluations)]
+    found = ((name, fact) for name, facts in read for fact in facts if fact.startswith(OWN_SPLIT))
+    return tuple(dict.fromkeys(found))
 
 
 def shots_of(result: Result) -> tuple[int, int] | None:

@@ -213,6 +213,7 @@ def test_teachers_read_the_templates_of_their_authors() -> None:
     assert read[KgCoOp] == read[DePT] == usual | {"dtd": texture}
     assert read[TCP] == usual | {"dtd": texture, "food101": food, "fgvc_aircraft": "a photo of an aircraft {}."}
     assert read[ProGrad] == usual | {
+        "birdsnap": "a type of bird, a photo of a {}.",
         "dtd": "a texture of {}.",
         "fgvc_aircraft": "a type of aircraft, a photo of a {}.",
         "food101": "a type of food, a photo of {}.",

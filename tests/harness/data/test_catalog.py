@@ -74,6 +74,15 @@ def test_expected_counts() -> None:
         "imagenet_sketch": (0, 0, 50889),
         "imagenet_a": (0, 0, 7500),
         "imagenet_r": (0, 0, 30000),
+        "cifar10": (50000, 0, 10000),
+        "cifar100": (50000, 0, 10000),
+        "mnist": (60000, 0, 10000),
+        "stl10": (5000, 0, 8000),
+        "pcam": (262144, 32768, 32768),
+        "gtsrb": (26640, 0, 12630),
+        "country211": (31650, 10550, 21100),
+        "resisc45": (18900, 6300, 6300),
+        "birdsnap": (47386, 0, 2443),
     }
     assert all("https://" in row.source for row in DATASETS.values() if row.expected)
 

@@ -68,7 +68,7 @@ def test_a_list_of_one_template_is_that_template(make_spec: Make) -> None:
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("imagenet7", "data.templates='imagenet7': use zeroshot, finetune, imagenet_7, imagenet_80, drawings, a templ"),
+        ("imagenet7", "data.templates='imagenet7': use zeroshot, finetune, imagenet_7, imagenet_80, openai, drawings"),
         ("imagenet7", "Did you mean 'imagenet_7'?"),
         ("a photo", "a list of such, or a file of descriptions (.json, .yaml)."),
         ("[a, b]", "'a' is no template with {}, and a list is an ensemble of templates"),

@@ -101,3 +101,11 @@ def test_runs_that_were_tested_on_different_images(tmp_path: Path, specs: list[R
     assert told in " ".join(
         skipbench("bench", "coop,skip", "--seeds", "1,2", "--results", str(tmp_path)).stdout.split()
     )
+
+
+def test_data_sets_that_are_not_split_as_published_are_named(tmp_path: Path, specs: list[RunSpec]) -> None:
+    assert "Not split as published" not in notes(tmp_path, specs)
+    remark = "own split 50/20/30 by hash (no split_zhou_X.json)"
+    change(tmp_path, specs[:1], lambda result, _: result.update(layout=["pictures in a/ (usually b/)", remark]))
+    told = f"Not split as published, so not comparable with published numbers: emoji: {remark}."
+    assert told in notes(tmp_path, specs)

@@ -75,8 +75,9 @@ if not os.environ.get("SKIPBENCH_RANDOM_EXAMPLES"):
 
 @pytest.fixture(autouse=True, scope="session")
 def features(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep image features for the tests alone, and not in the cache folder of whoever runs them."""
+    """Keep image features and pictures for the tests alone, not in the cache folder of whoever runs them."""
     os.environ["SKIPBENCH_FEATURES"] = str(tmp_path_factory.mktemp("features"))
+    os.environ["SKIPBENCH_PICTURES"] = str(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="session")

@@ -42,8 +42,9 @@ def fast_square(transform: TestTransform | TrainTransform, cut: Cut, pixels: Ten
     """
     part = pixels
     if not transform.is_fixed:
-        # Rounded down on all sides: as many pixels as `reduction` counted, and none beyond the picture.
-        left, top, right, bottom = (side // reduced for side in cut.box)
+        # Rounded to the nearest on all sides: no fewer pixels than `reduction` counted, none beyond the picture, and
+        # half a pixel of the square beside the exact crop at the most.
+        left, top, right, bottom = ((side + reduced // 2) // reduced for side in cut.box)
         part = pixels[top:bottom, left:right]
     width, height = cut.sides
     resized = part.permute(2, 0, 1)[None]

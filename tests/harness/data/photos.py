@@ -10,10 +10,10 @@ from harness.data.picture_files import FileChangingError, file_state
 from harness.data.views import Kept, Pixels
 
 
-def photo(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Blurred noise: coarse pixels, enlarged."""
+def photo(width: int, height: int, seed: int = 0, grain: int = 16) -> Image.Image:
+    """Blurred noise: coarse pixels, enlarged `grain` times."""
     rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (max(2, height // 16), max(2, width // 16), 3), dtype=np.uint8)
+    coarse = rng.integers(0, 256, (max(2, height // grain), max(2, width // grain), 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 

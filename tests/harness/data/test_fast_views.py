@@ -71,7 +71,7 @@ def test_a_picture_that_is_not_reduced_differs_by_rounding(
 def test_a_reduced_picture_shows_the_same(
     transform: TestTransform | TrainTransform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "a.jpg").write_bytes(encoded(photo(421, 333)))
+    (tmp_path / "a.jpg").write_bytes(encoded(photo(421, 333, grain=64)))
     asked: list[tuple[int, int]] = []
     original: Any = JpegImagePlugin.JpegImageFile.draft
 
@@ -86,11 +86,8 @@ def test_a_reduced_picture_shows_the_same(
         reader = Reader(Source(tmp_path), 0)
         square = reader.view(transform, Wanted("a.jpg", key)).pixels
         gaps.append(distance(square, exact(image, transform, key))[0])
-    # Half a pixel of the reduced picture at the most; other views are 40 apart.
-    assert max(gaps) < 6
+    assert max(gaps) < 6, "other views are more than 30 apart"
     assert asked, "most views need no more than half"
-    expected = fast_square(transform, transform.cut(421, 333, "7"), torch.from_numpy(np.array(image)))
-    assert distance(square, expected)[0] < 6
 
 
 def test_a_view_does_not_depend_on_what_is_in_memory(tmp_path: Path) -> None:

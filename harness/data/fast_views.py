@@ -10,11 +10,15 @@ The smallest crop that could be drawn would rule this out for all but pictures o
 Whatever is decided depends on the picture and on the key of its view, never on what is already in memory or on disk.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
 
 from harness.data.transforms import Cut, TestTransform, TrainTransform
+from harness.machine.torch_internals import no_dispatch
+
+Pixels = NDArray[np.uint8]
 
 REDUCTIONS = (8, 4, 2, 1)
 """By how much JPEGs can be reduced while they are decoded."""
@@ -28,7 +32,7 @@ def reduction(cut: Cut) -> int:
     return next((by for by in REDUCTIONS if by <= most), 1)
 
 
-def fast_square(transform: TestTransform | TrainTransform, cut: Cut, pixels: Tensor, reduced: int = 1) -> Tensor:
+def fast_square(transform: TestTransform | TrainTransform, cut: Cut, pixels: Pixels, reduced: int = 1) -> Pixels:
     """The square that a transform makes of a picture.
 
     Args:
@@ -38,7 +42,7 @@ def fast_square(transform: TestTransform | TrainTransform, cut: Cut, pixels: Ten
         reduced: one of REDUCTIONS.
 
     Returns:
-        uint8 (3, S, S), a view of contiguous (S, S, 3).
+        uint8 (S, S, 3), contiguous.
     """
     part = pixels
     if not transform.is_fixed:
@@ -47,22 +51,26 @@ def fast_square(transform: TestTransform | TrainTransform, cut: Cut, pixels: Ten
         left, top, right, bottom = ((side + reduced // 2) // reduced for side in cut.box)
         part = pixels[top:bottom, left:right]
     width, height = cut.sides
-    resized = part.permute(2, 0, 1)[None]
     if part.shape[:2] != (height, width):
-        mode = transform.interpolation
-        resized = F.interpolate(resized, (height, width), mode=mode, antialias=True, align_corners=False)
-    return _square(transform, resized[0].permute(1, 2, 0), cut.mirrored).permute(2, 0, 1)
+        # Unseen by whoever counts the bytes of tensors, like all else that is decoded.
+        with no_dispatch():
+            tensor = torch.from_numpy(part).permute(2, 0, 1)[None]
+            mode = transform.interpolation
+            resized = F.interpolate(tensor, (height, width), mode=mode, antialias=True, align_corners=False)
+            part = resized[0].permute(1, 2, 0).numpy()
+    return _square(transform, part, cut.mirrored)
 
 
-def _square(transform: TestTransform | TrainTransform, pixels: Tensor, mirrored: bool) -> Tensor:
+def _square(transform: TestTransform | TrainTransform, pixels: Pixels, mirrored: bool) -> Pixels:
     """Contiguous (S, S, 3) of resized pixels (H, W, 3): a crop, or the whole between borders."""
     size = transform.size
     height, width = pixels.shape[:2]
     left, top = transform.corner(width, height)
     if width < size or height < size:
         assert isinstance(transform, TestTransform)
-        square = torch.full((size, size, 3), transform.fill_color, dtype=torch.uint8)
+        square = np.full((size, size, 3), transform.fill_color, np.uint8)
         square[-top : -top + height, -left : -left + width] = pixels
         return square
     square = pixels[top : top + size, left : left + size]
-    return (square.flip(1) if mirrored else square).contiguous()
+    # A copy in any case: what is in memory belongs to no batch.
+    return np.array(square[:, ::-1] if mirrored else square, order="C")

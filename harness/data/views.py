@@ -11,15 +11,13 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from harness.data.fast_views import fast_square, reduction
+from harness.data.fast_views import Pixels, fast_square, reduction
 from harness.data.pictures import as_rgb, named_errors, open_picture
 from harness.data.transforms import TestTransform, TrainTransform
 
-Pixels = NDArray[np.uint8]
 Transform = TestTransform | TrainTransform
 FEWEST_PIXELS = 128 * 128
 """Smaller pictures and squares are not worth a file: reading it takes as long as decoding them."""
@@ -109,7 +107,7 @@ class Decoded:
         spared: whether it comes from the store.
     """
 
-    pixels: Image.Image | Tensor
+    pixels: Image.Image | Pixels
     seconds: float
     name: str = ""
     spared: bool = False
@@ -117,9 +115,9 @@ class Decoded:
     @property
     def num_bytes(self) -> int:
         """Bytes of the pixels."""
-        if isinstance(self.pixels, Tensor):
-            return self.pixels.numel()
-        return 3 * self.pixels.width * self.pixels.height
+        if isinstance(self.pixels, Image.Image):
+            return 3 * self.pixels.width * self.pixels.height
+        return self.pixels.nbytes
 
 
 class Reader:
@@ -196,8 +194,9 @@ class Reader:
         cut = transform.cut(width, height, wanted.key)
         by = reduction(cut) if is_jpeg else 1
         found = self._decoded(wanted.path, by, store, holds, wanted.again, opened)
-        assert isinstance(found.pixels, Tensor)
-        return View(fast_square(transform, cut, found.pixels, by), found.seconds if found.spared else 0.0)
+        assert not isinstance(found.pixels, Image.Image)
+        square = torch.from_numpy(fast_square(transform, cut, found.pixels, by)).permute(2, 0, 1)
+        return View(square, found.seconds if found.spared else 0.0)
 
     def _decoded(
         self,
@@ -238,8 +237,7 @@ class Reader:
 
     @staticmethod
     def _of_kept(kept: Kept, reduced: int) -> Decoded:
-        pixels = torch.from_numpy(kept.pixels) if reduced else Image.fromarray(kept.pixels)
-        return Decoded(pixels, kept.seconds, spared=True)
+        return Decoded(kept.pixels if reduced else Image.fromarray(kept.pixels), kept.seconds, spared=True)
 
     def _read(self, path: str, reduced: int, name: str, opened: Image.Image | None) -> Decoded:
         start = time.perf_counter()
@@ -249,8 +247,7 @@ class Reader:
                 if reduced > 1:
                     image.draft(None, (image.width // reduced, image.height // reduced))
                 image = as_rgb(image)
-        pixels = torch.from_numpy(np.array(image)) if reduced else image
-        return Decoded(pixels, time.perf_counter() - start, name)
+        return Decoded(np.array(image) if reduced else image, time.perf_counter() - start, name)
 
     def _open(self, path: str) -> Image.Image:
         if self.source.read:

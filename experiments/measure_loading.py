@@ -4,7 +4,8 @@
     python -m experiments.measure_loading --sizes 500x375,2048x1536 --workers 0,2,8 --pictures 400 --rounds 5
 
 It makes JPEGs, and loads all of them as 224-pixel squares: random resized crops for training, and test pictures. All
-pipelines are timed in turn in each round, so that what else the machine does slows them alike; the median counts. Of
+pipelines are timed in turn in each round, so that what else the machine does slows them alike; the median counts.
+Without workers, pictures a second of CPU time stand beside those of wall time: other processes hardly change them. Of
 ours three passes are timed: the first, which decodes and keeps nothing of training pictures; a later epoch, whose
 pictures were kept; and the first pass of another run, which finds everything on disk. Training pictures of ours are
 never held in memory here, as in data sets that are too large for that.
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -143,13 +145,21 @@ class Ours:
         return sum(len(batch) for batch in batches)
 
 
-def speed(run: Pass) -> float:
-    """Pictures a second of a pass."""
-    start = time.perf_counter()
-    return run() / (time.perf_counter() - start)
+class Speed(NamedTuple):
+    """Pictures a second of wall time, and a second of this process's CPU time."""
+
+    wall: float
+    cpu: float
 
 
-def passes(folder: Path, paths: list[Path], train: bool, count: int) -> Iterator[tuple[str, Callable[[], float]]]:
+def speed(run: Pass) -> Speed:
+    """The speed of a pass."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    count = run()
+    return Speed(count / (time.perf_counter() - wall), count / (time.process_time() - cpu))
+
+
+def passes(folder: Path, paths: list[Path], train: bool, count: int) -> Iterator[tuple[str, Callable[[], Speed]]]:
     """Name of each pipeline and pass, and what measures it once."""
     yield "torchvision v2", partial(speed, theirs(paths, TorchvisionV2(train), count))
     yield "Dassl", partial(speed, theirs(paths, Dassl(train), count))
@@ -157,15 +167,15 @@ def passes(folder: Path, paths: list[Path], train: bool, count: int) -> Iterator
         kind = "train" if train else "test"
         ours = Ours(folder, paths, folder / f"store-{kind}-{decode}-{count}", train, decode, count)
 
-        def first(ours: Ours = ours) -> float:
+        def first(ours: Ours = ours) -> Speed:
             ours.first()
             return speed(ours.run)
 
-        def later(ours: Ours = ours) -> float:
+        def later(ours: Ours = ours) -> Speed:
             ours.run()
             return speed(ours.run)
 
-        def another(ours: Ours = ours) -> float:
+        def another(ours: Ours = ours) -> Speed:
             ours.anew()
             return speed(ours.run)
 
@@ -174,9 +184,9 @@ def passes(folder: Path, paths: list[Path], train: bool, count: int) -> Iterator
         yield f"{decode}: another run", another
 
 
-def measure(folder: Path, paths: list[Path], train: bool, count: int, rounds: int) -> dict[str, float]:
-    """Median pictures a second of each pipeline and pass."""
-    found: dict[str, list[float]] = {}
+def measure(folder: Path, paths: list[Path], train: bool, count: int, rounds: int) -> dict[str, Speed]:
+    """Median speed of each pipeline and pass."""
+    found: dict[str, list[Speed]] = {}
     with workers.kept_workers():
         timed = list(passes(folder, paths, train, count))
         for turn in range(rounds + 1):
@@ -184,7 +194,7 @@ def measure(folder: Path, paths: list[Path], train: bool, count: int, rounds: in
                 value = once()
                 if turn:  # the first round starts processes and fills caches
                     found.setdefault(name, []).append(value)
-    return {name: statistics.median(values) for name, values in found.items()}
+    return {name: Speed(*map(statistics.median, zip(*values, strict=True))) for name, values in found.items()}
 
 
 def main() -> None:
@@ -210,9 +220,13 @@ def main() -> None:
             for train in (True, False):
                 columns = [measure(folder, paths, train, count, asked.rounds) for count in counts]
                 print(f"\n{size}, {'training' if train else 'test pictures'}: pictures a second")
-                print(f"{'workers':24}" + "".join(f"{count:>10}" for count in counts))
+                titles = [f"{count} workers" for count in counts] + ["CPU second" for count in counts if not count]
+                print(" " * 24 + "".join(f"{title:>12}" for title in titles))
                 for row in columns[0]:
-                    print(f"{row:24}" + "".join(f"{column[row]:>10,.0f}" for column in columns), flush=True)
+                    # What other processes compute is known only where there are none.
+                    alone = [column[row].cpu for count, column in zip(counts, columns, strict=True) if not count]
+                    found = [column[row].wall for column in columns] + alone
+                    print(f"{row:24}" + "".join(f"{value:>12,.0f}" for value in found), flush=True)
     print(f"\nload {os.getloadavg()[0]:.1f}")
 
 

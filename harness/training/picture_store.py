@@ -49,6 +49,8 @@ TOUCHED = 600.0
 """Seconds after which another use is noted."""
 FULL = 60.0
 """Seconds for which a process does not look for room again."""
+RESERVED = 1 / 256
+"""Part of the limit that a process counts as its own at once, so that it seldom waits for the others."""
 FREED = 1 / 16
 """Part of the limit that is free after files were removed, as far as they are not in use."""
 DECIDING = ("data/fast_views.py", "data/picture_files.py", "data/pictures.py", "data/transforms.py", "data/views.py")
@@ -103,6 +105,7 @@ class PicturesOnDisk:
         self.context = context
         self._problem = ""
         self._full_until = 0.0
+        self._reserved = 0
         self._checked: set[str] = set()
         self._start = hashlib.blake2b(context.encode(), digest_size=16)
 
@@ -157,7 +160,6 @@ class PicturesOnDisk:
             return
         try:
             if self._reserve(OFFSET + pixels.nbytes):
-                path.parent.mkdir(exist_ok=True)
                 _write(path, header(name, pixels, seconds), np.ascontiguousarray(pixels))
         except OSError as error:
             self._problem = (
@@ -170,6 +172,9 @@ class PicturesOnDisk:
 
     def _reserve(self, size: int) -> bool:
         """Count bytes as kept, before they are: a writer that is killed leaves too high a count, which is found out."""
+        if size <= self._reserved:
+            self._reserved -= size
+            return True
         if time.monotonic() < self._full_until:
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -179,8 +184,11 @@ class PicturesOnDisk:
             if total is None or total + size > self.limit:
                 total = self._make_room(size)
             has_room = total + size <= self.limit
-            counter.write_text(str(total + size if has_room else total))
-        if not has_room:
+            taken = min(max(size, int(self.limit * RESERVED)), self.limit - total) if has_room else 0
+            counter.write_text(str(total + taken))
+        if has_room:
+            self._reserved = taken - size
+        else:
             self._full_until = time.monotonic() + FULL
         return has_room
 
@@ -258,14 +266,20 @@ def _write(path: Path, start: bytes, pixels: Pixels) -> None:
     # Not forced onto the disk, which takes long: after a crash of the machine the checksum tells.
     temporary = temporary_path(path)
     try:
-        with temporary.open("xb", buffering=0) as file:
+        try:
+            file = temporary.open("xb", buffering=0)
+        except FileNotFoundError:  # the first of its folder
+            path.parent.mkdir(exist_ok=True)
+            file = temporary.open("xb", buffering=0)
+        with file:
             for part in (memoryview(start), memoryview(pixels).cast("B")):
                 while part:
                     part = part[file.write(part) :]
         temporary.replace(path)
-    finally:
+    except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        raise
 
 
 def _read_count(path: Path) -> int | None:

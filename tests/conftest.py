@@ -89,7 +89,7 @@ if not os.environ.get("SKIPBENCH_RANDOM_EXAMPLES"):
 
 @pytest.fixture(autouse=True, scope="session")
 def features(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep image features for the tests alone, and not in the cache folder of whoever runs them.
+    """Keep image features and pictures for the tests alone, and not in the cache folder of whoever runs them.
 
     All processes of the tests share them, as runs do: what one has computed is there for the others.
     """
@@ -97,6 +97,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> None:
     # pytest-xdist gives every process a folder of its own within the common one.
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     os.environ["SKIPBENCH_FEATURES"] = str(folder / "features")
+    os.environ["SKIPBENCH_PICTURES"] = str(folder / "pictures")
 
 
 @pytest.fixture(scope="session")

@@ -1,27 +1,25 @@
 """From pictures on disk to batches of pixels on the device."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from harness.clip.towers import CLIP
-from harness.data.pictures import read_picture
 from harness.data.readers import Picture
 from harness.data.transforms import TestTransform
+from harness.data.views import PictureStore, Reader, Source, Transform, Wanted
+from harness.data.workers import DECODED_LIMIT, Batch, Job, load_batch, work
 from harness.errors import UserError
 
-Transform = Callable[[Image.Image, str], Image.Image]
-"""Image, key of its random view -> transformed image."""
-# Decoded images are kept in memory up to this many bytes; the embedded data sets need 24 MB.
-DECODED_LIMIT = 256 * 2**20
+ASKED = 64
+"""Pictures of a set that are looked for in the store to tell whether all of it is there."""
 
 
-class PictureSet(Dataset[Tensor]):
+class PictureSet:
     """Pictures of one data set, as a source of batches of images.
 
     Args:
@@ -29,6 +27,8 @@ class PictureSet(Dataset[Tensor]):
         pictures: in order.
         read: (folder, path) -> image; None reads from disk.
         on_batch: called with every batch of `batches`, in the process that asks for it.
+        store: what is kept of pictures on disk; None keeps nothing.
+        tell: takes a line if nothing can be kept.
 
     Attributes:
         labels: (N,), int64.
@@ -40,29 +40,26 @@ class PictureSet(Dataset[Tensor]):
         pictures: Sequence[Picture],
         read: Callable[[Path, str], Image.Image] | None = None,
         on_batch: Callable[[Tensor], None] | None = None,
+        store: PictureStore | None = None,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.folder = folder
         self.pictures = list(pictures)
         self.read = read
         self.on_batch = on_batch
         self.labels = torch.tensor([picture.label for picture in pictures], dtype=torch.int64)
-        self._decoded: dict[str, Image.Image] = {}
-        self._decoded_bytes = 0
+        self._source = Source(folder, read, None if read else store)
+        self._reader = Reader(self._source, DECODED_LIMIT)
+        self._tell = tell
+        self._used: set[int] = set()
+        self._spared = 0.0
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def decode(self, position: int) -> Image.Image:
         """The image of the picture at a position; the images of small data sets are kept in memory."""
-        path = self.pictures[position].path
-        image = self._decoded.get(path)
-        if image is None:
-            image = (self.read or read_picture)(self.folder, path)
-            size = 3 * image.width * image.height
-            if self._decoded_bytes + size <= DECODED_LIMIT:
-                self._decoded[path] = image
-                self._decoded_bytes += size
-        return image
+        return self._reader.image(self.pictures[position].path)
 
     def batches(
         self,
@@ -79,7 +76,8 @@ class PictureSet(Dataset[Tensor]):
             indices: positions of the pictures of every batch; with V keys, rows `view * N + position`.
             key: seed and epoch. Together with a picture's path it is the key of its transform, so that a random view
                 depends on nothing else. Several keys: one for each of V views.
-            workers: number of processes that decode; 0 decodes in this process.
+            workers: number of processes that decode; 0 decodes in this process, and so does whatever number where
+                all squares are in the store, or images come from `read`.
             pin_memory: for fast transfers to a GPU.
 
         Yields:
@@ -88,60 +86,61 @@ class PictureSet(Dataset[Tensor]):
         Raises:
             UserError: an image cannot be read.
         """
-        views = Views(self, transform, [key] if isinstance(key, str) else key)
-        # With a generator of its own the loader does not use random numbers of the training.
-        loader = DataLoader(
-            views,
-            batch_sampler=[list(batch) for batch in indices],
-            num_workers=workers,
-            collate_fn=stack_or_error,
-            pin_memory=pin_memory,
-            generator=torch.Generator(),
-        )
-        for batch in loader:
-            if isinstance(batch, UserError):
-                raise batch
-            if self.on_batch:
-                self.on_batch(batch)
+        keys = [key] if isinstance(key, str) else key
+        jobs = [self._job(transform, batch, keys) for batch in indices]
+        with closing(self._results(jobs, workers, pin_memory)) as results:
+            for rows, batch in zip(indices, results, strict=True):
+                if isinstance(batch, UserError):
+                    raise batch
+                self._count(rows, batch, workers)
+                if self.on_batch:
+                    self.on_batch(batch.pixels)
+                yield batch.pixels
+
+    def take_spared(self) -> float:
+        """Seconds that pictures would have taken which other runs made, since this was asked for last.
+
+        What this set has used before is not counted: alone, too, a run would have kept it.
+        """
+        spared, self._spared = self._spared, 0.0
+        return spared
+
+    def _job(self, transform: Transform, rows: Sequence[int], keys: Sequence[str]) -> Job:
+        wanted = []
+        for row in rows:
+            view, position = divmod(row, len(self.pictures))
+            path = self.pictures[position].path
+            wanted.append(Wanted(path, f"{keys[view]}/{path}", position in self._used))
+        return Job(self._source, transform, wanted)
+
+    def _results(self, jobs: list[Job], workers: int, pin_memory: bool) -> Iterator[Batch | UserError]:
+        if workers and self.read is None and not self._are_kept(jobs):
+            yield from work(jobs, workers, pin_memory)
+            return
+        for job in jobs:
+            batch = load_batch(self._reader, job)
+            if pin_memory and not isinstance(batch, UserError):
+                batch = batch._replace(pixels=batch.pixels.pin_memory())
             yield batch
+
+    def _are_kept(self, jobs: list[Job]) -> bool:
+        """Whether all squares seem to be in the store: then processes would take longer to start than to read them."""
+        wanted = [(job, one) for job in jobs for one in job.wanted]
+        some = wanted[:: max(1, len(wanted) // ASKED)]
+        return bool(some) and all(self._reader.is_kept(job.transform, one) for job, one in some)
+
+    def _count(self, rows: Sequence[int], batch: Batch, workers: int) -> None:
+        for row, seconds in zip(rows, batch.spared, strict=True):
+            position = row % len(self.pictures)
+            if position not in self._used:
+                self._used.add(position)
+                self._spared += seconds / max(1, workers)
+        if batch.problem:
+            self._tell(batch.problem)
 
     def in_order(self, batch_size: int) -> list[range]:
         """Positions of the batches of one pass over all pictures in order."""
         return [range(start, min(start + batch_size, len(self))) for start in range(0, len(self), batch_size)]
-
-
-def stack_or_error(items: list[Tensor | UserError]) -> Tensor | UserError:
-    """A batch (B, 3, H, W), or the first error among its images."""
-    views = []
-    for item in items:
-        if isinstance(item, UserError):
-            return item
-        views.append(item)
-    return torch.stack(views)
-
-
-class Views(Dataset[Tensor | UserError]):
-    """Transformed images, uint8 (3, H, W): V views of each of N pictures, as rows `view * N + position`.
-
-    For a broken image the error itself is returned, because an exception in a worker process loses its form.
-    """
-
-    def __init__(self, pictures: PictureSet, transform: Transform, keys: Sequence[str]) -> None:
-        self.pictures = pictures
-        self.transform = transform
-        self.keys = keys
-
-    def __len__(self) -> int:
-        return len(self.keys) * len(self.pictures)
-
-    def __getitem__(self, row: int) -> Tensor | UserError:
-        view, position = divmod(row, len(self.pictures))
-        path = self.pictures.pictures[position].path
-        try:
-            image = self.transform(self.pictures.decode(position), f"{self.keys[view]}/{path}")
-        except UserError as error:
-            return error
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def load_pixels(clip: CLIP, folder: Path, pictures: Sequence[Picture]) -> tuple[Tensor, Tensor]:

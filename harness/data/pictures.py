@@ -3,8 +3,9 @@
 import io
 import os
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -103,8 +104,15 @@ def read_picture(folder: Path, path: str) -> Image.Image:
     Raises:
         UserError: it is missing or broken; the message names it.
     """
-    try:
+    with named_errors(folder, path):
         return as_rgb(open_picture(folder, path))
+
+
+@contextmanager
+def named_errors(folder: Path, path: str) -> Iterator[None]:
+    """Turn whatever is raised while a picture is read into a UserError that names it."""
+    try:
+        yield
     except Exception as error:  # what the decoders of damaged files raise is of any kind
         raise UserError(
             f"image '{folder / path}' {why_broken(error)}: restore it, or remove it from the split"

@@ -5,6 +5,7 @@ import json
 import math
 import random
 from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal, NamedTuple
 
 from PIL import Image
 
@@ -13,9 +14,25 @@ from harness.clip.preprocessing import Interpolation, Preprocessing, ResizeMode
 ASPECT_RATIOS = (3 / 4, 4 / 3)
 TRIES = 10
 Box = tuple[int, int, int, int]
+Decode = Literal["exact", "fast"]
+"""How pictures become squares: pixel for pixel as Pillow and the field's reference code do, or faster and nearly so."""
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 # The preprocessing that was the only one when hashes were first written; it does not enter them.
-ORIGINAL = {"interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0}
+ORIGINAL = {"interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0, "decode": "exact"}
+
+
+class Cut(NamedTuple):
+    """What a transform takes of a picture.
+
+    Attributes:
+        box: the part of the picture, in pixels of the whole.
+        sides: width and height that this part is resized to.
+        mirrored: whether left and right change places in the end.
+    """
+
+    box: Box
+    sides: tuple[int, int]
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,35 +44,52 @@ class TestTransform:
         interpolation: of the resizing.
         resize_mode: shortest side to `size` and centre crop; longest side to `size` and borders; or both sides.
         fill_color: value 0..255 of the borders.
+        decode: exact, or fast, which `harness.data.fast_views` computes; calling the transform is always exact.
     """
 
     __test__ = False  # not a pytest class
+    is_fixed: ClassVar[bool] = True  # a picture has one square, whatever the key
 
     size: int
     interpolation: Interpolation = "bicubic"
     resize_mode: ResizeMode = "shortest"
     fill_color: int = 0
+    decode: Decode = "exact"
 
     @classmethod
-    def of(cls, preprocessing: Preprocessing) -> "TestTransform":
+    def of(cls, preprocessing: Preprocessing, decode: Decode = "exact") -> "TestTransform":
         """The transform of a model."""
         p = preprocessing
-        return cls(p.size, p.interpolation, p.resize_mode, p.fill_color)
+        return cls(p.size, p.interpolation, p.resize_mode, p.fill_color, decode)
+
+    def cut(self, width: int, height: int, key: str) -> Cut:
+        """The whole of a picture of some size, and what it is resized to; `key` is not used."""
+        return Cut((0, 0, width, height), self._sides(width, height))
 
     def __call__(self, image: Image.Image, key: str) -> Image.Image:
         """The square that a model sees of an image; `key` is not used."""
+        image = self._resize(image, *self._sides(*image.size))
+        if self.resize_mode == "longest":
+            return self._fill(image)
+        left, top = self.corner(*image.size)
+        return image.crop((left, top, left + self.size, top + self.size))
+
+    def corner(self, width: int, height: int) -> tuple[int, int]:
+        """Left and top of the square in a resized picture; negative where borders are added."""
+        if self.resize_mode == "longest":
+            return -((self.size - width) // 2), -((self.size - height) // 2)
+        return round((width - self.size) / 2), round((height - self.size) / 2)
+
+    def _sides(self, width: int, height: int) -> tuple[int, int]:
         if self.resize_mode == "squash":
-            return self._resize(image, self.size, self.size)
-        width, height = image.size
+            return self.size, self.size
         if self.resize_mode == "longest":
             longer = max(width, height)
             # Rounded as open_clip does; a very long image keeps one pixel of its other side.
-            sides = [max(1, round(side / (longer / self.size))) for side in (width, height)]
-            return self._fill(self._resize(image, *sides))
+            across, down = (max(1, round(side / (longer / self.size))) for side in (width, height))
+            return across, down
         shorter = min(width, height)
-        image = self._resize(image, self.size * width // shorter, self.size * height // shorter)
-        left, top = round((image.width - self.size) / 2), round((image.height - self.size) / 2)
-        return image.crop((left, top, left + self.size, top + self.size))
+        return self.size * width // shorter, self.size * height // shorter
 
     def _resize(self, image: Image.Image, width: int, height: int) -> Image.Image:
         if image.size == (width, height):
@@ -65,7 +99,8 @@ class TestTransform:
     def _fill(self, image: Image.Image) -> Image.Image:
         """An image in the centre of the square."""
         square = Image.new(image.mode, (self.size, self.size), (self.fill_color,) * len(image.getbands()))
-        square.paste(image, ((self.size - image.width) // 2, (self.size - image.height) // 2))
+        left, top = self.corner(*image.size)
+        square.paste(image, (-left, -top))
         return square
 
 
@@ -78,21 +113,32 @@ class TrainTransform:
         crop_scale: smallest and largest share of the image's area that a crop covers.
         flip: whether half of the images are mirrored.
         interpolation: of the resizing.
+        decode: exact, or fast, which `harness.data.fast_views` computes; calling the transform is always exact.
     """
+
+    is_fixed: ClassVar[bool] = False
 
     size: int
     crop_scale: tuple[float, float] = (0.08, 1.0)
     flip: bool = True
     interpolation: Interpolation = "bicubic"
+    decode: Decode = "exact"
+
+    def cut(self, width: int, height: int, key: str) -> Cut:
+        """The part of a picture of some size that is its random view of a key."""
+        rng = random.Random(key)
+        box = random_crop(width, height, self.crop_scale, rng)
+        return Cut(box, (self.size, self.size), self.flip and rng.random() < 0.5)
+
+    def corner(self, width: int, height: int) -> tuple[int, int]:
+        """Left and top of the square in a resized crop, which is the square itself."""
+        return 0, 0
 
     def __call__(self, image: Image.Image, key: str) -> Image.Image:
         """A random view of an image; the same key gives the same view on every machine."""
-        rng = random.Random(key)
-        box = random_crop(image.width, image.height, self.crop_scale, rng)
-        image = image.crop(box).resize((self.size, self.size), RESAMPLING[self.interpolation])
-        if self.flip and rng.random() < 0.5:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return image
+        box, sides, mirrored = self.cut(*image.size, key)
+        image = image.crop(box).resize(sides, RESAMPLING[self.interpolation])
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else image
 
 
 def random_crop(width: int, height: int, crop_scale: tuple[float, float], rng: random.Random) -> Box:

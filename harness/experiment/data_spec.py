@@ -68,6 +68,11 @@ class DataSpec(Section):
     )
     crop_scale: tuple[float, float] = Field((0.08, 1.0), description="area of training crops, as shares of the picture")
     flip: bool = Field(True, description="mirror half of the training pictures")
+    decode: Literal["exact", "fast"] = Field(
+        "exact",
+        description="exact: pixels as Pillow and the official codes have them; fast: JPEGs are decoded no larger than "
+        "needed and resized by torch, other pixels",
+    )
     # The other half of `shots`, which is the most of a class: whatever asks for a number of shots gets that.
     _long_tail: LongTail | None = PrivateAttr(None)
 

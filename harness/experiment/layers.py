@@ -14,6 +14,7 @@ DEFAULT = "default"
 ENVIRONMENT = {
     "runtime.data_root": "DATA",
     "runtime.feature_store": "SKIPBENCH_FEATURES",
+    "runtime.picture_store": "SKIPBENCH_PICTURES",
     "wandb.mode": "WANDB_MODE",
 }
 

@@ -49,6 +49,14 @@ class RuntimeSpec(Section):
     feature_store_mib: int = Field(
         4096, ge=0, description="size of that folder, what was not used for longest is removed; 0: no features are kept"
     )
+    picture_store: str | None = Field(
+        None,
+        description="folder of decoded pictures that runs share; null: SKIPBENCH_PICTURES, and without that "
+        "skipbench/pictures in your cache folder",
+    )
+    picture_store_mib: int = Field(
+        8192, ge=0, description="size of that folder, what is in use is not removed for what is new; 0: nothing is kept"
+    )
     keep_logits_mib: int = Field(
         64, ge=0, description="logits of a run's evaluations are kept up to this size, see `rescore`; 0: none are kept"
     )
@@ -65,3 +73,7 @@ class RuntimeSpec(Section):
     def find_feature_store(self) -> str | None:
         """The folder of shared features asked for, else SKIPBENCH_FEATURES."""
         return self.feature_store or os.environ.get("SKIPBENCH_FEATURES")
+
+    def find_picture_store(self) -> str | None:
+        """The folder of decoded pictures asked for, else SKIPBENCH_PICTURES."""
+        return self.picture_store or os.environ.get("SKIPBENCH_PICTURES")

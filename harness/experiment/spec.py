@@ -230,6 +230,7 @@ ADDED_LATER = frozenset(
         "lbfgs_iterations",
         "feature_store",
         "feature_store_mib",
+        "decode",
     )
 )
 """Settings that came after the first results. At their defaults they are no part of an id, so that ids stay."""

@@ -150,7 +150,7 @@ def evaluate(
     with meter.phase("evaluate", images=len(pictures)) as phase:
         features = classifier.features()
         logits = classifier.logits(features)
-        phase.share(features.shared_seconds if features else 0.0)
+        phase.share(features.shared_seconds if features else pictures.take_spared())
 
     if not logits.isfinite().all():
         raise UserError(

@@ -196,6 +196,7 @@ class TrainingImages:
                 indices = []
             for positions, pixels in zip(indices, self.pixels(view, indices), strict=True):
                 self._store(first, positions, self.run_frozen(pixels))
+            phase.share(self.pictures.take_spared())
         if batches is None:
             # Without views there is room for one epoch.
             self._filled = {*self._filled, view} if self.views else {view}
@@ -229,6 +230,7 @@ class TrainingImages:
                     found.append(self._share(self.shared, view, phase).to(self.clip.device))
                 else:
                     found.append(torch.cat([self.run_frozen(pixels) for pixels in self.pixels(view, indices)]))
+                phase.share(self.pictures.take_spared())
         return torch.stack(found)
 
     def batches(self, epoch: int, indices: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -28,11 +28,11 @@ UNKNOWN = b""
 
 
 @cache
-def code_digest() -> str:
-    """Digest of the code that computes features: whoever changes it gets new ones."""
+def code_digest(places: tuple[str, ...] = DECIDING) -> str:
+    """Digest of the code that computes features, or of other files and folders: whoever changes it gets new ones."""
     root = Path(harness.__file__).parent
     found = hashlib.blake2b(digest_size=16)
-    for place in DECIDING:
+    for place in places:
         for path in [root / place] if place.endswith(".py") else sorted((root / place).glob("*.py")):
             found.update(path.read_bytes())
     return found.hexdigest()
@@ -96,7 +96,7 @@ def entry_name(
             "stage": "END" if stage == END else "POOLED",
             "precision": precision,
             "speedups": vars(clip.speedups),
-            "transform": [type(transform).__name__, asdict(transform)],  # type: ignore[call-overload]
+            "transform": [type(transform).__name__, asdict(transform)],
             "normalisation": [clip.mean, clip.std],
             "folder": str(folder.resolve()),
             "key": key,

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from harness.data.fewshot import pictures_hash
-from harness.data.loader import PictureSet
 from harness.errors import NoSpaceError, UserError
 from harness.experiment.spec import RunSpec
 from harness.machine.units import MIB
@@ -95,7 +94,7 @@ class LogitsKeeper:
         names = data.class_names(spec.data.dataset, spec.data.classes)
         classifier = Classifier(
             method,
-            PictureSet(setup.data.splits.folder, pictures),
+            data.picture_set(setup.data.splits.folder, pictures),
             data.texts(spec.data.dataset, spec.data.classes),
             data.test_transform(method.clip),
             spec.train.precision,

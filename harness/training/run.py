@@ -8,9 +8,9 @@ from torch import Tensor
 
 from harness.clip.towers import CLIP
 from harness.data.fewshot import pictures_hash, sample_hash
-from harness.data.loader import PictureSet
 from harness.data.own_names import is_own
 from harness.data.transforms import transform_hash
+from harness.data.workers import kept_workers
 from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE, look_anew, weights_digest
 from harness.experiment.spec import EvalSpec, RunSpec
@@ -66,7 +66,7 @@ class Run:
         self.id = spec.id
         self.folder = RunFolder(results, self.id)
         self.report = report
-        self.data = RunData(spec)
+        self.data = RunData(spec, tell=lambda line: self.report(Notice(line)))
         self._same_prompts: dict[tuple[str, str], Groups] = {}
         self.shared: SharedFeatures | None = None
         self.device = choose_device(spec.runtime.device)
@@ -81,7 +81,7 @@ class Run:
         self.folder.create()
         with self.folder.claimed():
             if not self.folder.is_complete:
-                with logging_to(self.folder.log_file), device_use(self.device) as use:
+                with logging_to(self.folder.log_file), device_use(self.device) as use, kept_workers():
                     self.folder.prepare(self.spec)
                     try:
                         self._execute(use)
@@ -112,7 +112,7 @@ class Run:
     def training_images(self, setup: Setup, meter: Meter) -> TrainingImages:
         """The images of the run's sample at its method's stage."""
         clip, runtime = setup.clip, self.spec.runtime
-        pictures = PictureSet(setup.data.splits.folder, self.data.training_pictures(setup.data))
+        pictures = self.data.picture_set(setup.data.splits.folder, self.data.training_pictures(setup.data))
         return TrainingImages(
             clip,
             pictures,
@@ -152,7 +152,7 @@ class Run:
         self.report(PhaseStarted("evaluate", item.name))
         splits = self.data.read(item.dataset)
         pictures, broken = self.data.evaluated_pictures(item, splits)
-        picture_set = PictureSet(splits.folder, pictures)
+        picture_set = self.data.picture_set(splits.folder, pictures)
         class_names = self.data.class_names(item.dataset, item.classes)
         scores, predictions, logits = evaluate(
             method,

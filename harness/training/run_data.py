@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from harness.data.dassl import dassl_sample
 from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes
 from harness.data.label_noise import noisy_count, with_label_noise
+from harness.data.loader import PictureSet
 from harness.data.pictures import Broken, check_pictures, missing_pictures
 from harness.data.readers import SPLITS, UNTESTED, Picture, Splits
 from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index, sample_index
@@ -20,6 +22,7 @@ from harness.experiment.data_spec import DASSL, DRAWN
 from harness.experiment.needs import uses_training_pictures
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.training.build import prompt_texts
+from harness.training.picture_store import open_picture_store
 
 
 def validation_shots(spec: RunSpec) -> int:
@@ -57,14 +60,19 @@ class RunData:
     Args:
         spec: the run.
         tests: whether test images and their labels may be read; None: if the run is tested.
+        tell: takes one line, once, if decoded pictures cannot be kept.
     """
 
-    def __init__(self, spec: RunSpec, tests: bool | None = None) -> None:
+    def __init__(
+        self, spec: RunSpec, tests: bool | None = None, tell: Callable[[str], None] = lambda line: None
+    ) -> None:
         self.spec = spec
         self.root = spec.runtime.find_data_root()
         if tests is None:
             tests = spec.is_tested
         self.split_names = SPLITS if tests else UNTESTED
+        self._tell = tell
+        self._told: set[str] = set()
 
     def read(self, dataset: str) -> Splits:
         """A data set; without test images and their labels, if the run is not tested."""
@@ -79,14 +87,25 @@ class RunData:
         """Of each class of a subset of a data set's classes its prompt, or its prompts."""
         return prompt_texts(self.spec, dataset, self.class_names(dataset, classes))
 
+    def picture_set(self, folder: Path, pictures: Sequence[Picture]) -> PictureSet:
+        """Pictures of a folder, whose squares and decoded images are kept as the run says."""
+        return PictureSet(folder, pictures, store=open_picture_store(self.spec.runtime), tell=self._tell_once)
+
+    def _tell_once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            self._tell(line)
+
     def train_transform(self, clip: CLIP) -> TrainTransform:
         """The augmentation."""
         data = self.spec.data
-        return TrainTransform(clip.image_size, data.crop_scale, data.flip, clip.preprocessing.interpolation)
+        return TrainTransform(
+            clip.image_size, data.crop_scale, data.flip, clip.preprocessing.interpolation, data.decode
+        )
 
     def test_transform(self, clip: CLIP) -> TestTransform:
         """The transform of evaluations."""
-        return TestTransform.of(clip.preprocessing)
+        return TestTransform.of(clip.preprocessing, self.spec.data.decode)
 
     def few_shot(self) -> FewShotData:
         """The training data set and its sample, all of whose images can be read.

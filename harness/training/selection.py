@@ -122,6 +122,8 @@ def validation_images(
     batches = pictures.batches(transform, indices, workers=workers, pin_memory=clip.device.type == "cuda")
     pixels = (normalise(batch, clip.mean, clip.std, clip.device) for batch in batches)
     x = torch.cat([run_frozen(clip, batch, method.image_start, precision) for batch in pixels])
+    if phase:
+        phase.share(pictures.take_spared())
     return Validation(x, labels, precision, batch_size)
 
 
@@ -207,7 +209,8 @@ class Selector:
             UserError: there are none, or an image cannot be read.
         """
         if split not in self._validations:
-            pictures = PictureSet(self.sample.splits.folder, self._pictures(split))
+            data = RunData(self.spec, tests=False)
+            pictures = data.picture_set(self.sample.splits.folder, self._pictures(split))
             size = self.spec.runtime.eval_batch_size
             with self.meter.phase("select", images=len(pictures)) as phase:
                 self._validations[split] = validation_images(

@@ -103,7 +103,7 @@ class SharedFeatures:
 
         def compute(stage: Stage, positions: Sequence[int]) -> Features:
             rows = self._compute(pictures, transform, stage, batch_size, key, workers, positions)
-            return Features(rows, len(positions), 0.0)
+            return Features(rows, len(positions), pictures.take_spared())
 
         def entry(stage: Stage) -> str:
             if stage not in self._towers:

@@ -136,8 +136,9 @@ class Trainer:
         if self.spec.train.optimizer == "lbfgs":
             # What it knows belongs to no saved state, so that an interruption changes nothing.
             self.optimizer = self._new_optimizer()
-        with self.meter.phase("train", images=images, repeats=True):
+        with self.meter.phase("train", images=images, repeats=True) as phase:
             total = self.run_steps(epoch, batches)
+            phase.share(self.images.pictures.take_spared())
             with torch.no_grad():
                 self.method.after_epoch(epoch, self.epochs)
         loss = total.item() / len(batches)

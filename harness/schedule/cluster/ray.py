@@ -17,7 +17,7 @@ from harness.schedule.events import FailedRun, OnEvent
 from harness.training.events import Notice
 
 # Environment variables of the command that its runs need on every node: folders, and where they are tracked.
-FOLDERS = ("DATA", "SKIPBENCH_FEATURES", "SKIPBENCH_METHODS")
+FOLDERS = ("DATA", "SKIPBENCH_FEATURES", "SKIPBENCH_METHODS", "SKIPBENCH_PICTURES")
 TRACKING = "WANDB_"
 # MiB of shared memory of a Ray that we start; results are written to files, so it needs very little.
 OBJECT_STORE_MIB = 128

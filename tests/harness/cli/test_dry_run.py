@@ -99,6 +99,7 @@ def test_the_sources_are_of_the_layers_that_make_the_spec(monkeypatch: pytest.Mo
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("DATA", raising=False)
     monkeypatch.delenv("SKIPBENCH_FEATURES", raising=False)
+    monkeypatch.delenv("SKIPBENCH_PICTURES", raising=False)
     experiment = load_experiment(EXPERIMENTS / "bench.yaml", {"methods": "all", "seeds": "1"})
     for item in plan_grid(experiment, parse_overrides(["train.epochs=2", "data.flip=false"])):
         effective = {setting.key: setting for setting in item.effective()}

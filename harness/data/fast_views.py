@@ -1,0 +1,76 @@
+"""Squares of pictures for `data.decode=fast`: JPEGs decoded no larger than needed, resized by torch.
+
+A JPEG can be decoded at a half, a quarter or an eighth of its size, which leaves out most of the work. What is needed
+follows from the view: the part of the picture that it shows must still have as many pixels as the square that it is
+resized to, so that nothing is ever enlarged that the whole picture would not enlarge. For a test picture that part is
+the whole. A random crop may be so small that only the whole picture has the pixels for it; since the crop follows from
+size and key alone, it is drawn before anything is decoded, and most crops of a large picture need no more than half.
+The smallest crop that could be drawn would rule this out for all but pictures of several million pixels.
+
+Whatever is decided depends on the picture and on the key of its view, never on what is already in memory or on disk.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from harness.data.transforms import Cut, TestTransform, TrainTransform
+from harness.machine.torch_internals import no_dispatch
+
+Pixels = NDArray[np.uint8]
+
+REDUCTIONS = (8, 4, 2, 1)
+"""By how much JPEGs can be reduced while they are decoded."""
+
+
+def reduction(cut: Cut) -> int:
+    """The largest of REDUCTIONS that leaves the part that is cut no smaller than what it is resized to."""
+    left, top, right, bottom = cut.box
+    width, height = cut.sides
+    most = min((right - left) // width, (bottom - top) // height)
+    return next((by for by in REDUCTIONS if by <= most), 1)
+
+
+def fast_square(transform: TestTransform | TrainTransform, cut: Cut, pixels: Pixels, reduced: int = 1) -> Pixels:
+    """The square that a transform makes of a picture.
+
+    Args:
+        transform: of training or testing.
+        cut: what it takes of the picture at its whole size.
+        pixels: uint8 (H, W, 3), of the picture divided by `reduced`, rounded up.
+        reduced: one of REDUCTIONS.
+
+    Returns:
+        uint8 (S, S, 3), contiguous.
+    """
+    part = pixels
+    if not transform.is_fixed:
+        # Rounded to the nearest on all sides: no fewer pixels than `reduction` counted, none beyond the picture, and
+        # half a pixel of the square beside the exact crop at the most.
+        left, top, right, bottom = ((side + reduced // 2) // reduced for side in cut.box)
+        part = pixels[top:bottom, left:right]
+    width, height = cut.sides
+    if part.shape[:2] != (height, width):
+        # Unseen by whoever counts the bytes of tensors, like all else that is decoded.
+        with no_dispatch():
+            tensor = torch.from_numpy(part).permute(2, 0, 1)[None]
+            mode = transform.interpolation
+            resized = F.interpolate(tensor, (height, width), mode=mode, antialias=True, align_corners=False)
+            part = resized[0].permute(1, 2, 0).numpy()
+    return _square(transform, part, cut.mirrored)
+
+
+def _square(transform: TestTransform | TrainTransform, pixels: Pixels, mirrored: bool) -> Pixels:
+    """Contiguous (S, S, 3) of resized pixels (H, W, 3): a crop, or the whole between borders."""
+    size = transform.size
+    height, width = pixels.shape[:2]
+    left, top = transform.corner(width, height)
+    if width < size or height < size:
+        assert isinstance(transform, TestTransform)
+        square = np.full((size, size, 3), transform.fill_color, np.uint8)
+        square[-top : -top + height, -left : -left + width] = pixels
+        return square
+    square = pixels[top : top + size, left : left + size]
+    # A copy in any case: what is in memory belongs to no batch.
+    return np.array(square[:, ::-1] if mirrored else square, order="C")

@@ -44,14 +44,8 @@ AXES = {
     "recipe": "recipe",
 }
 
-PLURALS = {
-    "backbone": "backbones",
-    "data.dataset": "data sets",
-    "data.shots": "shots",
-    "method": "methods",
-    "recipe": "recipes",
-    "seed": "seeds",
-}
+PLURALS = {name: f"{name}s" for name in ("backbone", "method", "recipe", "seed")}
+PLURALS |= {"data.dataset": "data sets", "data.shots": "shots"}
 
 
 class Experiment(Section):

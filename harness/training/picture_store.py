@@ -53,7 +53,16 @@ RESERVED = 1 / 256
 """Part of the limit that a process counts as its own at once, so that it seldom waits for the others."""
 FREED = 1 / 16
 """Part of the limit that is free after files were removed, as far as they are not in use."""
-DECIDING = ("data/fast_views.py", "data/picture_files.py", "data/pictures.py", "data/transforms.py", "data/views.py")
+DECIDING = (
+    "data/fast_views.py",
+    "data/packed_files.py",
+    "data/picture_files.py",
+    "data/pictures.py",
+    "data/shards.py",
+    "data/table_files.py",
+    "data/transforms.py",
+    "data/views.py",
+)
 """The code of SkipBench that makes pixels, in harness/."""
 PACKAGES = ("torch", "numpy", "pillow")
 

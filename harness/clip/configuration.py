@@ -13,15 +13,14 @@ from harness.clip.preprocessing import (
     Preprocessing,
     ResizeMode,
 )
-from harness.clip.strict_json import Part, check, parse_json
+from harness.clip.strict_json import Part, check, read_json
 from harness.clip.timm_trunks import PooledTrunk, pooled_trunk
 from harness.clip.tower_parts import ALL_PARTS, OF_RESNET, OF_SIGLIP, OF_TEXT, TowerPart
 from harness.clip.transformers_configuration import PREPROCESSING, PROCESSOR, is_of_transformers, to_open_clip
-from harness.errors import UserError, first_line
+from harness.errors import UserError
 
 SUPPORTED = "Supported are CLIPs of a ViT with class token or of a ResNet and a causal text tower, and SigLIP"
-# No configuration of a CLIP is larger; a file that never ends must not fill the memory.
-LARGEST_FILE = 2**20
+EXPECTED = "an object with embed_dim, vision_cfg and text_cfg"
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Layers = Annotated[int, Field(ge=1, le=1000)]
@@ -302,7 +301,7 @@ def read_configuration(path: Path) -> ModelConfiguration:
         UserError: it is none of these; one line names the file and the key.
     """
     where = f"configuration '{path}'"
-    data = read_json(path, where)
+    data = read_json(path, where, EXPECTED)
     if is_of_transformers(data):
         return check(ModelConfiguration, to_open_clip(data, read_processor(path.parent), where), where)
     if isinstance(preprocess := data.get("preprocess_cfg"), dict):
@@ -320,28 +319,8 @@ def read_processor(folder: Path) -> dict[str, Any] | None:
         path = folder / name
         if not path.is_file():
             continue
-        data = read_json(path, f"image processor '{path}'")
+        data = read_json(path, f"image processor '{path}'", "an image processor of transformers")
         found = data if name == PREPROCESSING else data.get("image_processor")
         if isinstance(found, dict):
             return found
     return None
-
-
-def read_json(path: Path, where: str) -> dict[str, Any]:
-    """The object in a small JSON file.
-
-    Args:
-        path: the file.
-        where: what it is, for messages.
-
-    Raises:
-        UserError: it cannot be read, is large, or holds something else.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise UserError(f"{where} cannot be read: {error.strerror or first_line(error)}") from None
-    if len(content) > LARGEST_FILE:
-        raise UserError(f"{where} is larger than 1 MiB, so it is no configuration of a model")
-    return parse_json(content, where, "an object with embed_dim, vision_cfg and text_cfg")

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from harness.clip.strict_json import parse_json, shown
-from harness.errors import UserError, first_line
+from harness.clip.strict_json import MIB, read_json, shown
+from harness.errors import UserError
 
 ENDING = ".index.json"
 # An index has a line for each tensor; the largest CLIP's has a tenth of that.
-LARGEST_INDEX = 2**23
+MOST_BYTES = 8 * MIB
 
 
 def is_index(path: Path) -> bool:
@@ -34,14 +34,7 @@ def shards_of(index: Path) -> dict[Path, tuple[str, ...]]:
 def named_in(index: Path) -> dict[Path, tuple[str, ...]]:
     """As `shards_of`, whether the files are there or not."""
     where = f"index '{index}'"
-    try:
-        with index.open("rb") as file:
-            content = file.read(LARGEST_INDEX + 1)
-    except OSError as error:
-        raise UserError(f"{where} cannot be read: {error.strerror or first_line(error)}") from None
-    if len(content) > LARGEST_INDEX:
-        raise UserError(f"{where} is larger than 8 MiB, so it is no index of weights")
-    names: Any = parse_json(content, where, "an object with weight_map").get("weight_map")
+    names: Any = read_json(index, where, "an object with weight_map", MOST_BYTES).get("weight_map")
     if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
         raise UserError(f"{where} has no weight_map from names of tensors to files")
     files: dict[Path, list[str]] = {}

@@ -1,6 +1,7 @@
 """Reads JSON into records without converting a value or ignoring a key; a mistake is one line that names its key."""
 
 import json
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.errors import UserError, first_line, nearest
 
 SHOWN = 40
+MIB = 1 << 20
 
 
 class Part(BaseModel):
@@ -17,6 +19,28 @@ class Part(BaseModel):
 
 
 AnyPart = TypeVar("AnyPart", bound=Part)
+
+
+def read_json(path: Path, where: str, expected: str, most: int = MIB) -> dict[str, Any]:
+    """The object in a JSON file. Not more of the file is read than such a file can have.
+
+    Args:
+        path: the file.
+        where: what it is, for messages.
+        expected: what it should be, for messages.
+        most: bytes; no file of a model's description is larger.
+
+    Raises:
+        UserError: it cannot be read, is larger, or holds something else.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise UserError(f"{where} cannot be read: {error.strerror or first_line(error)}") from None
+    if len(content) > most:
+        raise UserError(f"{where} is larger than {most // MIB} MiB, so it is not {expected}")
+    return parse_json(content, where, expected)
 
 
 def parse_json(content: bytes, where: str, expected: str) -> dict[str, Any]:

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.clip.snapshots import cached_file
-from harness.clip.strict_json import parse_json
-from harness.errors import UserError, first_line
+from harness.clip.strict_json import MIB, read_json
 
 TOKENIZERS_FILE = "tokenizer.json"
 SENTENCEPIECE_FILES = ("spiece.model", "tokenizer.model", "sentencepiece.model")
 SPECIAL_TOKENS_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 # The largest such file names some thousand added tokens.
-LARGEST_FILE = 2**24
+MOST_BYTES = 16 * MIB
 
 
 @dataclass(frozen=True)
@@ -38,15 +37,8 @@ class TokenizerFiles:
             UserError: a file is no object of JSON.
         """
         for path in self.special_tokens:
-            where = f"tokenizer '{path}'"
-            try:
-                with path.open("rb") as file:
-                    content = file.read(LARGEST_FILE + 1)
-            except OSError as error:
-                raise UserError(f"{where} cannot be read: {error.strerror or first_line(error)}") from None
-            if len(content) > LARGEST_FILE:
-                raise UserError(f"{where} is larger than 16 MiB, so it names no special tokens")
-            value = parse_json(content, where, "an object with eos_token and pad_token").get(key)
+            expected = "an object with eos_token and pad_token"
+            value = read_json(path, f"tokenizer '{path}'", expected, MOST_BYTES).get(key)
             value = value.get("content") if isinstance(value, dict) else value
             if isinstance(value, str):
                 return value

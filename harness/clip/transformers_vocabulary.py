@@ -5,11 +5,11 @@ from typing import Any
 
 from open_clip.tokenizer import SimpleTokenizer
 
-from harness.clip.strict_json import parse_json
-from harness.errors import UserError, first_line
+from harness.clip.strict_json import MIB, read_json
+from harness.errors import UserError
 
 # CLIP's vocabulary has one megabyte, tokenizer.json two.
-LARGEST_FILE = 2**25
+MOST_BYTES = 32 * MIB
 
 
 def refuse_other_vocabulary(folder: Path) -> None:
@@ -38,15 +38,7 @@ def vocabulary_in(path: Path) -> dict[str, Any]:
     Raises:
         UserError: it is neither.
     """
-    where = f"vocabulary '{path}'"
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise UserError(f"{where} cannot be read: {error.strerror or first_line(error)}") from None
-    if len(content) > LARGEST_FILE:
-        raise UserError(f"{where} is larger than 32 MiB, so it is not CLIP's")
-    data = parse_json(content, where, "an object of tokens and numbers")
+    data = read_json(path, f"vocabulary '{path}'", "an object of tokens and numbers", MOST_BYTES)
     model = data.get("model") if path.name == "tokenizer.json" else None
     found = model.get("vocab") if isinstance(model, dict) else data
     return found if isinstance(found, dict) else {}

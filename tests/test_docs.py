@@ -291,7 +291,7 @@ def test_what_does_not_exist_is_found(text: str, wrong: str) -> None:
 def test_what_exists_is_left_alone() -> None:
     text = """# A heading, with 2 words
 
-[a](README.md#what-you-get) [b](#a-heading-with-2-words) [c](https://none.org) `experiments/recipes/<method>.yaml`
+[a](README.md#run-it) [b](#a-heading-with-2-words) [c](https://none.org) `experiments/recipes/<method>.yaml`
 `make bench METHOD=all RESULTS=<copy of results/embedded>` `skip.yaml` `skip.lambda=0.3` `schedule.slurm.partition=gpu`
 
 ```sh

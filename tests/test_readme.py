@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands there."""
+"""The Python of the README and of docs/python.md runs as it stands there, and tables are those of the committed results."""
 
 import json
 import re
@@ -10,14 +10,20 @@ import pytest
 from tests.commands import ROOT, run_process, skipbench
 from tests.evaluations import FEW_OF_BOTH
 
-README = (ROOT / "README.md").read_text()
-LOOP, METHOD_FILE = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def python_in(document: str) -> str:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
+    return code
+
+
+LOOP, METHOD_FILE = python_in("docs/python.md"), python_in("README.md")
 
 
 def test_the_loop_trains_skip_tuning_in_about_ten_lines(capsys: pytest.CaptureFixture[str]) -> None:
     statements = [line for line in LOOP.splitlines() if line.strip() and not line.startswith(("import", "from"))]
     assert len(statements) <= 15
-    exec(compile(LOOP, "README.md", "exec"), {})
+    exec(compile(LOOP, "docs/python.md", "exec"), {})
     (accuracy,) = re.findall(r"accuracy ([0-9.]+)%", capsys.readouterr().out)
     assert float(accuracy) > 40
 
@@ -59,6 +65,6 @@ def test_a_missing_folder_of_methods_is_one_line(command: list[str], tmp_path: P
 def test_the_table_of_all_methods_is_that_of_the_committed_results() -> None:
     done = skipbench("table", "--results", "results/embedded", "--transpose")
     assert done.returncode == 0, done.stderr
-    shown = [line.rstrip() for line in README.splitlines()]
+    shown = [line.rstrip() for line in (ROOT / "docs/embedded.md").read_text().splitlines()]
     for line in done.stdout.splitlines():
         assert line.rstrip() in shown

@@ -1,4 +1,4 @@
-"""The Python of the README and of docs/python.md runs as it stands there, and tables are those of the committed results."""
+"""The Python of the README and of docs/python.md runs as it stands; tables are those of the committed results."""
 
 import json
 import re
@@ -9,7 +9,6 @@ import pytest
 
 from tests.commands import ROOT, run_process, skipbench
 from tests.evaluations import FEW_OF_BOTH
-
 
 
 def python_in(document: str) -> str:

@@ -61,7 +61,7 @@ def read_named(
     source = open_folder(folder, name, known.rename if known else dict)
     if name.prefix == SHARDS and source.layout.kind != "tar":
         raise UserError(f"'{folder}' has .{source.layout.kind} files: write hf:{name.place}; wds: reads .tar files")
-    facts = (f"{name.place} of the hub at commit {snapshot.commit}",) if snapshot else ()
+    facts: tuple[str, ...] = (f"{name.place} of the hub at commit {snapshot.commit}",) if snapshot else ()
     facts += (known.fact,) if known else ()
     return read_hub_folder(source, splits, facts)
 

@@ -128,7 +128,8 @@ def read_hub_folder(source: HubFolder, splits: Sequence[str] = SPLITS, facts: Se
     if source.name.path:  # the cache of the hub consists of links
         refuse_links_outside(source.folder, source.folder, file_pictures(pictures), source.folder)
     layout = (GIVEN if is_split else HASHED, *filter(None, (roles.note,)), *facts, *described(source, columns, roles))
-    return Splits(source.folder, classes.names, **pictures, layout=layout, remarks=classes.remarks)
+    train, val, test = (pictures[split] for split in SPLITS)
+    return Splits(source.folder, classes.names, train, val, test, layout, remarks=classes.remarks)
 
 
 def file_pictures(pictures: Mapping[str, Sequence[tuple[str, int]]]) -> list[tuple[str, int]]:

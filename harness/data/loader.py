@@ -1,6 +1,6 @@
 """From pictures on disk to batches of pixels on the device."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -113,7 +113,7 @@ class PictureSet:
             wanted.append(Wanted(path, f"{keys[view]}/{path}", position in self._used))
         return Job(self._source, transform, wanted)
 
-    def _results(self, jobs: list[Job], workers: int, pin_memory: bool) -> Iterator[Batch | UserError]:
+    def _results(self, jobs: list[Job], workers: int, pin_memory: bool) -> Generator[Batch | UserError]:
         if workers and self.read is None and not self._are_kept(jobs):
             yield from work(jobs, workers, pin_memory)
             return

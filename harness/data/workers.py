@@ -110,7 +110,7 @@ class Workers:
             Jobs(),
             batch_sampler=self._given,  # type: ignore[arg-type]
             num_workers=count,
-            collate_fn=as_it_is,
+            collate_fn=as_it_is,  # type: ignore[arg-type]
             pin_memory=pin_memory,
             persistent_workers=True,
             generator=torch.Generator(),

@@ -231,7 +231,7 @@ class PicturesOnDisk:
 def header(name: str, pixels: Pixels, seconds: float) -> bytes:
     """What stands before pixels (H, W, 3)."""
     start = HEADER.pack(MAGIC, bytes.fromhex(name), seconds, *pixels.shape[:2])
-    checksum = zlib.crc32(np.ascontiguousarray(pixels), zlib.crc32(start))
+    checksum = zlib.crc32(np.ascontiguousarray(pixels).data, zlib.crc32(start))
     return (start + CHECKSUM.pack(checksum)).ljust(OFFSET, b"\0")
 
 
@@ -253,7 +253,7 @@ def parse(data: Pixels, name: str, whole: bool = True) -> Kept | None:
         return None
     if whole:
         (checksum,) = CHECKSUM.unpack(data[HEADER.size : HEADER.size + CHECKSUM.size].tobytes())
-        if checksum != zlib.crc32(data[OFFSET:], zlib.crc32(start)):
+        if checksum != zlib.crc32(data[OFFSET:].data, zlib.crc32(start)):
             return None
     return Kept(data[OFFSET:].reshape(height, width, 3), seconds)
 
@@ -266,7 +266,7 @@ def _read(path: Path) -> tuple[os.stat_result, Pixels]:
         if not stat.S_ISREG(found.st_mode) or found.st_size > OFFSET + LARGEST:
             raise ValueError("it is no file of a store")
         data = np.empty(found.st_size, np.uint8)
-        if file.readinto(memoryview(data)) != len(data):
+        if file.readinto(data.data) != len(data):
             raise ValueError("it became shorter")
         return found, data
 
@@ -281,7 +281,7 @@ def _write(path: Path, start: bytes, pixels: Pixels) -> None:
             path.parent.mkdir(exist_ok=True)
             file = temporary.open("xb", buffering=0)
         with file:
-            for part in (memoryview(start), memoryview(pixels).cast("B")):
+            for part in (memoryview(start), pixels.data.cast("B")):
                 while part:
                     part = part[file.write(part) :]
         temporary.replace(path)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from harness.clip.load import load_backbone
 from harness.clip.towers import CLIP, RAW
-from harness.data.loader import read_picture
+from harness.data.pictures import open_picture
 from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import method_class, method_names
@@ -57,7 +57,7 @@ def quick(tiny: Path) -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("harness.training.build.load_backbone", load)
-        patch.setattr("harness.data.loader.read_picture", cache(read_picture))
+        patch.setattr("harness.data.views.open_picture", cache(open_picture))
         yield
     torch.set_num_threads(threads)
 

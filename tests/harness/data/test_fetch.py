@@ -257,6 +257,7 @@ def test_a_file_that_is_no_archive_is_only_put_in_its_place(
         (tar_of({"link": b""}, change=make_link), "cannot be unpacked"),
         (zip_of({"../outside.jpg": b"1"}), ""),
     ],
+    ids=["no archive", "upwards", "absolute", "a link", "upwards in a zip file"],
 )
 def test_nothing_is_written_outside_the_data_root(
     content: bytes, expected: str, web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

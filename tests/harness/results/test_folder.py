@@ -26,7 +26,7 @@ from tests.commands import ROOT
 from tests.made_up_results import a_result
 
 FORK = multiprocessing.get_context("fork")
-EMBEDDED = ROOT / "results" / "embedded"
+EARLIER = ROOT / "tests/harness/results/earlier_versions"
 FilesUpTo = Callable[[int], AbstractContextManager[None]]
 
 
@@ -140,8 +140,8 @@ def test_garbage_before_the_last_line_is_told_and_not_cut(folder: RunFolder, gar
     assert folder.recorded_epochs == 3
 
 
-def test_lines_of_the_embedded_runs_are_rewritten_as_they_were() -> None:
-    paths = sorted(EMBEDDED.glob("runs/*/metrics.jsonl"))
+def test_lines_of_earlier_versions_are_rewritten_as_they_were() -> None:
+    paths = sorted(EARLIER.glob("*/metrics.jsonl"))
     assert len(paths) == 15
     for path in paths:
         lines = path.read_text().splitlines()

@@ -18,6 +18,8 @@ from tests.commands import ROOT, skipbench
 from tests.made_up_results import a_result
 
 EMBEDDED = sorted((ROOT / "results" / "embedded").glob("runs/*/result.json"))
+EARLIER = sorted((ROOT / "tests/harness/results/earlier_versions").glob("*/result.json"))
+"""Results of SkipBench 0.1 and of the first forms of 0.2, as they were committed once."""
 SOURCE = Path("result.json")
 Json = dict[str, Any]
 
@@ -40,7 +42,7 @@ def parse(content: Any) -> Result:
 @pytest.fixture
 def content() -> Json:
     """A result that SkipBench 0.1 wrote, of a run that trained."""
-    found: Json = json.loads((ROOT / "results" / "embedded" / "runs" / "074d6c353adb" / "result.json").read_text())
+    found: Json = json.loads((ROOT / "tests/harness/results/earlier_versions/074d6c353adb/result.json").read_text())
     return found
 
 
@@ -48,8 +50,17 @@ def test_all_embedded_results_are_there() -> None:
     assert len(EMBEDDED) == 88 + 264
 
 
-@pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.parent.name)
-def test_an_embedded_result_of_any_version_is_written_as_it_was(path: Path) -> None:
+def test_results_of_earlier_forms_are_there_and_found_the_same() -> None:
+    """The same runs were computed again since; not one accuracy changed."""
+    now = {path.parent.name: read_result(path) for path in EMBEDDED}
+    assert len(EARLIER) == 16
+    for path in EARLIER:
+        before = read_result(path)
+        assert [item.accuracy for item in before.evaluations] == [item.accuracy for item in now[before.id].evaluations]
+
+
+@pytest.mark.parametrize("path", [*EARLIER, *EMBEDDED], ids=lambda path: f"{path.parents[1].name}-{path.parent.name}")
+def test_a_committed_result_of_any_version_is_written_as_it_was(path: Path) -> None:
     before = json.loads(path.read_text())
     result = read_result(path)
     after = result.model_dump(mode="json")

@@ -174,13 +174,13 @@ def test_unreadable_test_images_and_labels_do_not_matter_while_a_run_chooses(
     calm = run_to_end(spec, tmp_path / "calm").folder.read_result()
     tested = {picture.path for picture in read_dataset("emoji").test}
     chosen_on: list[str] = []
-    read_picture = harness.data.loader.read_picture
+    open_picture = harness.data.views.open_picture
 
     def read_but_test(folder: Path, path: str) -> object:
         if path in tested:
             raise UserError(f"{path} is unreadable")
         chosen_on.append(path)
-        return read_picture(folder, path)
+        return open_picture(folder, path)
 
     def read_no_labels(name: str, root: str | None = None, splits: tuple[str, ...] = ()) -> Splits:
         if "test" in splits:
@@ -189,10 +189,10 @@ def test_unreadable_test_images_and_labels_do_not_matter_while_a_run_chooses(
 
     def plant(event: Event) -> None:
         if isinstance(event, PhaseStarted) and event.phase == "select":
-            monkeypatch.setattr("harness.data.loader.read_picture", read_but_test)
+            monkeypatch.setattr("harness.data.views.open_picture", read_but_test)
             monkeypatch.setattr("harness.training.run_data.read_dataset", read_no_labels)
         if isinstance(event, PhaseStarted) and event.phase == "evaluate":
-            monkeypatch.setattr("harness.data.loader.read_picture", read_picture)
+            monkeypatch.setattr("harness.data.views.open_picture", open_picture)
             monkeypatch.setattr("harness.training.run_data.read_dataset", read_dataset)
 
     planted = run_to_end(spec, tmp_path / "planted", plant).folder.read_result()

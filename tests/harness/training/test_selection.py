@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import harness.data.pictures
+import harness.data.views
 import harness.training.run_data
 from harness.data.datasets import read_dataset
 from harness.data.fewshot import few_shot_sample

@@ -32,15 +32,11 @@ class CLIPLoRA(Method):
 
     class Config(Method.Config):
         encoder: Literal["both", "text", "vision"] = Field("both", description="the towers that change")
-        params: tuple[Literal["q", "k", "v", "o"], ...] = Field(
-            ("q", "k", "v"), min_length=1, description="matrices of attention that change: of q, k, v, o"
-        )
+        params: tuple[Literal["q", "k", "v", "o"], ...] = Field(("q", "k", "v"), min_length=1, description="matrices")
         position: Literal["all", "bottom", "mid", "up", "half-bottom", "half-up", "top3"] = Field(
             "all", description="blocks that change: all, a third (bottom, mid, up), a half, or the last three"
         )
-        layers: tuple[int, ...] | None = Field(
-            None, min_length=1, description="numbers of the blocks that change, from 0; null: position decides"
-        )
+        layers: tuple[int, ...] | None = Field(None, min_length=1, description="blocks that change; null: by position")
         r: int = Field(2, ge=1, description="rank of the change")
         alpha: float = Field(1, gt=0, description="the change is scaled by alpha / sqrt(r)")
         dropout: float = Field(0.25, ge=0, lt=1, description="rate at which inputs of the change are dropped")

@@ -49,15 +49,9 @@ class IVLP(Method):
     class Config(Method.Config):
         n_ctx_text: int = Field(2, ge=1, description="number of context tokens of texts")
         n_ctx_image: int = Field(2, ge=0, description="number of prompts behind the patches of images")
-        depth_text: int | None = Field(
-            None, ge=1, description="number of first text blocks before which prompts enter; null: all"
-        )
-        depth_image: int | None = Field(
-            None, ge=0, description="number of first image blocks before which prompts enter; null: all, 0: no prompts"
-        )
-        ctx_init: str | None = Field(
-            "a photo of a", min_length=1, description="words to start from, if n_ctx_text <= 4; null: random"
-        )
+        depth_text: int | None = Field(None, ge=1, description="first text blocks with prompts; null: all")
+        depth_image: int | None = Field(None, ge=0, description="first image blocks with prompts; null: all, 0: none")
+        ctx_init: str | None = Field("a photo of a", min_length=1, description="words if n_ctx_text <= 4; null: random")
 
         @model_validator(mode="after")
         def _enough_words(self) -> "IVLP.Config":

@@ -28,7 +28,7 @@ class PictureSet:
         read: (folder, path) -> image; None reads from disk.
         on_batch: called with every batch of `batches`, in the process that asks for it.
         store: what is kept of pictures on disk; None keeps nothing.
-        tell: takes a line if nothing can be kept.
+        tell: takes a line if nothing can be kept; None: nobody does.
 
     Attributes:
         labels: (N,), int64.
@@ -41,7 +41,7 @@ class PictureSet:
         read: Callable[[Path, str], Image.Image] | None = None,
         on_batch: Callable[[Tensor], None] | None = None,
         store: PictureStore | None = None,
-        tell: Callable[[str], None] = lambda line: None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.folder = folder
         self.pictures = list(pictures)
@@ -135,7 +135,7 @@ class PictureSet:
             if position not in self._used:
                 self._used.add(position)
                 self._spared += seconds / max(1, workers)
-        if batch.problem:
+        if batch.problem and self._tell:
             self._tell(batch.problem)
 
     def in_order(self, batch_size: int) -> list[range]:

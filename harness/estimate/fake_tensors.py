@@ -113,7 +113,9 @@ class KnownValues(TorchDispatchMode):
     def value(self, tensor: Tensor) -> Tensor | None:
         """The real value of a tensor; None if it is unknown."""
         known: Tensor | None = self._values.get(tensor) if isinstance(tensor, FakeTensor) else tensor
-        return known
+        # Assigning to `data`, as converting weights does, gives a tensor another value without any operator.
+        replaced = known is not None and (known.dtype, known.shape) != (tensor.dtype, tensor.shape)
+        return None if replaced else known
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -136,7 +136,7 @@ def test_what_another_program_left_in_the_cache(tmp_path: Path, hub: HubStub, mo
         ("hf:tanganke/dtdd", "Did you mean 'tanganke/dtd'?"),
         (f"hf:{NAME}:revision=v9", f"'{NAME}' has no revision 'v9': see http://127.0.0.1:"),
         (f"hf:{NAME}:fine", f"'{NAME}' has no configuration 'fine', it has no configurations"),
-        ("hf:shy/pets", "'shy/pets' is given on request only: ask for access at http://127.0.0.1:"),
+        ("hf:shy/pets", "'shy/pets' is given on request only: ask at http://127.0.0.1:"),
     ],
 )
 def test_what_the_hub_does_not_give(hub: HubStub, name: str, expected: str) -> None:

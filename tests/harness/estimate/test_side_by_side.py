@@ -12,7 +12,7 @@ def questions() -> list[Question]:
     changes = {"methods": ["zeroshot", "clip_adapter", "linear_probe"], "seeds": [1], "recipe": "official"}
     specs = list(all_runs(load_experiment(EXPERIMENTS / "bench.yaml", changes)))
     asked = [Question(spec, 3, "cpu", 2**25 if spec.method == "clip_adapter" else None) for spec in specs]
-    wrong = specs[0].model_copy(update={"backbone": "RN50"})
+    wrong = specs[0].model_copy(update={"backbone": "convnext_base"})
     return [*asked[:1], Question(wrong, 3, "cpu", None), *asked[1:]]
 
 

@@ -29,7 +29,7 @@ from harness.training.selection import choose, validation_images
 from harness.training.state import trained_state
 from harness.training.trainer import Trainer
 from tests import store_trainings
-from tests.plain_training import Sample, is_checked, view_of
+from tests.plain_training import Sample, Seen, is_checked, view_of
 from tests.stored_trainings import FOLDER, Summary, differences, path_of, read, summarise
 
 CHECKED = [name for name in method_names() if is_checked(name)]
@@ -51,7 +51,7 @@ def train(spec: RunSpec, measured: bool = True) -> dict[str, Summary]:
     pictures = PictureSet(sample.data.read(spec.data.dataset).folder, sample.pictures)
     meter = Meter(CPU)
     images = TrainingImages(
-        clip, pictures, view_of, method.image_start, spec.train, spec.seed, meter, frozen_view=method.frozen_view
+        clip, pictures, Seen(view_of), method.image_start, spec.train, spec.seed, meter, frozen_view=method.frozen_view
     )
     if method.is_fitted():
         fit_to_images(method, images, spec, meter)
@@ -62,7 +62,7 @@ def train(spec: RunSpec, measured: bool = True) -> dict[str, Summary]:
             trainer.flops = {"train": 0.0, "cache": 0.0}
         trainer.train(0, lambda record: None)
     if method.selects():
-        found = validation_images(method, pictures, lambda image, key: image, spec.train.precision, batch_size=5)
+        found = validation_images(method, pictures, Seen(lambda image, key: image), spec.train.precision, batch_size=5)
         choose(method, found.scorer(method))
     return summarise(before, trained_state(method))
 

@@ -250,7 +250,7 @@ def test_ids_of_committed_results_stay() -> None:
 
     results = Path(__file__).parents[3] / "results/embedded"
     runs = [run.result for run in stored_runs(results)]
-    assert len(runs) == 88 + 264
+    assert len(runs) == 88 + 264 + 176
     assert [run.spec.id for run in runs if run] == [run.id for run in runs if run]
     assert read_dataset("emoji").sources
 

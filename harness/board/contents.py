@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.board.facts import MethodFacts, display_name, facts_of, reasons
+from harness.board.facts import MethodFacts, facts_of, reasons
 from harness.board.frame import runs_frame
 from harness.board.scores import ScoreTable, score_tables
 from harness.board.tables import all_tables, cost_metrics, track_tables
 from harness.board.tidy import TidyRow
 from harness.board.verdict import Verdict, verdict_of
+from harness.report.display_names import display_name
 from harness.report.figures import Figure, accuracy_against
 from harness.report.runs import in_order
 from harness.report.table import DIGITS, Table

@@ -44,12 +44,6 @@ def card_if_any(method: str) -> MethodCard | None:
         return None
 
 
-def display_name(method: str) -> str:
-    """The title of a method's card; its own name if it has none, or is unknown here."""
-    card = card_if_any(method)
-    return card.title if card else method
-
-
 def notes_of(card: MethodCard | None) -> list[str]:
     """What the published numbers of a method were chosen on, and what it knows beside the shots."""
     if card is None:

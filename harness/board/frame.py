@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from harness.board.facts import display_name
 from harness.board.tidy import REFUSED, WHY_SEPARATOR, TidyRow
 from harness.machine.costs import TRAIN
+from harness.report.display_names import display_name
 from harness.report.marks import LAX_MARK
 from harness.report.tracks import Track
 from harness.results.folder import DONE

@@ -6,12 +6,13 @@ from dataclasses import replace
 import pandas as pd
 
 from harness.board.contents import Board, Part, Section, sentence, slug
-from harness.board.facts import display_name, facts_of
+from harness.board.facts import facts_of
 from harness.board.verdict import verdict
 from harness.errors import UserError, nearest
 from harness.experiment.protocols import PROTOCOLS, Layout, Protocol
 from harness.experiment.registry import method_names
 from harness.report.cells import ranked
+from harness.report.display_names import display_name
 from harness.report.figures import UNTRAINED
 from harness.report.paper_tables import file_name
 from harness.report.published import read_published

@@ -48,6 +48,7 @@ def figures(
             raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
     from harness.report.comparison_figures import Drawn, comparison_figures
     from harness.report.comparison_plots import draw_any
+    from harness.report.display_names import shown_label, with_display_names
     from harness.report.figures import ablation_curves, paper_figures
     from harness.report.paper_tables import paper_tables
     from harness.report.reliability import reliability_figures
@@ -77,6 +78,9 @@ def figures(
         ]
         not_drawn = comparisons.left_out
         damage = [*damage, *(line for run in rescored.values() for line in run.damage)]
+        methods_shown = in_order(chosen.runs["method"])
+        names = [shown_label(label, methods_shown) for label in names]
+        found = [with_display_names(figure, methods_shown) for figure in found]
     folder = out or results / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for figure in found:

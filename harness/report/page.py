@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness.machine.costs import PHASES
 from harness.report.card_notes import NO_CARD, card_facts, card_notes, known_card
+from harness.report.display_names import shown_label, with_display_names
 from harness.report.figures import paper_figures
 from harness.report.labels import is_plain
 from harness.report.latex import to_latex
@@ -46,13 +47,15 @@ def page(
         folder: where the page will be stored, for links to the files of runs.
         left_out: which runs it is not about, in words.
     """
-    drawn = paper_figures(tables, results)
+    methods = in_order(runs["method"])
+    drawn = [with_display_names(figure, methods) for figure in paper_figures(tables, results)]
     notes = [" ".join([figure.note.strip(), *(f"{line}." for line in figure.key), *figure.marks]) for figure in drawn]
     figures = [asdict(replace(figure, note=note)) for figure, note in zip(drawn, notes, strict=True)]
     plain = [label for label in in_order(runs["label"]) if is_plain(label)]
+    labels = [*plain, *(label for label in in_order(runs["label"]) if label not in plain)]
     data: dict[str, Any] = {
         # Plain methods first, as in plots: variants take the remaining colours.
-        "names": [*plain, *(label for label in in_order(runs["label"]) if label not in plain)],
+        "names": [shown_label(label, methods) for label in labels],
         "latex": [to_latex(table) for table in tables],
         "figures": figures,
         "runs": run_rows(runs),
@@ -60,7 +63,7 @@ def page(
         "left_out": LEFT_OUT,
     }
     body = "\n".join(to_html(table, extra=copy_button(number)) for number, table in enumerate(tables))
-    cards = cards_of(in_order(runs["method"]))
+    cards = cards_of(methods)
     used = (
         len(dumped(data))
         + len(body.encode())

@@ -65,7 +65,7 @@ class CoCoOp(Method):
         pairs = put_context(words.expand(len(image), *words.shape), ctx[:, None], self.clip.text.first_word).flatten(
             0, 1
         )
-        eot = self.prompts.eot.repeat(len(image))
+        eot = self.text_ends.repeated(len(image))
         tokens = self.clip.text.add_positions(pairs)
         text = self.clip.text.run(tokens, 0, END, eot, shared=self.prompts.shared, groups=len(image))
         return self.similarity_logits(image, text.view(len(image), len(words), -1))

@@ -4,6 +4,7 @@ Everything else takes them from here, so that a release of torch that changes on
 tests, which say what changed, and nothing that is harder to understand.
 """
 
+import warnings
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ __all__ = [
     "TorchDispatchMode",
     "WeakIdKeyDictionary",
     "active_modes",
+    "allow_tf32",
+    "compile_errors",
     "is_in_place",
     "no_dispatch",
     "storage_id",
@@ -46,6 +49,23 @@ READ_NUMBER = torch.ops.aten._local_scalar_dense.default
 LAYER_NORM = torch.ops.aten.native_layer_norm.default
 OVERFLOW_CHECK = torch.ops.aten._amp_foreach_non_finite_check_and_unscale_.default
 """The operator by which a loss scale looks for gradients that overflowed."""
+
+
+def compile_errors() -> tuple[type[Exception], ...]:
+    """What torch raises where it cannot compile something."""
+    # Not at the top: it takes seconds to import, and few runs compile anything.
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+
+    return TorchDynamoException, FailOnRecompileLimitHit
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether this process may use TF32 on a GPU, in products and in convolutions."""
+    # The newer names of these settings are not there in all versions, and torch refuses to read a mix of both.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def storage_id(tensor: Tensor) -> int:

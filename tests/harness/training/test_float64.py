@@ -8,11 +8,12 @@ agree to the eleventh, so that whatever moves these weights further is a change 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from harness.clip.prompts import Prompts
 from harness.clip.speedups import Speedups
@@ -36,6 +37,18 @@ CHECKED = [name for name in method_names() if is_checked(name)]
 CPU = torch.device("cpu")
 
 
+@dataclass(frozen=True)
+class Views:
+    """A function of an image and a key as a transform of the harness."""
+
+    view: Callable[[Image.Image, str], Image.Image]
+    is_fixed: bool = False
+    decode: str = "exact"
+
+    def __call__(self, image: Image.Image, key: str) -> Image.Image:
+        return self.view(image, key)
+
+
 def train(spec: RunSpec, measured: bool = True) -> dict[str, Summary]:
     """What a method knows after a training by the harness's own machinery, in float64.
 
@@ -51,7 +64,7 @@ def train(spec: RunSpec, measured: bool = True) -> dict[str, Summary]:
     pictures = PictureSet(sample.data.read(spec.data.dataset).folder, sample.pictures)
     meter = Meter(CPU)
     images = TrainingImages(
-        clip, pictures, view_of, method.image_start, spec.train, spec.seed, meter, frozen_view=method.frozen_view
+        clip, pictures, Views(view_of), method.image_start, spec.train, spec.seed, meter, frozen_view=method.frozen_view
     )
     if method.is_fitted():
         fit_to_images(method, images, spec, meter)
@@ -62,7 +75,7 @@ def train(spec: RunSpec, measured: bool = True) -> dict[str, Summary]:
             trainer.flops = {"train": 0.0, "cache": 0.0}
         trainer.train(0, lambda record: None)
     if method.selects():
-        found = validation_images(method, pictures, lambda image, key: image, spec.train.precision, batch_size=5)
+        found = validation_images(method, pictures, Views(lambda image, key: image), spec.train.precision, batch_size=5)
         choose(method, found.scorer(method))
     return summarise(before, trained_state(method))
 

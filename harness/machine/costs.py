@@ -9,7 +9,8 @@ SETUP, CACHE, FIT, COMPILE, TRAIN, SELECT, EVALUATE = (
     "setup", "cache", "fit", "compile", "train", "select", "evaluate"
 )  # fmt: skip
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-PHASES = (SETUP, CACHE, FIT, COMPILE, TRAIN, SELECT, EVALUATE)
+PHASES = (SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE)
+"""The phases of every run; one that compiles its steps has COMPILE, too."""
 ADAPT = (CACHE, FIT, COMPILE, TRAIN, SELECT)
 """The phases that adapt a method to its training pictures: their time together is its time to adapt."""
 

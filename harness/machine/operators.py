@@ -27,6 +27,7 @@ WITHOUT_KERNEL = frozenset(
     (
         "empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided",
         "detach", "alias", "_unsafe_view", "_reshape_alias", "lift_fresh",
+        "_record_function_enter_new", "_record_function_exit",
     )
 )  # fmt: skip
 """Operators that are no views by their schema and compute nothing."""

@@ -8,7 +8,7 @@ from pydantic import Field, StrictBool
 from harness.experiment.settings import Section
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16", "half"]
-Compile = Literal["off", "default", "graphs"]
+Compile = Literal["none", "default", "graphs"]
 BatchKind = Literal["random", "same_class", "all_views"]
 OptimizerKind = Literal["sgd", "adam", "adamw", "lbfgs"]
 ScheduleKind = Literal["epoch", "step", "constant"]
@@ -61,8 +61,8 @@ class TrainSpec(Section):
         "as the official code trains",
     )
     compile: Compile = Field(
-        "off",
-        description="the loss and its gradients: off (operator by operator), default (compiled by torch), graphs "
+        "none",
+        description="the loss and its gradients: none (operator by operator), default (compiled by torch), graphs "
         "(and on a GPU replayed as CUDA graphs)",
     )
     cache: Literal["none", "fresh", "once"] = Field(

@@ -1,6 +1,6 @@
 """The loss of a method and its gradients, compiled by torch as one graph.
 
-off        operator by operator
+none       operator by operator
 default    compiled: small operators are fused, and what is cheap is computed again in the backward pass
 graphs     and on a GPU replayed as CUDA graphs, so that the host launches a step and not its kernels
 
@@ -32,7 +32,7 @@ def loss_function(kind: str) -> LossFunction:
     Returns:
         A function as `loss_of`. It raises a UserError if the loss cannot be compiled.
     """
-    if kind == "off":
+    if kind == "none":
         return loss_of
     compiled: Any = torch.compile(loss_of, fullgraph=True, dynamic=False, mode=MODES[kind])
 
@@ -46,7 +46,7 @@ def loss_function(kind: str) -> LossFunction:
             name = type(method).__name__
             raise UserError(
                 f"train.compile={kind}: torch cannot compile the loss of {name} ({first_line(error)}): "
-                "use train.compile=off"
+                "use train.compile=none"
             ) from None
         return loss
 

@@ -52,7 +52,7 @@ class Trainer:
         self._trained = trained_parameters(method)
         self.optimizer = self._new_optimizer()
         self.scaler = self._new_scaler()
-        self.compiles = spec.train.compile != "off"
+        self.compiles = spec.train.compile != "none"
         self._loss = loss_function(spec.train.compile)
         self._is_warm = not self.compiles
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.machine.costs import PHASES, PhaseCosts
-from harness.machine.torch_internals import READ_DEVICE, TorchDispatchMode, storage_id, tree_leaves
+from harness.machine.torch_internals import FLOPS_ON_CPU, READ_DEVICE, TorchDispatchMode, storage_id, tree_leaves
 
 UNLABELLED = "activations"
 
@@ -140,7 +140,7 @@ def storage_bytes(tensors: Iterable[Tensor]) -> int:
 
 def count_flops(work: Callable[[], object]) -> int:
     """Floating point operations (2 per multiply-add) of the matrix products, convolutions and attentions in `work`."""
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=FLOPS_ON_CPU) as counter:
         work()
     return counter.get_total_flops()
 

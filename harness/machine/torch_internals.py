@@ -18,9 +18,11 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 from torch.utils.weak import WeakIdKeyDictionary
 
 __all__ = [
+    "FLOPS_ON_CPU",
     "LAYER_NORM",
     "OVERFLOW_CHECK",
     "READ_DEVICE",
@@ -49,6 +51,23 @@ READ_NUMBER = torch.ops.aten._local_scalar_dense.default
 LAYER_NORM = torch.ops.aten.native_layer_norm.default
 OVERFLOW_CHECK = torch.ops.aten._amp_foreach_non_finite_check_and_unscale_.default
 """The operator by which a loss scale looks for gradients that overflowed."""
+
+
+def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _attention_backward_flops(
+    gradient: torch.Size, query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any
+) -> int:
+    return int(sdpa_backward_flop_count(gradient, query, key, value))
+
+
+FLOPS_ON_CPU = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+}
+"""Attention on a CPU, which torch's counter of operations leaves out: operator -> operations, by shapes of inputs."""
 
 
 def compile_errors() -> tuple[type[Exception], ...]:

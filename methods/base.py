@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from harness.clip.ends import Ends
 from harness.clip.ensembles import encode_classes
 from harness.clip.prompts import Prompts
 from harness.clip.texts import Text
@@ -184,6 +185,9 @@ class Method(nn.Module):
             TooFewShotsError: it does not follow from so few of them.
         """
 
+    def loaded(self) -> None:
+        """Called when stored weights and buffers took the place of its own: compute again what follows from them."""
+
     def search(self) -> Search:
         """Choose on validation images, after the training: see `Search`. The harness calls `use` with each candidate
         before it takes its accuracy, and with the chosen one in the end.
@@ -244,14 +248,16 @@ class Method(nn.Module):
         if prompts.counts and self.text_start != END:
             raise OtherClassesError(ONE_PROMPT)
         self.prompts = prompts
-        self.frozen_text = self._run_frozen_text(prompts.ids, prompts.eot) if self.cache_text else None
+        # Several prompts of a class are one text at END, where the end of the first stands for all.
+        self.text_ends = Ends(prompts.eot[prompts.first_of_each()]) if prompts.counts else prompts.ends
+        self.frozen_text = self._run_frozen_text(prompts.ids, prompts.ends) if self.cache_text else None
         self.teacher_text = self._run_teacher(prompts.teacher) if prompts.teacher else None
 
     @torch.no_grad()
-    def _run_frozen_text(self, ids: Tensor, eot: Tensor) -> Tensor:
+    def _run_frozen_text(self, ids: Tensor, ends: Ends) -> Tensor:
         if self.prompts.counts:
             return encode_classes(self.clip.text, self.prompts, self.averages_normalised)
-        return self.clip.text.run(ids, RAW, self.text_start, eot, shared=self.prompts.shared)
+        return self.clip.text.run(ids, RAW, self.text_start, ends, shared=self.prompts.shared)
 
     @torch.no_grad()
     def _run_teacher(self, prompts: Prompts) -> Tensor:
@@ -263,21 +269,18 @@ class Method(nn.Module):
         """
         return encode_classes(self.clip.text, prompts, self.averages_normalised)
 
-    def text_tokens(self, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Texts at `text_start` (C, T, width) or, at END, (C, E), and their end-of-text positions (C,).
-
-        Several prompts of a class are one text at END, and the positions of its first prompt stand for all.
+    def text_tokens(self, classes: Tensor | None = None) -> tuple[Tensor, Ends]:
+        """Texts at `text_start` (C, T, width) or, at END, (C, E), and where they end.
 
         Args:
             classes: indices of some of the classes, or None for all.
         """
-        ids, eot, text = self.prompts.ids, self.prompts.eot, self.frozen_text
+        ids, ends, text = self.prompts.ids, self.text_ends, self.frozen_text
         if self.prompts.counts:
-            text = self._run_frozen_text(ids, eot) if text is None else text
-            eot = eot[self.prompts.first_of_each()]
+            text = self._run_frozen_text(ids, ends) if text is None else text
         if classes is not None:
-            ids, eot, text = ids[classes], eot[classes], None if text is None else text[classes]
-        return (self._run_frozen_text(ids, eot) if text is None else text), eot
+            ids, ends, text = ids[classes], ends.of(classes), None if text is None else text[classes]
+        return (self._run_frozen_text(ids, ends) if text is None else text), ends
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:
         """Text embeddings (C, E) of all classes or of those indexed by `classes`.

@@ -63,7 +63,7 @@ class CoCoOp(Method):
         """
         ctx = self.ctx + self.meta_net(image)[:, None]
         pairs = put_context(words.expand(len(image), *words.shape), ctx[:, None], self.clip.text.first_word)
-        eot = self.prompts.eot.repeat(len(image))
+        eot = self.text_ends.repeated(len(image))
         tokens = self.clip.text.add_positions(pairs.flatten(0, 1))
         text = self.clip.text.run(tokens, 0, END, eot, shared=self.prompts.shared, groups=len(image))
         return self.similarity_logits(image, text.view(len(image), len(words), -1))

@@ -73,8 +73,9 @@ class CoOp(Method):
         ids, eot = self.text_tokens(classes)
         ctx = self.ctx if classes is None or not self.config.class_specific else self.ctx[classes]
         words = put_context(self.clip.text.token_embedding(ids), ctx, self.first_word)
-        source = self.word_order(ids.shape[1], eot)[..., None].expand_as(words)
-        tokens = self.clip.text.add_positions(words.gather(1, source))
+        if self.config.class_token_position != "end":
+            words = words.gather(1, self.word_order(ids.shape[1], eot.positions)[..., None].expand_as(words))
+        tokens = self.clip.text.add_positions(words)
         return self.clip.text.run(tokens, 0, END, eot, shared=self.shared_tokens())
 
     def context_before_name(self) -> int:

@@ -80,6 +80,8 @@ class CoPrompt(MaPLe):
 
     def encode_teacher(self, prompts: Prompts) -> Tensor:
         """The normalised embeddings (P, E) of all sentences, those of a class one after the other."""
+        self.num_sentences = torch.tensor(prompts.counts or [1] * len(prompts), device=self.clip.device)
+        self.first_sentences = torch.tensor(prompts.first_of_each(), device=self.clip.device)
         sentences = tuple(sentence for text in prompts.texts for sentence in prompts_of(text))
         return encode_classes(self.clip.text, replace(prompts, texts=sentences, counts=None), normalised=True)
 
@@ -91,9 +93,8 @@ class CoPrompt(MaPLe):
 
     def draw_sentences(self) -> Tensor:
         """Which of its sentences (C,) is read of each class: where all have as many, the same of each."""
-        assert self.prompts.teacher
-        counts = torch.tensor(self.prompts.teacher.counts or [1] * len(self.prompts))
-        return (torch.rand((), dtype=torch.float64) * counts).long()
+        drawn = torch.rand((), dtype=torch.float64, device=self.num_sentences.device)
+        return (drawn * self.num_sentences).long()
 
     def text_features(self, classes: Tensor | None = None) -> Tensor:
         return self.adapter_text(super().text_features(classes))
@@ -103,10 +104,9 @@ class CoPrompt(MaPLe):
 
     def loss_beside_frozen(self, x: Tensor, labels: Tensor, frozen: Tensor) -> Tensor:
         assert self.teacher_text is not None
-        assert self.prompts.teacher
         image, text = self.image_features(x), self.text_features()
-        rows = torch.tensor(self.prompts.teacher.first_of_each()) + self.draw_sentences()
-        distance = self.difference(text, self.teacher_text[rows.to(image.device)]) + self.difference(image, frozen)
+        rows = self.first_sentences + self.draw_sentences()
+        distance = self.difference(text, self.teacher_text[rows]) + self.difference(image, frozen)
         return F.cross_entropy(self.similarity_logits(image, text), labels) + self.config.weight * distance
 
     def difference(self, ours: Tensor, theirs: Tensor) -> Tensor:

@@ -66,17 +66,23 @@ class LPPlusPlus(Method):
         ]
 
     def logits(self, x: Tensor, text: Tensor) -> Tensor:
+        return self._logits_and_similarity(x, text)[0]
+
+    def _logits_and_similarity(self, x: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         image = F.normalize(self.image_features(x), dim=-1)
         # Not under autocast, as in `similarity_logits`.
         with torch.autocast(x.device.type, enabled=False):
             image = image.to(self.classifier.weight.dtype)
             similarity = image @ F.normalize(text, dim=-1).to(image.dtype).T
-            return self.classifier(image) + self.alpha * similarity
+            return self.classifier(image) + self.alpha * similarity, similarity
 
     def loss(self, x: Tensor, labels: Tensor) -> Tensor:
-        loss = super().loss(x, labels)
-        self.alpha_gradient += torch.autograd.grad(loss, self.alpha, retain_graph=True)[0]
-        return loss
+        logits, similarity = self._logits_and_similarity(x, self.text_features())
+        with torch.no_grad():
+            # The gradient of the loss with respect to the logits: probabilities - labels, of a mean.
+            error = logits.softmax(dim=1).scatter_add(1, labels[:, None], -torch.ones_like(logits[:, :1])) / len(labels)
+            self.alpha_gradient += (error * similarity).sum(dim=0, keepdim=True)
+        return F.cross_entropy(logits, labels)
 
     def after_epoch(self, epoch: int, epochs: int) -> None:
         # As in the authors' code, which never clears this gradient, each step is along the sum over all epochs so far.

@@ -71,7 +71,7 @@ class MMRL(Method):
         (x, eot), number = self.text_tokens(classes), self.config.n_rep_tokens
         x, replace = self._insert(x, self.compound_rep_tokens_r2tproj)
         shared = self.prompts.shared and self.prompts.shared + number
-        return self.clip.text.run(x, self.text_start, END, eot + number, before_block=replace, shared=shared)
+        return self.clip.text.run(x, self.text_start, END, eot.moved(number), before_block=replace, shared=shared)
 
     def _insert(self, x: Tensor, maps: nn.ModuleList) -> tuple[Tensor, BlockHook]:
         """Tokens (B, T, width) with those of the first layer among them, and the hook that replaces these later on."""

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from harness.clip.packing import true_places
 from harness.clip.towers import Stage
 from methods.base import Method, Official, check_depth
 
-# Above every cosine similarity, so that the classes of the batch rank first.
-OWN_CLASS = 1e4
+OWN_CLASS = 1e4  # above every cosine similarity, so that the classes of the batch rank first
 
 
 class SkipTuning(Method):
@@ -62,32 +62,39 @@ class SkipTuning(Method):
         self.register_buffer("rank_mask", (torch.rand(len(self.prompts)) < keep).to(self.clip.device))
         self.register_buffer("prototypes", F.normalize(self.text_features(), dim=-1))
         self.register_buffer("rescued_labels", torch.zeros((), dtype=torch.int64, device=self.clip.device))
+        self.loaded()
+
+    def loaded(self) -> None:
+        """Take note of the ranks that are kept: their number is the same in all steps, so that none has to count."""
+        self.is_kept: list[bool] = self.rank_mask.tolist()
+        self.kept_ranks = self.rank_mask.nonzero().squeeze(1)
 
     @torch.no_grad()
-    def select_classes(self, image: Tensor, labels: Tensor) -> Tensor:
-        """Indices (C',), ascending, of the classes that a batch trains on.
+    def select_classes(self, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Indices (C',), ascending, of the classes of a batch (B, E), (B,), and which of them take part; None: all.
 
-        Args:
-            image: embeddings (B, E).
-            labels: (B,).
+        In a batch larger than the number of ranks that are always kept, the reference code can lose a label, and then
+        trains on a wrong class. So all ranks that labels might have are here, and those that labels have take part.
         """
         # Diverged weights must give a loss of NaN, not a ranking in which NaN comes before the batch's own classes.
-        similarity = (F.normalize(image, dim=-1) @ self.prototypes.T).nan_to_num()
-        similarity = similarity.scatter(1, labels[:, None], OWN_CLASS)
-        by_rank = similarity.amax(dim=0).argsort(descending=True)
-        kept = by_rank[self.rank_mask.nonzero().squeeze(1)]
-        if len(labels) > num_top(len(self.prompts), self.config):
-            # The reference code can lose a label here and then trains on a wrong class.
-            own = labels.unique()
-            lost = own[~torch.isin(own, kept)]
-            self.rescued_labels += len(lost)
-            kept = torch.cat([kept, lost])
-        return kept.sort().values
+        cosine = (F.normalize(image, dim=-1) @ self.prototypes.T).nan_to_num()
+        closest, by_rank = cosine.scatter(1, labels[:, None], OWN_CLASS).amax(dim=0).sort(descending=True)
+        kept, dropped = len(self.kept_ranks), self.is_kept[: len(labels)].count(False)
+        if not dropped:
+            return by_rank[self.kept_ranks].sort().values, None
+        takes_part = self.rank_mask | (closest == OWN_CLASS)
+        self.rescued_labels += takes_part.sum() - kept
+        might = self.rank_mask | (torch.arange(len(by_rank), device=labels.device) < len(labels))
+        ranks = true_places(might, kept + dropped)
+        classes, order = by_rank[ranks].sort()
+        return classes, takes_part[ranks][order]
 
     def training_logits(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         image = self.image_features(x)
-        kept = self.select_classes(image, labels)
-        return self.similarity_logits(image, self.text_features(kept)), torch.searchsorted(kept, labels)
+        classes, takes_part = self.select_classes(image, labels)
+        logits = self.similarity_logits(image, self.text_features(classes))
+        logits = logits if takes_part is None else logits.masked_fill(~takes_part, float("-inf"))
+        return logits, torch.searchsorted(classes, labels)
 
     def facts(self) -> dict[str, int | float]:
         return {"kept_classes": int(self.rank_mask.sum()), "rescued_labels": int(self.rescued_labels)}
@@ -104,8 +111,7 @@ def num_top(num_classes: int, config: SkipTuning.Config) -> int:
 def keep_probabilities(num_classes: int, config: SkipTuning.Config) -> Tensor:
     """Probability (C,) to keep each rank: 1 for the top K, then exp(-x / lambda) over x = 0..5, min-max scaled.
 
-    A tail of a single rank is scaled to NaN. No random number is below NaN, so that rank is dropped, as in the
-    reference code.
+    A tail of a single rank is scaled to NaN. No random number is below NaN, so it is dropped, as in the reference code.
     """
     top = num_top(num_classes, config)
     tail = torch.exp(-torch.linspace(0, 5, num_classes - top) / config.lambda_)

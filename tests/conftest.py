@@ -55,6 +55,7 @@ SLOW = (
     "harness/training/test_precision.py",
     "harness/training/test_resuming.py",
     "harness/training/test_run.py",
+    "harness/training/test_steady_steps.py",
     "harness/training/test_trainer.py",
     "harness/tune/test_study.py",
     "test_examples.py",

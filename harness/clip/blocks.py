@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from harness.clip.packing import Packing, Tokens, take
+from harness.clip.quick_gelu import quick_gelu
 from harness.machine.torch_internals import storage_id
 
 
@@ -60,7 +61,8 @@ def run_packed(
         block: one that `is_divisible`.
         x: packed tokens (N, width).
         packing: which tokens they are.
-        mask: additive causal mask (T, T); None: every token sees every other.
+        mask: additive causal mask (T, T), of tokens that attend together that of all packed tokens (N, N); None: every
+            token sees every other.
         recompute: do not keep the outputs of LayerNorms and of the activation for the backward pass.
         read: positions (B, R) or (B,) of the only tokens of each row whose output is needed; None: all are needed.
         beside: what is computed beside its layers.
@@ -75,6 +77,8 @@ def run_packed(
     def mix(normed: Tensor) -> Tensor:
         if beside.block:
             added.append(beside.block(normed if tokens.places is None else take(normed, tokens.places), tokens))
+        if packing.is_together and mask is not None:
+            return attend_together(attention, normed, packing, mask, tokens, beside)
         if read is None:
             return attend_all(attention, normed, packing, mask, beside)
         return attend_read(attention, normed, packing, read if mask is not None else None, tokens, beside)
@@ -82,11 +86,21 @@ def run_packed(
     x = (x if tokens.places is None else take(x, tokens.places)) + block.ls_1(
         project_out(attention, forgetting(block.ln_1, x, mix, recompute), tokens, beside)
     )
-    x = x + block.ls_2(forgetting(mlp.gelu, forgetting(block.ln_2, x, mlp.c_fc, recompute), mlp.c_proj, recompute))
+    activation = activation_of(mlp)
+    x = x + block.ls_2(forgetting(activation, forgetting(block.ln_2, x, mlp.c_fc, recompute), mlp.c_proj, recompute))
     return x + added[0] if added else x
 
 
-def forgetting(layer: nn.Module, x: Tensor, use: Callable[[Tensor], Tensor], recompute: bool) -> Tensor:
+def activation_of(mlp: Any) -> Callable[[Tensor], Tensor]:
+    """The activation function of the MLP of a block."""
+    layer: Callable[[Tensor], Tensor] = mlp.gelu
+    # By its name: importing open_clip takes seconds, and whoever has such a module has it imported.
+    return quick_gelu if type(layer).__name__ == "QuickGELU" else layer
+
+
+def forgetting(
+    layer: Callable[[Tensor], Tensor], x: Tensor, use: Callable[[Tensor], Tensor], recompute: bool
+) -> Tensor:
     """`use(layer(x))`, without keeping the output of a cheap layer for the backward pass: it is computed again there.
 
     This applies to tensors that are the output itself, or a view of all of it. All others are kept as usual.
@@ -97,7 +111,8 @@ def forgetting(layer: nn.Module, x: Tensor, use: Callable[[Tensor], Tensor], rec
         use: what is computed from its output.
         recompute: False keeps everything as usual.
     """
-    if not (recompute and torch.is_grad_enabled()):
+    # A compiler chooses itself what it computes again, and knows no places in memory.
+    if not (recompute and torch.is_grad_enabled()) or torch.compiler.is_compiling():
         # The same name, so that the input is freed while the output is used.
         x = layer(x)
         return use(x)
@@ -123,9 +138,38 @@ def place_in_memory(x: Tensor) -> tuple[Any, ...]:
     return storage_id(x), x.storage_offset()
 
 
-def keeps_more(layer: nn.Module) -> bool:
-    """Whether a layer consists of several operations, each of which keeps tensors of its own, as QuickGELU does."""
-    return not isinstance(layer, nn.LayerNorm | nn.GELU)
+def keeps_more(layer: Callable[[Tensor], Tensor]) -> bool:
+    """Whether a layer may consist of several operations, each of which keeps tensors of its own."""
+    return layer is not quick_gelu and not isinstance(layer, nn.LayerNorm | nn.GELU)
+
+
+def attend_together(
+    attention: nn.MultiheadAttention, normed: Tensor, packing: Packing, mask: Tensor, tokens: Tokens, beside: Beside
+) -> Tensor:
+    """Attention of some packed tokens to all of them in one product, before the output projection.
+
+    A mask leaves out more than half of that product. But it is small, and to arrange few tokens in rows costs more.
+
+    Args:
+        attention: of the block.
+        normed: packed tokens (N, width) after the LayerNorm.
+        packing: which tokens they are.
+        mask: which of them each sees, additive (N, N).
+        tokens: those whose attention is needed.
+        beside: what is computed beside the projections.
+    """
+    width, weight, bias = attention.embed_dim, attention.in_proj_weight, attention.in_proj_bias
+    if tokens.places is None:
+        projected = add_beside("qkv", F.linear(normed, weight, bias), normed, tokens, beside)
+        query, key, value = split_heads(attention, projected[None])
+    else:
+        reading = take(normed, tokens.places)
+        queries = add_beside("q", F.linear(reading, weight[:width], bias[:width]), reading, tokens, beside)
+        (query,) = split_heads(attention, queries[None])
+        projected = F.linear(normed, weight[width:], bias[width:])
+        key, value = split_heads(attention, add_beside("kv", projected, normed, Tokens(packing), beside)[None])
+        mask = mask[tokens.places]
+    return merge_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask)).squeeze(0)
 
 
 def attend_all(
@@ -137,7 +181,7 @@ def attend_all(
         attention: of the block.
         normed: packed tokens (N, width) after the LayerNorm.
         packing: which tokens they are.
-        mask: additive causal mask (T, T), or None.
+        mask: as of `run_packed`.
         beside: what is computed beside the projections.
 
     Returns:

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from harness.clip.ends import Ends
 from harness.clip.resnet import NO_TOKENS
 from harness.clip.towers import CLIP, END, BlockHook, ImageTower, TextTower, Tower
 from harness.errors import UserError
@@ -75,13 +76,13 @@ def put_context(words: Tensor, ctx: Tensor, first: int = 1) -> Tensor:
     return torch.cat([words[..., :first, :], ctx, words[..., first + ctx.shape[-2] :, :]], dim=-2)
 
 
-def prompted_texts(tower: TextTower, ids: Tensor, eot: Tensor, prompts: Iterable[Tensor], shared: int) -> Tensor:
+def prompted_texts(tower: TextTower, ids: Tensor, eot: Ends, prompts: Iterable[Tensor], shared: int) -> Tensor:
     """Embeddings (C, E) of texts with learned vectors behind their start, new ones before each of the first blocks.
 
     Args:
         tower: the text tower.
         ids: token ids (C, T), with placeholders in these places.
-        eot: end-of-text positions (C,).
+        eot: where they end.
         prompts: (n, width) for block 0, which are word embeddings, then for blocks 1, 2, ...
         shared: number of leading tokens that are the same for all texts.
     """

@@ -2,6 +2,10 @@
 
 A text tower is causal, and only the end-of-text token is read. So the tokens after it do not matter, and the leading
 tokens that all prompts have in common are the same for all prompts in every block.
+
+How many tokens are computed follows from what the host knows of the texts (`ends.py`), so that no step waits for the
+device. Where the device chooses the texts, places that the longest ones would need are filled with tokens after
+end-of-text, which nobody reads.
 """
 
 from dataclasses import dataclass
@@ -9,6 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from harness.clip.ends import Ends, as_ends
+
+# Up to so many tokens attend to each other in one product, in which a mask leaves out those of other texts.
+MOST_TOGETHER = 512
 
 
 class _Put(torch.autograd.Function):
@@ -101,6 +110,27 @@ class Packing:
         leading = leading.expand(-1, self.rows // self.groups, -1, -1).flatten(0, 1)
         return torch.cat([leading, own], dim=1)
 
+    @property
+    def is_together(self) -> bool:
+        """Whether all packed tokens attend to each other in one product."""
+        number = self.rows * (self.length - self.shared) if self.own is None else len(self.own)
+        packed = self.shared > 0 or self.own is not None
+        return packed and self.groups == 1 and self.num_shared + number <= MOST_TOGETHER
+
+    def mask_together(self, like: Tensor) -> Tensor:
+        """Additive mask (N, N) of packed tokens: each sees the shared ones and those of its row, up to itself.
+
+        Args:
+            like: gives type and device.
+        """
+        rest, device = self.length - self.shared, like.device
+        own = torch.arange(self.rows * rest, device=device) if self.own is None else self.own
+        # The shared tokens are before all rows.
+        place = torch.cat([torch.arange(-self.shared, 0, device=device), own % rest])
+        row = torch.cat([torch.full((self.shared,), -1, device=device), own // rest])
+        seen = (place <= place[:, None]) & ((row == row[:, None]) | (row < 0))
+        return torch.zeros_like(seen, dtype=like.dtype).masked_fill(seen.logical_not(), float("-inf"))
+
     def place_of(self, position: Tensor) -> Tensor:
         """The places (B x R) among the packed tokens of those at R positions of each row, (B, R) or (B,) for R = 1.
 
@@ -130,12 +160,12 @@ class Tokens:
         return packed if self.places is None else take(packed, self.places)
 
 
-def pack_texts(x: Tensor, eot: Tensor, shared: int, groups: int, drop_padding: bool) -> Packing:
+def pack_texts(x: Tensor, eot: Tensor | Ends, shared: int, groups: int, drop_padding: bool) -> Packing:
     """The packing of texts.
 
     Args:
         x: tokens (B, T, width).
-        eot: end-of-text positions (B,).
+        eot: end-of-text positions (B,); without what the host knows of them, it waits for the device.
         shared: number of leading tokens that the rows of a group have in common, at most the smallest of `eot`.
         groups: number of groups of consecutive rows.
         drop_padding: leave out the tokens after end-of-text.
@@ -144,8 +174,34 @@ def pack_texts(x: Tensor, eot: Tensor, shared: int, groups: int, drop_padding: b
     if rows == groups:
         # Groups of one row share nothing.
         shared, groups = 0, 1
-    own = None
-    if drop_padding:
-        matters = torch.arange(shared, length, device=eot.device) <= eot[:, None]
-        own = matters.flatten().nonzero().squeeze(1)
+    own = own_places(as_ends(eot), shared, length) if drop_padding else None
     return Packing(rows, length, shared, groups, own)
+
+
+def own_places(ends: Ends, shared: int, length: int) -> Tensor:
+    """The places (M,), ascending, among all tokens after the shared ones (B x (T - P)) of those up to end-of-text.
+
+    If the device chose the texts, M is what the longest ones would need, and the first places that nobody reads follow
+    among the others.
+
+    Args:
+        ends: of the texts.
+        shared: P.
+        length: T.
+    """
+    device = ends.positions.device
+    wanted = (torch.arange(shared, length, device=device) <= ends.positions[:, None]).flatten()
+    if ends.largest is None:
+        return wanted.nonzero().squeeze(1)
+    size = len(wanted)
+    number = min(size, sum(ends.largest) + len(ends) * (1 - shared))
+    if ends.chosen:
+        spare = number - wanted.sum()
+        wanted = wanted | (wanted.logical_not().cumsum(0) <= spare)
+    return true_places(wanted, number)
+
+
+def true_places(values: Tensor, number: int) -> Tensor:
+    """The places (number,), ascending, of truth values (N,), as many of which are true as the host knows beforehand."""
+    place = torch.arange(len(values), device=values.device)
+    return place.where(values, len(values)).sort().values[:number]

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from harness.clip.ends import Ends
 from harness.clip.texts import MOST_OF_A_CLASS, Taught, Text, as_text, prompts_of, teacher_of
 from harness.errors import UserError
 
@@ -34,6 +35,7 @@ class Prompts:
         shared: number of leading tokens that all prompts have in common, without end-of-text.
         counts: number of prompts of each of the C classes; None if each has one.
         teacher: the prompts of the same classes that a frozen teacher reads; None if there is no teacher.
+        largest_eot: the end-of-text positions as the host knows them, the largest first; None if it does not.
     """
 
     texts: tuple[Text, ...]
@@ -42,6 +44,12 @@ class Prompts:
     shared: int = 0
     counts: tuple[int, ...] | None = None
     teacher: "Prompts | None" = None
+    largest_eot: tuple[int, ...] | None = None
+
+    @property
+    def ends(self) -> Ends:
+        """Where they end, as the device and the host know it."""
+        return Ends(self.eot, self.largest_eot)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -116,7 +124,10 @@ def tokenize(
         ids = ids[:, : int(eot.max()) + 1]
     taught = [teacher_of(text) for text in classes]
     teacher = tokenize(taught, tokenizer, cut, of_teacher=True, end_id=end_id) if any(taught) else None
-    return Prompts(classes, ids, eot, shared, counts if len(prompts) > len(classes) else None, teacher)
+    several = counts if len(prompts) > len(classes) else None
+    # Only one prompt of a class can take part in training steps.
+    largest = None if several else tuple(sorted(eot.tolist(), reverse=True))
+    return Prompts(classes, ids, eot, shared, several, teacher, largest)
 
 
 def refuse_truncated(

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.clip.ends import Ends
 from harness.clip.speedups import Speedups
 from harness.clip.stages import Change, Stage, Tower
 from harness.clip.tower_parts import OF_RESNET, TowerPart
@@ -115,7 +116,7 @@ class ResNetTower(Tower):
         return x
 
     def _run_to_read(
-        self, x: Tensor, first: int, eot: Tensor | None, change: Change, shared: int, groups: int, num_read: int
+        self, x: Tensor, first: int, ends: Ends | None, change: Change, shared: int, groups: int, num_read: int
     ) -> Tensor:
         if num_read != 1:
             raise UserError(NO_TOKENS)

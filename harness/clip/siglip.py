@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.clip.blocks import merge_heads
+from harness.clip.ends import Ends
 from harness.clip.packing import Packing
 from harness.clip.speedups import Speedups
 from harness.clip.stages import Change, Tower
@@ -78,7 +79,7 @@ class PooledImageTower(ImageTower):
         return tokens + self.positional_embedding.to(tokens.dtype)
 
     def _run_to_read(
-        self, x: Tensor, first: int, eot: Tensor | None, change: Change, shared: int, groups: int, num_read: int
+        self, x: Tensor, first: int, ends: Ends | None, change: Change, shared: int, groups: int, num_read: int
     ) -> Tensor:
         """All tokens that enter block `first` -> all tokens (B, T, width) after the last block, which are pooled."""
         if num_read != 1:
@@ -86,7 +87,7 @@ class PooledImageTower(ImageTower):
         if not self._can_pack():
             return self._run_whole(x, first, self.num_blocks, change)
         rows = Packing(*x.shape[:2])
-        return rows.unpack(self._run_packed(rows.pack(x), first, self.num_blocks, rows, change))
+        return rows.unpack(self._run_packed(rows.pack(x), first, self.num_blocks, rows, change, None))
 
     def pool(self, x: Tensor) -> Tensor:
         """All tokens (B, T, width) after the last block -> (B, 1, width)."""
@@ -140,7 +141,7 @@ class BidirectionalTextTower(TextTower):
             raise ValueError(f"of a text only the last token is read, not {number} tokens")
         return torch.full((len(x), 1), x.shape[1] - 1, device=x.device)
 
-    def packing(self, x: Tensor, eot: Tensor | None, shared: int, groups: int) -> Packing:
+    def packing(self, x: Tensor, ends: Ends | None, shared: int, groups: int) -> Packing:
         """All tokens of all rows: each sees every other."""
         return Packing(*x.shape[:2])
 

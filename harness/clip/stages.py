@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.clip.blocks import NOTHING, Beside, is_divisible, run_packed
+from harness.clip.ends import Ends, as_ends
 from harness.clip.packing import Packing
 from harness.clip.speedups import NO_SPEEDUPS, Speedups
 from harness.clip.tower_parts import TowerPart
@@ -138,12 +139,12 @@ class Tower(nn.Module):
         """
         raise NotImplementedError
 
-    def packing(self, x: Tensor, eot: Tensor | None, shared: int, groups: int) -> Packing:
+    def packing(self, x: Tensor, ends: Ends | None, shared: int, groups: int) -> Packing:
         """Which of the tokens (B, T, width) matter for what is read after the last block.
 
         Args:
             x: tokens.
-            eot: end-of-text positions (B,) of texts.
+            ends: of texts.
             shared: number of leading tokens that the texts of a group have in common.
             groups: number of groups of consecutive texts.
         """
@@ -158,7 +159,7 @@ class Tower(nn.Module):
         x: Tensor,
         start: Stage = RAW,
         stop: Stage = END,
-        eot: Tensor | None = None,
+        eot: Tensor | Ends | None = None,
         before_block: BlockHook | None = None,
         shared: int = 0,
         groups: int = 1,
@@ -174,7 +175,8 @@ class Tower(nn.Module):
                 embeddings (B, E) at END.
             start: the stage of x.
             stop: the stage to take it to, not before `start`.
-            eot: end-of-text positions (B,), needed for texts that start after RAW.
+            eot: end-of-text positions (B,), needed for texts that start after RAW. As `Prompts.ends` they come with
+                what the host knows of them; otherwise it waits for the device.
             before_block: (block number, tokens) -> tokens that enter the block; if texts share their leading tokens,
                 it receives and returns only those, (groups, shared, width).
             shared: number of leading tokens that the texts of a group have in common.
@@ -203,24 +205,26 @@ class Tower(nn.Module):
         if start == RAW:
             eot = self.end_of_text(x) if eot is None else eot
             x = self.embed(x)
+        ends = None if eot is None else as_ends(eot)
         change = Change(before_block, beside or {})
         first = max(start, 0)
         if stop < POOLED:
             # Without gradients nothing is kept, and what is cached does not depend on the speed-ups.
-            packs = eot is not None and torch.is_grad_enabled() and self._can_pack()
+            packs = ends is not None and torch.is_grad_enabled() and self._can_pack()
             if not packs:
                 return self._run_whole(x, first, stop, change)
-            packing = self._packing(x, eot, shared, groups, change)
-            return packing.unpack(self._run_packed(packing.pack(x), first, stop, packing, change))
-        pooled = self.pool(self._run_to_read(x, first, eot, change, shared, groups, num_read or 1))
+            packing = self._packing(x, ends, shared, groups, change)
+            mask = self._mask(x, packing)
+            return packing.unpack(self._run_packed(packing.pack(x), first, stop, packing, change, mask))
+        pooled = self.pool(self._run_to_read(x, first, ends, change, shared, groups, num_read or 1))
         pooled = pooled if num_read else pooled.squeeze(1)
         return pooled if stop == POOLED else self.project(pooled)
 
     def _can_pack(self) -> bool:
         return self.speedups != NO_SPEEDUPS and all(map(is_divisible, self.blocks))
 
-    def _packing(self, x: Tensor, eot: Tensor | None, shared: int, groups: int, change: Change) -> Packing:
-        wanted = self.packing(x, eot, shared, groups)
+    def _packing(self, x: Tensor, ends: Ends | None, shared: int, groups: int, change: Change) -> Packing:
+        wanted = self.packing(x, ends, shared, groups)
         # A hook receives whole rows, or only what is shared.
         return wanted if wanted.shared or not change.before_block else Packing(*x.shape[:2])
 
@@ -236,9 +240,17 @@ class Tower(nn.Module):
                 x = self.blocks[block](x, attn_mask=mask)
         return x
 
-    def _run_packed(self, x: Tensor, first: int, stop: int, packing: Packing, change: Change) -> Tensor:
+    def _mask(self, x: Tensor, packing: Packing) -> Tensor | None:
+        """Additive mask of attention among packed tokens, in the type that they are computed in."""
+        mask = packing.mask_together(x) if packing.is_together else self.attention_mask(packing.length)
+        device = x.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        return None if mask is None else mask.to(dtype)
+
+    def _run_packed(
+        self, x: Tensor, first: int, stop: int, packing: Packing, change: Change, mask: Tensor | None
+    ) -> Tensor:
         """Packed tokens (N, width) that enter block `first` -> those that enter block `stop`."""
-        mask = self.attention_mask(packing.length)
         for block in range(first, stop):
             x = _hooked(change.before_block, block, x, packing) if change.before_block else x
             x = self._run_block(block, x, packing, mask, change, self.speedups.recompute_cheap)
@@ -263,22 +275,23 @@ class Tower(nn.Module):
         return self.compute_block(self.blocks[block], x, packing, mask, recompute, read, beside)
 
     def _run_to_read(
-        self, x: Tensor, first: int, eot: Tensor | None, change: Change, shared: int, groups: int, num_read: int
+        self, x: Tensor, first: int, ends: Ends | None, change: Change, shared: int, groups: int, num_read: int
     ) -> Tensor:
         """All tokens that enter block `first` -> the tokens (B, R, width) that are read after the last block."""
-        read, on, last = self.read_positions(x, eot, num_read), self.speedups, self.num_blocks - 1
+        read = self.read_positions(x, None if ends is None else ends.positions, num_read)
+        on, last = self.speedups, self.num_blocks - 1
         rows = len(x)
         if not self._can_pack():
             x = self._run_whole(x, first, self.num_blocks, change)
             return x[torch.arange(rows, device=x.device)[:, None], read]
-        packing = self._packing(x, eot, shared, groups, change)
+        packing = self._packing(x, ends, shared, groups, change)
         x = packing.pack(x)
         if first > last or not on.read_one_token:
-            x = self._run_packed(x, first, self.num_blocks, packing, change)
+            x = self._run_packed(x, first, self.num_blocks, packing, change, self._mask(x, packing))
             return x[packing.place_of(read)].view(rows, num_read, -1)
-        x = self._run_packed(x, first, last, packing, change)
+        mask = self._mask(x, packing)
+        x = self._run_packed(x, first, last, packing, change, mask)
         x = _hooked(change.before_block, last, x, packing) if change.before_block else x
-        mask = self.attention_mask(packing.length)
         x = self._run_block(last, x, packing, mask, change, on.recompute_cheap, read)
         return x.view(rows, num_read, -1)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
+from harness.clip.ends import Ends
 from harness.clip.packing import Packing, pack_texts
 from harness.clip.preprocessing import Channels, Preprocessing
 from harness.clip.prompts import Prompts, Tokenizer, end_id_of, end_of_text, tokenize
@@ -134,9 +135,9 @@ class TextTower(Tower):
             raise ValueError(f"of a text only its end-of-text token is read, not {number} tokens")
         return eot[:, None]
 
-    def packing(self, x: Tensor, eot: Tensor | None, shared: int, groups: int) -> Packing:
-        assert eot is not None
-        return pack_texts(x, eot, shared, groups, self.speedups.cut_prompts)
+    def packing(self, x: Tensor, ends: Ends | None, shared: int, groups: int) -> Packing:
+        assert ends is not None
+        return pack_texts(x, ends, shared, groups, self.speedups.cut_prompts)
 
     def pool(self, x: Tensor) -> Tensor:
         pooled: Tensor = self.ln_final(x)

@@ -231,6 +231,7 @@ ADDED_LATER = frozenset(
         "feature_store",
         "feature_store_mib",
         "decode",
+        "compile",
     )
 )
 """Settings that came after the first results. At their defaults they are no part of an id, so that ids stay."""

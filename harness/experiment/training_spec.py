@@ -7,7 +7,8 @@ from pydantic import Field, StrictBool
 
 from harness.experiment.settings import Section
 
-Precision = Literal["fp32", "bf16", "fp16", "half"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "half"]
+Compile = Literal["none", "default", "graphs"]
 BatchKind = Literal["random", "same_class", "all_views"]
 OptimizerKind = Literal["sgd", "adam", "adamw", "lbfgs"]
 ScheduleKind = Literal["epoch", "step", "constant"]
@@ -56,7 +57,13 @@ class TrainSpec(Section):
     weight_decay: float = Field(5e-4, ge=0, description="weight decay, on every trained tensor")
     precision: Precision = Field(
         "fp32",
-        description="fp32; bf16, fp16: autocast; half: weights in float16 too, as the official code trains",
+        description="fp32; tf32: its products in TF32, on a GPU; bf16, fp16: autocast; half: weights in float16 too, "
+        "as the official code trains",
+    )
+    compile: Compile = Field(
+        "none",
+        description="the loss and its gradients: none (operator by operator), default (compiled by torch), graphs "
+        "(and on a GPU replayed as CUDA graphs)",
     )
     cache: Literal["none", "fresh", "once"] = Field(
         "fresh",

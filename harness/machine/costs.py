@@ -5,10 +5,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE = "setup", "cache", "fit", "train", "select", "evaluate"
+SETUP, CACHE, FIT, COMPILE, TRAIN, SELECT, EVALUATE = (
+    "setup", "cache", "fit", "compile", "train", "select", "evaluate"
+)  # fmt: skip
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 PHASES = (SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE)
-ADAPT = (CACHE, FIT, TRAIN, SELECT)
+"""The phases of every run; one that compiles its steps has COMPILE, too."""
+ADAPT = (CACHE, FIT, COMPILE, TRAIN, SELECT)
 """The phases that adapt a method to its training pictures: their time together is its time to adapt."""
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.machine.costs import PHASES, PhaseCosts
-from harness.machine.torch_internals import READ_DEVICE, TorchDispatchMode, storage_id, tree_leaves
+from harness.machine.torch_internals import FLOPS_ON_CPU, READ_DEVICE, TorchDispatchMode, storage_id, tree_leaves
 
 UNLABELLED = "activations"
 
@@ -140,7 +140,7 @@ def storage_bytes(tensors: Iterable[Tensor]) -> int:
 
 def count_flops(work: Callable[[], object]) -> int:
     """Floating point operations (2 per multiply-add) of the matrix products, convolutions and attentions in `work`."""
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=FLOPS_ON_CPU) as counter:
         work()
     return counter.get_total_flops()
 
@@ -181,12 +181,12 @@ class Meter:
         """Measure seconds and peak memory of a part of a phase.
 
         Args:
-            name: one of PHASES.
+            name: one of PHASES, or COMPILE.
             images: number of images that this part processes.
             repeats: the next part may follow at once. The peak resident set of all such parts is asked of the system
                 once, when something else is measured or the costs are read: asking takes as long as a small epoch.
         """
-        phase = self._phases[name]
+        phase = self._phases.setdefault(name, PhaseCosts())
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.synchronize(self.device)

@@ -4,6 +4,7 @@ Everything else takes them from here, so that a release of torch that changes on
 tests, which say what changed, and nothing that is harder to understand.
 """
 
+import warnings
 from typing import Any
 
 import torch
@@ -17,9 +18,11 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 from torch.utils.weak import WeakIdKeyDictionary
 
 __all__ = [
+    "FLOPS_ON_CPU",
     "LAYER_NORM",
     "OVERFLOW_CHECK",
     "READ_DEVICE",
@@ -31,6 +34,8 @@ __all__ = [
     "TorchDispatchMode",
     "WeakIdKeyDictionary",
     "active_modes",
+    "allow_tf32",
+    "compile_errors",
     "is_in_place",
     "no_dispatch",
     "storage_id",
@@ -46,6 +51,40 @@ READ_NUMBER = torch.ops.aten._local_scalar_dense.default
 LAYER_NORM = torch.ops.aten.native_layer_norm.default
 OVERFLOW_CHECK = torch.ops.aten._amp_foreach_non_finite_check_and_unscale_.default
 """The operator by which a loss scale looks for gradients that overflowed."""
+
+
+def _attention_flops(query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _attention_backward_flops(
+    gradient: torch.Size, query: torch.Size, key: torch.Size, value: torch.Size, *_: Any, **__: Any
+) -> int:
+    return int(sdpa_backward_flop_count(gradient, query, key, value))
+
+
+FLOPS_ON_CPU = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+}
+"""Attention on a CPU, which torch's counter of operations leaves out: operator -> operations, by shapes of inputs."""
+
+
+def compile_errors() -> tuple[type[Exception], ...]:
+    """What torch raises where it cannot compile something."""
+    # Not at the top: it takes seconds to import, and few runs compile anything.
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+
+    return TorchDynamoException, FailOnRecompileLimitHit
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether this process may use TF32 on a GPU, in products and in convolutions."""
+    # The newer names of these settings are not there in all versions, and torch refuses to read a mix of both.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
 
 
 def storage_id(tensor: Tensor) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.machine.costs import ADAPT
+from harness.machine.costs import ADAPT, COMPILE
 from harness.report.marks import BELOW_MARK, REFUSED_MARK, SHARED_MARK, mark_in, marked, refused_in, shared_seconds
 from harness.report.run_notes import run_notes
 from harness.report.statistics import with_spread
@@ -283,5 +283,6 @@ def memory_note(runs: pd.DataFrame) -> str:
     shared = "alone" in runs and (runs["alone"] == False).any()  # noqa: E712  NaN: not known
     note = " Some runs shared their device: their seconds are not measured alone." if shared else ""
     together = [metric.title for metric in cost_metrics(runs) if metric.phases == ADAPT]
-    adapt = "".join(f" {title}: {', '.join(ADAPT)} together." for title in together)
+    phases = ", ".join(phase for phase in ADAPT if phase != COMPILE or f"{COMPILE}.seconds" in runs)
+    adapt = "".join(f" {title}: {phases} together." for title in together)
     return f"MiB: {memory}, in training and in the whole run; train s is without cache s.{adapt}{note}"

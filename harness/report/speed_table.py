@@ -16,6 +16,7 @@ TRAINING = (
     ("epoch s", "epoch_seconds", 1, 1),
     ("step MiB", "step_mib", 1, 1),
     ("step GFLOP", "step_gflop", 1, 1),
+    ("step launches", "step_launches", 1, 0),
 )
 OTHER = (
     ("cache CPU ms/img", "cache_cpu_seconds", 1e3, 1),
@@ -33,8 +34,9 @@ NOTE = (
     "CLIP-Adapter: once); of `on without ...`: how many times less than `on`. CPU: seconds that all threads computed; "
     "off and on are timed in turn, and the ratio of CPU seconds is the median over these pairs, +-: half the range of "
     "the middle half of them. epoch: the caching pass, if there is one, and all steps, without reading and augmenting "
-    "images. step MiB: peak above the resting model. cache: frozen blocks of one training image (off: the whole "
-    "tower), MiB of a batch. infer: one image, with its share of the prompts where they are encoded again. "
+    "images. step MiB: peak above the resting model. step launches: operators of torch that compute something, about "
+    "one kernel each on a GPU. cache: frozen blocks of one training image (off: the whole tower), MiB of a batch. "
+    "infer: one image, with its share of the prompts where they are encoded again. "
     "difference: largest relative distance of losses, gradient and logits from those of off."
 )
 

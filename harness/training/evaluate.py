@@ -14,6 +14,7 @@ from harness.machine.meter import Meter
 from harness.results.metrics import CALIBRATION_BINS
 from harness.results.record import Prediction
 from harness.training.inference import classify, classify_features, encode_texts, set_classes
+from harness.training.precision import FULL_TYPES
 from harness.training.shared_features import Features, SharedFeatures, is_shareable
 from methods.base import Method
 
@@ -165,8 +166,8 @@ def cause_of_overflow(method: Method, precision: str) -> str:
     """What may have made logits infinite or NaN, and what to do; the backbone's weights were finite when loaded."""
     if any(parameter.requires_grad for parameter in method.parameters()):
         lower = "training diverged, lower train.lr"
-        return lower if precision == "fp32" else f"{lower} or use another train.precision than {precision}"
-    if precision == "fp32":
+        return lower if precision in FULL_TYPES else f"{lower} or use another train.precision than {precision}"
+    if precision in FULL_TYPES:
         return f"nothing was trained, so the weights of backbone '{method.clip.name}' are too large: use others"
     return f"nothing was trained, so use another train.precision than {precision}"
 

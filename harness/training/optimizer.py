@@ -51,7 +51,7 @@ def build_optimizer(method: Method, recipe: TrainSpec, precision: str = "fp32") 
         )
     # Fused steps are faster and need no scratch memory. But with half-precision weights the reference code rounds after
     # every term; and if a loss scale skips the first step, torch's fused SGD continues from a momentum that is not set.
-    fused = precision in ("fp32", "bf16")
+    fused = precision in ("fp32", "tf32", "bf16")
     decay = recipe.weight_decay
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=decay, fused=fused)

@@ -1,6 +1,7 @@
 """What a precision means for weights, computations and gradients.
 
 fp32    everything in float32
+tf32    as fp32, but a GPU may round what enters matrix products and convolutions to TF32, with 10 bits behind the point
 bf16    weights in float32, autocast to bfloat16
 fp16    weights in float32, autocast to float16, with a loss scale
 half    as the reference code trains: matrices, convolutions and what methods add have weights in float16, updated by
@@ -16,14 +17,34 @@ from open_clip.transformer import LayerNormFp32
 from torch import Tensor, nn
 
 from harness.clip.towers import CLIP
+from harness.errors import UserError
+from harness.machine.torch_internals import allow_tf32
 from methods.base import Method
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+FULL_TYPES = ("fp32", "tf32")
+"""Precisions whose tensors are all in float32."""
+TF32_CAPABILITY = (8, 0)
 HALF_MODULES = (nn.Linear, nn.Conv2d, nn.MultiheadAttention)
 
 
+def use_tf32(precision: str, device: torch.device) -> None:
+    """Let float32 products and convolutions of this process use TF32 if the precision is tf32, and only then.
+
+    By itself torch uses it in convolutions and not in products.
+
+    Raises:
+        UserError: the device has no TF32, so that the result would be one of fp32 under another name.
+    """
+    wanted = precision == "tf32"
+    if wanted and (device.type != "cuda" or torch.cuda.get_device_capability(device) < TF32_CAPABILITY):
+        kind = "a CPU" if device.type == "cpu" else "this GPU, older than Ampere,"
+        raise UserError(f"train.precision=tf32 needs a GPU with TF32, and {kind} has none: use train.precision=fp32")
+    allow_tf32(wanted)
+
+
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """The context in which everything is computed; it does nothing for fp32 and half."""
+    """The context in which everything is computed; it does nothing for fp32, tf32 and half."""
     return torch.autocast(device.type, AUTOCAST[precision]) if precision in AUTOCAST else nullcontext()
 
 

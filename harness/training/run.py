@@ -32,6 +32,7 @@ from harness.training.fitting import fit_to_images
 from harness.training.inputs import changed_files, datasets_of, input_files
 from harness.training.kept_logits import LogitsKeeper
 from harness.training.notices import data_notices, prompt_notice, training_shots
+from harness.training.precision import use_tf32
 from harness.training.process import choose_workers, make_repeatable
 from harness.training.refusals import find_refusals, refuse_trained_teacher, served
 from harness.training.resuming import misfit
@@ -78,6 +79,7 @@ class Run:
         Raises:
             UserError: anything that the user can correct.
         """
+        use_tf32(self.spec.train.precision, self.device)
         self.folder.create()
         with self.folder.claimed():
             if not self.folder.is_complete:

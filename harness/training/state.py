@@ -35,6 +35,7 @@ def load_trained_state(method: Method, state: dict[str, Tensor]) -> None:
     with torch.no_grad():
         for name, value in state.items():
             own[name].copy_(value)
+    method.loaded()
 
 
 def kept_state(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,6 +12,8 @@ from harness.machine.units import MIB
 from harness.training.precision import autocast
 from methods.base import Method
 
+LossFunction = Callable[[Method, Tensor, Tensor, Tensor | None], Tensor]
+"""(method, images at its stage, labels, what the untouched CLIP makes of the images or None) -> the loss, a scalar."""
 # Size of the gradients that a step within a backward pass waits for.
 PART_BYTES = 16 * MIB
 
@@ -24,6 +26,7 @@ def training_step(
     labels: Tensor,
     precision: str,
     frozen: Tensor | None = None,
+    loss_function: LossFunction | None = None,
 ) -> Tensor:
     """One training step; returns the loss before it, a scalar.
 
@@ -37,14 +40,16 @@ def training_step(
         labels: (B,).
         precision: of the computation.
         frozen: embeddings (B, E) of the same images by the untouched CLIP, for a method that has a `frozen_view`.
+        loss_function: computes the loss; None: `loss_of`.
     """
+    compute_loss = loss_function or loss_of
     if isinstance(optimizer, torch.optim.LBFGS):
-        closure = partial(loss_and_gradients, method, optimizer, x, labels, precision, frozen)
+        closure = partial(loss_and_gradients, method, optimizer, x, labels, precision, frozen, compute_loss)
         loss = cast(Tensor, optimizer.step(closure))
         clear_gradients(optimizer)
         return loss.detach()
     with autocast(precision, x.device):
-        loss = loss_of(method, x, labels, frozen)
+        loss = compute_loss(method, x, labels, frozen)
     # A loss scale must see all gradients before the first weight changes, and so must a method that changes them.
     in_parts = method.clip.speedups.step_in_backward and not scaler.is_enabled() and not method.changes_gradients()
     with stepping_in_parts(optimizer) if in_parts else nullcontext():
@@ -71,11 +76,12 @@ def loss_and_gradients(
     labels: Tensor,
     precision: str,
     frozen: Tensor | None = None,
+    loss_function: LossFunction | None = None,
 ) -> Tensor:
     """Compute the loss, a scalar, and the gradients of a batch anew; arguments as in `training_step`."""
     clear_gradients(optimizer)
     with autocast(precision, x.device):
-        loss = loss_of(method, x, labels, frozen)
+        loss = (loss_function or loss_of)(method, x, labels, frozen)
     loss.backward()
     with torch.no_grad():
         method.change_gradients()

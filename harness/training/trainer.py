@@ -2,7 +2,8 @@
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import torch
@@ -13,6 +14,7 @@ from harness.errors import DivergedError, UserError
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter, count_flops
 from harness.results.epochs import EpochRecord
+from harness.training.compiling import WARM_UP_STEPS, loss_function
 from harness.training.feature_cache import Batch, TrainingImages
 from harness.training.optimizer import (
     build_optimizer,
@@ -22,7 +24,7 @@ from harness.training.optimizer import (
     optimizer_state,
     set_rates,
 )
-from harness.training.precision import gradient_scaler, loss_scale, set_loss_scale
+from harness.training.precision import autocast, gradient_scaler, loss_scale, set_loss_scale
 from harness.training.state import LOSS_SCALE, load_trained_state, trained_parameters, trained_state
 from harness.training.step import clear_gradients, loss_and_gradients, training_step
 from methods.base import Method
@@ -50,6 +52,9 @@ class Trainer:
         self._trained = trained_parameters(method)
         self.optimizer = self._new_optimizer()
         self.scaler = self._new_scaler()
+        self.compiles = spec.train.compile != "none"
+        self._loss = loss_function(spec.train.compile)
+        self._is_warm = not self.compiles
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         return build_optimizer(self.method, self.spec.train, self.spec.train.precision)
@@ -132,6 +137,8 @@ class Trainer:
         self.images.prepare(epoch)
         if not self.flops:
             self.probe(epoch, batches[0])
+        if not self._is_warm:
+            self.warm_up(epoch, batches[0])
         images = sum(map(len, batches))
         if self.spec.train.optimizer == "lbfgs":
             # What it knows belongs to no saved state, so that an interruption changes nothing.
@@ -180,7 +187,7 @@ class Trainer:
         for step, batch in enumerate(self.images.with_frozen(epoch, batches)):
             if step == 0 or recipe.schedule == "step":
                 set_rates(self.optimizer, recipe, epoch, step, steps, whole)
-            total += self._step(self.optimizer, self.scaler, batch)
+            total += self.take_step(self.optimizer, self.scaler, batch)
         return total
 
     @property
@@ -194,9 +201,35 @@ class Trainer:
         recipe, whole = self.spec.train, self._epochs_exactly
         return recipe.lr_at(epoch, recipe.lr, epochs=whole), recipe.lr_at(epoch, recipe.full_lr_image, epochs=whole)
 
-    def _step(self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, batch: Batch) -> Tensor:
+    def take_step(self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, batch: Batch) -> Tensor:
+        """One training step; returns the loss before it."""
         precision = self.spec.train.precision
-        return training_step(self.method, optimizer, scaler, batch.x, batch.labels, precision, batch.frozen)
+        return training_step(self.method, optimizer, scaler, *batch[:2], precision, batch.frozen, self._loss)
+
+    def warm_up(self, epoch: int, batch: list[int]) -> None:
+        """Let torch compile the step, in the phase `compile`, without a trace in the weights.
+
+        Args:
+            epoch: the images are prepared for it.
+            batch: positions of the images.
+        """
+        with self.meter.phase("compile"), self._without_trace():
+            for _ in range(WARM_UP_STEPS):
+                for one in self.images.with_frozen(epoch, [batch]):
+                    with autocast(self.spec.train.precision, one.x.device):
+                        loss = self._loss(self.method, one.x, one.labels, one.frozen)
+                    loss.backward()
+                    clear_gradients(self.optimizer)
+        self._is_warm = True
+
+    @contextmanager
+    def _without_trace(self) -> Iterator[None]:
+        """Inside, steps may be taken that change neither weights and buffers nor what is drawn later."""
+        saved = {name: value.detach().clone() for name, value in trained_state(self.method).items()}
+        device = self.method.clip.device
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+        load_trained_state(self.method, saved)
 
     def probe(self, epoch: int, batch: list[int], flops: bool = True) -> None:
         """Measure peak memory and operations in separate steps that leave no trace in the weights.
@@ -209,7 +242,6 @@ class Trainer:
             batch: positions of the images.
             flops: False counts no operations.
         """
-        saved = {name: value.detach().clone() for name, value in trained_state(self.method).items()}
         # A scale that cannot overflow: a skipped step would create no momentum to measure.
         optimizer, scaler = self._new_optimizer(), self._new_scaler(init_scale=1.0)
 
@@ -222,13 +254,14 @@ class Trainer:
                             loss_and_gradients(self.method, optimizer, x, labels, precision, frozen)
                             clear_gradients(optimizer)
                     else:
-                        self._step(optimizer, scaler, Batch(x, labels, frozen))
+                        precision = self.spec.train.precision
+                        training_step(self.method, optimizer, scaler, x, labels, precision, frozen)
 
-        device = self.method.clip.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            self.meter.probe("train", steps, self.resident())
+        with self._without_trace():
+            if not self.compiles:
+                # The meter of a CPU sees operators one by one, and not what compiled code does.
+                self.meter.probe("train", steps, self.resident())
             train_flops = count_flops(steps) / (2 * len(batch)) if flops else 0.0
-        load_trained_state(self.method, saved)
         momentum = [value for values in optimizer.state.values() for value in values.values() if value is not None]
         cache_flops = self._probe_cache(epoch, momentum, flops)
         self.flops = {"train": train_flops, "cache": cache_flops} if flops else {}

@@ -83,13 +83,14 @@ def test_kept_classes_are_the_nearest_of_the_batch_and_its_own(clip: CLIP) -> No
     x, labels = images(clip, method), torch.tensor([7, 7, 2, 7])
     with torch.no_grad():
         image = method.image_features(x)
-        kept = method.select_classes(image, labels)
+        kept, takes_part = method.select_classes(image, labels)
         similarity = F.normalize(image, dim=-1) @ method.prototypes.T
     nearest = similarity.max(dim=0).values
     nearest[labels] = 10
     # lambda 0.01: of the tail only its first rank has a chance, and always.
     expected = sorted(nearest.argsort(descending=True)[:6].tolist())
     assert kept.tolist() == expected
+    assert takes_part is None
 
 
 def test_labels_are_positions_among_the_kept_classes(clip: CLIP) -> None:
@@ -97,7 +98,7 @@ def test_labels_are_positions_among_the_kept_classes(clip: CLIP) -> None:
     labels = torch.tensor([9, 4, 4, 9])
     logits, targets = method.training_logits(images(clip, method), labels)
     with torch.no_grad():
-        kept = method.select_classes(method.image_features(images(clip, method)), labels)
+        kept, _ = method.select_classes(method.image_features(images(clip, method)), labels)
     assert logits.shape == (4, len(kept))
     assert kept[targets].tolist() == labels.tolist()
 
@@ -110,6 +111,36 @@ def test_a_label_that_would_fall_out_is_kept_and_counted(clip: CLIP) -> None:
     assert targets.tolist() == [0, 1, 2, 3]
     # One top rank, and the first of the tail: two of the four labels had fallen out.
     assert method.facts() == {"kept_classes": 2, "rescued_labels": 2}
+
+
+def test_of_the_ranks_that_labels_might_have_only_those_of_labels_count(clip: CLIP) -> None:
+    """Two of four ranks are dropped, and three labels are the first ones: the fourth rank is there for nothing."""
+    method = make(clip, class_ratio=0.1, lambda_=0.01)
+    x, labels = images(clip, method), torch.tensor([9, 3, 6, 9])
+    logits, targets = method.training_logits(x, labels)
+    assert logits.shape == (4, 4)
+    assert method.facts() == {"kept_classes": 2, "rescued_labels": 1}
+    everything = method.logits(x, method.text_features())[:, [3, 6, 9]]
+    expected = F.cross_entropy(everything, torch.tensor([2, 0, 1, 2]))
+    torch.testing.assert_close(F.cross_entropy(logits, targets), expected)
+
+
+def test_texts_take_the_places_of_the_longest_ones(clip: CLIP) -> None:
+    """Whichever classes a batch chooses, as many tokens are computed, and the texts are those of the classes alone."""
+    torch.manual_seed(0)
+    names = ["cat", "sports equipment", "thing that is rather long to say", "bird", "sun", "blue square"]
+    prompts = clip.tokenize([f"a drawing of a {name}." for name in names])
+    method = SkipTuning(clip, Config(depth=3, class_ratio=0.5, lambda_=0.01), prompts)
+    seen: list[int] = []
+    clip.text.blocks[3].mlp.c_fc.register_forward_hook(lambda _, x, y: seen.append(len(x[0])))
+    for classes in ([0, 3, 4], [1, 2, 5], [0, 2, 3]):
+        with torch.no_grad():
+            text = method.text_features(torch.tensor(classes))
+            whole = clip.text.run(prompts.ids[classes], RAW)
+        torch.testing.assert_close(text, whole, rtol=1e-4, atol=1e-5)
+    longest = sorted(prompts.eot.tolist(), reverse=True)[:3]
+    expected = prompts.shared + sum(end + 1 - prompts.shared for end in longest)
+    assert seen[::2] == [expected] * 3
 
 
 def test_without_class_skipping_it_is_fine_tuning(clip: CLIP) -> None:

@@ -57,6 +57,7 @@ def check_initial_state(subject: Subject) -> Iterator[Found]:
         if official not in subject.drawn:
             yield subject.compare(name, ours, "init")
         ours.data.copy_(subject.stored[name])
+    subject.method.loaded()
 
 
 def check_new_state(subject: Subject) -> Iterator[Found]:

@@ -23,6 +23,7 @@ from harness.reference.speed.spec import OFF, ON, SpeedSpec, settings_of
 from harness.reference.speed.subject import Subject
 from harness.reference.speed.timing import Spread, Timings, load, time_in_turn
 from harness.training.build import build_clip
+from harness.training.precision import use_tf32
 
 
 def class_names(spec: SpeedSpec) -> list[str]:
@@ -55,6 +56,7 @@ class Benchmark:
         self.left_out: list[str] = []
         self.machine = describe(device)
         self.load_before = load()
+        use_tf32(spec.precision, device)
         torch.manual_seed(0)
         backbone = spec.backbone if ":" in spec.backbone or spec.backbone in bundled() else f"{spec.backbone}:{RANDOM}"
         self.clip = build_clip(backbone, spec.precision, device)

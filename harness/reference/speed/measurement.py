@@ -23,6 +23,7 @@ class SpeedCosts:
         step_cpu_seconds, step_seconds: a training step.
         step_mib: peak memory of a training step, in MiB above the resting model (weights and buffers), exact on a CPU.
         step_gflop: operations of a training step, in 10^9.
+        step_launches: operators of torch that compute something in a training step, about one kernel each on a GPU.
         cache_cpu_seconds, cache_seconds: the caching pass, per image.
         cache_mib: its peak memory, as for the step.
         cache_gflop: its operations per image.
@@ -41,6 +42,7 @@ class SpeedCosts:
     step_seconds: float | None = None
     step_mib: float | None = None
     step_gflop: float | None = None
+    step_launches: float | None = None
     cache_cpu_seconds: float | None = None
     cache_seconds: float | None = None
     cache_mib: float | None = None

@@ -14,6 +14,7 @@ from harness.data.templates import ENSEMBLES, ensemble_templates
 from harness.experiment.registry import method_class
 from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import count_flops, peak_bytes, storage_bytes
+from harness.machine.operators import count_launches
 from harness.machine.units import MIB
 from harness.reference.speed.measurement import SpeedCosts
 from harness.reference.speed.spec import OFF, Row, Setting
@@ -76,12 +77,14 @@ class Operation:
         images: by which its cost is divided.
         mib: its peak memory above the resting model.
         gflop: its operations in 10^9, per image.
+        launches: number of operators that compute something.
     """
 
     run: Work
     images: int
     mib: float
     gflop: float
+    launches: int
 
 
 class Subject:
@@ -231,8 +234,8 @@ class Subject:
             self.benchmark.use(self.setting.speedups)
             return work()
 
-        mib, gflop = self.probe(run)
-        return Operation(run, images, mib, gflop / images)
+        mib, gflop, launches = self.probe(run)
+        return Operation(run, images, mib, gflop / images, launches)
 
     def differs(self, other: "Subject", work: str) -> bool:
         """Whether an operation costs other work or memory than that of another subject."""
@@ -249,6 +252,8 @@ class Subject:
             found[f"{name}_cpu_seconds"] = None if self.device.type == "cuda" else middle.cpu / work.images
             found[f"{name}_seconds"] = middle.wall / work.images
             found |= {f"{name}_mib": work.mib, f"{name}_gflop": work.gflop}
+            if name == "step":
+                found["step_launches"] = work.launches
         costs = SpeedCosts(**found)
         return replace(
             costs,
@@ -265,22 +270,26 @@ class Subject:
         caching = images * (cache or 0.0) if caches else 0.0
         return caching + images // self.batch_size * step
 
-    def probe(self, work: Work) -> tuple[float, float]:
-        """Peak memory above the resting model in MiB, and operations in 10^9. This run is also the warm-up."""
+    def probe(self, work: Work) -> tuple[float, float, int]:
+        """Peak memory above the resting model in MiB, operations in 10^9, launches. This run is also the warm-up."""
         model = [*self.method.parameters(), *self.method.buffers()]
         states = self.optimizer.state.values() if self.optimizer else ()
         momentum = [value for state in states for value in state.values() if isinstance(value, Tensor)]
         features = (self.method.frozen_text, self.method.teacher_text, self.cached, self.cached_frozen)
         kept = [value for value in features if value is not None]
-        flops = 0
+        flops = launches = 0
 
         def counted() -> None:
             nonlocal flops
-            flops = count_flops(work)
+            flops = count_flops(launched)
+
+        def launched() -> None:
+            nonlocal launches
+            launches = count_launches(work)
 
         own = [*model, *momentum, *kept]
         # On a GPU, the allocator also counts what other subjects hold.
         on_gpu = self.device.type == "cuda"
         others = torch.cuda.memory_allocated(self.device) - storage_bytes(own) if on_gpu else 0
         peak = peak_bytes(counted, own, self.device) - others
-        return (peak - storage_bytes(model)) / MIB, flops / 1e9
+        return (peak - storage_bytes(model)) / MIB, flops / 1e9, launches

@@ -138,9 +138,9 @@ def test_text_features_are_those_of_a_plain_loop(
     torch.testing.assert_close(features, loop, rtol=1e-4, atol=2e-6 * float(loop.abs().max()))
     some = built.text_features(torch.tensor([2, 0]))
     torch.testing.assert_close(some, features[[2, 0]], rtol=0, atol=0)
-    tokens, eot = built.text_tokens(torch.tensor([2, 0]))
+    tokens, ends = built.text_tokens(torch.tensor([2, 0]))
     assert torch.equal(tokens, some)
-    assert torch.equal(eot, built.prompts.eot[[4, 0]])
+    assert torch.equal(ends.positions, built.prompts.eot[[4, 0]])
 
 
 def test_classes_in_groups_are_the_same_classes(clip: CLIP, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,6 +239,7 @@ class Result(Header):
         inputs: files that the spec does not name; empty if unknown.
         interruptions: how often the run was interrupted and continued.
         batches: pictures that were computed at once; None in results of earlier versions.
+        recomputes: tower -> whether its cheap outputs were computed again in backward passes; empty: unknown.
         environment: the machine.
     """
 
@@ -257,6 +258,7 @@ class Result(Header):
     inputs: tuple[InputFile, ...] = ()
     interruptions: Count = 0
     batches: Batches | None = None
+    recomputes: dict[str, bool] = Field(default_factory=dict)
     environment: Environment
 
     @field_serializer("spec")

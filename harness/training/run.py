@@ -69,8 +69,7 @@ class Run:
         self, spec: RunSpec, results: Path, report: Report = lambda event: None, choose: Choose = most
     ) -> None:
         self.spec = spec
-        self._choose = choose
-        self.id = spec.id
+        self._choose, self.id = choose, spec.id
         self.folder = RunFolder(results, self.id)
         self.report = report
         self.data = RunData(spec, tell=lambda line: self.report(Notice(line)))
@@ -154,8 +153,8 @@ class Run:
 
     def selector(self, setup: Setup, meter: Meter) -> Selector:
         """What the run chooses by."""
-        transform, size = self.data.test_transform(setup.clip), self.batches.evaluate
-        return Selector(self.spec, setup.data, transform, meter, self.workers, self.shared, size)
+        about = (self.spec, setup.data, self.data.test_transform(setup.clip), meter, self.workers, self.shared)
+        return Selector(*about, batch_size=self.batches.evaluate)
 
     def evaluate(
         self, method: Method, item: EvalSpec, meter: Meter, keeper: LogitsKeeper | None = None
@@ -274,6 +273,7 @@ class Run:
             id=self.id,
             name=spec.name,
             batches=at_the_same_time(self.batches, method, self.device),
+            recomputes={"image": setup.clip.image.recomputes, "text": setup.clip.text.recomputes},
             spec=spec,
             evaluations=tuple(evaluation for evaluation, _ in evaluated),
             refusals=setup.refusals,

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from harness.clip.ends import Ends
 from harness.clip.ensembles import encode_classes
+from harness.clip.frozen_texts import run_frozen_texts
 from harness.clip.prompts import Prompts
 from harness.clip.texts import Text
 from harness.clip.tower_parts import TowerPart
-from harness.clip.towers import CLIP, END, RAW, Stage
+from harness.clip.towers import CLIP, END, Stage
 from methods._parts import (
     ONE_PROMPT,
     WEIGHTS_FILE,
@@ -257,7 +258,7 @@ class Method(nn.Module):
     def _run_frozen_text(self, ids: Tensor, ends: Ends) -> Tensor:
         if self.prompts.counts:
             return encode_classes(self.clip.text, self.prompts, self.averages_normalised)
-        return self.clip.text.run(ids, RAW, self.text_start, ends, shared=self.prompts.shared)
+        return run_frozen_texts(self.clip.text, ids, ends, self.text_start, self.prompts.shared)
 
     @torch.no_grad()
     def _run_teacher(self, prompts: Prompts) -> Tensor:

@@ -164,7 +164,9 @@ def estimate_all(cases: list[Case], device: str, limit: int | None, check: bool)
                 if answer.estimate is None:
                     raise UserError(answer.refusal)
                 progress.update(task, description=f"{'measuring' if check else 'estimating'} {case.title}")
-                measured = measure(case.spec, case.classes, torch.device(device)) if check else {}
+                measured = (
+                    measure(case.spec, case.classes, torch.device(device), answer.estimate.batches) if check else {}
+                )
                 rows.append(Row(case.spec, case.axes, answer.estimate, answer.largest_batch, measured))
             except UserError as error:
                 if len(cases) == 1:

@@ -8,10 +8,9 @@ from torch import Tensor
 
 from harness.clip.digits import at_least_float32
 from harness.clip.prompts import Prompts
-from harness.clip.texts import MOST_OF_A_CLASS
 from harness.clip.towers import END, RAW, TextTower
 
-AT_ONCE = MOST_OF_A_CLASS
+AT_ONCE = 64
 """Prompts that are encoded together: what 80 templates of 1000 classes need in memory is bounded by this."""
 
 

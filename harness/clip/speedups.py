@@ -16,7 +16,8 @@ class Speedups:
         share_prefix: compute leading tokens that all prompts have in common once, not once per class.
         read_one_token: in the last block, compute only the token that is read (class token or end-of-text).
         recompute_cheap: compute outputs of LayerNorms and activation functions again in the backward pass instead of
-            keeping them for it; of a ResNet, apply the frozen normalisation to weights or in place.
+            keeping them for it, in towers where that pays (`Tower.recomputes`); of a ResNet, apply the frozen
+            normalisation to weights or in place.
         step_in_backward: update weights during the backward pass, so that all gradients never exist at once.
         prompts_at_once: number of prompts that methods whose texts depend on the image put through the text tower at
             once; 1 is one image at a time.

@@ -27,6 +27,8 @@ BlockHook = Callable[[int, Tensor], Tensor]
 RAW: Stage = -1
 POOLED: Stage = sys.maxsize - 1
 END: Stage = sys.maxsize
+WIDE = 256
+"""Width of tokens from which it pays to compute cheap outputs again instead of keeping them."""
 
 
 # The fused inference kernel of nn.MultiheadAttention rounds differently from the attention used in training and hides
@@ -100,6 +102,15 @@ class Tower(nn.Module):
         block: Any = self.blocks[0]
         width: int = block.attn.embed_dim
         return width
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether outputs of LayerNorms and activation functions are computed again in the backward pass.
+
+        That costs time in proportion to the width of the tokens, beside products of matrices whose time grows with its
+        square: little in a wide tower, and a fifth of a step in the narrow ones of the embedded backbone.
+        """
+        return self.speedups.recompute_cheap and self.width >= WIDE
 
     @property
     def embed_dim(self) -> int:
@@ -253,7 +264,7 @@ class Tower(nn.Module):
         """Packed tokens (N, width) that enter block `first` -> those that enter block `stop`."""
         for block in range(first, stop):
             x = _hooked(change.before_block, block, x, packing) if change.before_block else x
-            x = self._run_block(block, x, packing, mask, change, self.speedups.recompute_cheap)
+            x = self._run_block(block, x, packing, mask, change, self.recomputes)
         return x
 
     def _run_block(
@@ -292,7 +303,7 @@ class Tower(nn.Module):
         mask = self._mask(x, packing)
         x = self._run_packed(x, first, last, packing, change, mask)
         x = _hooked(change.before_block, last, x, packing) if change.before_block else x
-        x = self._run_block(last, x, packing, mask, change, on.recompute_cheap, read)
+        x = self._run_block(last, x, packing, mask, change, self.recomputes, read)
         return x.view(rows, num_read, -1)
 
 

@@ -17,7 +17,9 @@ from harness.clip.towers import CLIP
 from harness.data.counts import ClassCounts, class_counts
 from harness.data.transforms import TestTransform
 from harness.errors import UserError
-from harness.estimate.memory_breakdown import BreakdownMeter
+from harness.estimate.fake_tensors import KnownValues
+from harness.estimate.largest import largest_below
+from harness.estimate.memory_breakdown import BreakdownMeter, MemoryPeak
 from harness.estimate.stand_ins import (
     CPU,
     DryTrainer,
@@ -30,7 +32,8 @@ from harness.estimate.stand_ins import (
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.meter import Meter, count_flops
-from harness.results.record import Refusal
+from harness.results.record import Batches, Refusal
+from harness.training.batches import batch_sizes, fewest, leaves_open, most
 from harness.training.build import build_method, probe_setup, prompt_texts
 from harness.training.evaluate import Classifier
 from harness.training.feature_cache import TrainingImages
@@ -39,8 +42,8 @@ from harness.training.inference import run_frozen, set_classes
 from harness.training.refusals import find_refusals, served
 from harness.training.run_data import validation_shots
 from harness.training.selection import probe_choice
+from harness.training.shared_features import is_shareable
 from harness.training.state import trained_parameters
-from harness.training.trainer import Trainer
 from methods.base import Method, OtherClassesError
 
 
@@ -54,8 +57,11 @@ class DryRun:
         device: whose memory is of interest; it decides where cached features are kept.
         making_up: gives the context in which numbers are made up that depend on weights and images; by default they
             are there.
+        batches: images at once in caching passes and evaluations; None: `probe` chooses what the spec leaves open.
+        known: what is known of the values of fake tensors; None: tensors are real.
 
     Attributes:
+        batches: images at once in caching passes and evaluations.
         train_classes: the training classes and their numbers of images.
         labels: of all training images.
         method: built for the training classes.
@@ -74,8 +80,13 @@ class DryRun:
         classes: int | None,
         device: torch.device,
         making_up: MakingUp = nullcontext,
+        batches: Batches | None = None,
+        known: KnownValues | None = None,
     ) -> None:
         self.spec = spec
+        self.batches = batches or most(spec)
+        self._is_open = batches is None and leaves_open(spec)
+        self._known = known
         self.device = device
         self.classes = classes
         self.making_up = making_up
@@ -87,7 +98,7 @@ class DryRun:
         self.method: Method = build_method(
             clip, spec.method, spec.options, texts, spec.train.precision, spec.seed, spec.train.caches
         )
-        self.trainer: Trainer | None = None
+        self.trainer: DryTrainer | None = None
         self.cache_flops: float | None = None
 
     @cached_property
@@ -136,19 +147,55 @@ class DryRun:
         probe_setup(self.method, self.spec.train.precision, meter)
         images = meter.images = self._images(meter, meter.label_inputs)
         self._fit(images, meter)
-        if self.trains and {"train", "cache"} & set(phases):
+        is_open = self._is_open and not is_shareable(self.method.image_start) and bool(set(phases) - {"train"})
+        if self.trains and (is_open or {"train", "cache"} & set(phases)):
             self.trainer = self._make_trainer(images, meter)
             images.prepare(0, batches=1)
             self.trainer.probe(0, first_batch(self.spec, self.labels), flops)
         elif self.method.is_fitted() and flops and images.is_cached:
-            self.cache_flops = count_flops(images.run_first_batch) / min(
-                len(self.labels), self.spec.train.cache_batch_size
-            )
+            done: list[int] = []
+            self.cache_flops = count_flops(lambda: done.append(images.run_first_batch())) / done[0]
+        if is_open:
+            self._choose_batches(meter, phases)
         meter.images = None
         self._select(meter)
-        if "evaluate" in phases:
-            for item in served(self.spec.evaluate, self.refusals):
-                self._classifier(item, meter.label_inputs).probe(meter)
+        if "evaluate" in phases and "evaluate" not in meter.peaks:
+            self._probe_evaluations(meter)
+
+    def _probe_evaluations(self, meter: BreakdownMeter) -> None:
+        for item in served(self.spec.evaluate, self.refusals):
+            self._classifier(item, meter.label_inputs).probe(meter)
+
+    def _choose_batches(self, meter: BreakdownMeter, phases: Collection[str]) -> None:
+        """Choose what the spec leaves open: the most with which no phase takes more memory than a training step."""
+        trainer, floor = self.trainer, fewest(self.spec, self.device)
+        if trainer is None:
+            self.batches = floor
+            return
+        limit = meter.peaks["train"].num_bytes
+        if self._known and self._known.assumed:
+            batch = first_batch(self.spec, self.labels)
+            with self._known.assuming_least():
+                limit = meter.peak_of("train", lambda: trainer.probe(0, batch, flops=False)).num_bytes
+
+        def cache_peak(number: int) -> MemoryPeak:
+            trainer.images.batch_size = number
+            return meter.peak_of("cache", lambda: trainer.probe_cache(0, trainer.momentum, flops=False))
+
+        def evaluation_peak(number: int) -> MemoryPeak:
+            self.batches = self.batches.model_copy(update={"evaluate": number})
+            return meter.peak_of("evaluate", lambda: self._probe_evaluations(meter))
+
+        if self.spec.train.cache_batch_size is None and trainer.images.is_cached and "cache" in phases:
+            sizes = batch_sizes(floor.cache, self.batches.cache)
+            number, meter.peaks["cache"] = largest_below(cache_peak, limit, sizes)
+            self.batches = self.batches.model_copy(update={"cache": number})
+            trainer.images.batch_size = number
+        if self.spec.runtime.eval_batch_size is None and {"select", "evaluate"} & set(phases):
+            prompts, sizes = self.method.prompts, batch_sizes(floor.evaluate, self.batches.evaluate)
+            number, meter.peaks["evaluate"] = largest_below(evaluation_peak, limit, sizes)
+            self.batches = self.batches.model_copy(update={"evaluate": number})
+            set_classes(self.method, prompts, self.spec.train.precision)
 
     def run(self, meter: Meter) -> None:
         """Execute the phases under a meter of the device, as a run does; the training consists of two steps."""
@@ -185,8 +232,7 @@ class DryRun:
         pixels = torch.zeros(1, 3, clip.image_size, clip.image_size, device=clip.device)
         one = run_frozen(clip, pixels, self.method.image_start, spec.train.precision)
         x = one.new_empty((len(labels), *one.shape[1:])).normal_()
-        size = spec.runtime.eval_batch_size
-        images = NoiseValidation(x, labels, spec.train.precision, size, self.making_up)
+        images = NoiseValidation(x, labels, spec.train.precision, self.batches.evaluate, self.making_up)
         with self.making_up(True):
             probe_choice(self.method, images, candidate, meter)
             with meter.phase("select"), torch.no_grad():
@@ -224,21 +270,20 @@ class DryRun:
             place=PlaceInMemory(self.device, runtime.cache_gpu_mib, runtime.cache_host_mib, Path(), clip.device),
             on_inputs=on_inputs,
             frozen_view=self.method.frozen_view,
+            batch_size=self.batches.cache,
         )
 
-    def _make_trainer(self, images: TrainingImages, meter: Meter) -> Trainer:
+    def _make_trainer(self, images: TrainingImages, meter: Meter) -> DryTrainer:
         return DryTrainer(self.making_up, self.method, images, self.spec, meter)
 
     def _classifier(self, item: EvalSpec, on_inputs: Callable[[Tensor], None] | None = None) -> Classifier:
         """The classifier of the first batch of an evaluation."""
-        spec, side, size = self.spec, self.method.clip.image_size, self.spec.runtime.eval_batch_size
+        spec, clip, size = self.spec, self.method.clip, self.batches.evaluate
         seen = self._expected(item.dataset, item.classes)
         texts = self._texts(item.dataset, seen)
         labels = [0] * min(seen.num_images(item.splits), size)
-        pictures = blank_pictures(labels, side, on_inputs)
-        return Classifier(
-            self.method, pictures, texts, TestTransform.of(self.method.clip.preprocessing), spec.train.precision, size
-        )
+        pictures, transform = blank_pictures(labels, clip.image_size, on_inputs), TestTransform.of(clip.preprocessing)
+        return Classifier(self.method, pictures, texts, transform, spec.train.precision, size, device=self.device)
 
 
 def largest_batch(spec: RunSpec, labels: Sequence[int]) -> int:

@@ -20,8 +20,10 @@ from harness.estimate.repeated_blocks import RepeatedBlocks
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import PHASES
 from harness.machine.meter import Meter
+from harness.machine.threads import threads
 from harness.results.files import saved_bytes
-from harness.results.record import CacheFacts, Refusal
+from harness.results.record import Batches, CacheFacts, Refusal
+from harness.training.batches import most
 from harness.training.build import move
 from harness.training.feature_storage import GPU, HOST
 from harness.training.precision import store_clip
@@ -53,6 +55,7 @@ class Estimate:
         cache_images: views of images that the caching passes of the whole run process, and those for `Method.fit`.
         made_up: `fit` or `use` read numbers that depend on weights and images, and others stood in for them: the peaks
             of phases fit and select are those of one way that they may go.
+        batches: images at once in caching passes and evaluations, given or chosen.
     """
 
     classes: int
@@ -73,6 +76,7 @@ class Estimate:
     stand_ins: tuple[str, ...]
     cache_images: int = 0
     made_up: bool = False
+    batches: Batches | None = None
 
     @property
     def highest_phase(self) -> str:
@@ -130,11 +134,11 @@ class Estimator:
             UserError: options, backbone or data set do not fit, the batch is larger than the training set, or the
                 method reads values that only real weights and images determine.
         """
-        with fake_tensors(self._mode) as known:
+        with threads(spec.runtime.threads), fake_tensors(self._mode) as known:
             clip, tokenizer = self._clip(spec)
             # With fake tensors, the tokenizer's loop over the texts would take longer than everything that follows.
             clip.tokenizer = known.for_real(tokenizer)
-            dry_run = DryRun(spec, clip, classes, torch.device(device), known.making_up_numbers)
+            dry_run = DryRun(spec, clip, classes, torch.device(device), known.making_up_numbers, known=known)
             text = dry_run.method.frozen_text
             text_cache_bytes = 0 if text is None or dry_run.method.text_start == RAW else text.nbytes
             meter = BreakdownMeter()
@@ -162,6 +166,7 @@ class Estimator:
             stand_ins=tuple(dry_run.stand_ins),
             cache_images=dry_run.cache_images,
             made_up=known.made_up > 0,
+            batches=dry_run.batches,
         )
 
     def refusals(self, spec: RunSpec) -> tuple[Refusal, ...]:
@@ -199,13 +204,16 @@ class MeasuredPeak:
     reserved_bytes: int | None = None
 
 
-def measure(spec: RunSpec, classes: int | None, device: torch.device) -> dict[str, MeasuredPeak]:
+def measure(
+    spec: RunSpec, classes: int | None, device: torch.device, batches: Batches | None = None
+) -> dict[str, MeasuredPeak]:
     """Measure the peaks of the same work with real tensors: random weights and blank images, one batch of each phase.
 
     Args:
         spec: the run.
         classes: as in `Estimator.estimate`.
         device: where to compute.
+        batches: images at once in caching passes and evaluations; None: the most that the spec allows.
 
     Returns:
         Phase -> peak, of the phases that the run has.
@@ -215,7 +223,7 @@ def measure(spec: RunSpec, classes: int | None, device: torch.device) -> dict[st
     """
     torch.manual_seed(0)
     clip = move(store_clip(build_without_weights(spec.backbone), spec.train.precision), device)
-    dry_run = DryRun(spec, clip, classes, device)
+    dry_run = DryRun(spec, clip, classes, device, batches=batches or most(spec))
     if device.type == "cpu":
         watched = BreakdownMeter()
         dry_run.probe(watched, flops=False)

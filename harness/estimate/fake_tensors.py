@@ -80,6 +80,7 @@ class KnownValues(TorchDispatchMode):
         self.assumed = False
         self.made_up = 0
         self._makes_up: bool | None = None
+        self._assumes_least = False
         self._values: Any = WeakIdKeyDictionary()
 
     def for_real(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -109,6 +110,15 @@ class KnownValues(TorchDispatchMode):
             yield
         finally:
             self._makes_up = before
+
+    @contextmanager
+    def assuming_least(self) -> Iterator[None]:
+        """Inside, the case that takes the least memory is assumed where images decide."""
+        before, self._assumes_least = self._assumes_least, True
+        try:
+            yield
+        finally:
+            self._assumes_least = before
 
     def value(self, tensor: Tensor) -> Tensor | None:
         """The real value of a tensor; None if it is unknown."""
@@ -162,18 +172,23 @@ class KnownValues(TorchDispatchMode):
             places = args[1:] if func is torch.ops.aten.index.Tensor else args
             unknown = [leaf for leaf in tree_leaves(places) if isinstance(leaf, Tensor) and self.value(leaf) is None]
             self.assumed = self.assumed or bool(unknown)
-            result = self._compute(func, *tree_map_only(Tensor, self._value_or_largest, (args, kwargs)))
+            result = self._compute(func, *tree_map_only(Tensor, self._value_or_assumed, (args, kwargs)))
         fakes = tree_map_only(Tensor, self.mode.from_tensor, result)
         if is_known:
             self._remember(fakes, result)
         return fakes
 
-    def _value_or_largest(self, tensor: Tensor) -> Tensor:
-        """The value of a tensor; if it is unknown, one that leads to the largest shapes: all true, all different."""
+    def _value_or_assumed(self, tensor: Tensor) -> Tensor:
+        """The value of a tensor; if it is unknown, one that leads to the largest shapes: all true, all different.
+
+        Where the least is assumed, one that leads to the smallest.
+        """
         value = self.value(tensor)
         if value is not None:
             return value
         with no_dispatch():
+            if self._assumes_least:
+                return torch.zeros(tensor.shape, dtype=tensor.dtype)
             if tensor.dtype == torch.bool:
                 return torch.ones(tensor.shape, dtype=torch.bool)
             return torch.arange(1, tensor.numel() + 1).view(tensor.shape).to(tensor.dtype)
@@ -181,7 +196,7 @@ class KnownValues(TorchDispatchMode):
     def _assume_selection(self, result: Tensor, table: Tensor, places: Any) -> None:
         """If an unknown selection is taken from a list of known numbers, assume that it takes the largest ones.
 
-        The numbers are end-of-text positions, and the longest prompts take the most memory.
+        The numbers are end-of-text positions, and the longest prompts take the most memory, the shortest the least.
 
         Args:
             result: of the selection.
@@ -193,8 +208,8 @@ class KnownValues(TorchDispatchMode):
             return
         self.assumed = True
         with no_dispatch():
-            largest = value.sort(descending=True).values
-            self._values[result] = largest[torch.arange(result.numel()).clamp(max=len(largest) - 1)].view(result.shape)
+            ordered = value.sort(descending=not self._assumes_least).values
+            self._values[result] = ordered[torch.arange(result.numel()).clamp(max=len(ordered) - 1)].view(result.shape)
 
     def _with_statistics_of_weights(self, result: Any, x: Tensor, shape: Any, weight: Tensor | None, *_: Any) -> Any:
         """Correct the result of a fake LayerNorm.

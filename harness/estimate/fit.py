@@ -1,9 +1,9 @@
 """Whether a run fits into some memory, and with which batch sizes it would."""
 
-from collections.abc import Callable
 from functools import cache
 
 from harness.estimate.estimator import Estimate, Estimator
+from harness.estimate.largest import largest_that_fits
 from harness.experiment.spec import RunSpec
 from harness.machine.device import choose_device
 from harness.machine.units import MIB
@@ -15,47 +15,6 @@ BATCH_SETTINGS = {
     "select": ("runtime", "eval_batch_size"),
     "evaluate": ("runtime", "eval_batch_size"),
 }
-
-
-def largest_that_fits(peak_at: Callable[[int], int], limit: int, start: int, most: int) -> int:
-    """The largest n of 1..most whose peak is within a limit; 0 if there is none.
-
-    Peaks grow nearly linearly with n, so a line through two of them predicts where to look.
-
-    Args:
-        peak_at: n -> peak in bytes.
-        limit: in bytes.
-        start: the first n to try.
-        most: the largest possible n.
-    """
-    peaks: dict[int, int] = {}
-    fits, too_much, guess = 0, most + 1, min(max(1, start), most)
-    while fits + 1 < too_much:
-        peaks[guess] = peak_at(guess)
-        if peaks[guess] <= limit:
-            fits = guess
-        else:
-            too_much = guess
-        guess = min(max(next_guess(peaks, limit, fits, too_much), fits + 1), too_much - 1)
-    return fits
-
-
-def next_guess(peaks: dict[int, int], limit: int, fits: int, too_much: int) -> int:
-    """The next n to try: usually on the line through the last two peaks, sometimes in the middle.
-
-    Args:
-        peaks: n -> peak in bytes, of those that were tried.
-        limit: in bytes.
-        fits: the largest n that is known to fit.
-        too_much: the smallest n that is known not to fit.
-    """
-    middle = (fits + too_much) // 2
-    if len(peaks) == 1:
-        return 2 * fits if fits else middle
-    (other, other_peak), (n, peak) = list(peaks.items())[-2:]
-    if peak == other_peak or len(peaks) % 4 == 0:
-        return middle
-    return n + (limit - peak) * (n - other) // (peak - other_peak)
 
 
 class Capacity:

@@ -73,6 +73,15 @@ class BreakdownMeter(Meter):
         if name not in self.peaks or watch.peak > self.peaks[name].num_bytes:
             self.peaks[name] = MemoryPeak(watch.peak, {kind: watch.peak_by_kind.get(kind, 0) for kind in KINDS})
 
+    def peak_of(self, name: str, probes: Callable[[], object]) -> MemoryPeak:
+        """The peak of a phase in some probes alone; the peaks so far stay as they are."""
+        before, self.peaks = self.peaks, {}
+        try:
+            probes()
+            return self.peaks[name]
+        finally:
+            self.peaks = before
+
 
 @contextmanager
 def labelling_training(method: Method, watch: LiveBytes) -> Iterator[None]:

@@ -62,7 +62,7 @@ class FirstBatches(TrainingImages):
             assert self.features is not None
             rows = self.features[: count * number].to(self.clip.device)
         else:
-            indices = self.pictures.in_order(self.spec.cache_batch_size)[:1]
+            indices = self.pictures.in_order(self.batch_size)[:1]
             with self.meter.phase("cache", images=len(indices[0])):
                 (one,) = [self.run_frozen(pixels) for pixels in self.pixels(0, indices)]
             rows = one.new_empty((count * number, *one.shape[1:]))
@@ -74,11 +74,19 @@ class DryTrainer(Trainer):
 
     Args:
         making_up: gives the context in which such numbers are made up.
+
+    Attributes:
+        momentum: what the optimizer kept beside the caching pass that was measured last.
     """
 
     def __init__(self, making_up: MakingUp, *args: Any) -> None:
         self.making_up = making_up
+        self.momentum: list[Tensor] = []
         super().__init__(*args)
+
+    def probe_cache(self, epoch: int, momentum: list[Tensor], flops: bool) -> float:
+        self.momentum = momentum
+        return super().probe_cache(epoch, momentum, flops)
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         with self.making_up(False):

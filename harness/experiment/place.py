@@ -10,6 +10,8 @@ from harness.experiment.settings import Section
 
 # More threads or processes than any machine has are a mistake that would take it down.
 MOST_THREADS = 4096
+MOST_EVALUATED = 100
+"""Pictures a batch of evaluations, if the run leaves their number open and memory allows it."""
 
 
 class WandbSpec(Section):
@@ -36,7 +38,12 @@ class RuntimeSpec(Section):
     workers: int | None = Field(
         None, ge=0, le=MOST_THREADS, description="processes that decode pictures; null: 0 beside a CPU, 8 beside a GPU"
     )
-    eval_batch_size: int = Field(100, ge=1, description="pictures a batch in evaluation")
+    eval_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="pictures a batch in evaluation; null: as many as take no more memory than a training step, at "
+        f"most {MOST_EVALUATED}",
+    )
     cache_gpu_mib: int = Field(4096, ge=0, description="cached features up to this size stay on the GPU")
     cache_host_mib: int = Field(
         16384, ge=0, description="cached features up to this size stay in memory, larger ones in a file"

@@ -21,7 +21,7 @@ from harness.experiment.content import (
 from harness.experiment.data_spec import DRAWN, DataSpec
 from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
-from harness.experiment.training_spec import SelectSpec, TrainSpec
+from harness.experiment.training_spec import MOST_CACHED, SelectSpec, TrainSpec
 from harness.experiment.tuned import TunedSpec
 from harness.experiment.yaml_values import LARGEST
 from harness.machine.units import parse_seconds
@@ -135,6 +135,8 @@ class RunSpec(Section):
         dump["options"] = self._options_by_content()
         for key in ("templates", "teacher_templates"):
             dump["data"][key] = templates_content(f"data.{key}", dump["data"][key])
+        # What it was when the first ids were given. It changes no result, and is part of ids for that reason alone.
+        dump["train"]["cache_batch_size"] = self.train.cache_batch_size or MOST_CACHED
         for section, fields in ((dump, RunSpec), (dump["data"], DataSpec), (dump["train"], TrainSpec)):
             for key in ADDED_LATER & section.keys():
                 if section[key] == jsonable_default(fields, key):

@@ -15,6 +15,8 @@ ScheduleKind = Literal["epoch", "step", "constant"]
 
 # With fewer shots the authors of Skip Tuning mix the classes of a batch.
 SAME_CLASS_SHOTS = 4
+MOST_CACHED = 64
+"""Pictures a batch of the caching passes, if the run leaves their number open and memory allows it."""
 
 
 class TrainSpec(Section):
@@ -81,7 +83,12 @@ class TrainSpec(Section):
         ge=1,
         description="random views that a closed form or cache of features is computed from; null: views or 1",
     )
-    cache_batch_size: int = Field(64, ge=1, description="pictures a batch when the cache is filled")
+    cache_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="pictures a batch when the cache is filled; null: as many as take no more memory than a training "
+        f"step, at most {MOST_CACHED}",
+    )
 
     @property
     def full_lr_image(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from harness.experiment.axes import text_of
 from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
+from harness.experiment.training_spec import MOST_CACHED
 
 Key = TypeVar("Key", bound=Hashable)
 # Longer names of columns become numbers, with a key below the table.
@@ -18,6 +19,15 @@ NUMBERED = " #"
 LONGEST_VALUE = 40
 # What differs between runs without making them different.
 NO_DIFFERENCE = ("recipe", "runtime", "wandb")
+
+
+# A number that earlier versions wrote where a run left it open, by the setting: ids do not tell the two apart either.
+OPEN_BEFORE = {"train.cache_batch_size": MOST_CACHED}
+
+
+def as_left_open(settings: Settings) -> Settings:
+    """Flat settings in which what earlier versions wrote for what is open stands as open."""
+    return {key: None if key in OPEN_BEFORE and OPEN_BEFORE[key] == value else value for key, value in settings.items()}
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,7 @@ def settings_apart(specs: Mapping[str, RunSpec]) -> dict[str, list[str]]:
     ids, found = list(specs), {}
     for places in by_group(keys).values():
         if len(places) > 1:
-            several = [flat_settings(specs[ids[place]].settings()) for place in places]
+            several = [as_left_open(flat_settings(specs[ids[place]].settings())) for place in places]
             names = [name for name in several[0] if name.partition(".")[0] not in NO_DIFFERENCE]
             names += [name for settings in several for name in settings if name not in several[0]]
             apart = [name for name in dict.fromkeys(names) if len({text_of(one.get(name)) for one in several}) > 1]

@@ -16,7 +16,7 @@ from harness.experiment.grid import values_at
 from harness.experiment.protocols import Protocol, find_protocol
 from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
-from harness.report.labels import Variant, by_group, label_variants, sort_key, told_apart
+from harness.report.labels import Variant, as_left_open, by_group, label_variants, sort_key, told_apart
 from harness.report.marks import choices_of, mark_of
 from harness.report.sample_sources import with_sources
 from harness.report.zero_shot import evaluated, is_zero_shot
@@ -273,7 +273,7 @@ def without_axes(settings: Settings, axes: Sequence[str]) -> str:
     """Everything that decides the result of a run, except for some settings."""
     kept = {
         key: value
-        for key, value in flat_settings(settings).items()
+        for key, value in as_left_open(flat_settings(settings)).items()
         if key not in axes and value is not None and key.split(".")[0] not in NO_RESULT
     }
     return json.dumps(kept, sort_keys=True)
@@ -282,7 +282,7 @@ def without_axes(settings: Settings, axes: Sequence[str]) -> str:
 def variant_settings(settings: Settings) -> Settings:
     """Settings that make variants of a method, flat."""
     kept = {key: value for key, value in settings.items() if key not in NO_VARIANT}
-    return {key: value for key, value in flat_settings(kept).items() if key not in GRID_AXES}
+    return {key: value for key, value in as_left_open(flat_settings(kept)).items() if key not in GRID_AXES}
 
 
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:

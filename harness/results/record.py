@@ -103,6 +103,18 @@ class Costs(Record):
         return sum(flops * self.phases[name].images for name, flops in per_image.items() if name in self.phases)
 
 
+class Batches(Record):
+    """Pictures that go through a backbone at once outside of training steps.
+
+    Attributes:
+        cache: in caching passes.
+        evaluate: in evaluations and choices.
+    """
+
+    cache: int = Field(ge=1)
+    evaluate: int = Field(ge=1)
+
+
 class Prediction(Record):
     """What a run predicted for one image.
 
@@ -226,6 +238,8 @@ class Result(Header):
         weights_sha256: of the backbone's checkpoint file; None for weights without a file.
         inputs: files that the spec does not name; empty if unknown.
         interruptions: how often the run was interrupted and continued.
+        batches: pictures that were computed at once; None in results of earlier versions.
+        recomputes: tower -> whether its cheap outputs were computed again in backward passes; empty: unknown.
         environment: the machine.
     """
 
@@ -243,6 +257,8 @@ class Result(Header):
     weights_sha256: str | None = None
     inputs: tuple[InputFile, ...] = ()
     interruptions: Count = 0
+    batches: Batches | None = None
+    recomputes: dict[str, bool] = Field(default_factory=dict)
     environment: Environment
 
     @field_serializer("spec")

@@ -155,6 +155,7 @@ def compute(environment: dict[str, str], settings: Settings, run_id: str, result
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     os.environ.setdefault("WANDB_SILENT", "true")
+    from harness.estimate.batches import choose_batches
     from harness.training.run import Run
 
     def report(item: Event | Failure) -> None:
@@ -162,7 +163,7 @@ def compute(environment: dict[str, str], settings: Settings, run_id: str, result
             sender.send(item)
 
     try:
-        run = Run(parse_run_spec(settings), results, report)
+        run = Run(parse_run_spec(settings), results, report, choose_batches)
         if run.id != run_id:
             raise UserError(CHANGED_MEANWHILE)
         run.execute()

@@ -10,12 +10,13 @@ from torch import Tensor
 from harness.clip.texts import Text
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.errors import UserError
+from harness.experiment.place import MOST_EVALUATED
 from harness.machine.meter import Meter
 from harness.results.metrics import CALIBRATION_BINS
 from harness.results.record import Prediction
-from harness.training.inference import classify, classify_features, encode_texts, set_classes
+from harness.training.inference import classify, classify_features, encode_texts, run_frozen, set_classes
 from harness.training.precision import FULL_TYPES
-from harness.training.shared_features import Features, SharedFeatures, is_shareable
+from harness.training.shared_features import Features, SharedFeatures, fill_up, in_memory, is_shareable
 from methods.base import Method
 
 EXAMPLES = 12
@@ -51,6 +52,7 @@ class Classifier:
         batch_size: images per batch.
         workers: number of processes that decode images.
         shared: where features of the whole tower come from; None computes them here.
+        device: whose memory is measured; None: that of the method.
     """
 
     method: Method
@@ -61,6 +63,7 @@ class Classifier:
     batch_size: int
     workers: int = 0
     shared: SharedFeatures | None = None
+    device: torch.device | None = None
 
     def features(self) -> Features | None:
         """The images at the method's stage, if they are features that runs share.
@@ -94,14 +97,22 @@ class Classifier:
 
     @torch.no_grad()
     def probe(self, meter: Meter, on_gpu: bool = False) -> None:
-        """Measure the peak memory of the first batch, on a GPU only if asked: there the phase itself is measured."""
+        """Measure the peak memory of what is computed at the same time, on a GPU only if asked: there the phase itself
+        is measured."""
         resident = [*self.method.parameters(), *self.method.buffers()]
         meter.probe("evaluate", self._first_batch, resident, on_gpu)
 
     def _first_batch(self) -> None:
-        text = self._encode_texts()
-        for batch in self.pictures.batches(self.transform, self.pictures.in_order(self.batch_size)[:1]):
-            self._classify(batch, text)
+        text, stage, clip = self._encode_texts(), self.method.image_start, self.method.clip
+        number = in_memory(self.device or clip.device, stage, self.batch_size)
+        for batch in self.pictures.batches(self.transform, self.pictures.in_order(number)[:1]):
+            if not is_shareable(stage):
+                self._classify(batch, text)
+                continue
+            # Fewer pictures go through the tower at the same time than features are classified together.
+            features = run_frozen(clip, normalise(batch, clip.mean, clip.std, clip.device), stage, self.precision)
+            rows = fill_up(features, min(self.batch_size, len(self.pictures)))
+            classify_features(self.method, rows, text, self.precision)
 
     def _encode_texts(self) -> Tensor:
         set_classes(self.method, self.method.clip.tokenize(self.template_texts), self.precision)
@@ -122,7 +133,7 @@ def evaluate(
     transform: Transform,
     meter: Meter,
     precision: str,
-    batch_size: int = 100,
+    batch_size: int = MOST_EVALUATED,
     workers: int = 0,
     shared: SharedFeatures | None = None,
 ) -> tuple[Scores, list[Prediction], Tensor]:

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from harness.clip.towers import CLIP, END, Stage
 from harness.data.loader import PictureSet, Transform, normalise
-from harness.experiment.training_spec import TrainSpec
+from harness.experiment.training_spec import MOST_CACHED, TrainSpec
 from harness.machine.costs import PhaseCosts
 from harness.machine.meter import Meter
 from harness.results.record import CacheFacts
 from harness.training.feature_storage import Place
 from harness.training.inference import run_frozen
-from harness.training.shared_features import SharedFeatures, is_shareable
+from harness.training.shared_features import SharedFeatures, in_memory, is_shareable
 
 
 def is_worth_caching(stage: Stage) -> bool:
@@ -54,7 +54,7 @@ class TrainingImages:
         pictures: the few-shot sample.
         transform: the augmentation.
         stage: the image stage from which the method trains.
-        spec: cache mode, batch size of the cache, precision.
+        spec: cache mode, precision, views.
         seed: of the augmentation.
         meter: receives the costs of the phase `cache`.
         workers: number of processes that decode images.
@@ -64,6 +64,7 @@ class TrainingImages:
         shared: where features of the whole tower come from; None computes them here.
         frozen_view: as a method's; None: the untouched CLIP embeds nothing.
         view_key: of the random views beside the seed; empty: those of the method.
+        batch_size: images a batch of the caching passes; None: as the spec says.
 
     Attributes:
         is_cached: whether features are kept.
@@ -89,6 +90,7 @@ class TrainingImages:
         shared: SharedFeatures | None = None,
         frozen_view: str | None = None,
         view_key: str = "",
+        batch_size: int | None = None,
     ) -> None:
         self.clip = clip
         self.pictures = pictures
@@ -106,13 +108,14 @@ class TrainingImages:
         self.is_cached = spec.caches and is_worth_caching(stage)
         self.shared = shared if self.is_cached and is_shareable(stage) else None
         self.view_key = view_key
+        self.batch_size = batch_size or spec.cache_batch_size or MOST_CACHED
         self.is_beside = False
         self.views = 1 if spec.cache == "once" and self.is_cached and spec.views is None else spec.views
         self.frozen: TrainingImages | None = None
         if frozen_view:
             key = "" if frozen_view == "same" else f"/{frozen_view}"
             about = (clip, pictures, transform, END, spec, seed, meter, workers, place, on_inputs, shared)
-            self.frozen = type(self)(*about, view_key=key)
+            self.frozen = type(self)(*about, view_key=key, batch_size=batch_size)
             self.frozen.is_beside = self.is_cached
             # Where the method's images are those of every epoch anew, those of the first would not be the same.
             self.frozen.views = self.views
@@ -165,8 +168,8 @@ class TrainingImages:
             self._fill(view, batches)
 
     def run_first_batch(self, epoch: int = 0) -> int:
-        """Compute the first batch of the caching passes, to measure them; returns its number of images."""
-        indices = self.pictures.in_order(self.spec.cache_batch_size)[:1]
+        """Compute as many images as a caching pass does at the same time, to measure it; returns their number."""
+        indices = self.pictures.in_order(in_memory(self.place.device, self.stage, self.batch_size))[:1]
         if self.frozen and self.frozen.is_cached:
             self.frozen.run_first_batch(epoch)
         if self.is_cached or not self.caches:
@@ -186,7 +189,7 @@ class TrainingImages:
     def _fill(self, view: int, batches: int | None = None) -> None:
         if view in self._filled:
             return
-        indices = self.pictures.in_order(self.spec.cache_batch_size)[:batches]
+        indices = self.pictures.in_order(self.batch_size)[:batches]
         first = view * len(self.pictures) if self.views else 0
         # Beside features at the method's own stage the pass of the untouched CLIP is one of the same images.
         counted = 0 if self.is_beside else sum(map(len, indices))
@@ -209,7 +212,7 @@ class TrainingImages:
 
     def _share(self, shared: SharedFeatures, view: int, phase: PhaseCosts) -> Tensor:
         """Features (N, D) of a view, in host memory."""
-        key, size = self._key(view), self.spec.cache_batch_size
+        key, size = self._key(view), self.batch_size
         found = shared.of(self.pictures, self.transform, self.stage, size, key, self.workers)
         phase.share(found.shared_seconds)
         return found.rows
@@ -222,7 +225,7 @@ class TrainingImages:
             assert self.features is not None
             rows = self.features[: count * len(self.pictures)].to(self.clip.device)
             return rows.view(count, len(self.pictures), *rows.shape[1:])
-        indices = self.pictures.in_order(self.spec.cache_batch_size)
+        indices = self.pictures.in_order(self.batch_size)
         found = []
         for view in range(count):
             with self.meter.phase("cache", images=len(self.pictures)) as phase:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from harness.data.fewshot import pictures_hash
 from harness.errors import NoSpaceError, UserError
+from harness.experiment.place import MOST_EVALUATED
 from harness.experiment.spec import RunSpec
 from harness.machine.units import MIB
 from harness.results.folder import RunFolder
@@ -71,7 +72,14 @@ class LogitsKeeper:
         self._write(logits_file(evaluation.name), facts, logits, labels)
 
     @torch.no_grad()
-    def keep_validation(self, data: RunData, setup: Setup, workers: int, shared: SharedFeatures | None) -> None:
+    def keep_validation(
+        self,
+        data: RunData,
+        setup: Setup,
+        workers: int,
+        shared: SharedFeatures | None,
+        batch_size: int = MOST_EVALUATED,
+    ) -> None:
         """Classify the validation images that a run may choose by among its training classes, and keep the logits.
 
         Only if `runtime.keep_validation_logits` asks for it. Nothing of the result depends on them, and their cost is
@@ -98,7 +106,7 @@ class LogitsKeeper:
             data.texts(spec.data.dataset, spec.data.classes),
             data.test_transform(method.clip),
             spec.train.precision,
-            spec.runtime.eval_batch_size,
+            batch_size,
             workers,
             shared,
         )

@@ -1,13 +1,14 @@
 """One run from start to finish: spec -> results/runs/<id>/."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from harness.clip.towers import CLIP
-from harness.data.fewshot import pictures_hash, sample_hash
+from harness.data.fewshot import pictures_hash
 from harness.data.own_names import is_own
 from harness.data.transforms import transform_hash
 from harness.data.workers import kept_workers
@@ -21,8 +22,9 @@ from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
 from harness.results.progress import Progress
-from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result, SampleFacts
+from harness.results.record import SCHEMA_VERSION, Batches, Costs, DamagedError, Evaluation, Prediction, Result
 from harness.tracking.wandb_run import Tracker
+from harness.training.batches import Choose, at_the_same_time, most
 from harness.training.build import build_clip, build_method, probe_setup
 from harness.training.evaluate import evaluate
 from harness.training.events import Notice, PhaseStarted, TrackingOffline
@@ -31,13 +33,14 @@ from harness.training.feature_storage import Place
 from harness.training.fitting import fit_to_images
 from harness.training.inputs import changed_files, datasets_of, input_files
 from harness.training.kept_logits import LogitsKeeper
-from harness.training.notices import data_notices, prompt_notice, training_shots
+from harness.training.notices import data_notices, prompt_notice
 from harness.training.precision import use_tf32
 from harness.training.process import choose_workers, make_repeatable
 from harness.training.refusals import find_refusals, refuse_trained_teacher, served
 from harness.training.resuming import misfit
-from harness.training.run_data import FewShotData, RunData, exported_sample
+from harness.training.run_data import RunData, exported_sample
 from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
+from harness.training.sample_facts import sample_facts
 from harness.training.selection import Choice, Selector
 from harness.training.setup import Setup
 from harness.training.shared_features import SharedFeatures, share_features
@@ -54,6 +57,7 @@ class Run:
         spec: what to do.
         results: the results folder.
         report: takes the events of the run.
+        choose: how many pictures go through the backbone at once where the spec leaves that open.
 
     Attributes:
         id: of the run; what its files contained when it began is part of that.
@@ -62,9 +66,11 @@ class Run:
         shared: features of the backbone that is set up.
     """
 
-    def __init__(self, spec: RunSpec, results: Path, report: Report = lambda event: None) -> None:
+    def __init__(
+        self, spec: RunSpec, results: Path, report: Report = lambda event: None, choose: Choose = most
+    ) -> None:
         self.spec = spec
-        self.id = spec.id
+        self._choose, self.id = choose, spec.id
         self.folder = RunFolder(results, self.id)
         self.report = report
         self.data = RunData(spec, tell=lambda line: self.report(Notice(line)))
@@ -72,6 +78,11 @@ class Run:
         self.shared: SharedFeatures | None = None
         self.device = choose_device(spec.runtime.device)
         self.workers = choose_workers(spec, self.device)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Pictures at once in caching passes and evaluations."""
+        return self._choose(self.spec)
 
     def execute(self) -> None:
         """Compute the run, or what is left of it, unless it is complete.
@@ -127,6 +138,7 @@ class Run:
             Place(self.device, runtime.cache_gpu_mib, runtime.cache_host_mib, self.folder.path),
             shared=self.shared,
             frozen_view=setup.method.frozen_view,
+            batch_size=self.batches.cache,
         )
 
     def make_trainer(self, setup: Setup, meter: Meter) -> Trainer:
@@ -140,6 +152,11 @@ class Run:
             self.report(PhaseStarted("fit"))
             fit_to_images(setup.method, images, self.spec, meter)
         return images
+
+    def selector(self, setup: Setup, meter: Meter) -> Selector:
+        """What the run chooses by."""
+        about = (self.spec, setup.data, self.data.test_transform(setup.clip), meter, self.workers, self.shared)
+        return Selector(*about, batch_size=self.batches.evaluate)
 
     def evaluate(
         self, method: Method, item: EvalSpec, meter: Meter, keeper: LogitsKeeper | None = None
@@ -164,7 +181,7 @@ class Run:
             self.data.test_transform(method.clip),
             meter,
             self.spec.train.precision,
-            self.spec.runtime.eval_batch_size,
+            self.batches.evaluate,
             self.workers,
             self.shared,
         )
@@ -209,6 +226,7 @@ class Run:
             torch.cuda.set_device(self.device)
         if spec.runtime.threads:
             torch.set_num_threads(spec.runtime.threads)
+        log.info("pictures at once: %s", self.batches)
         make_repeatable(spec.seed)
         tensors, progress = self._load_progress()
         meter = Meter(self.device, progress.phases)
@@ -225,7 +243,8 @@ class Run:
             tensors, progress = {}, Progress(starts=1)
             meter = Meter(self.device, {"setup": meter.phases["setup"]})
             trainer = self._prepare(setup, meter)
-        self._write_sample(setup.data)
+        # Before some of it is held out or cut, so that others can use the very same.
+        self.folder.write_json("sample.json", exported_sample(spec, setup.data))
         inputs = input_files(spec, {name: self.data.read(name) for name in datasets_of(spec)})
         progress = progress.model_copy(update={"inputs": inputs})
         machine = environment.describe(self.device)
@@ -237,7 +256,7 @@ class Run:
             self.report(Notice(use.problem))
         if tracker.fell_back:
             self.report(TrackingOffline())
-        selector = Selector(spec, setup.data, self.data.test_transform(setup.clip), meter, self.workers, self.shared)
+        selector = self.selector(setup, meter)
         if trainer:
             session = Session(use, tracker, self.report)
             judge = None if spec.select.epoch == "last" else selector.epoch_accuracy
@@ -255,19 +274,14 @@ class Run:
             schema_version=SCHEMA_VERSION,
             id=self.id,
             name=spec.name,
+            batches=at_the_same_time(self.batches, method, self.device),
+            recomputes={"image": setup.clip.image.recomputes, "text": setup.clip.text.recomputes},
             spec=spec,
             evaluations=tuple(evaluation for evaluation, _ in evaluated),
             refusals=setup.refusals,
             costs=self._costs(method, meter, progress, alone),
             method_facts=method.facts(),
-            sample=SampleFacts(
-                hash=sample_hash(setup.data.sample.train),
-                train_images=len(setup.data.sample.train),
-                val_images=len(setup.data.sample.val),
-                broken_images=tuple(broken.path for broken in setup.data.broken),
-                shots=training_shots(spec, self.data, setup.data),
-                noisy_labels=self.data.noisy_labels(setup.data),
-            ),
+            sample=sample_facts(spec, self.data, setup.data),
             selection=selector.record(choice, progress),
             layout=setup.data.splits.facts,
             transform_hash=transform_hash(
@@ -280,7 +294,7 @@ class Run:
             interruptions=progress.starts - 1,
             environment=machine,
         )
-        keeper.keep_validation(self.data, setup, self.workers, self.shared)
+        keeper.keep_validation(self.data, setup, self.workers, self.shared, self.batches.evaluate)
         self.folder.finish(result)
         log.info("complete: %s", {name: round(accuracy, 2) for name, accuracy in result.accuracies.items()})
         # Last: a server may keep us waiting, and what it does not get now it gets later from the result.
@@ -325,22 +339,14 @@ class Run:
 
     def _costs(self, method: Method, meter: Meter, progress: Progress, alone: bool | None) -> Costs:
         """Costs of the whole run; saves the checkpoint to know its size."""
+        trained, about = trained_parameters(method), {"id": self.id, "spec": self.spec.settings()}
         return Costs(
             phases=meter.phases,
             alone=alone,
-            trainable_parameters=sum(p.numel() for p in trained_parameters(method).values()),
+            trainable_parameters=sum(p.numel() for p in trained.values()),
             total_parameters=sum(p.numel() for p in method.parameters()),
             train_flops_per_image=progress.flops.get("train"),
             cache_flops_per_image=progress.flops.get("cache"),
             **progress.cache.model_dump(),
-            checkpoint_bytes=self._save_checkpoint(method),
+            checkpoint_bytes=self.folder.save_checkpoint(trained_state(method), about) if trained else 0,
         )
-
-    def _write_sample(self, data: FewShotData) -> None:
-        """Export the k-shot sample, before some of it is held out or cut, so that others can use the very same."""
-        self.folder.write_json("sample.json", exported_sample(self.spec, data))
-
-    def _save_checkpoint(self, method: Method) -> int:
-        if not trained_parameters(method):
-            return 0
-        return self.folder.save_checkpoint(trained_state(method), {"id": self.id, "spec": self.spec.settings()})

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.data.readers import Picture
+from harness.experiment.place import MOST_EVALUATED
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import PhaseCosts
 from harness.machine.meter import Meter
@@ -183,6 +184,7 @@ class Selector:
         meter: receives the costs of the phase `select`.
         workers: number of processes that decode images.
         shared: where features of the whole tower come from; None computes them here.
+        batch_size: images a batch; None: as the spec says.
     """
 
     def __init__(
@@ -193,6 +195,7 @@ class Selector:
         meter: Meter,
         workers: int,
         shared: SharedFeatures | None = None,
+        batch_size: int | None = None,
     ) -> None:
         self.spec = spec
         self.sample = sample
@@ -200,6 +203,7 @@ class Selector:
         self.meter = meter
         self.workers = workers
         self.shared = shared
+        self.batch_size = batch_size or spec.runtime.eval_batch_size or MOST_EVALUATED
         self._validations: dict[str, Validation] = {}
 
     def validation(self, method: Method, split: str) -> Validation:
@@ -211,7 +215,7 @@ class Selector:
         if split not in self._validations:
             data = RunData(self.spec, tests=False)
             pictures = data.picture_set(self.sample.splits.folder, self._pictures(split))
-            size = self.spec.runtime.eval_batch_size
+            size = self.batch_size
             with self.meter.phase("select", images=len(pictures)) as phase:
                 self._validations[split] = validation_images(
                     method, pictures, self.transform, self.spec.train.precision, size, self.workers, self.shared, phase

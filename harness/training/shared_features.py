@@ -1,9 +1,9 @@
 """Features of a frozen image tower, computed once for all runs that would compute the same.
 
 A run must not depend on what other runs have computed before. Products of matrices round differently when their shapes
-differ, or when several threads share one. So features are always computed in one shape: on a CPU a few pictures at once
-by one thread (several such threads work side by side), on a GPU a whole batch; what is missing in the last is filled up
-with blank pictures. Without a store they are computed in the same way.
+differ, or when several threads share one. So features are always computed in one shape: a few pictures at once, on a
+CPU by one thread (several such threads work side by side); what is missing in the last is filled up with blank
+pictures. Without a store they are computed in the same way.
 """
 
 import time
@@ -25,8 +25,8 @@ from harness.training.feature_identity import UNKNOWN, entry_name, names_tensor,
 from harness.training.feature_store import FeatureStore, Rows, open_store
 from harness.training.inference import project_pooled, run_frozen
 
-AT_ONCE = 8
-"""Pictures that one thread of a CPU computes together: enough to keep it busy, few enough for many threads."""
+AT_ONCE, AT_ONCE_ON_GPU = 8, 16
+"""Pictures that one thread of a CPU, or a GPU, computes together: enough to keep it busy, few enough for its memory."""
 
 
 def is_shareable(stage: Stage) -> bool:
@@ -210,14 +210,32 @@ class SharedFeatures:
         batches = pictures.batches(transform, indices, key, workers, pin_memory=on_gpu)
         if on_gpu:
             return torch.cat([features(batch) for batch in batches])
-        threads = min(torch.get_num_threads(), max(1, batch_size // size))
+        threads = num_threads(clip.device, batch_size)
         with one_thread():
             return torch.cat(list(side_by_side(features, batches, threads)))
 
 
 def at_once(device: torch.device, batch_size: int) -> int:
     """Number of pictures that are computed together, whoever asks for how many."""
-    return batch_size if device.type == "cuda" else min(AT_ONCE, batch_size)
+    return min(AT_ONCE_ON_GPU if device.type == "cuda" else AT_ONCE, batch_size)
+
+
+def num_threads(device: torch.device, batch_size: int) -> int:
+    """Number of threads that compute so many pictures each, side by side."""
+    return 1 if device.type == "cuda" else min(torch.get_num_threads(), max(1, batch_size // AT_ONCE))
+
+
+def in_memory(device: torch.device, stage: Stage, batch_size: int) -> int:
+    """Number of pictures that are on their way through a frozen tower at the same time.
+
+    Args:
+        device: where they are computed.
+        stage: that they go to. Features that runs share are computed as `at_once` says, everything else in batches.
+        batch_size: of these batches.
+    """
+    if not is_shareable(stage):
+        return batch_size
+    return at_once(device, batch_size) * num_threads(device, batch_size)
 
 
 def fill_up(pixels: Tensor, size: int) -> Tensor:

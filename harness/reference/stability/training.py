@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from harness.estimate.batches import choose_batches
 from harness.experiment.protocols import find_protocol
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter
@@ -85,7 +86,7 @@ class Repeated:
 
     def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
-        self.run = Run(spec, Path())
+        self.run = Run(spec, Path(), choose=choose_batches)
         self._images: RecordedImages | None = None
         self._fitted_to: Shots | None = None
 
@@ -110,7 +111,7 @@ class Repeated:
             fit_method(method, self._shots(), spec.train.precision, spec.seed)
         move_weights(method, move)
         before = trained_values(method)
-        selector = Selector(spec, setup.data, run.data.test_transform(setup.clip), meter, run.workers)
+        selector = run.selector(setup, meter)
         if len(before):
             self._train(method, self._images, selector, meter)
         if method.selects():

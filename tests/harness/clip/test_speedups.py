@@ -192,8 +192,21 @@ def test_towers_with_other_blocks_are_computed_whole(clip: CLIP, monkeypatch: py
     assert seen == [prompts.ids.numel()]
 
 
+def test_narrow_towers_keep_cheap_outputs_and_wide_ones_compute_them_again(
+    clip: CLIP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    towers = (clip.image, clip.text)
+    assert [tower.width for tower in towers] == [128, 96]
+    assert [tower.recomputes for tower in towers] == [False, False]
+    monkeypatch.setattr("harness.clip.stages.WIDE", 128)
+    assert [tower.recomputes for tower in towers] == [True, False]
+    clip.speedups.switch_off()
+    assert [tower.recomputes for tower in towers] == [False, False]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_cheap_outputs_are_not_kept_for_the_backward_pass(precision: str) -> None:
+def test_cheap_outputs_are_not_kept_for_the_backward_pass(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.clip.stages.WIDE", 0)
     peaks, gradients = [], []
     for recompute in (False, True):
         clip = load_backbone("clip-emoji")

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from harness.estimate.batches import choose_batches
 from harness.estimate.estimator import Estimate
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
@@ -49,7 +50,7 @@ def tiny_spec(make_spec: Make, backbone: Path, method: str, *overrides: str) -> 
 
 def run(spec: RunSpec, results: Path) -> dict[str, Any]:
     """Costs of a real run, as its `result.json` tells them."""
-    run = Run(spec, results)
+    run = Run(spec, results, choose=choose_batches)
     run.execute()
     costs = json.loads(run.folder.result_file.read_text())["costs"]
     assert isinstance(costs, dict)

@@ -7,7 +7,8 @@ import pytest
 
 from harness.errors import UserError
 from harness.estimate.estimator import Estimate, Estimator
-from harness.estimate.fit import Capacity, estimated_peak, fits, largest_that_fits, with_setting
+from harness.estimate.fit import Capacity, estimated_peak, fits, with_setting
+from harness.estimate.largest import largest_that_fits
 from harness.estimate.memory_breakdown import MemoryPeak
 from harness.experiment.spec import RunSpec
 from harness.machine.units import parse_size

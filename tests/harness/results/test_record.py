@@ -126,7 +126,7 @@ ABSENT: list[tuple[str, Callable[[Json], Json], tuple[str, ...], Callable[[Resul
         lambda content: content["spec"]["train"],
         ("validate_every", "cache_batch_size"),
         lambda result: (result.spec.train.validate_every, result.spec.train.cache_batch_size),
-        (None, 64),
+        (None, None),
     ),
     (
         "settings of data",

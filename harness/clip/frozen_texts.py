@@ -10,7 +10,7 @@ from harness.clip.towers import RAW, Stage, TextTower
 
 @torch.no_grad()
 def run_frozen_texts(tower: TextTower, ids: Tensor, ends: Ends, stop: Stage, shared: int) -> Tensor:
-    """Texts at a stage: (C, T, width), or at END (C, E). With more than `AT_ONCE` of them the host waits for the device.
+    """Texts at a stage: (C, T, width), or at END (C, E). With more than `AT_ONCE` the host waits for the device.
 
     Args:
         tower: frozen up to that stage.

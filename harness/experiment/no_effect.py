@@ -192,11 +192,6 @@ def of_warm_up(spec: RunSpec) -> str | None:
     return f"all {train.epochs} epochs are warm-up at warmup_lr"
 
 
-def of_compiling(spec: RunSpec) -> str | None:
-    """Only steps are compiled."""
-    return None if method_class(spec.method).trains else f"{spec.method} takes no training steps"
-
-
 RULES: dict[str, Callable[[RunSpec], str | None]] = {
     "train.validate_every": of_validation,
     "train.lr_image": of_image_rate,
@@ -207,7 +202,6 @@ RULES: dict[str, Callable[[RunSpec], str | None]] = {
     "train.lbfgs_iterations": lambda spec: None if spec.train.optimizer == "lbfgs" else "it is of lbfgs",
     "train.weight_decay": lambda spec: "lbfgs has none" if spec.train.optimizer == "lbfgs" else None,
     "train.keep_remainder": of_full_batches,
-    "train.compile": of_compiling,
     "train.momentum": lambda spec: None if spec.train.optimizer == "sgd" else "it is of sgd",
     "train.betas": of_adam,
     "train.eps": of_adam,

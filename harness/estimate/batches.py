@@ -7,8 +7,8 @@ from harness.estimate.fit import device_of, shared_estimator
 from harness.estimate.known_batches import known_or_found
 from harness.experiment.spec import RunSpec
 from harness.experiment.templates import start_stages
+from harness.machine.costs import Batches
 from harness.results.log import log
-from harness.results.record import Batches
 from harness.training.batches import fewest, leaves_open, most
 from harness.training.shared_features import is_shareable
 

@@ -30,9 +30,9 @@ from harness.estimate.stand_ins import (
     blank_pictures,
 )
 from harness.experiment.spec import EvalSpec, RunSpec
-from harness.machine.costs import PHASES
+from harness.machine.costs import PHASES, Batches
 from harness.machine.meter import Meter, count_flops
-from harness.results.record import Batches, Refusal
+from harness.results.record import Refusal
 from harness.training.batches import batch_sizes, fewest, leaves_open, most
 from harness.training.build import build_method, probe_setup, prompt_texts
 from harness.training.evaluate import Classifier

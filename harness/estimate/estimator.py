@@ -18,11 +18,11 @@ from harness.estimate.fake_tensors import FakeMode, fake_tensors
 from harness.estimate.memory_breakdown import BreakdownMeter, MemoryPeak
 from harness.estimate.repeated_blocks import RepeatedBlocks
 from harness.experiment.spec import RunSpec
-from harness.machine.costs import PHASES
+from harness.machine.costs import PHASES, Batches
 from harness.machine.meter import Meter
 from harness.machine.threads import threads
 from harness.results.files import saved_bytes
-from harness.results.record import Batches, CacheFacts, Refusal
+from harness.results.record import CacheFacts, Refusal
 from harness.training.batches import most
 from harness.training.build import move
 from harness.training.feature_storage import GPU, HOST

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from harness.errors import UserError
 from harness.experiment.registry import import_method
 from harness.experiment.spec import RunSpec
+from harness.machine.costs import Batches
 from harness.machine.environment import package_version
 from harness.results.files import read_regular, write_atomically
-from harness.results.record import Batches
 from harness.training.feature_identity import code_digest
 from harness.training.feature_store import open_store
 from harness.training.inputs import OWN_METHODS

@@ -65,6 +65,20 @@ class PhaseCosts(BaseModel):
         return self.peak_allocated_bytes or self.peak_tensor_bytes
 
 
+class Batches(BaseModel):
+    """Pictures that go through a backbone at once outside of training steps.
+
+    Attributes:
+        cache: in caching passes.
+        evaluate: in evaluations and choices.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    cache: int = Field(ge=1)
+    evaluate: int = Field(ge=1)
+
+
 def highest_peak(phases: Iterable[PhaseCosts]) -> int | None:
     """Highest peak memory of some phases, in bytes; None if none was measured."""
     return max((phase.peak_bytes for phase in phases if phase.peak_bytes), default=None)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from harness.clip.texts import OneOrMore, prompts_of
 from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec
-from harness.machine.costs import CACHE, TRAIN, PhaseCosts, highest_peak
+from harness.machine.costs import CACHE, TRAIN, Batches, PhaseCosts, highest_peak
 from harness.machine.environment import Environment
 from harness.results.files import read_problem, read_regular
 from harness.results.numbers import Amount, Count, Number, Percent, Probability, check_json
@@ -101,18 +101,6 @@ class Costs(Record):
         """Floating point operations of a whole training with its caching pass."""
         per_image = {CACHE: self.cache_flops_per_image or 0.0, TRAIN: self.train_flops_per_image or 0.0}
         return sum(flops * self.phases[name].images for name, flops in per_image.items() if name in self.phases)
-
-
-class Batches(Record):
-    """Pictures that go through a backbone at once outside of training steps.
-
-    Attributes:
-        cache: in caching passes.
-        evaluate: in evaluations and choices.
-    """
-
-    cache: int = Field(ge=1)
-    evaluate: int = Field(ge=1)
 
 
 class Prediction(Record):

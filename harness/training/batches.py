@@ -8,7 +8,7 @@ from harness.clip.towers import END
 from harness.experiment.place import MOST_EVALUATED
 from harness.experiment.spec import RunSpec
 from harness.experiment.training_spec import MOST_CACHED
-from harness.results.record import Batches
+from harness.machine.costs import Batches
 from harness.training.shared_features import AT_ONCE, in_memory
 from methods.base import Method
 

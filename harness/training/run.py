@@ -17,12 +17,13 @@ from harness.experiment.content import CHANGED_MEANWHILE, look_anew, weights_dig
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.experiment.templates import templates_of
 from harness.machine import environment
+from harness.machine.costs import Batches
 from harness.machine.device import DeviceUse, both_alone, choose_device, device_use
 from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
 from harness.results.progress import Progress
-from harness.results.record import SCHEMA_VERSION, Batches, Costs, DamagedError, Evaluation, Prediction, Result
+from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result
 from harness.tracking.wandb_run import Tracker
 from harness.training.batches import Choose, at_the_same_time, most
 from harness.training.build import build_clip, build_method, probe_setup
@@ -69,8 +70,7 @@ class Run:
     def __init__(
         self, spec: RunSpec, results: Path, report: Report = lambda event: None, choose: Choose = most
     ) -> None:
-        self.spec = spec
-        self._choose, self.id = choose, spec.id
+        self.spec, self.id, self._choose = spec, spec.id, choose
         self.folder = RunFolder(results, self.id)
         self.report = report
         self.data = RunData(spec, tell=lambda line: self.report(Notice(line)))

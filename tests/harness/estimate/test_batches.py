@@ -17,7 +17,7 @@ from harness.estimate.estimator import Estimator
 from harness.estimate.largest import largest_below
 from harness.estimate.memory_breakdown import MemoryPeak
 from harness.experiment.spec import RunSpec
-from harness.results.record import Batches
+from harness.machine.costs import Batches
 from harness.schedule import worker
 from harness.training.batches import batch_sizes, fewest, most
 from harness.training.run import Run

@@ -19,7 +19,7 @@ Make = Callable[..., RunSpec]
 
 
 def test_a_run_that_cannot_fit_is_refused_with_the_nearest_setting_that_does(make_spec: Make, tmp_path: Path) -> None:
-    few = ("train.epochs=1", "train.batch_size=4", FEW_OF_BOTH)
+    few = ("train.epochs=1", "train.batch_size=4", "train.cache_batch_size=4", FEW_OF_BOTH)
     small = make_spec("clip_adapter", *few, "runtime.eval_batch_size=4", shots=1)
     large = make_spec("clip_adapter", *few, "runtime.eval_batch_size=100", shots=2)
     between = (estimated_peak(small) + estimated_peak(large)) / 2 / MIB

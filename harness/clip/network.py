@@ -197,8 +197,8 @@ class Network(nn.Module):
             assert isinstance(block, ResidualAttentionBlock)
             nn.init.normal_(block.attn.in_proj_weight, std=wide)
             nn.init.normal_(block.attn.out_proj.weight, std=deep)
-            nn.init.normal_(block.mlp.c_fc.weight, std=(2 * text.width) ** -0.5)
-            nn.init.normal_(block.mlp.c_proj.weight, std=deep)
+            for name, std in (("c_fc", (2 * text.width) ** -0.5), ("c_proj", deep)):
+                nn.init.normal_(block.mlp.get_submodule(name).get_parameter("weight"), std=std)
         nn.init.normal_(self.text_projection, std=wide)
 
 

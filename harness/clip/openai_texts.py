@@ -6,10 +6,10 @@ further are not recognised, nor are models of which no output is known here.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.clip.network import Network, QuickGELU
 
@@ -81,7 +81,7 @@ def with_quick_gelu(network: "Network | open_clip.model.CLIP", ids: Tensor) -> T
         ids: (1, tokens).
     """
     tokens = ids.shape[1]
-    perceptrons: list[nn.Sequential] = [block.mlp for block in network.transformer.resblocks]
+    perceptrons: list[Any] = [block.mlp for block in network.transformer.resblocks]
     activations = [perceptron.gelu for perceptron in perceptrons]
     try:
         for perceptron in perceptrons:

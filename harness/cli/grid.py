@@ -17,6 +17,7 @@ from harness.experiment.settings import Settings, merge, parse_overrides
 from harness.experiment.spec import RunSpec, check_shape
 
 Command = Callable[..., None]
+OnReading = Callable[[Experiment], None]
 
 
 @dataclass(frozen=True)
@@ -192,10 +193,17 @@ def read_experiment(
 
 
 def read_grid(
-    words: Words, grid: GridOptions, schedule: ScheduleOptions | None = None
+    words: Words,
+    grid: GridOptions,
+    schedule: ScheduleOptions | None = None,
+    on_reading: OnReading = lambda experiment: None,
 ) -> tuple[Experiment, list[PlannedRun]]:
-    """The experiment that the words METHODS KEY=VALUE and the options ask for, and its runs."""
+    """The experiment that the words METHODS KEY=VALUE and the options ask for, and its runs.
+
+    `on_reading` is called with the experiment before its runs are planned, which takes longer.
+    """
     experiment = read_experiment(words.first, words.settings, grid, schedule)
+    on_reading(experiment)
     return experiment, plan_grid(experiment)
 
 
@@ -208,10 +216,15 @@ def read_file_grid(
 
 
 def read_file_plan(
-    words: Words, grid: GridOptions, methods: str | None = None, schedule: ScheduleOptions | None = None
+    words: Words,
+    grid: GridOptions,
+    methods: str | None = None,
+    schedule: ScheduleOptions | None = None,
+    on_reading: OnReading = lambda experiment: None,
 ) -> tuple[Experiment, list[PlannedRun]]:
-    """The experiment that the words FILE KEY=VALUE and the options ask for, and its runs."""
+    """The experiment that the words FILE KEY=VALUE and the options ask for, and its runs; as `read_grid`."""
     experiment = read_experiment(
         methods, words.settings, replace(grid, experiment=words.file or grid.experiment), schedule
     )
+    on_reading(experiment)
     return experiment, plan_grid(experiment)

@@ -1,6 +1,5 @@
 """`skipbench list` and `keys`: the names of methods, data sets, backbones, protocols, recipes and settings."""
 
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -41,11 +40,10 @@ def list_names(method: str | None) -> None:
     from harness.data.templates import ENSEMBLES
     from harness.experiment.protocols import PROTOCOLS
     from harness.experiment.recipes import recipe_variants
-    from harness.experiment.registry import method_class, method_names
+    from harness.experiment.registry import method_about, method_names
 
     for name in method_names():
-        about = (sys.modules[method_class(name).__module__].__doc__ or "").strip().partition("\n")[0]
-        console.print(f"method    {name:22s} {about}".rstrip(), markup=False, soft_wrap=True)
+        console.print(f"method    {name:22s} {method_about(name)}".rstrip(), markup=False, soft_wrap=True)
     for dataset in DATASETS.values():
         console.print(f"data set  {dataset.name:22s} {dataset.about}", markup=False, soft_wrap=True)
     own = "your own: a folder of class folders, or of train/ and test/ with class folders in each"

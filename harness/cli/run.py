@@ -78,8 +78,23 @@ def bench(words: Words, grid: GridOptions, schedule: ScheduleOptions, dry_run: b
       skipbench bench skip skip.depth=0..6
       skipbench bench skip,finetune skip.depth=2,4 train.precision=fp32,bf16 --seeds 1..3
     """
-    experiment, planned = read_grid(words, grid, schedule)
+    experiment, planned = read_grid(words, grid, schedule, keep_cold if dry_run else warm_up)
     compute(experiment, planned, dry_run, results, tell_grid=True)
+
+
+def warm_up(experiment: Experiment) -> None:
+    """Have what runs need imported in another process while they are planned.
+
+    Not where weights may have to be fetched first: that changes what the process is to import, and how.
+    """
+    if experiment.schedule.executor == "local" and set(experiment.backbones) <= bundled().keys():
+        from harness.schedule import worker
+
+        worker.warm_up(experiment.backbones)
+
+
+def keep_cold(experiment: Experiment) -> None:
+    """Import nothing: nothing is to be computed."""
 
 
 def compute(
@@ -139,7 +154,8 @@ def run(words: Words, grid: GridOptions, schedule: ScheduleOptions, dry_run: boo
     file = find_experiment_file(words.file)
     content = read_yaml(file)
     if "method" not in content:
-        experiment, planned = read_file_plan(replace(words, first=str(file)), grid, schedule=schedule)
+        named = replace(words, first=str(file))
+        experiment, planned = read_file_plan(named, grid, None, schedule, keep_cold if dry_run else warm_up)
         compute(experiment, planned, dry_run, results)
         return
     if given := grid.given():

@@ -1,11 +1,16 @@
 """QuickGELU or GELU: a part of the architecture that no weights show, and that open_clip puts into a model's name."""
 
-import open_clip
+from typing import TYPE_CHECKING
 
 from harness.clip.backbones import Backbone, model_config, model_names
 from harness.clip.checkpoints import State, has_openai_scale, is_exact_in_fp16
 from harness.clip.openai_texts import texts_of_openai
 from harness.errors import UserError
+
+if TYPE_CHECKING:
+    import open_clip
+
+    from harness.clip.network import Network
 
 
 def twin_of(model: str) -> str:
@@ -30,7 +35,9 @@ def refuse_wrong_activation(model: str, weights_use_quick_gelu: bool, weights: s
     )
 
 
-def doubt_about(backbone: Backbone, network: "open_clip.model.CLIP", state: State, quick_gelu: bool) -> str | None:
+def doubt_about(
+    backbone: Backbone, network: "Network | open_clip.model.CLIP", state: State, quick_gelu: bool
+) -> str | None:
     """What to tell the user about the activation of a file that does not say it; None if nothing.
 
     Args:

@@ -19,7 +19,6 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 
 from harness.clip.configuration import (
@@ -29,6 +28,7 @@ from harness.clip.configuration import (
     supported_configuration,
 )
 from harness.clip.hub import cached_folder, hub_folder
+from harness.clip.open_clip_files import package_folder
 from harness.clip.snapshots import configuration_in, files_beside, weights_in
 from harness.clip.tokenizer_files import find_tokenizer
 from harness.errors import UserError, letters_of, nearest
@@ -236,10 +236,7 @@ def existing_file(text: str) -> Path:
 @cache
 def config_files() -> dict[str, Path]:
     """Model name -> configuration file of all models of open_clip, without importing it, which takes seconds."""
-    spec = find_spec("open_clip")
-    assert spec
-    assert spec.submodule_search_locations
-    return {path.stem: path for path in Path(spec.submodule_search_locations[0]).glob("model_configs/*.json")}
+    return {path.stem: path for path in package_folder().glob("model_configs/*.json")}
 
 
 def model_names() -> list[str]:

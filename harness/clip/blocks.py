@@ -17,13 +17,15 @@ from harness.clip.packing import Packing, Tokens, take
 from harness.clip.quick_gelu import quick_gelu
 from harness.machine.torch_internals import storage_id
 
+PARTS = {"ln_1", "attn", "ls_1", "ln_2", "mlp", "ls_2"}
+"""The parts of a block that `run_packed` knows."""
+
 
 def is_divisible(block: nn.Module) -> bool:
     """Whether `run_packed` can compute a block."""
-    # Not at the top: planning imports the methods, and importing open_clip takes seconds.
-    from open_clip.transformer import ResidualAttentionBlock
-
-    return isinstance(block, ResidualAttentionBlock) and isinstance(block.attn, nn.MultiheadAttention)
+    # By its parts: our own class and open_clip's have the same, and importing open_clip takes seconds.
+    parts = dict(block.named_children())
+    return parts.keys() == PARTS and isinstance(parts["attn"], nn.MultiheadAttention)
 
 
 Addition = Callable[[Tensor, Tokens], Tensor]

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from open_clip.tokenizer import SimpleTokenizer, get_clean_fn
 from torch import Tensor
 
 from harness.clip.configuration import TextConfiguration
+from harness.clip.open_clip_files import open_clip_module, simple_tokenizer
 from harness.clip.tokenizer_files import TOKENIZERS_FILE, TokenizerFiles
 from harness.errors import UserError, first_line
 
@@ -85,6 +85,7 @@ def load_tokenizer(files: TokenizerFiles, text: TextConfiguration) -> HubTokeniz
 
 def clean_of(text: TextConfiguration) -> Callable[[str], str]:
     """What open_clip does to a text before a tokenizer of the hub gets it."""
+    get_clean_fn = open_clip_module("tokenizer").get_clean_fn
     clean: Callable[[str], str] = get_clean_fn((text.tokenizer_kwargs and text.tokenizer_kwargs.clean) or "whitespace")
     return clean
 
@@ -129,7 +130,7 @@ def stand_in_tokenizer(text: TextConfiguration) -> HubTokenizer:
 
     Costs are those of the real one, since every text takes the whole context.
     """
-    clip, free = SimpleTokenizer(), max(1, text.vocab_size - SPECIAL_IDS)
+    clip, free = simple_tokenizer()(), max(1, text.vocab_size - SPECIAL_IDS)
 
     def encode(texts: list[str]) -> list[list[int]]:
         return [[SPECIAL_IDS + number % free for number in clip.encode(text)] for text in texts]

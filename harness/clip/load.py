@@ -1,8 +1,8 @@
 """Loads the CLIP of a backbone: with weights of open_clip, of a local checkpoint, or random ones."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import open_clip
 import torch
 
 from harness.clip.activation import doubt_about, refuse_wrong_activation
@@ -19,6 +19,7 @@ from harness.clip.configuration import (
     supported_configuration,
 )
 from harness.clip.kinds import towers_of
+from harness.clip.network import Network, is_plain
 from harness.clip.openai_shapes import fitting_models, is_resnet, openai_config, shapes_of
 from harness.clip.pretrained import OPENAI_PREPROCESSING, fetch_weights, preprocessing_of_tag, verify_tag
 from harness.clip.prompts import Tokenizer
@@ -28,6 +29,9 @@ from harness.clip.transformers_configuration import CONFIGURATION as OF_TRANSFOR
 from harness.clip.transformers_vocabulary import refuse_other_vocabulary
 from harness.clip.weights import read_weights
 from harness.errors import UserError, first_line
+
+if TYPE_CHECKING:
+    import open_clip
 
 
 def load_backbone(text: str) -> CLIP:
@@ -61,6 +65,8 @@ def load_open_clip(backbone: Backbone, model: str) -> CLIP:
                 f"backbone {backbone.text}: its texts get ids of CLIP's vocabulary, as its weights are random",
             )
         return clip
+    import open_clip
+
     fetch_weights(backbone.text)
     tokenizer = tokenizer_of(config, backbone)
     try:
@@ -168,8 +174,13 @@ def openai_architecture(path: Path, state: State, is_openai: bool) -> tuple[Mode
     return config, local_tokenizer(config.text_cfg)
 
 
-def build(config: ModelConfiguration) -> "open_clip.model.CLIP":
-    """A model of open_clip of a configuration, in fp32, with random weights."""
+def build(config: ModelConfiguration) -> "Network | open_clip.model.CLIP":
+    """A model of a configuration, in fp32, with random weights; of open_clip where it is not the usual one."""
+    if is_plain(config):
+        return Network(config)
+    # Not at the top: it takes longer to import than torch.
+    import open_clip
+
     fields = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
     if not config.custom_text:
         return open_clip.CLIP(**config.model_dump(include=fields, exclude_unset=True))
@@ -178,12 +189,12 @@ def build(config: ModelConfiguration) -> "open_clip.model.CLIP":
 
 
 def wrap(
-    network: "open_clip.model.CLIP",
+    network: "Network | open_clip.model.CLIP",
     tokenizer: Tokenizer,
     name: str,
     preprocess: PreprocessConfiguration = OPENAI_PREPROCESSING,
 ) -> CLIP:
-    """A CLIP of two towers of stages, from an open_clip model.
+    """A CLIP of two towers of stages, from the parameters of a model.
 
     Args:
         network: with its weights.

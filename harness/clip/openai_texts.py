@@ -6,11 +6,15 @@ further are not recognised, nor are models of which no output is known here.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import open_clip
 import torch
-from open_clip.transformer import QuickGELU
-from torch import Tensor, nn
+from torch import Tensor
+
+from harness.clip.network import Network, QuickGELU
+
+if TYPE_CHECKING:
+    import open_clip
 
 # Published digits are rounded, and were computed by other kernels.
 TOLERANCE = 2e-3
@@ -46,19 +50,19 @@ KNOWN = (
 )
 
 
-def texts_of_openai(network: "open_clip.model.CLIP") -> bool:
+def texts_of_openai(network: "Network | open_clip.model.CLIP") -> bool:
     """Whether the text tower of a network is one of OpenAI's, whatever activation it computes now.
 
     Args:
-        network: an open_clip model with its weights in fp32; only a plain CLIP can be OpenAI's.
+        network: a model with its weights in fp32; only a CLIP with a causal text tower of its own can be OpenAI's.
     """
-    if not isinstance(network, open_clip.CLIP) or network.attn_mask is None:
+    if getattr(network, "attn_mask", None) is None:
         return False
     vocabulary = network.token_embedding.num_embeddings
     return any(max(text.ids) < vocabulary and is_known(network, text) for text in KNOWN)
 
 
-def is_known(network: "open_clip.model.CLIP", text: KnownText) -> bool:
+def is_known(network: "Network | open_clip.model.CLIP", text: KnownText) -> bool:
     """Whether a text comes out as it is known to."""
     found = with_quick_gelu(network, torch.tensor([text.ids]))[0, text.token]
     if text.projected:
@@ -69,7 +73,7 @@ def is_known(network: "open_clip.model.CLIP", text: KnownText) -> bool:
 
 
 @torch.no_grad()
-def with_quick_gelu(network: "open_clip.model.CLIP", ids: Tensor) -> Tensor:
+def with_quick_gelu(network: "Network | open_clip.model.CLIP", ids: Tensor) -> Tensor:
     """The text tower's output for every token, (1, tokens, width), computed with QuickGELU.
 
     Args:
@@ -77,7 +81,7 @@ def with_quick_gelu(network: "open_clip.model.CLIP", ids: Tensor) -> Tensor:
         ids: (1, tokens).
     """
     tokens = ids.shape[1]
-    perceptrons: list[nn.Sequential] = [block.mlp for block in network.transformer.resblocks]
+    perceptrons: list[Any] = [block.mlp for block in network.transformer.resblocks]
     activations = [perceptron.gelu for perceptron in perceptrons]
     try:
         for perceptron in perceptrons:

@@ -2,8 +2,7 @@
 
 import logging
 from pathlib import Path
-
-import open_clip
+from typing import Any
 
 from harness.clip.activation import refuse_wrong_activation
 from harness.clip.backbones import RANDOM, Backbone, model_config, parse_backbone
@@ -16,6 +15,15 @@ from harness.errors import UserError, nearest
 OPENAI_PREPROCESSING = PreprocessConfiguration()
 
 
+def tag_configuration(model: str, tag: str) -> dict[str, Any]:
+    """What open_clip knows of a pretrained tag: where its weights are, their activation and preprocessing."""
+    # Not at the top, here as below: it takes longer to import than torch, and most runs need none of it.
+    import open_clip
+
+    found: dict[str, Any] = open_clip.get_pretrained_cfg(model, tag)
+    return found
+
+
 def verify_tag(backbone: Backbone) -> None:
     """Check the pretrained tag of a backbone.
 
@@ -25,6 +33,8 @@ def verify_tag(backbone: Backbone) -> None:
     model, tag = backbone.model, backbone.tag
     if model is None or tag is None or tag == RANDOM:
         return
+    import open_clip
+
     tags = open_clip.list_pretrained_tags_by_model(model)
     if not tags:
         raise UserError(
@@ -34,7 +44,7 @@ def verify_tag(backbone: Backbone) -> None:
     if tag not in tags:
         asked = f"has no pretrained tag '{tag}'" if ":" in backbone.text else "has no default weights"
         raise UserError(f"backbone '{model}' {asked}: write {model}:TAG.{nearest(tag, tags)}")
-    refuse_wrong_activation(model, bool(open_clip.get_pretrained_cfg(model, tag).get("quick_gelu")), f"'{tag}' weights")
+    refuse_wrong_activation(model, bool(tag_configuration(model, tag).get("quick_gelu")), f"'{tag}' weights")
 
 
 def fetch_weights(text: str) -> None:
@@ -48,13 +58,15 @@ def fetch_weights(text: str) -> None:
     """
     backbone = parse_backbone(text)
     verify_tag(backbone)
-    if backbone.model is None or backbone.tag in (None, RANDOM):
+    if backbone.model is None or backbone.tag is None or backbone.tag == RANDOM:
         return
+    import open_clip
+
     repository = model_config(backbone.model).text_cfg.hf_tokenizer_name
     # The hub's client logs every attempt; the error below says everything in one line.
     logging.disable(logging.CRITICAL)
     try:
-        tag = open_clip.get_pretrained_cfg(backbone.model, backbone.tag)
+        tag = tag_configuration(backbone.model, backbone.tag)
         ask_hub(tag.get("hf_hub", "").rpartition("/")[0])
         open_clip.download_pretrained(tag)
         if repository:
@@ -92,8 +104,8 @@ def preprocessing_of_tag(backbone: Backbone) -> PreprocessConfiguration:
     Raises:
         UserError: open_clip names one that is unknown here.
     """
-    if backbone.model is None or backbone.tag in (None, RANDOM):
+    if backbone.model is None or backbone.tag is None or backbone.tag == RANDOM:
         return OPENAI_PREPROCESSING
-    tag = open_clip.get_pretrained_cfg(backbone.model, backbone.tag)
+    tag = tag_configuration(backbone.model, backbone.tag)
     known = {key: tag[key] for key in PreprocessConfiguration.model_fields if key in tag}
     return check(PreprocessConfiguration, known, f"preprocessing of '{backbone.text}'")

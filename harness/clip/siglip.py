@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from harness.clip.blocks import merge_heads
 from harness.clip.ends import Ends
+from harness.clip.network import LayerNorm, ResidualAttentionBlock
 from harness.clip.packing import Packing
 from harness.clip.speedups import Speedups
 from harness.clip.stages import Change, Tower
@@ -153,10 +154,7 @@ class BidirectionalTextTower(TextTower):
 
 
 def block_of_open_clip(block: Any) -> nn.Module:
-    """A residual attention block of open_clip with the parameters of one of timm."""
-    # Not at the top: planning imports the methods, and importing open_clip takes seconds.
-    from open_clip.transformer import ResidualAttentionBlock
-
+    """A residual attention block as open_clip has them, with the parameters of one of timm."""
     attention, mlp = block.attn, block.mlp
     gelu = mlp.act if isinstance(mlp.act, nn.GELU) else nn.GELU(ACTIVATIONS[type(mlp.act).__name__])
     with torch.device("meta"):  # only the modules are wanted
@@ -170,10 +168,7 @@ def block_of_open_clip(block: Any) -> nn.Module:
 
 def norm_of_open_clip(norm: nn.LayerNorm) -> nn.Module:
     """open_clip's LayerNorm, which keeps the type of its input under autocast, with the parameters of another."""
-    from open_clip.transformer import LayerNorm
-
     with torch.device("meta"):
-        ours = LayerNorm(norm.normalized_shape, eps=norm.eps)
+        ours = LayerNorm(list(norm.normalized_shape), eps=norm.eps)
     ours.weight, ours.bias = norm.weight, norm.bias
-    assert isinstance(ours, nn.Module)
     return ours

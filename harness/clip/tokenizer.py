@@ -4,11 +4,10 @@ import gzip
 from functools import partial
 from pathlib import Path
 
-from open_clip.tokenizer import SimpleTokenizer
-
 from harness.clip.backbones import Backbone, existing_file
 from harness.clip.configuration import ModelConfiguration, TextConfiguration
 from harness.clip.hub_tokenizer import load_tokenizer, stand_in_tokenizer
+from harness.clip.open_clip_files import simple_tokenizer
 from harness.clip.prompts import Tokenizer
 from harness.clip.tokenizer_files import find_tokenizer
 from harness.errors import UserError, first_line
@@ -60,7 +59,7 @@ def local_tokenizer(text: TextConfiguration, configuration: Path | None = None) 
         options["bpe_path"] = str(existing_file(str(folder / options["bpe_path"])))
         where = f"vocabulary '{options['bpe_path']}'"
     try:
-        tokenizer = SimpleTokenizer(**{key: value for key, value in options.items() if value is not None})
+        tokenizer = simple_tokenizer()(**{key: value for key, value in options.items() if value is not None})
     except (OSError, EOFError, ValueError, LookupError, gzip.BadGzipFile) as error:
         raise UserError(f"{where} cannot be read as a vocabulary of CLIP: {first_line(error)}") from error
     if tokenizer.vocab_size > text.vocab_size:

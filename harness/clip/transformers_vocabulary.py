@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from open_clip.tokenizer import SimpleTokenizer
-
+from harness.clip.open_clip_files import simple_tokenizer
 from harness.clip.strict_json import MIB, read_json
 from harness.errors import UserError
 
@@ -22,7 +21,7 @@ def refuse_other_vocabulary(folder: Path) -> None:
     if path is None:
         return
     found = vocabulary_in(path)
-    ours = SimpleTokenizer().encoder
+    ours = simple_tokenizer()().encoder
     special = ("<start_of_text>", "<end_of_text>")  # transformers writes them in another way
     different = [token for token, number in ours.items() if token not in special and found.get(token) != number]
     if different:

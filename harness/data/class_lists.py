@@ -3,6 +3,8 @@
 from functools import cache
 from importlib.resources import files
 
+from harness.clip.open_clip_files import open_clip_module
+
 
 @cache
 def named_classes(dataset: str) -> tuple[str, ...]:
@@ -21,8 +23,8 @@ def imagenet_names() -> dict[str, str]:
 
     The names are those of the authors of CLIP, as open_clip has them: `classnames.txt` of the CoOp layout has the same.
     """
-    # Not at the top: importing these takes seconds.
-    from open_clip import IMAGENET_CLASSNAMES
+    # Not at the top: importing timm takes seconds.
     from timm.data import ImageNetInfo
 
-    return dict(zip(ImageNetInfo().label_names(), IMAGENET_CLASSNAMES, strict=True))
+    names = open_clip_module("zero_shot_metadata").IMAGENET_CLASSNAMES
+    return dict(zip(ImageNetInfo().label_names(), names, strict=True))

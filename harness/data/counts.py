@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import cycle, islice
 
+from harness.clip.open_clip_files import open_clip_module
 from harness.data.datasets import find_dataset, find_folder, read_dataset
 from harness.data.fewshot import class_subset
 from harness.data.readers import SPLITS, UNTESTED
@@ -117,7 +118,4 @@ def known_counts(dataset: str) -> tuple[list[str], dict[str, list[int]]]:
 
 def stand_in_names() -> list[str]:
     """ImageNet's 1000 class names as open_clip lists them, whose prompts have typical lengths."""
-    # Not at the top: importing open_clip takes seconds.
-    from open_clip import IMAGENET_CLASSNAMES
-
-    return list(IMAGENET_CLASSNAMES)
+    return list(open_clip_module("zero_shot_metadata").IMAGENET_CLASSNAMES)

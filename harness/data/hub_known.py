@@ -9,6 +9,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from harness.clip.open_clip_files import open_clip_module
 from harness.data.catalog import DATASETS
 from harness.data.description import DataSet
 from harness.data.own_names import HubName
@@ -75,10 +76,7 @@ def known_sets() -> Mapping[str, KnownSet]:
 @cache
 def imagenet_names() -> tuple[str, ...]:
     """ImageNet's class names in the order of its classes."""
-    # Not at the top: importing open_clip takes seconds.
-    from open_clip import IMAGENET_CLASSNAMES
-
-    return tuple(IMAGENET_CLASSNAMES)
+    return tuple(open_clip_module("zero_shot_metadata").IMAGENET_CLASSNAMES)
 
 
 def with_known(name: HubName, known: KnownSet | None) -> HubName:

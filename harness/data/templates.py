@@ -1,5 +1,6 @@
 """Ensembles: several prompt templates under one name."""
 
+from harness.clip.open_clip_files import open_clip_module
 from harness.data.openai_templates import OPENAI_TEMPLATES
 
 OPENAI = "openai"
@@ -27,8 +28,6 @@ def ensemble_templates(name: str, dataset: str = "") -> tuple[str, ...]:
         return DRAWINGS
     if name == OPENAI and dataset in OPENAI_TEMPLATES:
         return OPENAI_TEMPLATES[dataset]
-    # Not at the top: importing open_clip takes seconds.
-    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
-
-    functions = SIMPLE_IMAGENET_TEMPLATES if name == "imagenet_7" else OPENAI_IMAGENET_TEMPLATES
+    known = open_clip_module("zero_shot_metadata")
+    functions = known.SIMPLE_IMAGENET_TEMPLATES if name == "imagenet_7" else known.OPENAI_IMAGENET_TEMPLATES
     return tuple(function("{}") for function in functions)

@@ -1,9 +1,11 @@
 """Which methods there are: every file in `methods/` is one, its class is found by importing it."""
 
+import ast
 import importlib
 import inspect
 import traceback
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -49,6 +51,36 @@ def check_method(name: str) -> str:
     return name
 
 
+def method_file(name: str) -> Path:
+    """The file of a method, which is not imported.
+
+    Raises:
+        UserError: no such method.
+    """
+    spec = find_spec(f"methods.{check_method(name)}")
+    assert spec
+    return Path(str(spec.origin))
+
+
+def method_about(name: str) -> str:
+    """The first line of what a method's file says about itself, without importing it: that would import torch.
+
+    Raises:
+        UserError: no such method, or its file is not valid Python; names the line.
+    """
+    path = method_file(name)
+    try:
+        text = ast.get_docstring(ast.parse(path.read_bytes(), str(path))) or ""
+    except SyntaxError as error:
+        raise not_valid(error) from error
+    return text.partition("\n")[0]
+
+
+def not_valid(error: SyntaxError) -> UserError:
+    """The error of a method's file that is no Python."""
+    return UserError(f"{error.filename} is not valid Python: line {error.lineno}: {error.msg}")
+
+
 def method_class(name: str) -> "type[Method]":
     """The class of a method.
 
@@ -69,7 +101,7 @@ def import_method(name: str) -> ModuleType:
     except UserError:
         raise
     except SyntaxError as error:
-        raise UserError(f"{error.filename} is not valid Python: line {error.lineno}: {error.msg}") from error
+        raise not_valid(error) from error
     except Exception as error:  # whatever a file of the user's does when it is imported
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == "<module>"]
         where = next((frame for frame in reversed(frames) if Path(frame.filename).stem == name), None)

@@ -177,9 +177,10 @@ def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> Settings:
     """Nested settings by dotted keys: {"train": {"epochs": 3}} -> {"train.epochs": 3}."""
     found: Settings = {}
     for key, value in settings.items():
-        found.update(
-            flat_settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-        )
+        if isinstance(value, Mapping):
+            found.update(flat_settings(value, f"{prefix}{key}."))
+        else:
+            found[prefix + key] = value
     return found
 
 

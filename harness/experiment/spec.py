@@ -3,11 +3,13 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from harness.data.own_names import is_own
 from harness.data.sample_source import find_index
 from harness.errors import UserError, nearest
 from harness.experiment.axes import Word
@@ -19,12 +21,16 @@ from harness.experiment.content import (
     weights_content,
 )
 from harness.experiment.data_spec import DRAWN, DataSpec
+from harness.experiment.descriptions import is_description_file
 from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.training_spec import MOST_CACHED, SelectSpec, TrainSpec
 from harness.experiment.tuned import TunedSpec
 from harness.experiment.yaml_values import LARGEST
 from harness.machine.units import parse_seconds
+
+KNOWN_ID = "id"
+"""Where a spec keeps its id once that is computed."""
 
 
 class EvalSpec(Section):
@@ -138,8 +144,8 @@ class RunSpec(Section):
         # What it was when the first ids were given. It changes no result, and is part of ids for that reason alone.
         dump["train"]["cache_batch_size"] = self.train.cache_batch_size or MOST_CACHED
         for section, fields in ((dump, RunSpec), (dump["data"], DataSpec), (dump["train"], TrainSpec)):
-            for key in ADDED_LATER & section.keys():
-                if section[key] == jsonable_default(fields, key):
+            for key, default in defaults_added_later(fields).items():
+                if section[key] == default:
                     del section[key]
         return _with_options(dump)
 
@@ -161,8 +167,32 @@ class RunSpec(Section):
     @property
     def id(self) -> str:
         """Hash of what decides the result: 12 hexadecimal digits. Names the run's folder and its W&B run."""
-        text = json.dumps(self.identity(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        if KNOWN_ID in self.__dict__:
+            return str(self.__dict__[KNOWN_ID])
+        identity = self.identity()
+        found = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+        # What is in files may change: only the id of a run that names none stays what it is.
+        if not self._names_files(identity):
+            self.__dict__[KNOWN_ID] = found
+        return found
+
+    def _names_files(self, identity: Settings) -> bool:
+        """Whether something stands in the identity by its content."""
+        data = identity["data"]
+        by_content = (
+            identity["backbone"] != self.backbone,
+            data.get("index") is not None,
+            any(map(is_own, [self.data.dataset, *(item.dataset for item in self.evaluate)])),
+            any(map(is_description_file, [self.data.templates, self.data.teacher_templates])),
+            identity[self.method] != self.options,
+        )
+        return any(by_content)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> "RunSpec":
+        """The spec with some fields changed, which may be another run."""
+        changed = super().model_copy(update=update, deep=deep)
+        changed.__dict__.pop(KNOWN_ID, None)
+        return changed
 
     @property
     def sample_seed(self) -> int:
@@ -239,9 +269,14 @@ ADDED_LATER = frozenset(
 """Settings that came after the first results. At their defaults they are no part of an id, so that ids stay."""
 
 
-def jsonable_default(section: type[Section], key: str) -> Any:
+@cache
+def defaults_added_later(section: type[Section]) -> dict[str, Any]:
+    """The settings of a section that came later, and their defaults as they are written in JSON."""
+    return {key: jsonable(info.default) for key, info in section.model_fields.items() if key in ADDED_LATER}
+
+
+def jsonable(default: Any) -> Any:
     """The default of a setting, as it is written in JSON."""
-    default = section.model_fields[key].default
     if isinstance(default, Section):
         return default.model_dump(mode="json")
     return list(default) if isinstance(default, tuple) else default

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -71,7 +72,7 @@ class RunFolder:
         self.path = root / "runs" / run_id
         self._claim: Claim | None = None
 
-    @property
+    @cached_property
     def result_file(self) -> Path:
         """The result; the run is complete if and only if this file exists."""
         return self.path / "result.json"

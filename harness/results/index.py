@@ -16,6 +16,8 @@ from harness.results.epochs import EpochRecord
 from harness.results.failure import RunFailure
 from harness.results.files import read_problem, read_regular
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, State
+from harness.results.index_file import WORTH, ResultIndex, parse_indexed, state_of, without_classes
+from harness.results.origin import Origin, origin_of, parse_origin
 from harness.results.record import DamagedError, Result, parse_result
 from harness.text import counted
 
@@ -51,10 +53,12 @@ class StoredRun:
     Attributes:
         folder: of the run.
         planned: its spec, if it is known from an experiment; None reads it from the folder.
+        index: of the results folder, which spares reading the run's result; None: it is read.
     """
 
     folder: RunFolder
     planned: RunSpec | None = None
+    index: ResultIndex | None = None
 
     @property
     def id(self) -> str:
@@ -62,10 +66,25 @@ class StoredRun:
         return self.folder.path.name
 
     @cached_property
+    def _indexed(self) -> bytes | None:
+        """The result as the index has it; None if that has none of this state of its file."""
+        return self.index.find(self.id, state_of(self.folder.result_file)) if self.index else None
+
+    @cached_property
     def _content(self) -> tuple[Result | None, str]:
-        """The result of a complete run, and why it cannot be read."""
+        """The result of a complete run, without the accuracies of single classes, and why it cannot be read."""
+        found = parse_indexed(self._indexed, self.id) if self._indexed else None
+        content = (found, "") if found else self._read_content()
+        if self.index:
+            self.index.note(self.id)
+        return content
+
+    def _read_content(self) -> tuple[Result | None, str]:
+        """As `_content`, from the file."""
+        state = state_of(self.folder.result_file) if self.index else None
         try:
-            result = parse_result(read_regular(self.folder.result_file), self.folder.result_file)
+            text = read_regular(self.folder.result_file)
+            result = parse_result(text, self.folder.result_file)
         except FileNotFoundError:
             return None, ""
         except OSError as error:
@@ -74,7 +93,9 @@ class StoredRun:
             return None, str(error)
         if result.id != self.id:
             return None, f"'{self.folder.path}' holds the result of run {result.id}: name the folder after its run"
-        return result, ""
+        if self.index:
+            self.index.learn(self.id, state, text)
+        return without_classes(result), ""
 
     @cached_property
     def _spec(self) -> tuple[RunSpec | None, str]:
@@ -115,9 +136,14 @@ class StoredRun:
             return None, str(error)
 
     @cached_property
+    def _state(self) -> State:
+        """The state by the names of the run's files, which are listed once."""
+        return self.folder.state
+
+    @cached_property
     def _damage(self) -> str:
         """Why files that describe the run cannot be read; empty if they can."""
-        state = self.folder.state
+        state = self._state
         if state == DONE:
             return self._content[1]
         if state == DAMAGED:
@@ -127,8 +153,17 @@ class StoredRun:
 
     @property
     def result(self) -> Result | None:
-        """The result, if the run is complete and legible."""
+        """The result, if the run is complete and legible; its file alone has the accuracies of single classes."""
         return self._content[0]
+
+    @property
+    def origin(self) -> Origin | None:
+        """What decided the result besides the spec, if the run is complete and legible."""
+        if self._indexed and (found := parse_origin(self._indexed, self.id)):
+            if self.index:
+                self.index.note(self.id)
+            return found
+        return origin_of(self.result) if self.result else None
 
     @property
     def spec(self) -> RunSpec | None:
@@ -138,7 +173,7 @@ class StoredRun:
     @cached_property
     def state(self) -> State:
         """One of `harness.results.folder.STATES`."""
-        return DAMAGED if self._damage else self.folder.state
+        return DAMAGED if self._damage else self._state
 
     @property
     def reason(self) -> str:
@@ -202,9 +237,11 @@ def stored_runs(results: Path) -> Iterator[StoredRun]:
     folder = results / "runs"
     if not folder.is_dir():
         raise UserError(f"'{results}' holds no runs: name the folder with --results")
-    ids = sorted(name for name in os.listdir(folder) if os.path.isdir(folder / name))
+    with os.scandir(folder) as entries:
+        ids = sorted(entry.name for entry in entries if entry.is_dir())
+    index = ResultIndex(results, len(ids), ids) if len(ids) >= WORTH else None
     for run_id in ids:
-        yield StoredRun(RunFolder(results, run_id))
+        yield StoredRun(RunFolder(results, run_id), index=index)
 
 
 def runs_if_any(results: Path) -> Iterator[StoredRun]:
@@ -215,7 +252,9 @@ def runs_if_any(results: Path) -> Iterator[StoredRun]:
 
 def planned_runs(specs: Iterable[RunSpec], results: Path) -> list[StoredRun]:
     """The runs of an experiment, whether or not they are in the results folder."""
-    return [StoredRun(RunFolder(results, spec.id), spec) for spec in specs]
+    listed = list(specs)
+    index = ResultIndex(results, len(listed)) if len(listed) >= WORTH else None
+    return [StoredRun(RunFolder(results, spec.id), spec, index) for spec in listed]
 
 
 def find_run(results: Path, prefix: str) -> StoredRun:

@@ -19,7 +19,16 @@ Number = (
 
 def check_json(text: str | bytes) -> None:
     """Raise a ValueError if a JSON text has a key twice in one object, or a number that is none."""
-    json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_number)
+    read_json(text)
+
+
+def read_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is none, has a key twice in one object, or a number that is none.
+    """
+    return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_number)
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

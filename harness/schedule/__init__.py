@@ -4,12 +4,15 @@
 """
 
 import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.clip.texts import OneOrMore
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.index import planned_runs
+from harness.results.origin import Origin
 from harness.results.record import Result
 from harness.schedule.events import FailedRun, OnEvent
 
@@ -27,13 +30,20 @@ def unfinished(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
         UserError: a complete one would have another result now.
     """
     left = []
+    unchanged: set[tuple[Origin, str, OneOrMore, str]] = set()
     for run in planned_runs(specs, results):
-        assert run.spec
+        spec = run.planned
+        assert spec
         run.folder.tidy()
         if not run.folder.is_complete:
-            left.append(run.spec)
-        elif run.result:
-            refuse_changed(run.result)
+            left.append(spec)
+        elif origin := run.origin:
+            # Runs that differ in their seeds alone were decided by the same files and prompts.
+            decided = (origin, spec.method, spec.data.templates, json.dumps(spec.options))
+            if decided not in unchanged:
+                assert run.result
+                refuse_changed(run.result)
+                unchanged.add(decided)
     return left
 
 

@@ -17,7 +17,7 @@ from harness.results.folder import RunFolder
 from harness.schedule.admission import Memory
 from harness.schedule.events import FailedRun, OnEvent
 from harness.schedule.slots import Slot, make_slots
-from harness.schedule.worker import Attempt
+from harness.schedule.worker import Attempt, warm_up
 from harness.training.events import (
     ComputedElsewhere,
     Done,
@@ -72,6 +72,7 @@ class LocalScheduler:
 
     def run(self) -> list[FailedRun]:
         """Execute everything and return the runs that failed. However it ends, no process is left behind."""
+        warm_up({job.spec.backbone for job in self.waiting})
         try:
             while self.waiting or self.elsewhere or self.running:
                 self._fill_slots()

@@ -1,7 +1,8 @@
 """What is imported once, in the server that the processes of runs are forked from, instead of once a run.
 
 Besides the run itself these are modules that libraries import late: W&B when a run starts and when it writes a summary,
-Pillow when it opens the first picture. Importing them takes a short run a third of its time.
+Pillow when it opens the first picture, the tokenizer's when it is built, torch's compiler when an optimizer is made,
+although nothing is compiled. Importing them takes a short run a third of its time.
 """
 
 from contextlib import suppress
@@ -9,13 +10,16 @@ from importlib import import_module
 
 from PIL import Image
 
-LATE = ("wandb.sdk.launch", "pandas")
+from harness.clip.open_clip_files import simple_tokenizer
+
+LATE = ("torch._dynamo", "torch._inductor.config", "wandb.sdk.launch", "requests", "pandas")
 
 
 def preload() -> None:
     """Import all of it; a module that a version of a library does not have is left to the runs."""
     import_module("harness.training.run")
     Image.init()
+    simple_tokenizer()
     for name in LATE:
         with suppress(ImportError):
             import_module(name)

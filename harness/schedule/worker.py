@@ -1,7 +1,8 @@
 """One attempt at one run, in its own process.
 
 A process a run keeps memory measurements apart and one run's crash away from the others. The processes are forked from
-a server that has imported what runs need (`preloaded.py`) and done nothing more, so each starts in milliseconds.
+a server that has imported what runs need (`preloaded.py`) and done nothing more, so each starts in milliseconds. The
+server may be started before it is known which runs there are (`warm_up`): it imports while these are planned.
 """
 
 import multiprocessing
@@ -10,14 +11,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from harness.clip.backbones import bundled
 from harness.errors import UserError
 from harness.experiment.content import CHANGED_MEANWHILE
 from harness.experiment.settings import Settings
@@ -26,6 +28,7 @@ from harness.machine.processes import start_method, start_of
 from harness.results.failure import TIME_LIMIT, Failure, explain_exception, explain_exit
 from harness.training.events import Event
 
+PRELOADED = "harness.schedule.preloaded"
 # Seconds in which a process may release its claim and its files before it is killed.
 GRACE = 10.0
 # How often a process is started whose server dies meanwhile.
@@ -38,8 +41,33 @@ def process_context() -> Any:
     method = start_method()
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(["harness.schedule.preloaded"])
+        context.set_forkserver_preload([PRELOADED])
     return context
+
+
+def warm_up(backbones: Iterable[str] = ()) -> None:
+    """Start the server that processes are forked from, if there is none; it imports while this process goes on.
+
+    Args:
+        backbones: of the runs; those that do not come with the project may need open_clip, which is imported too.
+    """
+    if process_context().get_start_method() == "forkserver":
+        needed = [] if set(backbones) <= bundled().keys() else ["open_clip"]
+        process_context().set_forkserver_preload([PRELOADED, *needed])
+        with deaf():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Inside, processes are started that never hear Ctrl-C, from their first moment on."""
+    # It would make this thread hear Ctrl-C again if it were started inside.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_unheard(process: Any) -> None:
@@ -47,16 +75,11 @@ def start_unheard(process: Any) -> None:
 
     A server that imports torch would print a traceback. This process goes on hearing it while it waits for the server.
     """
-    # It would make this thread hear Ctrl-C again if it were started inside.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
+    with deaf():
         if process_context().get_start_method() == "forkserver":
             forkserver.ensure_running()
         else:
             process.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     for attempts_left in reversed(range(START_ATTEMPTS)):
         try:
             if process.pid is None:

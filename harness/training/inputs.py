@@ -10,7 +10,7 @@ from harness.data.datasets import find_dataset, find_folder
 from harness.data.own_names import is_own
 from harness.data.readers import Splits
 from harness.errors import UserError
-from harness.experiment.registry import import_method
+from harness.experiment.registry import method_file
 from harness.experiment.spec import RunSpec
 from harness.experiment.templates import is_described, templates_of
 from harness.machine.digests import file_digest
@@ -47,7 +47,7 @@ def input_files(spec: RunSpec, splits: Mapping[str, Splits]) -> tuple[InputFile,
 
 def plug_in_file(method: str) -> Path | None:
     """The file of a method that does not come with the project; None for one that does."""
-    path = Path(str(import_method(method).__file__))
+    path = method_file(method)
     return None if path.parent == OWN_METHODS else path
 
 

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from open_clip.transformer import LayerNormFp32
 from torch import Tensor, nn
 
+from harness.clip.network import LayerNormFp32
 from harness.clip.towers import CLIP
 from harness.errors import UserError
 from harness.machine.torch_internals import allow_tf32

@@ -211,6 +211,25 @@ def test_the_id_does_not_change_with_anything_else(changes: dict[str, Any]) -> N
     assert make_spec(changes).id == make_spec().id
 
 
+def test_a_spec_keeps_its_id_and_a_changed_copy_does_not() -> None:
+    spec, fresh = make_spec(), make_spec()
+    assert spec.id == spec.id == fresh.model_copy().id
+    assert spec == make_spec(), "a known id is no difference"
+    assert spec.model_dump() == make_spec().model_dump()
+    changed = spec.model_copy(update={"seed": 7})
+    assert changed.id == make_spec({"seed": 7}).id != spec.id
+    assert copy.deepcopy(spec).id == spec.id
+
+
+def test_the_id_of_a_run_that_names_a_file_is_computed_anew(tmp_path: Any) -> None:
+    path = tmp_path / "of_classes.json"
+    path.write_text('{"cat": ["a cat."]}')
+    spec = make_spec({"data": {"templates": str(path)}})
+    before = spec.id
+    path.write_text('{"cat": ["the cat."]}')
+    assert spec.id != before
+
+
 def test_the_id_does_not_depend_on_the_order_of_keys() -> None:
     changes = {"train": {"lr": 0.1, "epochs": 3}, "skip": {"depth": 2, "lambda": 0.1}}
     backwards = {key: dict(reversed(value.items())) for key, value in reversed(changes.items())}

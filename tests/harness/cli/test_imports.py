@@ -1,0 +1,51 @@
+"""What commands import: nothing that they do not use."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.commands import ROOT
+
+HEAVY = (
+    "torch", "torchvision", "timm", "open_clip", "numpy", "pandas", "scipy", "matplotlib", "optuna", "wandb", "PIL",
+    "huggingface_hub", "torch._dynamo", "ftfy",
+)  # fmt: skip
+TELL = f"import json, sys; print(json.dumps([name for name in {HEAVY} if name in sys.modules]))\n"
+COMMAND = """
+import contextlib, io, runpy, sys
+sys.argv[0] = "skipbench"
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    runpy.run_module("harness", run_name="__main__")
+"""
+EMBEDDED = ["--results", "results/embedded"]
+# A method is a class of torch: whoever reads its options imports it.
+COMMANDS: dict[tuple[str, ...], set[str]] = {
+    ("--help",): set(),
+    ("list",): set(),
+    ("keys",): set(),
+    ("runs", *EMBEDDED): set(),
+    ("show", "0023", *EMBEDDED): set(),
+    ("export", *EMBEDDED, "--out", "nowhere.txt"): {"numpy", "pandas"},
+    ("bench", "skip", "--dry-run"): {"numpy", "torch"},
+}
+
+
+def imported(code: str, *words: str) -> set[str]:
+    """The heavy modules that a process has imported when it has executed some code."""
+    words = (sys.executable, "-c", code + TELL, *words)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_command_imports_only_what_it_uses(words: tuple[str, ...]) -> None:
+    assert imported(COMMAND, *words) == COMMANDS[words]
+
+
+def test_a_run_imports_neither_open_clip_nor_what_that_brings() -> None:
+    assert imported("import harness.training.run\n") == {"torch", "numpy", "wandb", "PIL"}
+    loading = "from harness.clip.load import load_backbone; load_backbone('clip-emoji')\n"
+    assert not {"open_clip", "torchvision", "timm"} & imported(loading)

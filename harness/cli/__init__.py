@@ -38,6 +38,7 @@ COMMANDS = {
     "plan": ("harness.cli.run:plan", "List the runs of an experiment and their states."),
     "runs": ("harness.cli.runs:runs", "List the runs of the results folder."),
     "show": ("harness.cli.runs:show", "Explain one run."),
+    "predict": ("harness.cli.predict:predict", "Classify pictures of your own with a finished run."),
     "rerun": ("harness.cli.runs:rerun", "Compute runs again."),
     "export": ("harness.cli.runs:export", "Write all finished runs as one table."),
     "wandb-sync": ("harness.cli.wandb_sync:wandb_sync", "Upload finished runs to W&B and show which are uploaded."),

@@ -19,6 +19,7 @@ import click
 
 import harness
 import harness.text
+from harness.cli.completion import VARIABLE
 from harness.cli.console import errors
 from harness.cli.lazy import LazyGroup
 from harness.errors import UserError
@@ -152,7 +153,7 @@ def main() -> None:
     stop.listen()
     sys.excepthook = print_traceback
     try:
-        cli.main(prog_name=harness.text.program(), standalone_mode=False)
+        cli.main(prog_name=harness.text.program(), complete_var=VARIABLE, standalone_mode=False)
     except BaseException as error:
         # What a library makes of Ctrl-C while it is imported may be any error.
         if stop.is_asked and not isinstance(error, SystemExit):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.completion import complete_ids
 from harness.cli.console import RESULTS, console, errors, separated
 from harness.errors import UserError
 from harness.text import counted
@@ -18,7 +19,7 @@ SUBSETS = ("all", "base", "new")
 
 
 @click.command()
-@click.argument("target", metavar="CHECKPOINT_OR_RUN")
+@click.argument("target", metavar="CHECKPOINT_OR_RUN", shell_complete=complete_ids)
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PICTURES...")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="How many classes to name.")
 @click.option(

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE = "setup", "cache", "fit", "train", "select", "evaluate"
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 PHASES = (SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE)
+VALIDATE = "validate"
+"""A phase of runs that are validated while they train (`train.validate_every`). It watches, and is no part of a method:
+neither the peak of a whole run nor its time to adapt has it."""
 ADAPT = (CACHE, FIT, TRAIN, SELECT)
 """The phases that adapt a method to its training pictures: their time together is its time to adapt."""
 

@@ -168,7 +168,7 @@ class Meter:
 
     def seconds(self, name: str) -> float:
         """Time spent in a phase so far."""
-        return self._phases[name].seconds
+        return self._phases[name].seconds if name in self._phases else 0.0
 
     def _take_peak_rss(self) -> None:
         """Note the peak of the phase that is watched, and watch it no longer."""
@@ -181,12 +181,12 @@ class Meter:
         """Measure seconds and peak memory of a part of a phase.
 
         Args:
-            name: one of PHASES.
+            name: one of PHASES, or VALIDATE, which only some runs have.
             images: number of images that this part processes.
             repeats: the next part may follow at once. The peak resident set of all such parts is asked of the system
                 once, when something else is measured or the costs are read: asking takes as long as a small epoch.
         """
-        phase = self._phases[name]
+        phase = self._phases.setdefault(name, PhaseCosts())
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.synchronize(self.device)

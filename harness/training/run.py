@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from harness.clip.towers import CLIP
-from harness.data.fewshot import pictures_hash, sample_hash
+from harness.data.fewshot import pictures_hash
 from harness.data.own_names import is_own
 from harness.data.transforms import transform_hash
 from harness.data.workers import kept_workers
@@ -21,7 +21,7 @@ from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
 from harness.results.progress import Progress
-from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result, SampleFacts
+from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result
 from harness.tracking.wandb_run import Tracker
 from harness.training.build import build_clip, build_method, probe_setup
 from harness.training.evaluate import evaluate
@@ -31,18 +31,20 @@ from harness.training.feature_storage import Place
 from harness.training.fitting import fit_to_images
 from harness.training.inputs import changed_files, datasets_of, input_files
 from harness.training.kept_logits import LogitsKeeper
-from harness.training.notices import data_notices, prompt_notice, training_shots
+from harness.training.notices import data_notices, prompt_notice
 from harness.training.process import choose_workers, make_repeatable
 from harness.training.refusals import find_refusals, refuse_trained_teacher, served
 from harness.training.resuming import misfit
 from harness.training.run_data import FewShotData, RunData, exported_sample
 from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
+from harness.training.sample_facts import sample_facts
 from harness.training.selection import Choice, Selector
 from harness.training.setup import Setup
 from harness.training.shared_features import SharedFeatures, share_features
 from harness.training.state import trained_parameters, trained_state, without_kept
 from harness.training.trainer import Trainer
 from harness.training.training import Report, Session, Training
+from harness.training.validation import Validation
 from methods.base import Method, OtherClassesError
 
 
@@ -239,7 +241,8 @@ class Run:
         if trainer:
             session = Session(use, tracker, self.report)
             judge = None if spec.select.epoch == "last" else selector.epoch_accuracy
-            training = Training(trainer, self.folder, progress, session, self.evaluate, judge, setup.refusals)
+            validate = self._validation(setup, meter) if spec.train.validate_every else None
+            training = Training(trainer, self.folder, progress, session, validate, judge)
             progress = training.run(tensors)
         choice = self._search(method, selector)
         keeper = LogitsKeeper(self.folder, spec, lambda line: self.report(Notice(line)))
@@ -258,14 +261,7 @@ class Run:
             refusals=setup.refusals,
             costs=self._costs(method, meter, progress, alone),
             method_facts=method.facts(),
-            sample=SampleFacts(
-                hash=sample_hash(setup.data.sample.train),
-                train_images=len(setup.data.sample.train),
-                val_images=len(setup.data.sample.val),
-                broken_images=tuple(broken.path for broken in setup.data.broken),
-                shots=training_shots(spec, self.data, setup.data),
-                noisy_labels=self.data.noisy_labels(setup.data),
-            ),
+            sample=sample_facts(spec, self.data, setup.data),
             selection=selector.record(choice, progress),
             layout=setup.data.splits.facts,
             transform_hash=transform_hash(
@@ -291,6 +287,11 @@ class Run:
         if setup.method.is_fitted():
             self.fit(setup, meter)
         return None
+
+    def _validation(self, setup: Setup, meter: Meter) -> Validation:
+        """What the run is validated on while it trains."""
+        transform, tell = self.data.test_transform(setup.clip), lambda line: self.report(Notice(line))
+        return Validation(self.spec, setup.data, transform, meter, setup.refusals, tell, self.workers, self.shared)
 
     def _search(self, method: Method, selector: Selector) -> Choice | None:
         """What the method chooses on validation images, if it chooses anything."""

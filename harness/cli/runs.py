@@ -166,8 +166,9 @@ def show_result(result: "Result") -> None:
 def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: ScheduleOptions, results: Path) -> None:
     """Compute runs again: a failed or interrupted one continues from its last saved epoch, a complete one starts anew.
 
-    The earlier folder of a run that starts anew is kept in RESULTS/replaced/. schedule.KEY=VALUE and runtime.KEY=VALUE
-    among the ids change how runs are executed, such as runtime.keep_validation_logits=true.
+    The earlier folder of a run that starts anew is kept in RESULTS/replaced/. schedule.KEY=VALUE, runtime.KEY=VALUE,
+    tracking.KEY=VALUE and wandb.KEY=VALUE among the ids change how runs are executed and tracked, such as
+    runtime.keep_validation_logits=true.
     """
     from harness.cli.run import execute
     from harness.experiment.settings import merge, validate
@@ -177,7 +178,7 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
 
     words = tuple(word for word in run_ids if "=" in word)
     settings, scheduled = split_schedule(words, schedule)
-    if other := [word for word in words if word.partition(".")[0] not in ("runtime", "schedule")]:
+    if other := [word for word in words if word.partition(".")[0] not in ("runtime", "schedule", "tracking", "wandb")]:
         raise UserError(f"'{other[0]}' would make another run: use `skipbench run FILE KEY=VALUE`")
     items = [find_run(results, word) for word in run_ids if "=" not in word]
     stored = list(stored_runs(results)) if failed else []

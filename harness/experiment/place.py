@@ -10,6 +10,8 @@ from harness.experiment.settings import Section
 
 # More threads or processes than any machine has are a mistake that would take it down.
 MOST_THREADS = 4096
+FIRST_SEED = 1
+"""Of the usual seeds 1, 2, 3."""
 
 
 class WandbSpec(Section):
@@ -26,6 +28,32 @@ class WandbSpec(Section):
     tags: tuple[str, ...] = Field(
         (), description="W&B tags besides method, data set, protocol and backbone; none: those of WANDB_TAGS"
     )
+
+
+SinkName = Literal["tensorboard", "mlflow", "trackio"]
+
+
+class TrackingSpec(Section):
+    """What is recorded of a run for whoever watches it, and where it goes beside W&B. Changes no result."""
+
+    sinks: tuple[SinkName, ...] = Field(
+        (), description="where a run is tracked besides W&B: tensorboard, mlflow, trackio, each an extra to install"
+    )
+    steps: int = Field(
+        20, ge=0, le=100_000, description="steps of an epoch whose loss and learning rates are recorded, evenly spaced"
+    )
+    media: bool | None = Field(
+        None, description="predictions with pictures, confusions, accuracy of classes; null: of runs with seed 1"
+    )
+    artifacts: bool = Field(False, description="checkpoint and k-shot sample are delivered too")
+    system: bool = Field(
+        False, description="processor and memory of the run's processes are recorded after every epoch"
+    )
+    trial: int | None = Field(None, ge=0, description="number of the trial that computed the run; sweeps set it")
+
+    def with_media(self, seed: int) -> bool:
+        """Whether tables and pictures of a run with a seed are delivered."""
+        return seed == FIRST_SEED if self.media is None else self.media
 
 
 class RuntimeSpec(Section):

@@ -19,7 +19,7 @@ from harness.experiment.content import (
     weights_content,
 )
 from harness.experiment.data_spec import DRAWN, DataSpec
-from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
+from harness.experiment.place import MOST_THREADS, RuntimeSpec, TrackingSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.training_spec import SelectSpec, TrainSpec
 from harness.experiment.tuned import TunedSpec
@@ -95,6 +95,7 @@ class RunSpec(Section):
     select: SelectSpec = SelectSpec()
     evaluate: tuple[EvalSpec, ...] = Field(min_length=1)
     wandb: WandbSpec = WandbSpec()
+    tracking: TrackingSpec = TrackingSpec()
     runtime: RuntimeSpec = RuntimeSpec()
 
     @model_validator(mode="before")
@@ -124,7 +125,7 @@ class RunSpec(Section):
         Raises:
             UserError: a file or folder that the run names by its path cannot be read.
         """
-        dump = self.model_dump(mode="json", exclude={"recipe", "wandb", "runtime"})
+        dump = self.model_dump(mode="json", exclude={"recipe", "wandb", "tracking", "runtime"})
         dump["backbone"] = backbone_content(self.backbone)
         for section in (dump["data"], *dump["evaluate"]):
             section["dataset"] = dataset_content(section["dataset"])
@@ -249,7 +250,7 @@ SPEC_KEYS = frozenset(RunSpec.model_fields) - {"options"}
 
 def check_shape(settings: Mapping[str, Any], *methods: str) -> None:
     """Raise a UserError where a section is given as a single value, or evaluations are no list of sections."""
-    for key in ("data", "train", "select", "wandb", "runtime", "schedule", *methods):
+    for key in ("data", "train", "select", "wandb", "tracking", "runtime", "schedule", *methods):
         left_empty = key in methods and settings.get(key) is None
         if key in settings and not left_empty and not isinstance(settings[key], Mapping):
             raise UserError(f"{key}={settings[key]!r}: '{key}' is a section, set the keys in it, such as data.shots=4")

@@ -166,6 +166,11 @@ class Meter:
         self._take_peak_rss()
         return self._phases
 
+    @property
+    def so_far(self) -> Mapping[str, PhaseCosts]:
+        """As `phases`, without asking the system for the peak resident set, which takes as long as a small epoch."""
+        return self._phases
+
     def seconds(self, name: str) -> float:
         """Time spent in a phase so far."""
         return self._phases[name].seconds if name in self._phases else 0.0

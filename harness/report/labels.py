@@ -17,7 +17,7 @@ FEWEST_DIGITS, MOST_DIGITS = 3, 17
 NUMBERED = " #"
 LONGEST_VALUE = 40
 # What differs between runs without making them different.
-NO_DIFFERENCE = ("recipe", "runtime", "wandb")
+NO_DIFFERENCE = ("recipe", "runtime", "tracking", "wandb")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
 from harness.results.progress import Progress
 from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result
-from harness.tracking.wandb_run import Tracker
+from harness.tracking.tracker import Tracker
 from harness.training.build import build_clip, build_method, probe_setup
 from harness.training.evaluate import evaluate
 from harness.training.events import Notice, PhaseStarted, TrackingOffline

@@ -3,16 +3,19 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from harness.errors import DivergedError
+from harness.machine.costs import CACHE, TRAIN
 from harness.machine.device import DeviceUse, both_alone
+from harness.machine.usage import Usage
 from harness.results.epochs import EpochRecord
 from harness.results.folder import RunFolder
 from harness.results.log import log
 from harness.results.progress import Progress
-from harness.tracking.wandb_run import Tracker
+from harness.tracking.tracker import Tracker
 from harness.training.events import Event, TrainingProgress
 from harness.training.selection import is_better
 from harness.training.state import KEPT, kept_state, load_trained_state, trained_state, without_kept
@@ -99,6 +102,9 @@ class Training:
         self.records: list[EpochRecord] = []
         self._saved_records = 0
         self._clock = SaveClock(time.monotonic())
+        # Setup and fit of this start, which the earlier one had too, are counted with its first epoch.
+        self._seconds = {name: costs.seconds for name, costs in progress.phases.items()}
+        self._usage = Usage(trainer.method.clip.device) if self.spec.tracking.system else None
 
     def run(self, tensors: dict[str, Tensor]) -> Progress:
         """Train what is left; returns the final progress.
@@ -129,11 +135,23 @@ class Training:
     def _on_epoch(self, record: EpochRecord) -> None:
         epoch = record.epoch + 1
         judged = self._keep_best(record.epoch)
-        record = record.model_copy(update={"accuracies": self._validate(epoch), "selection_accuracy": judged})
+        validated = {"accuracies": self._validate(epoch), "selection_accuracy": judged}
+        record = record.model_copy(update=validated | self._costs_of_epoch())
         self.records.append(record)
         if self._clock.is_due(time.monotonic()) or epoch == self.trainer.epochs:
             self._save(epoch)
         self.session.report(TrainingProgress(epoch, self.trainer.epochs, record))
+
+    def _costs_of_epoch(self) -> dict[str, Any]:
+        """What has happened since the epoch before, phase by phase."""
+        phases, before = self.trainer.meter.so_far, self._seconds
+        self._seconds = {name: costs.seconds for name, costs in phases.items()}
+        spent = {name: seconds - before.get(name, 0.0) for name, seconds in self._seconds.items()}
+        return {
+            "seconds": {name: seconds for name, seconds in spent.items() if seconds > 0 and name not in (CACHE, TRAIN)},
+            "peak_bytes": {name: costs.peak_bytes for name, costs in phases.items() if costs.peak_bytes},
+            "system": self._usage.take() if self._usage else {},
+        }
 
     def _save(self, epoch: int) -> None:
         """Save what there is after some epochs, first the records of all that are not written yet."""

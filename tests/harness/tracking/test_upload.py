@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -89,13 +90,31 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 def assert_is_the_record(run: StubRun, folder: Path, group: str) -> None:
     """What the server has is what our record holds: each epoch once, at its step."""
     records, result = metrics(folder), json.loads((folder / "result.json").read_text())
-    assert [row["_step"] for row in run.history] == list(range(len(records)))
-    assert [row["epoch"] for row in run.history] == list(range(len(records)))
-    assert [row["train/loss"] for row in run.history] == [record["loss"] for record in records]
+    rows, epochs = run.history, epochs_of(run)
+    assert [row["_step"] for row in rows] == list(range(len(rows)))
+    assert [row["epoch"] for row in epochs] == list(range(len(records)))
+    assert [row["train/loss"] for row in epochs] == [record["loss"] for record in records]
+    steps = [step for record in records for step in record["step_records"]]
+    assert [[row["step"], row["step/loss"]] for row in rows if "step" in row] == [step[:2] for step in steps]
+    assert len(rows) == len(steps) + len(epochs) + (1 if media_row(run) else 0)
     assert run.summary["accuracy/base"] == result["evaluations"][0]["accuracy"]
     assert run.settings()["skip"] == result["spec"]["skip"]
     assert run.settings()["environment"]["torch"] == result["environment"]["torch"]
-    assert (run.group, run.name, run.exit_code) == (group, result["name"], 0)
+    assert (run.group, run.exit_code) == (group, 0)
+    assert run.name is not None
+    assert run.name.startswith(f"{result['name']} ")
+
+
+def epochs_of(run: StubRun) -> list[dict[str, Any]]:
+    """The rows of epochs that the server has."""
+    return [row for row in run.history if "epoch" in row]
+
+
+def media_row(run: StubRun) -> dict[str, Any] | None:
+    """The row of tables and pictures that the server has, if it is there: it comes last, once."""
+    found = [number for number, row in enumerate(run.history) if any(key.startswith("predictions/") for key in row)]
+    assert found in ([], [len(run.history) - 1])
+    return run.history[-1] if found else None
 
 
 def sync(*words: str) -> tuple[int, list[str]]:
@@ -135,11 +154,11 @@ def test_an_interrupted_run_delivers_the_missing_epochs_when_it_resumes(
         Run(spec, tmp_path, interrupt).execute()
     wandb.finish(exit_code=1)  # as the end of the process would
     run = stub.runs[spec.id]
-    assert [row["epoch"] for row in run.history] == [0, 1]
+    assert [row["epoch"] for row in epochs_of(run)] == [0, 1]
     assert not read_delivery(tmp_path / "runs" / spec.id).complete  # type: ignore[union-attr]
     Run(spec, tmp_path).execute()
     assert_is_the_record(run, tmp_path / "runs" / spec.id, "bench")
-    assert len(run.history) == 4
+    assert len(epochs_of(run)) == 4
     assert run.resent == 0
 
 
@@ -160,11 +179,11 @@ def test_a_killed_run_delivers_the_missing_epochs_when_it_resumes(
             time.sleep(0.02)
         stub.refusing = True  # nothing arrives from a machine that went dark
         process.kill()
-    assert 0 < len(run.history) < 5
+    assert 0 < len(epochs_of(run)) < 5
     stub.refusing = False
     Run(spec, tmp_path).execute()
     assert_is_the_record(run, tmp_path / "runs" / spec.id, "bench")
-    assert len(run.history) == 5
+    assert len(epochs_of(run)) == 5
     assert run.resent == 0
 
 
@@ -178,6 +197,9 @@ def test_an_offline_run_is_uploaded_once(stub: WandbStub, offline: tuple[RunSpec
     assert lines[:-1] == [f"uploaded  {spec.id} {spec.name} {page}"]
     run = stub.runs[spec.id]
     assert_is_the_record(run, folder, "night")
+    assert media_row(run)
+    assert {"log.txt", "spec.yaml"} <= set(run.uploads)
+    assert any(name.startswith("media/table/predictions") for name in run.uploads)
     assert not (folder / "wandb").exists()
     stub.requests.clear()
     code, lines = sync("--results", str(results))
@@ -249,7 +271,7 @@ def test_data_that_the_server_refuses_is_a_failure_and_comes_later(
     code, lines = sync("--results", str(results))
     assert (code, lines[-1]) == (1, "0 uploaded, 0 already up, 1 failed")
     assert lines[0].startswith(f"failed    {offline[0].id}")
-    assert "the server has 0 of 3 epochs" in lines[0]
+    assert re.search(r"the server has 0 of \d+ rows", lines[0])
     assert list(folder.glob("wandb/offline-run-*"))
     stub.refusing = False
     code, lines = sync("--results", str(results))

@@ -40,7 +40,11 @@ class TrackingSpec(Section):
         (), description="where a run is tracked besides W&B: tensorboard, mlflow, trackio, each an extra to install"
     )
     steps: int = Field(
-        20, ge=0, le=100_000, description="steps of an epoch whose loss and learning rates are recorded, evenly spaced"
+        200,
+        ge=0,
+        le=1_000_000,
+        description="training steps whose loss and learning rates are recorded, evenly spaced, at least one an epoch; "
+        "0: none",
     )
     media: bool | None = Field(
         None, description="predictions with pictures, confusions, accuracy of classes; null: of runs with seed 1"

@@ -18,7 +18,7 @@ from harness.results.epochs import EpochRecord
 from harness.results.files import nothing
 from harness.results.folder import RunFolder
 from harness.results.record import Result
-from harness.tracking.contents import Ending, Opening, rows_of, summary_of
+from harness.tracking.contents import Ending, Opening, Row, rows_of, summary_of
 from harness.tracking.delivery import write_delivery
 from harness.tracking.media import media_of
 from harness.tracking.settings import tracking_mode, tracking_of
@@ -79,6 +79,8 @@ class Tracker:
         self.run: WandbRun | None = None
         self.sinks: dict[SinkName, Sink] = {}
         self.fell_back = False
+        self._rows: list[Row] = []
+        self._epochs = 0
         mode = tracking_mode(spec)
         if mode != "disabled":
             remove_undelivered(folder, spec.id)
@@ -150,7 +152,11 @@ class Tracker:
         Args:
             records: all epochs so far, in order.
         """
-        run, rows = self.run, rows_of(records) if self.run or self.sinks else []
+        run = self.run
+        if run is None and not self.sinks:
+            return
+        self._rows += rows_of(records[self._epochs :])
+        self._epochs, rows = len(records), self._rows
         if run is not None:
             self._guarded(lambda: run.log(rows))
         for name, sink in list(self.sinks.items()):

@@ -1,5 +1,6 @@
 """Weights & Biases: it receives rows and an ending that are made from our own record."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -21,6 +22,8 @@ from harness.tracking.settings import tracking_of
 
 # Time limits in seconds: to open a run, to send the rest at its end, to answer a request.
 INIT_TIMEOUT, FINISH_TIMEOUT, ANSWER_TIMEOUT = 30.0, 60.0, 10
+# The same at the end of a run whose checkpoint is sent too, which may be hundreds of megabytes.
+ARTIFACT_TIMEOUT = 1800.0
 # Seconds before each request whether everything has arrived.
 CONFIRM_PAUSES = (0.0, 1.0, 2.0, 4.0)
 
@@ -89,7 +92,7 @@ class WandbRun:
                     x_disable_stats=True,
                     save_code=False,
                     init_timeout=INIT_TIMEOUT,
-                    finish_timeout=FINISH_TIMEOUT,
+                    finish_timeout=ARTIFACT_TIMEOUT if spec.tracking.artifacts else FINISH_TIMEOUT,
                     finish_timeout_raises=True,
                 ),
             )
@@ -104,6 +107,7 @@ class WandbRun:
         # Not `step`: that is 0 until the first `log`, even for a resumed run.
         self.rows: int = self._run.starting_step
         self._epochs = 0
+        self._staging = folder / "wandb" / "staging"
         place = {"entity": self._run.entity, "url": self._run.url} if mode == "online" else {}
         self.delivery = Delivery(mode=mode, project=self._run.project, **place)
 
@@ -125,20 +129,13 @@ class WandbRun:
             TimeoutError: not all could be sent in FINISH_TIMEOUT seconds.
             WandbError: the server does not have all of it.
         """
-        if media := wandb_media(ending.media):
-            self._run.log(media, step=self.rows, commit=True)
-            self.rows += 1
+        with staging_in(self._staging):
+            self._log_media(ending)
         for path in ending.files:
             if path.is_file():
                 # A copy: W&B would link to the file elsewhere, and say so.
                 copy = shutil.copy(path, self._run.dir)
                 self._run.save(str(copy), base_path=self._run.dir, policy="now", glob=False)
-        for path in ending.artifacts:
-            if path.is_file():
-                kind = "model" if path.suffix == ".safetensors" else "dataset"
-                artifact = wandb.Artifact(f"{ending.result.id}-{path.stem}", type=kind)
-                artifact.add_file(str(path), policy="immutable")
-                self._run.log_artifact(artifact)
         self._run.summary.update(dict(ending.summary))
         try:
             self._run.finish()
@@ -147,8 +144,21 @@ class WandbRun:
             raise
         if self.delivery.mode == "offline":
             return self.delivery
+        shutil.rmtree(self._staging, ignore_errors=True)
         self._confirm()
         return self.delivery.model_copy(update={"epochs": self._epochs, "complete": True})
+
+    def _log_media(self, ending: Ending) -> None:
+        """Log tables and pictures as one more row, and artifacts."""
+        if media := wandb_media(ending.media):
+            self._run.log(media, step=self.rows, commit=True)
+            self.rows += 1
+        for path in ending.artifacts:
+            if path.is_file():
+                kind = "model" if path.suffix == ".safetensors" else "dataset"
+                artifact = wandb.Artifact(f"{ending.result.id}-{path.stem}", type=kind)
+                artifact.add_file(str(path), policy="immutable")
+                self._run.log_artifact(artifact)
 
     def _confirm(self) -> None:
         """Raise a WandbError unless the server has every row and the end: the client does not report refusals."""
@@ -158,6 +168,20 @@ class WandbRun:
             if found.history_line_count >= self.rows and found.state == "finished":
                 return
         raise WandbError(f"the server has {found.history_line_count} of {self.rows} rows, state {found.state}")
+
+
+@contextmanager
+def staging_in(folder: Path) -> Iterator[None]:
+    """Have W&B copy files of artifacts into a folder, and not to the user's home, from which nobody removes them."""
+    before = os.environ.get("WANDB_DATA_DIR")
+    os.environ["WANDB_DATA_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["WANDB_DATA_DIR"]
+        else:
+            os.environ["WANDB_DATA_DIR"] = before
 
 
 def wandb_media(media: Media) -> dict[str, Any]:

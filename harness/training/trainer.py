@@ -159,7 +159,7 @@ class Trainer:
         )
 
     def _watch(self, epoch: int, steps: int) -> StepWatch:
-        count, whole = self.spec.tracking.steps, self.steps_per_epoch
+        count, whole = math.ceil(self.spec.tracking.steps / self.epochs), self.steps_per_epoch
         return StepWatch(self.spec.train, count, epoch, steps, whole, self._epochs_exactly)
 
     def _check_finite(self, epoch: int, loss: float, rates: str) -> None:

@@ -69,7 +69,9 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Path]:
 
     changes = {"name": "night", "seeds": [1], "shots": [2], "recipe": "official"}
     experiment = load_experiment(EXPERIMENTS / "bench.yaml", changes)
-    spec = expand(experiment, parse_overrides(["skip.depth=3", "wandb.mode=offline", EPOCHS, *QUICK]))[0]
+    spec = expand(
+        experiment, parse_overrides(["skip.depth=3", "wandb.mode=offline", "tracking.artifacts=true", EPOCHS, *QUICK])
+    )[0]
     results = tmp_path_factory.mktemp("results")
     Run(spec, results).execute()
     wandb.teardown()
@@ -200,6 +202,12 @@ def test_an_offline_run_is_uploaded_once(stub: WandbStub, offline: tuple[RunSpec
     assert media_row(run)
     assert {"log.txt", "spec.yaml"} <= set(run.uploads)
     assert any(name.startswith("media/table/predictions") for name in run.uploads)
+    sent = stub.artifacts
+    assert sent.files.keys() == set(sent.committed)
+    assert "checkpoint.safetensors" in sent.files[f"{spec.id}-checkpoint"]
+    assert "sample.json" in sent.files[f"{spec.id}-sample"]
+    (tables,) = (files for name, files in sent.files.items() if "predictions" in name)
+    assert sum(file.startswith("media/images/") for file in tables) == 12
     assert not (folder / "wandb").exists()
     stub.requests.clear()
     code, lines = sync("--results", str(results))

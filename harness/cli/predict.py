@@ -54,7 +54,8 @@ def predict(
     if usable:
         predictor = Predictor(learned, device, names_of(classes, learned))
         found = top_classes(predictor, usable, top)
-        show_json(predictor, found) if as_json else show_lines(predictor, found)
+        show = show_json if as_json else show_lines
+        show(predictor, found)
     for path, problem in problems.items():
         errors.print(f"error: picture '{path}' {problem.reason}")
     if problems:

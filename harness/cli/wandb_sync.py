@@ -3,10 +3,14 @@
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from harness.cli.console import RESULTS, console, counting_bars
+
+if TYPE_CHECKING:
+    from harness.experiment.place import SinkName
 
 
 @click.command(name="wandb-sync")
@@ -25,7 +29,7 @@ from harness.cli.console import RESULTS, console, counting_bars
     help="Where to: beside W&B those of tracking.sinks, which get all that is asked for, whether they have it or not.",
 )
 @RESULTS
-def wandb_sync(ids: tuple[str, ...], again: bool, where: str, results: Path) -> None:
+def wandb_sync(ids: tuple[str, ...], again: bool, where: "Literal['wandb'] | SinkName", results: Path) -> None:
     """Upload finished runs to W&B and show which are uploaded: those with the given IDS, or all.
 
     The beginning of an id is enough. Uploads our own record, not W&B's offline files, which are removed once their run
@@ -39,7 +43,8 @@ def wandb_sync(ids: tuple[str, ...], again: bool, where: str, results: Path) -> 
         counts[run.state] += 1
         console.print(f"{run.state:10s}{run.id} {run.name} {run.about}".rstrip(), markup=False, soft_wrap=True)
 
-    runs = finished_runs(results, ids, again or where != "wandb")
+    beside = where != "wandb"
+    runs = finished_runs(results, ids, again or beside, untracked=beside)
     left = sum(run.state == "left" for run in runs)
     for run in runs:
         if run.state != "left":

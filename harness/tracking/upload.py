@@ -46,13 +46,16 @@ class Upload:
         return self.folder.path.name
 
 
-def finished_runs(root: Path, run_ids: Sequence[str] = (), again: bool = False) -> list[Upload]:
+def finished_runs(
+    root: Path, run_ids: Sequence[str] = (), again: bool = False, untracked: bool = False
+) -> list[Upload]:
     """The finished runs of a results folder and whether W&B has them, from our own notes; asks no server.
 
     Args:
         root: the results folder.
         run_ids: which runs, by the beginning of their ids; empty for all except those with tracking disabled.
         again: whether to upload runs that W&B has once more.
+        untracked: whether to upload runs with `wandb.mode=disabled` that are not named.
 
     Raises:
         UserError: no such folder or run, or the run is not complete.
@@ -60,7 +63,7 @@ def finished_runs(root: Path, run_ids: Sequence[str] = (), again: bool = False) 
     if not root.is_dir():
         raise UserError(f"results folder '{root}' does not exist: name another with --results DIR")
     if not run_ids:
-        return [look_at(run, again, named=False) for run in runs_if_any(root) if run.folder.is_complete]
+        return [look_at(run, again, named=untracked) for run in runs_if_any(root) if run.folder.is_complete]
     named = [find_run(root, run_id) for run_id in dict.fromkeys(run_ids)]
     for run in named:
         if not run.folder.is_complete:

@@ -106,7 +106,7 @@ class WandbRun:
             self._run.define_metric(curve.keys, step_metric=curve.axis, summary=curve.best)
         # Not `step`: that is 0 until the first `log`, even for a resumed run.
         self.rows: int = self._run.starting_step
-        self._epochs = 0
+        self._given: Sequence[Row] = ()
         self._staging = folder / "wandb" / "staging"
         place = {"entity": self._run.entity, "url": self._run.url} if mode == "online" else {}
         self.delivery = Delivery(mode=mode, project=self._run.project, **place)
@@ -120,7 +120,7 @@ class WandbRun:
         for row in rows[self.rows :]:
             self._run.log({row.axis: row.number, **row.values}, step=self.rows, commit=True)
             self.rows += 1
-        self._epochs = sum(row.axis == EPOCH for row in rows)
+        self._given = rows
 
     def finish(self, ending: Ending) -> Delivery:
         """Write tables and summary, send the rest, and ask the server whether it has everything.
@@ -146,11 +146,13 @@ class WandbRun:
             return self.delivery
         shutil.rmtree(self._staging, ignore_errors=True)
         self._confirm()
-        return self.delivery.model_copy(update={"epochs": self._epochs, "complete": True})
+        epochs = sum(row.axis == EPOCH for row in self._given)
+        return self.delivery.model_copy(update={"epochs": epochs, "complete": True})
 
     def _log_media(self, ending: Ending) -> None:
-        """Log tables and pictures as one more row, and artifacts."""
-        if media := wandb_media(ending.media):
+        """Log tables and pictures as one more row, unless an earlier upload has done so, and artifacts."""
+        has_media = self.rows > len(self._given)
+        if media := {} if has_media else wandb_media(ending.media):
             self._run.log(media, step=self.rows, commit=True)
             self.rows += 1
         for path in ending.artifacts:

@@ -62,7 +62,7 @@ def learned_by_run(folder: RunFolder) -> Learned:
         if not folder.checkpoint_file.is_file():
             raise UserError(f"'{folder.checkpoint_file}' is missing: what run '{folder.path.name}' trained is in it")
         tensors = load_tensors(folder.checkpoint_file)[0]
-    chosen = dict(result.selection.chosen) if result.selection else {}
+    chosen = {name: float(value) for name, value in result.selection.chosen.items()} if result.selection else {}
     return Learned(result.spec, tensors, chosen, sampled_names(folder.path / "sample.json"))
 
 

@@ -19,7 +19,7 @@ from harness.errors import UserError
 from harness.experiment.place import SinkName
 from harness.experiment.spec import RunSpec
 from harness.machine.environment import Environment
-from harness.results.epochs import EpochRecord, StepRecord
+from harness.results.epochs import EpochRecord, StepRecord, epoch_lines
 from harness.results.record import Prediction
 from harness.tracking.contents import Ending, Row, rows_of, summary_of
 from harness.tracking.media import Confusions, Media, Pictured
@@ -27,8 +27,9 @@ from harness.tracking.settings import check_tracking
 from harness.tracking.sinks import SINKS, check_sinks, open_sink
 from harness.tracking.tracker import Tracker, opening_of
 from harness.training.run import Run
+from tests.commands import skipbench
 from tests.evaluations import FEW_OF_BASE
-from tests.made_up_results import a_result
+from tests.made_up_results import a_result, result_json, write_result
 
 Make = Callable[..., RunSpec]
 Seen = dict[str, Any]
@@ -217,6 +218,20 @@ def test_a_sink_that_fails_stops_no_run(
     assert notice.startswith("tensorboard failed (no space")
     assert "--to tensorboard" in notice
     assert "\n" not in notice
+
+
+def test_finished_runs_are_sent_later_even_those_that_wandb_is_not_to_have(
+    install: Callable[..., None], make_spec: Make, tmp_path: Path
+) -> None:
+    seen = tensorboard(install)
+    spec = make_spec("skip", "wandb.mode=disabled")
+    folder = write_result(tmp_path, result_json(spec, {"base": 60.0, "new": 40.0}, {}))
+    (folder / "metrics.jsonl").write_bytes(epoch_lines(RECORDS))
+    done = skipbench("wandb-sync", "--to", "tensorboard", "--results", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "1 uploaded, 0 already up, 0 failed"
+    assert seen()["rows"] == expected_rows()
+    assert seen()["summary"]["accuracy/base"] == 60.0
 
 
 def test_tensorboard_files_can_be_read_back(make_spec: Make, tmp_path: Path) -> None:

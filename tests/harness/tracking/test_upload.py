@@ -1,6 +1,5 @@
 """W&B online, against a server on loopback: runs that are tracked there, and finished runs that are uploaded."""
 
-import json
 import os
 import re
 import shutil
@@ -9,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import wandb
@@ -22,7 +20,8 @@ from harness.tracking.upload import finished_runs, upload_all
 from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
 from tests.commands import ROOT, skipbench
-from tests.wandb_stub import ENTITY, StubRun, WandbStub
+from tests.wandb_record import assert_is_the_record, epochs_of, media_row
+from tests.wandb_stub import ENTITY, WandbStub
 
 Make = Callable[..., RunSpec]
 START_AND_WAIT = """
@@ -82,41 +81,6 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Path]:
 def results(offline: tuple[RunSpec, Path], tmp_path: Path) -> Path:
     """A copy of that folder."""
     return Path(shutil.copytree(offline[1], tmp_path / "results"))
-
-
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    """The epochs of a run's own record."""
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def assert_is_the_record(run: StubRun, folder: Path, group: str) -> None:
-    """What the server has is what our record holds: each epoch once, at its step."""
-    records, result = metrics(folder), json.loads((folder / "result.json").read_text())
-    rows, epochs = run.history, epochs_of(run)
-    assert [row["_step"] for row in rows] == list(range(len(rows)))
-    assert [row["epoch"] for row in epochs] == list(range(len(records)))
-    assert [row["train/loss"] for row in epochs] == [record["loss"] for record in records]
-    steps = [step for record in records for step in record["step_records"]]
-    assert [[row["step"], row["step/loss"]] for row in rows if "step" in row] == [step[:2] for step in steps]
-    assert len(rows) == len(steps) + len(epochs) + (1 if media_row(run) else 0)
-    assert run.summary["accuracy/base"] == result["evaluations"][0]["accuracy"]
-    assert run.settings()["skip"] == result["spec"]["skip"]
-    assert run.settings()["environment"]["torch"] == result["environment"]["torch"]
-    assert (run.group, run.exit_code) == (group, 0)
-    assert run.name is not None
-    assert run.name.startswith(f"{result['name']} ")
-
-
-def epochs_of(run: StubRun) -> list[dict[str, Any]]:
-    """The rows of epochs that the server has."""
-    return [row for row in run.history if "epoch" in row]
-
-
-def media_row(run: StubRun) -> dict[str, Any] | None:
-    """The row of tables and pictures that the server has, if it is there: it comes last, once."""
-    found = [number for number, row in enumerate(run.history) if any(key.startswith("predictions/") for key in row)]
-    assert found in ([], [len(run.history) - 1])
-    return run.history[-1] if found else None
 
 
 def sync(*words: str) -> tuple[int, list[str]]:

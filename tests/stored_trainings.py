@@ -15,7 +15,7 @@ from harness.experiment.spec import RunSpec, parse_run_spec
 FOLDER = Path(__file__).with_name("trainings")
 TOLERANCE = 1e-8
 ENTRIES = 6
-LEFT_OUT = ("wandb", "runtime", "evaluate")
+LEFT_OUT = ("wandb", "tracking", "runtime", "evaluate")
 """Settings that matter for no weight."""
 
 

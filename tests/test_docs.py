@@ -219,7 +219,7 @@ def fields_of(model: type[BaseModel]) -> set[str]:
 def sections() -> dict[str, set[str]]:
     """Section of the settings -> its keys."""
     of_runs = {name: info.annotation for name, info in RunSpec.model_fields.items()}
-    own = {name: cls for name, cls in of_runs.items() if name in ("data", "train", "wandb", "runtime")}
+    own = {name: cls for name, cls in of_runs.items() if name in ("data", "train", "wandb", "tracking", "runtime")}
     models = {**own, "schedule": ScheduleSpec, **{name: method_class(name).Config for name in method_names()}}
     return {name: fields_of(model) for name, model in models.items()}  # type: ignore[arg-type]
 

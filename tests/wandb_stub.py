@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
+from tests.wandb_artifacts import ArtifactStore
+
 ENTITY = "tester"
 KEY = "x" * 40
 HISTORY, EVENTS, SUMMARY, OUTPUT = "wandb-history.jsonl", "wandb-events.jsonl", "wandb-summary.json", "output.log"
@@ -105,6 +107,7 @@ class WandbStub:
         runs: what it was sent; outlives `stop` and `start`.
         requests: names of the operations it was asked for.
         unknown: what it was asked for and cannot answer.
+        artifacts: what it was sent of these.
         refusing: set it, and lines of runs are refused.
     """
 
@@ -114,6 +117,7 @@ class WandbStub:
         self.requests: list[str] = []
         self.unknown: list[str] = []
         self.port = 0
+        self.artifacts = ArtifactStore()
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
 
@@ -170,6 +174,7 @@ class WandbStub:
 
         self._server = Server(("127.0.0.1", self.port), Handler)
         self.port = self._server.server_address[1]
+        self.artifacts.url = self.url
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def stop(self) -> None:
@@ -191,6 +196,8 @@ class WandbStub:
         match = re.search(r"(?:query|mutation)\s+(\w+)", body["query"])
         operation = match.group(1) if match else body["query"][:40]
         self.requests.append(operation)
+        if (found := self.artifacts.answer(operation, body.get("variables") or {})) is not None:
+            return {"data": found}
         answer = getattr(self, f"_{operation}", None)
         if answer is None:
             self.unknown.append(operation)
@@ -210,7 +217,10 @@ class WandbStub:
         return {"exitcode": None, "limits": {}}
 
     def put(self, path: str) -> None:
-        """Take a file: /upload/<run>/<name>."""
+        """Take a file: /upload/<run>/<name>, or one of an artifact."""
+        if path.startswith("/artifact/"):
+            self.artifacts.put(path)
+            return
         _, run_id, name = path.strip("/").split("/", 2)
         self.runs[run_id].uploads.append(name)
 

@@ -19,6 +19,7 @@ import click
 
 import harness
 import harness.text
+from harness.cli.completion import VARIABLE
 from harness.cli.console import errors
 from harness.cli.lazy import LazyGroup
 from harness.errors import UserError
@@ -38,6 +39,7 @@ COMMANDS = {
     "plan": ("harness.cli.run:plan", "List the runs of an experiment and their states."),
     "runs": ("harness.cli.runs:runs", "List the runs of the results folder."),
     "show": ("harness.cli.runs:show", "Explain one run."),
+    "predict": ("harness.cli.predict:predict", "Classify pictures of your own with a finished run."),
     "rerun": ("harness.cli.runs:rerun", "Compute runs again."),
     "export": ("harness.cli.runs:export", "Write all finished runs as one table."),
     "wandb-sync": ("harness.cli.wandb_sync:wandb_sync", "Upload finished runs to W&B and show which are uploaded."),
@@ -151,7 +153,7 @@ def main() -> None:
     stop.listen()
     sys.excepthook = print_traceback
     try:
-        cli.main(prog_name=harness.text.program(), standalone_mode=False)
+        cli.main(prog_name=harness.text.program(), complete_var=VARIABLE, standalone_mode=False)
     except BaseException as error:
         # What a library makes of Ctrl-C while it is imported may be any error.
         if stop.is_asked and not isinstance(error, SystemExit):

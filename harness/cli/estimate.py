@@ -125,7 +125,7 @@ def choose_cases(words: Words, grid: GridOptions) -> list[Case]:
         for classes in class_counts:
             varied = {CLASSES: str(classes)} if len(class_counts) > 1 else {}
             # Not the id: settings of `runtime` change no result, but costs.
-            key = json.dumps(spec.settings() | {"wandb": None}), classes
+            key = json.dumps(spec.settings() | {"wandb": None, "tracking": None}), classes
             cases.setdefault(key, Case(spec, {**values_at(spec, axes), **varied}, classes))
     methods = list(dict.fromkeys(case.spec.method for case in cases.values()))
     return sorted(cases.values(), key=lambda case: methods.index(case.spec.method))

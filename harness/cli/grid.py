@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from harness.cli.completion import complete_methods
 from harness.errors import UserError, plain
 from harness.experiment.grid import Experiment, load_experiment, plan_grid
 from harness.experiment.layers import PlannedRun
@@ -56,7 +57,13 @@ def split_methods(context: click.Context, parameter: click.Parameter, words: tup
     return found
 
 
-METHODS_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[METHODS] [KEY=VALUE]...", callback=split_methods)
+METHODS_AND_SETTINGS = click.argument(
+    "words",
+    nargs=-1,
+    metavar="[METHODS] [KEY=VALUE]...",
+    callback=split_methods,
+    shell_complete=complete_methods,
+)
 ONE_FILE_AND_SETTINGS = click.argument("words", nargs=-1, metavar="FILE [KEY=VALUE]...", callback=split_words)
 FILE_AND_SETTINGS = click.argument("words", nargs=-1, metavar="[FILE] [KEY=VALUE]...", callback=split_words)
 

@@ -25,7 +25,13 @@ ELSEWHERE = re.compile(
 # Prepare the environment for whatever target.
 EVERYWHERE = {"PYTHON", "VENV", "LATEST"}
 MAY_BE_EMPTY = {"ARGS", "LATEST"}
-SECTIONS = {"DataSpec": "data", "TrainSpec": "train", "WandbSpec": "wandb", "RuntimeSpec": "runtime"}
+SECTIONS = {
+    "DataSpec": "data",
+    "TrainSpec": "train",
+    "WandbSpec": "wandb",
+    "TrackingSpec": "tracking",
+    "RuntimeSpec": "runtime",
+}
 SECTIONS |= {"SelectSpec": "select", "ScheduleSpec": "schedule"}
 
 

@@ -136,7 +136,7 @@ def keys(words: Words, grid: GridOptions, what: str | None) -> None:
 
 def declared_settings() -> list[tuple[str, Any, str]]:
     """Key, default and description of the settings of all runs."""
-    from harness.experiment.place import RuntimeSpec, WandbSpec
+    from harness.experiment.place import RuntimeSpec, TrackingSpec, WandbSpec
     from harness.experiment.spec import DataSpec, ScheduleSpec
     from harness.experiment.training_spec import SelectSpec, TrainSpec
 
@@ -145,6 +145,7 @@ def declared_settings() -> list[tuple[str, Any, str]]:
         "train": TrainSpec,
         "select": SelectSpec,
         "wandb": WandbSpec,
+        "tracking": TrackingSpec,
         "runtime": RuntimeSpec,
         "schedule": ScheduleSpec,
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.completion import complete_ids
 from harness.cli.console import RESULTS, console, end_with_damage
 from harness.cli.grid import ScheduleOptions, split_schedule, takes_schedule
 from harness.errors import UserError
@@ -34,8 +35,10 @@ EPOCH_LINES = 3
 def runs(state: str | None, method: str | None, dataset: str | None, results: Path) -> None:
     """List the runs of the results folder: state, id, name, and accuracies, progress or the reason of a failure.
 
-    Runs of the same name are listed with the settings in which they differ.
+    Each is listed with the settings in which it differs from its recipe and from others of its name, and with the time
+    at which its log was written last.
     """
+    from harness.cli.run_lines import settings_told, summaries, when
     from harness.report.labels import settings_apart
     from harness.results.folder import DAMAGED, STATES
     from harness.results.index import stored_runs
@@ -54,15 +57,17 @@ def runs(state: str | None, method: str | None, dataset: str | None, results: Pa
         shown.append(item)
     apart = settings_apart({item.id: item.spec for item in shown if item.spec})
     for item in shown:
-        about = [item.spec.protocol if item.spec else "-", item.name, *apart.get(item.id, ())]
-        console.print(f"{item.state:11s} {item.id} {' '.join(about)}: {item.outcome}", soft_wrap=True)
+        about = [item.spec.protocol if item.spec else "-", item.name, *settings_told(item, apart.get(item.id, ()))]
+        outcome = " ".join([item.outcome, *(summaries(item.result) if item.result else ())])
+        told = ", ".join(filter(None, [outcome, when(item)]))
+        console.print(f"{item.state:11s} {item.id} {' '.join(about)}: {told}", soft_wrap=True)
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     console.print(told or "no such runs")
     end_with_damage(damage)
 
 
 @click.command()
-@click.argument("run_id", metavar="ID")
+@click.argument("run_id", metavar="ID", shell_complete=complete_ids)
 @RESULTS
 def show(run_id: str, results: Path) -> None:
     """Explain one run: its state and the reason, its settings, accuracies and costs, and where its files are.
@@ -71,6 +76,7 @@ def show(run_id: str, results: Path) -> None:
     """
     import yaml
 
+    from harness.cli.run_lines import curves, settings_told, summaries, when
     from harness.results.folder import DAMAGED
     from harness.results.index import find_run
     from harness.results.log import end_of_log
@@ -78,8 +84,15 @@ def show(run_id: str, results: Path) -> None:
     item = find_run(results, run_id)
     if item.state == DAMAGED:
         raise UserError(f"run {item.id} is damaged: {item.reason}")
-    say(f"{item.name} ({item.id}): {item.state}")
-    say(item.outcome)
+    say(", ".join(filter(None, [f"{item.name} ({item.id}): {item.state}", when(item)])))
+    say(" ".join([item.outcome, *(summaries(item.result) if item.result else ())]))
+    if changed := settings_told(item, ()):
+        say(f"Beside its recipe: {' '.join(changed)}")
+    if lines := curves(item.epochs):
+        say()
+        say("Curves")
+        for line in lines:
+            say(f"  {line}")
     if item.failure:
         show_attempts(item.failure)
     if item.result:
@@ -136,7 +149,8 @@ def show_result(result: "Result") -> None:
     say(f"Costs{alone}")
     for name, phase in costs.phases.items():
         peak = "" if phase.peak_bytes is None else f"  {phase.peak_bytes / MIB:9.1f} MiB peak"
-        say(f"  {name:10s} {phase.whole_seconds:8.2f} s{peak}")
+        rate = f"  {phase.images_per_second:9.1f} images/s" if phase.images_per_second else " " * 20
+        say(f"  {name:10s} {phase.whole_seconds:8.2f} s{rate}{peak}".rstrip())
     say(f"  {costs.trainable_parameters} of {costs.total_parameters} parameters trained")
     environment = result.environment
     say()
@@ -144,7 +158,7 @@ def show_result(result: "Result") -> None:
 
 
 @click.command()
-@click.argument("run_ids", nargs=-1, metavar="[ID]...")
+@click.argument("run_ids", nargs=-1, metavar="[ID]...", shell_complete=complete_ids)
 @click.option("--failed", is_flag=True, help="All runs that failed.")
 @click.option("--anew", is_flag=True, help="Start anew even if epochs are saved.")
 @takes_schedule
@@ -152,8 +166,9 @@ def show_result(result: "Result") -> None:
 def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: ScheduleOptions, results: Path) -> None:
     """Compute runs again: a failed or interrupted one continues from its last saved epoch, a complete one starts anew.
 
-    The earlier folder of a run that starts anew is kept in RESULTS/replaced/. schedule.KEY=VALUE and runtime.KEY=VALUE
-    among the ids change how runs are executed, such as runtime.keep_validation_logits=true.
+    The earlier folder of a run that starts anew is kept in RESULTS/replaced/. schedule.KEY=VALUE, runtime.KEY=VALUE,
+    tracking.KEY=VALUE and wandb.KEY=VALUE among the ids change how runs are executed and tracked, such as
+    runtime.keep_validation_logits=true.
     """
     from harness.cli.run import execute
     from harness.experiment.settings import merge, validate
@@ -163,7 +178,7 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
 
     words = tuple(word for word in run_ids if "=" in word)
     settings, scheduled = split_schedule(words, schedule)
-    if other := [word for word in words if word.partition(".")[0] not in ("runtime", "schedule")]:
+    if other := [word for word in words if word.partition(".")[0] not in ("runtime", "schedule", "tracking", "wandb")]:
         raise UserError(f"'{other[0]}' would make another run: use `skipbench run FILE KEY=VALUE`")
     items = [find_run(results, word) for word in run_ids if "=" not in word]
     stored = list(stored_runs(results)) if failed else []

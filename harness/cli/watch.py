@@ -59,6 +59,7 @@ class Watcher:
 
     def __init__(self, total: int) -> None:
         self.total = total
+        self.begin = time.monotonic()
         self.counts: Counter[str] = Counter()
         self.notices: set[str] = set()
         self.speeds: dict[str, float] = {}
@@ -136,7 +137,10 @@ class Watcher:
     def _end(self, spec: "RunSpec", outcome: str) -> None:
         self._hide(spec)
         self.counts[outcome] += 1
-        self._say(f"[{self.counts.total()}/{self.total}] {spec.name} {outcome} ({spec.id})")
+        ended = self.counts.total()
+        left = (time.monotonic() - self.begin) / ended * (self.total - ended)
+        rest = f", about {in_words(left)} left" if ended < self.total and not console.is_terminal else ""
+        self._say(f"[{ended}/{self.total}] {spec.name} {outcome} ({spec.id}){rest}")
 
     def _say(self, line: str) -> None:
         console.print(plain(line), markup=False, soft_wrap=True)

@@ -180,7 +180,7 @@ def plan_grid(experiment: Experiment, overrides: Settings | None = None) -> list
     """
     experiment = experiment.with_settings(overrides or {})
     for key in axes_of(experiment):
-        if key.startswith(("runtime.", "wandb.")):
+        if key.startswith(("runtime.", "tracking.", "wandb.")):
             raise UserError(f"'{key}' changes no result, so that its values would be one run: give one value")
     return once_each(plan_all(experiment))
 
@@ -261,7 +261,7 @@ def differing_settings(specs: Sequence[RunSpec]) -> list[str]:
         cell = (spec.protocol, spec.method, spec.data.dataset, spec.data.shots_text, spec.seed)
         other = first.setdefault(cell, settings)
         found |= dict.fromkeys(key for key in settings if settings[key] != other.get(key))
-    same_result = ("evaluate", "recipe", "runtime", "tuned", "wandb")
+    same_result = ("evaluate", "recipe", "runtime", "tracking", "tuned", "wandb")
     return [key for key in found if key.split(".")[0] not in same_result]
 
 

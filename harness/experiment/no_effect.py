@@ -135,15 +135,6 @@ def of_validation_shots(spec: RunSpec) -> str | None:
     return None if "val" in looked_at else "all choices are made on test pictures"
 
 
-def of_validation(spec: RunSpec) -> str | None:
-    """Nothing may be evaluated during training under a protocol that tests."""
-    if not all("test" in item.splits for item in spec.evaluate):
-        return None
-    others = [protocol.name for protocol in PROTOCOLS.values() if protocol.validates == spec.protocol]
-    use = f", use {' or '.join(others)}" if others else ""
-    return f"all evaluations of {spec.protocol} are on test pictures, which are left for the end{use}"
-
-
 def of_image_rate(spec: RunSpec) -> str | None:
     """Where training begins behind the image tower, none of its own weights trains; lbfgs has one rate for all."""
     if spec.train.optimizer == "lbfgs":
@@ -193,7 +184,6 @@ def of_warm_up(spec: RunSpec) -> str | None:
 
 
 RULES: dict[str, Callable[[RunSpec], str | None]] = {
-    "train.validate_every": of_validation,
     "train.lr_image": of_image_rate,
     "train.lr": of_warm_up,
     "train.epochs": lambda spec: (

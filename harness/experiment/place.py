@@ -12,6 +12,8 @@ from harness.experiment.settings import Section
 MOST_THREADS = 4096
 MOST_EVALUATED = 100
 """Pictures a batch of evaluations, if the run leaves their number open and memory allows it."""
+FIRST_SEED = 1
+"""Of the usual seeds 1, 2, 3."""
 
 
 class WandbSpec(Section):
@@ -28,6 +30,36 @@ class WandbSpec(Section):
     tags: tuple[str, ...] = Field(
         (), description="W&B tags besides method, data set, protocol and backbone; none: those of WANDB_TAGS"
     )
+
+
+SinkName = Literal["tensorboard", "mlflow", "trackio"]
+
+
+class TrackingSpec(Section):
+    """What is recorded of a run for whoever watches it, and where it goes beside W&B. Changes no result."""
+
+    sinks: tuple[SinkName, ...] = Field(
+        (), description="where a run is tracked besides W&B: tensorboard, mlflow, trackio, each an extra to install"
+    )
+    steps: int = Field(
+        200,
+        ge=0,
+        le=1_000_000,
+        description="training steps whose loss and learning rates are recorded, evenly spaced, at least one an epoch; "
+        "0: none",
+    )
+    media: bool | None = Field(
+        None, description="predictions with pictures, confusions, accuracy of classes; null: of runs with seed 1"
+    )
+    artifacts: bool = Field(False, description="checkpoint and k-shot sample are delivered too")
+    system: bool = Field(
+        False, description="processor and memory of the run's processes are recorded after every epoch"
+    )
+    trial: int | None = Field(None, ge=0, description="number of the trial that computed the run; sweeps set it")
+
+    def with_media(self, seed: int) -> bool:
+        """Whether tables and pictures of a run with a seed are delivered."""
+        return seed == FIRST_SEED if self.media is None else self.media
 
 
 class RuntimeSpec(Section):

@@ -69,16 +69,30 @@ def comparable(method: str, settings: Mapping[str, Any]) -> Settings:
     Raises:
         UserError: the method is unknown, or it does not take the settings.
     """
-    cls = method_class(method)
     data = {key: value for key, value in (settings.get("data") or {}).items() if key in OF_DATA}
+    found = whole_settings(method, {**settings, "data": data})
+    chosen = {f"data.{key}" for key in OF_DATA}
+    return {
+        key: value
+        for key, value in found.items()
+        if key not in NO_CHOICE and (key in chosen or not key.startswith("data."))
+    }
+
+
+def whole_settings(method: str, settings: Mapping[str, Any]) -> Settings:
+    """All settings of method, training, choice and data, with defaults where none is given, by dotted keys.
+
+    Arguments and errors are those of `comparable`.
+    """
+    cls = method_class(method)
     train = {**(settings.get("train") or {}), **({} if cls.trains else {"epochs": 0})}
     found = {
         method: validate(cls.Config, settings.get(method) or {}, f"{method}.").model_dump(mode="json"),
         "train": validate(TrainSpec, train, "train.").model_dump(mode="json"),
         "select": validate(SelectSpec, settings.get("select") or {}, "select.").model_dump(mode="json"),
-        "data": validate(DataSpec, data, "data.").model_dump(mode="json", include=set(OF_DATA)),
+        "data": validate(DataSpec, settings.get("data") or {}, "data.").model_dump(mode="json"),
     }
-    return {key: value for key, value in flat_settings(found).items() if key not in NO_CHOICE}
+    return flat_settings(found)
 
 
 def differing_keys(one: Settings, other: Settings) -> list[str]:
@@ -92,6 +106,11 @@ def recipe_gives(spec: RunSpec) -> Settings:
     Raises:
         UserError: the recipe, the method or the data set is unknown.
     """
+    return comparable(spec.method, settings_of_recipe(spec))
+
+
+def settings_of_recipe(spec: RunSpec) -> Settings:
+    """The same, nested, without defaults."""
     tuned = spec.tuned
     protocol, dataset, shots, variant = spec.protocol, spec.data.dataset, spec.data.shots, spec.recipe
     if tuned and tuned.recipe and tuned.protocol and tuned.dataset and tuned.shots:
@@ -99,8 +118,7 @@ def recipe_gives(spec: RunSpec) -> Settings:
         dataset, shots, variant = tuned.dataset, tuned.shots, tuned.recipe
     own = find_dataset(spec.data.dataset).settings
     layers = recipe_layers(spec.method, variant, protocol, dataset, shots)
-    settings = merge(own, merged(layers), for_method((tuned and tuned.settings) or {}, spec.method))
-    return comparable(spec.method, settings)
+    return merge(own, merged(layers), for_method((tuned and tuned.settings) or {}, spec.method))
 
 
 def given_by_hand(spec: RunSpec) -> list[str]:

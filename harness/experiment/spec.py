@@ -22,7 +22,7 @@ from harness.experiment.content import (
 )
 from harness.experiment.data_spec import DRAWN, DataSpec
 from harness.experiment.descriptions import is_description_file
-from harness.experiment.place import MOST_THREADS, RuntimeSpec, WandbSpec
+from harness.experiment.place import MOST_THREADS, RuntimeSpec, TrackingSpec, WandbSpec
 from harness.experiment.settings import Section, Settings, validate
 from harness.experiment.training_spec import MOST_CACHED, SelectSpec, TrainSpec
 from harness.experiment.tuned import TunedSpec
@@ -101,6 +101,7 @@ class RunSpec(Section):
     select: SelectSpec = SelectSpec()
     evaluate: tuple[EvalSpec, ...] = Field(min_length=1)
     wandb: WandbSpec = WandbSpec()
+    tracking: TrackingSpec = TrackingSpec()
     runtime: RuntimeSpec = RuntimeSpec()
 
     @model_validator(mode="before")
@@ -130,7 +131,7 @@ class RunSpec(Section):
         Raises:
             UserError: a file or folder that the run names by its path cannot be read.
         """
-        dump = self.model_dump(mode="json", exclude={"recipe", "wandb", "runtime"})
+        dump = self.model_dump(mode="json", exclude={"recipe", "wandb", "tracking", "runtime"})
         dump["backbone"] = backbone_content(self.backbone)
         for section in (dump["data"], *dump["evaluate"]):
             section["dataset"] = dataset_content(section["dataset"])
@@ -287,7 +288,7 @@ SPEC_KEYS = frozenset(RunSpec.model_fields) - {"options"}
 
 def check_shape(settings: Mapping[str, Any], *methods: str) -> None:
     """Raise a UserError where a section is given as a single value, or evaluations are no list of sections."""
-    for key in ("data", "train", "select", "wandb", "runtime", "schedule", *methods):
+    for key in ("data", "train", "select", "wandb", "tracking", "runtime", "schedule", *methods):
         left_empty = key in methods and settings.get(key) is None
         if key in settings and not left_empty and not isinstance(settings[key], Mapping):
             raise UserError(f"{key}={settings[key]!r}: '{key}' is a section, set the keys in it, such as data.shots=4")

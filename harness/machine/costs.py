@@ -11,6 +11,9 @@ SETUP, CACHE, FIT, COMPILE, TRAIN, SELECT, EVALUATE = (
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 PHASES = (SETUP, CACHE, FIT, TRAIN, SELECT, EVALUATE)
 """The phases of every run; one that compiles its steps has COMPILE, too."""
+VALIDATE = "validate"
+"""A phase of runs that are validated while they train (`train.validate_every`). It watches, and is no part of a method:
+neither the peak of a whole run nor its time to adapt has it."""
 ADAPT = (CACHE, FIT, COMPILE, TRAIN, SELECT)
 """The phases that adapt a method to its training pictures: their time together is its time to adapt."""
 

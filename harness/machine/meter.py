@@ -166,9 +166,14 @@ class Meter:
         self._take_peak_rss()
         return self._phases
 
+    @property
+    def so_far(self) -> Mapping[str, PhaseCosts]:
+        """As `phases`, without asking the system for the peak resident set, which takes as long as a small epoch."""
+        return self._phases
+
     def seconds(self, name: str) -> float:
         """Time spent in a phase so far."""
-        return self._phases[name].seconds
+        return self._phases[name].seconds if name in self._phases else 0.0
 
     def _take_peak_rss(self) -> None:
         """Note the peak of the phase that is watched, and watch it no longer."""
@@ -181,7 +186,7 @@ class Meter:
         """Measure seconds and peak memory of a part of a phase.
 
         Args:
-            name: one of PHASES, or COMPILE.
+            name: one of PHASES, or COMPILE or VALIDATE, which only some runs have.
             images: number of images that this part processes.
             repeats: the next part may follow at once. The peak resident set of all such parts is asked of the system
                 once, when something else is measured or the costs are read: asking takes as long as a small epoch.

@@ -13,7 +13,7 @@ from harness.results.metrics import evaluation_metrics, metric_values, run_metri
 from harness.results.record import Evaluation, Result
 
 FORMATS = ("csv", "parquet")
-NO_SETTINGS = {"evaluate", "runtime", "wandb"}
+NO_SETTINGS = {"evaluate", "runtime", "tracking", "wandb"}
 # Too long for a cell.
 LISTS = {"per_class"}
 

@@ -18,7 +18,7 @@ FEWEST_DIGITS, MOST_DIGITS = 3, 17
 NUMBERED = " #"
 LONGEST_VALUE = 40
 # What differs between runs without making them different.
-NO_DIFFERENCE = ("recipe", "runtime", "wandb")
+NO_DIFFERENCE = ("recipe", "runtime", "tracking", "wandb")
 
 
 # A number that earlier versions wrote where a run left it open, by the setting: ids do not tell the two apart either.

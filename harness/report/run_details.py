@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -27,7 +27,7 @@ T = TypeVar("T")
 PICTURE_BYTES = 500_000
 PICTURE_SIZE = 48  # pixels
 MOST_LOSSES = 60
-NO_SPEC = {"seed", "wandb", "runtime"}
+NO_SPEC = {"seed", "wandb", "tracking", "runtime"}
 
 
 def dumped(data: dict[str, Any]) -> str:
@@ -204,33 +204,14 @@ def thumbnails(wanted: dict[str, str], data_root: str | None, budget: int) -> di
     return found
 
 
-def is_inside(folder: Path, path: str) -> bool:
-    """Whether the path of a picture leads to a file below a folder, or in an archive below it, links followed.
-
-    The path comes with the results, and the page may go to others: no other picture of this machine belongs on it.
-    """
-    parts = PurePosixPath(path).parts
-    if PurePosixPath(path).is_absolute() or ".." in parts:
-        return False
-    try:
-        places = (folder.joinpath(*parts[: number + 1]) for number in range(len(parts)))
-        file = next((place for place in places if place.is_file()), None)
-        return file is not None and file.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError):
-        return False
-
-
 def thumbnail(folder: Path, path: str) -> str | None:
     """An image below a folder as a small data URL; None if it lies elsewhere or cannot be read."""
-    from harness.data.pictures import read_picture
+    # Imported here because only images need it.
+    from harness.data.thumbnails import small_picture
 
-    if not is_inside(folder, path):
+    image = small_picture(folder, path, 2 * PICTURE_SIZE)
+    if image is None:
         return None
-    try:
-        image = read_picture(folder, path)
-    except UserError:
-        return None
-    image.thumbnail((2 * PICTURE_SIZE, 2 * PICTURE_SIZE))
     file = io.BytesIO()
     image.save(file, "WEBP", quality=55)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -28,13 +28,13 @@ from harness.results.record import Result
 
 FIXED, TUNED = "fixed", "tuned"
 # Settings that make no variant of a method: where it ran, what it was called, and the axes of a grid.
-NO_VARIANT = {"method", "seed", "recipe", "tuned", "protocol", "backbone", "evaluate", "wandb", "runtime"}
+NO_VARIANT = {"method", "seed", "recipe", "tuned", "protocol", "backbone", "evaluate", "wandb", "tracking", "runtime"}
 PRECISION, TEST = "train.precision", "test"
 # Samples are averaged over, as seeds are; those that come from elsewhere make a variant.
 GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.sample_seed"}
 BEYOND_ALL_COSTS = 1e15
 # What may differ between runs that are values of one axis: the axis itself and what changes no result.
-NO_RESULT = ("recipe", "wandb", "runtime")
+NO_RESULT = ("recipe", "wandb", "tracking", "runtime")
 
 
 def experiment_runs(specs: Sequence[RunSpec], results: Path) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,24 @@ from harness.results.numbers import Amount, Count, Number, Percent
 from harness.results.record import DamagedError, Record
 
 ACCURACY_KEY = "accuracy."
+# What stands in a line under keys of its own -> the field that gathers them.
+GATHERED = {ACCURACY_KEY: "accuracies", "seconds.": "seconds", "peak_bytes.": "peak_bytes", "system.": "system"}
+
+
+class StepRecord(NamedTuple):
+    """One of the training steps of an epoch that are recorded.
+
+    Attributes:
+        step: 0, 1, ... of the whole training.
+        loss: of its batch.
+        lr: learning rate of all weights but the image tower's own.
+        lr_image: learning rate of the image tower's own weights.
+    """
+
+    step: Count
+    loss: Number
+    lr: Amount
+    lr_image: Amount
 
 
 class EpochRecord(Record):
@@ -28,6 +46,10 @@ class EpochRecord(Record):
         cache_seconds: time in filling the cache.
         accuracies: evaluation -> accuracy in percent, if the epoch was validated.
         selection_accuracy: percent, on the images by which the epoch to keep is chosen.
+        seconds: phase -> time in it since the epoch before, of the phases that are no part of training steps.
+        peak_bytes: phase -> highest peak of its memory so far.
+        system: what the run's processes used since the epoch before, if that is recorded (`harness.machine.usage`).
+        step_records: some of its steps.
     """
 
     epoch: Count
@@ -40,14 +62,21 @@ class EpochRecord(Record):
     cache_seconds: Amount = 0.0
     accuracies: dict[str, Percent] = Field(default_factory=dict)
     selection_accuracy: Percent | None = None
+    seconds: dict[str, Amount] = Field(default_factory=dict)
+    peak_bytes: dict[str, Count] = Field(default_factory=dict)
+    system: dict[str, Amount] = Field(default_factory=dict)
+    step_records: tuple[StepRecord, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
-    def _gather_accuracies(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "accuracies" not in value:
-            found = {key.removeprefix(ACCURACY_KEY): value[key] for key in value if str(key).startswith(ACCURACY_KEY)}
-            return {**value, "accuracies": found}
-        return value
+    def _gather(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        found = dict(value)
+        for prefix, field in GATHERED.items():
+            if field not in value:
+                found[field] = {key.removeprefix(prefix): value[key] for key in value if str(key).startswith(prefix)}
+        return found
 
     @property
     def images_per_second(self) -> float:
@@ -56,11 +85,14 @@ class EpochRecord(Record):
         return self.images / seconds if seconds else 0.0
 
     def line(self) -> dict[str, Any]:
-        """The record as it is written: accuracies as keys `accuracy.<evaluation>`."""
-        values = self.model_dump(mode="json", exclude={"accuracies"})
+        """The record as it is written: accuracies as keys `accuracy.<evaluation>`, likewise other groups."""
+        values = self.model_dump(mode="json", exclude=set(GATHERED.values()))
         if self.selection_accuracy is None:
             del values["selection_accuracy"]
-        return {**values, **{f"{ACCURACY_KEY}{name}": value for name, value in self.accuracies.items()}}
+        steps = values.pop("step_records")
+        for prefix, field in GATHERED.items():
+            values |= {f"{prefix}{name}": value for name, value in getattr(self, field).items()}
+        return {**values, "step_records": steps} if steps else values
 
 
 def read_bytes(path: Path) -> bytes:

@@ -5,7 +5,8 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
 from pathlib import Path
 
 from harness.errors import UserError
@@ -15,7 +16,7 @@ from harness.results.files import read_regular
 
 log = logging.getLogger("skipbench")
 
-LINE = re.compile(r"^\d{4}-\d\d-\d\dT[\d:]+Z ([A-Z]+) (.*)$")
+LINE = re.compile(r"^(\d{4}-\d\d-\d\dT[\d:]+)Z ([A-Z]+) (.*)$")
 # Bytes at the end of a log that are read.
 LOG_BYTES = 1 << 20
 
@@ -80,14 +81,23 @@ def last_error(path: Path) -> str | None:
     """The error that a log ends with, in one line; None if it does not end with one."""
     lines = read_log(path)
     entries = [match for match in map(LINE.match, lines) if match]
-    if not entries or entries[-1][1] != "ERROR":
+    if not entries or entries[-1][2] != "ERROR":
         return None
     # The last line of a traceback says what the error was.
-    return lines[-1] if entries[-1][2] == UNEXPECTED else entries[-1][2]
+    return lines[-1] if entries[-1][3] == UNEXPECTED else entries[-1][3]
+
+
+def last_entry_time(path: Path) -> datetime | None:
+    """When a process of the run wrote into its log last, in UTC; None if there is no log."""
+    for line in reversed(read_log(path)):
+        if match := LINE.match(line):
+            with suppress(ValueError):
+                return datetime.fromisoformat(match[1]).replace(tzinfo=timezone.utc)
+    return None
 
 
 def end_of_log(path: Path, count: int) -> list[str]:
     """The last lines of a log: from its last error on if there is one, else `count` of them."""
     lines = read_log(path)
-    errors = [number for number, line in enumerate(lines) if (match := LINE.match(line)) and match[1] == "ERROR"]
+    errors = [number for number, line in enumerate(lines) if (match := LINE.match(line)) and match[2] == "ERROR"]
     return lines[errors[-1] :] if errors else lines[-count:]

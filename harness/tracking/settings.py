@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from harness.errors import UserError, nearest
+from harness.experiment.differences import differences, in_short
 from harness.experiment.spec import RunSpec
+from harness.tracking.sinks import check_sinks
 
 Mode = Literal["online", "offline", "disabled"]
 DEFAULT_MODE: Mode = "offline"
@@ -67,14 +69,15 @@ def tracking_of(spec: RunSpec, environment: Mapping[str, str] = os.environ) -> T
         for key, tag in tags:
             if not 1 <= len(tag) <= LONGEST_TAG:
                 raise UserError(f"{key}: tag '{tag}' has {len(tag)} characters, W&B takes 1 to {LONGEST_TAG}")
-    own = (spec.method, spec.data.dataset, spec.protocol, spec.backbone)
+    trial = () if spec.tracking.trial is None else (f"trial-{spec.tracking.trial}",)
+    own = (spec.method, spec.data.dataset, spec.protocol, spec.backbone, *trial)
     return Tracking(
         mode=mode,
         project=project[1] or DEFAULT_PROJECT,
         entity=entity[1],
         group=fitting(asked.group) if asked.group else None,
         tags=(*(tag[:LONGEST_TAG] for tag in own), *(tag for _, tag in tags)),
-        name=fitting(spec.name),
+        name=fitting(" ".join([spec.name, *trial, *in_short(spec.method, differences(spec))])),
     )
 
 
@@ -120,9 +123,11 @@ def check_tracking(specs: Iterable[RunSpec], environment: Mapping[str, str] = os
         Lines for the user: variables of W&B that are ignored, and why.
 
     Raises:
-        UserError: it does not.
+        UserError: it does not, or the package of a sink is not installed.
     """
-    modes = {tracking_of(spec, environment).mode for spec in specs}
+    asked = list(specs)
+    check_sinks(list(dict.fromkeys(name for spec in asked for name in spec.tracking.sinks)))
+    modes = {tracking_of(spec, environment).mode for spec in asked}
     if modes <= {"disabled"}:
         return []
     return [f"{name} is ignored: {reason}" for name, reason in IGNORED.items() if environment.get(name)]

@@ -11,10 +11,14 @@ from typing import Literal
 import wandb
 
 from harness.errors import UserError, first_line
+from harness.experiment.place import SinkName
 from harness.results.folder import RunFolder
 from harness.results.index import StoredRun, find_run, runs_if_any
 from harness.results.record import DamagedError
+from harness.tracking.contents import rows_of
 from harness.tracking.delivery import Delivery, read_delivery, write_delivery
+from harness.tracking.sinks import check_sinks, open_sink
+from harness.tracking.tracker import ending_of, opening_of
 from harness.tracking.wandb_run import ANSWER_TIMEOUT, WandbRun
 
 State = Literal["left", "up", "uploaded", "untracked", "failed"]
@@ -42,13 +46,16 @@ class Upload:
         return self.folder.path.name
 
 
-def finished_runs(root: Path, run_ids: Sequence[str] = (), again: bool = False) -> list[Upload]:
+def finished_runs(
+    root: Path, run_ids: Sequence[str] = (), again: bool = False, untracked: bool = False
+) -> list[Upload]:
     """The finished runs of a results folder and whether W&B has them, from our own notes; asks no server.
 
     Args:
         root: the results folder.
         run_ids: which runs, by the beginning of their ids; empty for all except those with tracking disabled.
         again: whether to upload runs that W&B has once more.
+        untracked: whether to upload runs with `wandb.mode=disabled` that are not named.
 
     Raises:
         UserError: no such folder or run, or the run is not complete.
@@ -56,7 +63,7 @@ def finished_runs(root: Path, run_ids: Sequence[str] = (), again: bool = False) 
     if not root.is_dir():
         raise UserError(f"results folder '{root}' does not exist: name another with --results DIR")
     if not run_ids:
-        return [look_at(run, again, named=False) for run in runs_if_any(root) if run.folder.is_complete]
+        return [look_at(run, again, named=untracked) for run in runs_if_any(root) if run.folder.is_complete]
     named = [find_run(root, run_id) for run_id in dict.fromkeys(run_ids)]
     for run in named:
         if not run.folder.is_complete:
@@ -110,6 +117,30 @@ def upload_all(runs: Sequence[Upload]) -> Iterator[Upload]:
             yield Upload(run.folder, run.name, "uploaded", delivery.url or "")
 
 
+def send_all(runs: Sequence[Upload], name: SinkName) -> Iterator[Upload]:
+    """Send finished runs to a sink, one after the other, each as a whole; what it has of them is replaced.
+
+    Yields:
+        Each, `uploaded` or `failed`.
+
+    Raises:
+        UserError: the package of the sink is not installed.
+    """
+    check_sinks([name])
+    for run in runs:
+        try:
+            with run.folder.claimed():
+                result = run.folder.read_result()
+                opening = opening_of(result.spec, run.id, run.folder.path, result.environment)
+                sink = open_sink(name, opening)
+                sink.log(rows_of(run.folder.read_metrics()))
+                sink.finish(ending_of(run.folder.path, result))
+        except Exception as error:
+            yield Upload(run.folder, run.name, "failed", first_line(error))
+        else:
+            yield Upload(run.folder, run.name, "uploaded")
+
+
 def upload(folder: RunFolder) -> Delivery:
     """Upload one finished run, note it, and remove its local W&B files, which hold nothing else.
 
@@ -119,10 +150,12 @@ def upload(folder: RunFolder) -> Delivery:
     """
     with folder.claimed() as claim, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         result = folder.read_result()
-        run = WandbRun(result.spec, folder.path.name, "online", Path(scratch), result.environment)
+        run = WandbRun(
+            opening_of(result.spec, folder.path.name, folder.path, result.environment), "online", Path(scratch)
+        )
         write_delivery(folder.path, run.delivery, claim.check)
-        run.log_epochs(folder.read_metrics())
-        delivery = run.finish(result)
+        run.log(rows_of(folder.read_metrics()))
+        delivery = run.finish(ending_of(folder.path, result))
         write_delivery(folder.path, delivery, claim.check)
     shutil.rmtree(folder.path / "wandb", ignore_errors=True)
     return delivery

@@ -1,34 +1,29 @@
-"""Weights & Biases: it only receives what is already on disk, and never stops a run."""
+"""Weights & Biases: it receives rows and an ending that are made from our own record."""
 
-import logging
+import os
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import wandb
-from wandb.errors import AuthenticationError, CommError, UsageError
+from wandb.errors import AuthenticationError, UsageError
 from wandb.errors import Error as WandbError
 
 from harness.errors import first_line
-from harness.experiment.spec import RunSpec
-from harness.machine.environment import Environment
-from harness.results.claim import TakenOverError
-from harness.results.epochs import EpochRecord
-from harness.results.files import nothing
-from harness.results.metrics import evaluation_metrics, metric_values, run_metrics, summary_metrics
-from harness.results.record import Result
-from harness.tracking.delivery import Delivery, write_delivery
-from harness.tracking.settings import tracking_mode, tracking_of
-
-log = logging.getLogger("skipbench")
+from harness.tracking.contents import CURVES, EPOCH, STEP, Ending, Opening, Row
+from harness.tracking.delivery import Delivery
+from harness.tracking.media import Media
+from harness.tracking.settings import tracking_of
 
 # Time limits in seconds: to open a run, to send the rest at its end, to answer a request.
 INIT_TIMEOUT, FINISH_TIMEOUT, ANSWER_TIMEOUT = 30.0, 60.0, 10
+# The same at the end of a run whose checkpoint is sent too, which may be hundreds of megabytes.
+ARTIFACT_TIMEOUT = 1800.0
 # Seconds before each request whether everything has arrived.
 CONFIRM_PAUSES = (0.0, 1.0, 2.0, 4.0)
 
@@ -64,42 +59,40 @@ class WandbRun:
     """One run at W&B, or in offline files, that receives our records; its methods raise what W&B raises.
 
     Args:
-        spec: the run.
-        run_id: its id, the name of its folder. If W&B knows the id, its run is continued.
+        opening: the run. If W&B knows its id, its run is continued.
         mode: online or offline.
         folder: for W&B's files, in `wandb/`.
-        environment: the machine.
 
     Attributes:
-        epochs: how many it has, including those of earlier starts.
+        rows: how many it has, including those of earlier starts.
         delivery: what is known before the run is finished.
     """
 
     @hidden_command_line()
-    def __init__(
-        self, spec: RunSpec, run_id: str, mode: Literal["offline", "online"], folder: Path, environment: Environment
-    ) -> None:
-        asked = tracking_of(spec)
+    def __init__(self, opening: Opening, mode: Literal["offline", "online"], folder: Path) -> None:
+        asked, spec = tracking_of(opening.spec), opening.spec
         try:
             self._run = wandb.init(
                 mode=mode,
-                id=run_id,
+                id=opening.run_id,
                 resume="allow",
-                name=asked.name,
-                project=asked.project,
+                name=opening.name,
+                project=opening.project,
                 entity=asked.entity,
-                group=asked.group,
+                group=opening.group,
                 job_type="train" if spec.train.epochs else "eval",
-                tags=list(asked.tags),
-                config={**spec.identity(), "environment": environment.model_dump()},
+                tags=list(opening.tags),
+                notes=opening.notes,
+                config=opening.config,
                 dir=str(folder),
                 settings=wandb.Settings(
                     silent=True,
                     console="off",
+                    # W&B's own monitor looks at the whole machine, and its values are in no record of ours.
                     x_disable_stats=True,
                     save_code=False,
                     init_timeout=INIT_TIMEOUT,
-                    finish_timeout=FINISH_TIMEOUT,
+                    finish_timeout=ARTIFACT_TIMEOUT if spec.tracking.artifacts else FINISH_TIMEOUT,
                     finish_timeout_raises=True,
                 ),
             )
@@ -107,32 +100,43 @@ class WandbRun:
             # The W&B service remembers the failed run and would refuse its id.
             wandb.teardown()
             raise
-        self._run.define_metric("epoch")
-        self._run.define_metric("train/*", step_metric="epoch")
+        for axis in (EPOCH, STEP):
+            self._run.define_metric(axis)
+        for curve in CURVES:
+            self._run.define_metric(curve.keys, step_metric=curve.axis, summary=curve.best)
         # Not `step`: that is 0 until the first `log`, even for a resumed run.
-        self.epochs: int = self._run.starting_step
+        self.rows: int = self._run.starting_step
+        self._given: Sequence[Row] = ()
+        self._staging = folder / "wandb" / "staging"
         place = {"entity": self._run.entity, "url": self._run.url} if mode == "online" else {}
         self.delivery = Delivery(mode=mode, project=self._run.project, **place)
 
-    def log_epochs(self, records: Sequence[EpochRecord]) -> None:
-        """Log the epochs that it does not have yet, each at its step.
+    def log(self, rows: Sequence[Row]) -> None:
+        """Log the rows that it does not have yet, each at the step of its place.
 
         Args:
-            records: all epochs so far, in order.
+            rows: all rows so far, in order.
         """
-        for record in records[self.epochs :]:
-            values = {f"train/{key}": value for key, value in record.line().items() if key != "epoch"}
-            self._run.log({"epoch": record.epoch, **values}, step=self.epochs, commit=True)
-            self.epochs += 1
+        for row in rows[self.rows :]:
+            self._run.log({row.axis: row.number, **row.values}, step=self.rows, commit=True)
+            self.rows += 1
+        self._given = rows
 
-    def finish(self, result: Result) -> Delivery:
-        """Write the summary, send the rest, and ask the server whether it has everything.
+    def finish(self, ending: Ending) -> Delivery:
+        """Write tables and summary, send the rest, and ask the server whether it has everything.
 
         Raises:
             TimeoutError: not all could be sent in FINISH_TIMEOUT seconds.
             WandbError: the server does not have all of it.
         """
-        self._run.summary.update(summary_of(result))
+        with staging_in(self._staging):
+            self._log_media(ending)
+        for path in ending.files:
+            if path.is_file():
+                # A copy: W&B would link to the file elsewhere, and say so.
+                copy = shutil.copy(path, self._run.dir)
+                self._run.save(str(copy), base_path=self._run.dir, policy="now", glob=False)
+        self._run.summary.update(dict(ending.summary))
         try:
             self._run.finish()
         except TimeoutError:
@@ -140,136 +144,81 @@ class WandbRun:
             raise
         if self.delivery.mode == "offline":
             return self.delivery
+        shutil.rmtree(self._staging, ignore_errors=True)
         self._confirm()
-        return self.delivery.model_copy(update={"epochs": self.epochs, "complete": True})
+        epochs = sum(row.axis == EPOCH for row in self._given)
+        return self.delivery.model_copy(update={"epochs": epochs, "complete": True})
+
+    def _log_media(self, ending: Ending) -> None:
+        """Log tables and pictures as one more row, unless an earlier upload has done so, and artifacts."""
+        has_media = self.rows > len(self._given)
+        if media := {} if has_media else wandb_media(ending.media):
+            self._run.log(media, step=self.rows, commit=True)
+            self.rows += 1
+        for path in ending.artifacts:
+            if path.is_file():
+                kind = "model" if path.suffix == ".safetensors" else "dataset"
+                artifact = wandb.Artifact(f"{ending.result.id}-{path.stem}", type=kind)
+                artifact.add_file(str(path), policy="immutable")
+                self._run.log_artifact(artifact)
 
     def _confirm(self) -> None:
-        """Raise a WandbError unless the server has every epoch and the end: the client does not report refusals."""
+        """Raise a WandbError unless the server has every row and the end: the client does not report refusals."""
         for pause in CONFIRM_PAUSES:
             time.sleep(pause)
             found = wandb.Api(timeout=ANSWER_TIMEOUT).run(self._run.path)
-            if found.history_line_count >= self.epochs and found.state == "finished":
+            if found.history_line_count >= self.rows and found.state == "finished":
                 return
-        raise WandbError(f"the server has {found.history_line_count} of {self.epochs} epochs, state {found.state}")
+        raise WandbError(f"the server has {found.history_line_count} of {self.rows} rows, state {found.state}")
 
 
-class Tracker:
-    """Tracks one training as its spec asks, and never stops it.
-
-    Args:
-        spec: the run.
-        folder: the run's folder; W&B's files go to `wandb/` in it.
-        environment: the machine.
-        notify: takes a line for the user if the run cannot be tracked as asked.
-        check: raises if the run is no longer this process's.
-
-    Attributes:
-        fell_back: whether the run should be online and had to continue offline.
-    """
-
-    def __init__(
-        self,
-        spec: RunSpec,
-        folder: Path,
-        environment: Environment,
-        notify: Callable[[str], None],
-        check: Callable[[], None] = nothing,
-    ) -> None:
-        self.spec = spec
-        self.check = check
-        self.folder = folder
-        self.environment = environment
-        self.notify = notify
-        self.run: WandbRun | None = None
-        self.fell_back = False
-        mode = tracking_mode(spec)
-        if mode == "disabled":
-            return
-        remove_undelivered(folder, spec.id)
-        if mode == "online":
-            self._guarded(self._start_online)
-            self.fell_back = self.run is None
-        if self.run is None:
-            self._guarded(lambda: self._start("offline"))
-
-    def _start(self, mode: Literal["offline", "online"]) -> None:
-        self.run = WandbRun(self.spec, self.spec.id, mode, self.folder, self.environment)
-        write_delivery(self.folder, self.run.delivery, self.check)
-
-    def _start_online(self) -> None:
-        """Start an online run, or report in one line why that failed."""
-        try:
-            self._start("online")
-        except WandbError as error:
-            for leftover in (self.folder / "wandb").glob(f"run-*-{self.spec.id}"):
-                shutil.rmtree(leftover, ignore_errors=True)
-            self.notify(why_offline(error, self.folder))
-
-    def _guarded(self, call: Callable[[], None]) -> None:
-        """Run a call to W&B; a failure is reported and ends tracking, not the run."""
-        try:
-            call()
-        except TakenOverError:
-            raise
-        except Exception as error:
-            self.run = None
-            log.exception("W&B failed")
-            told = f"W&B failed ({first_line(error)}); the run continues without it"
-            if isinstance(error, CommError | TimeoutError):
-                told += f"; upload it later with `{upload_command(self.folder)}`"
-            else:
-                told += f", its record is {self.folder}/metrics.jsonl"
-            self.notify(told)
-
-    def log_epochs(self, records: Sequence[EpochRecord]) -> None:
-        """Log the epochs that W&B does not have yet.
-
-        Args:
-            records: all epochs so far, in order.
-        """
-        run = self.run
-        if run is not None:
-            self._guarded(lambda: run.log_epochs(records))
-
-    def finish(self, result: Result) -> None:
-        """Write the summary, close the W&B run and note what W&B has."""
-        run = self.run
-        if run is not None:
-            self._guarded(lambda: write_delivery(self.folder, run.finish(result), self.check))
+@contextmanager
+def staging_in(folder: Path) -> Iterator[None]:
+    """Have W&B copy files of artifacts into a folder, and not to the user's home, from which nobody removes them."""
+    before = os.environ.get("WANDB_DATA_DIR")
+    os.environ["WANDB_DATA_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["WANDB_DATA_DIR"]
+        else:
+            os.environ["WANDB_DATA_DIR"] = before
 
 
-def summary_of(result: Result) -> dict[str, Any]:
-    """Metrics and costs under W&B's names."""
-    costs = result.costs
-    of_evaluations = {
-        f"{metric.wandb}/{item.name}": metric.value(item)
-        for metric in evaluation_metrics()
-        for item in result.evaluations
-    }
-    values = metric_values(result)
-    of_runs = {metric.wandb: values.get(metric.name) for metric in (*summary_metrics(), *run_metrics())}
-    by_phase = {
-        f"costs/{phase}/{key}": value
-        for phase, cost in costs.phases.items()
-        for key, value in cost.model_dump().items()
-    }
-    known = {key: value for key, value in (of_evaluations | of_runs | by_phase).items() if value is not None}
-    return {
-        **known,
-        **{f"costs/{key}": value for key, value in costs.model_dump(exclude={"phases"}).items()},
-        **{f"method/{key}": value for key, value in result.method_facts.items()},
-        **selection_of(result),
-        **{f"refused/{item.evaluation}": item.reason for item in result.refusals},
-    }
-
-
-def selection_of(result: Result) -> dict[str, Any]:
-    """What a run chose, under W&B's names: `selection.chosen.<name>`, `selection.candidates`, ...; empty if nothing."""
-    if result.selection is None:
-        return {}
-    chosen = {f"selection.chosen.{name}": value for name, value in result.selection.chosen.items()}
-    about = result.selection.model_dump(mode="json", exclude={"chosen"})
-    return chosen | {f"selection.{name}": value for name, value in about.items() if value is not None}
+def wandb_media(media: Media) -> dict[str, Any]:
+    """Tables and charts as W&B shows them."""
+    found: dict[str, Any] = {}
+    for name, several in media.predictions.items():
+        rows = [
+            [
+                one.prediction.path,
+                None if one.picture is None else wandb.Image(one.picture),
+                one.prediction.label,
+                one.prediction.predicted,
+                one.prediction.confidence,
+                one.prediction.label == one.prediction.predicted,
+            ]
+            for one in several
+        ]
+        columns = ["path", "picture", "class", "predicted", "probability", "right"]
+        found[f"predictions/{name}"] = wandb.Table(columns=columns, data=rows)
+    for name, confusions in media.confusions.items():
+        pairs = [list(pair) for pair in confusions.pairs()]
+        found[f"confusions/{name}"] = wandb.Table(columns=["class", "predicted", "images"], data=pairs)
+        if confusions.is_small:
+            found[f"confusion_matrix/{name}"] = wandb.plot.confusion_matrix(
+                y_true=confusions.true,
+                preds=confusions.predicted,
+                class_names=list(confusions.class_names),
+                title=f"confusions of {name}",
+            )
+    for name, pairs in media.classes.items():
+        table = wandb.Table(columns=["class", "accuracy"], data=[list(pair) for pair in pairs])
+        found[f"classes/{name}"] = wandb.plot.bar(
+            table, "class", "accuracy", title=f"accuracy of the classes of {name}"
+        )
+    return found
 
 
 def remove_undelivered(folder: Path, run_id: str) -> None:

@@ -24,7 +24,7 @@ from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
 from harness.results.progress import Progress
 from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result
-from harness.tracking.wandb_run import Tracker
+from harness.tracking.tracker import Tracker
 from harness.training.batches import Choose, at_the_same_time, most
 from harness.training.build import build_clip, build_method, probe_setup
 from harness.training.evaluate import evaluate
@@ -48,6 +48,7 @@ from harness.training.shared_features import SharedFeatures, share_features
 from harness.training.state import trained_parameters, trained_state, without_kept
 from harness.training.trainer import Trainer
 from harness.training.training import Report, Session, Training
+from harness.training.validation import Validation
 from methods.base import Method, OtherClassesError
 
 
@@ -260,7 +261,8 @@ class Run:
         if trainer:
             session = Session(use, tracker, self.report)
             judge = None if spec.select.epoch == "last" else selector.epoch_accuracy
-            training = Training(trainer, self.folder, progress, session, self.evaluate, judge, setup.refusals)
+            validate = self._validation(setup, meter) if spec.train.validate_every else None
+            training = Training(trainer, self.folder, progress, session, validate, judge)
             progress = training.run(tensors)
         choice = self._search(method, selector)
         keeper = LogitsKeeper(self.folder, spec, lambda line: self.report(Notice(line)))
@@ -307,6 +309,11 @@ class Run:
         if setup.method.is_fitted():
             self.fit(setup, meter)
         return None
+
+    def _validation(self, setup: Setup, meter: Meter) -> Validation:
+        """What the run is validated on while it trains."""
+        transform, tell = self.data.test_transform(setup.clip), lambda line: self.report(Notice(line))
+        return Validation(self.spec, setup.data, transform, meter, setup.refusals, tell, self.workers, self.shared)
 
     def _search(self, method: Method, selector: Selector) -> Choice | None:
         """What the method chooses on validation images, if it chooses anything."""

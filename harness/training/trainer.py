@@ -27,6 +27,7 @@ from harness.training.optimizer import (
 from harness.training.precision import autocast, gradient_scaler, loss_scale, set_loss_scale
 from harness.training.state import LOSS_SCALE, load_trained_state, trained_parameters, trained_state
 from harness.training.step import clear_gradients, loss_and_gradients, training_step
+from harness.training.step_watch import StepWatch
 from methods.base import Method
 
 
@@ -143,8 +144,9 @@ class Trainer:
         if self.spec.train.optimizer == "lbfgs":
             # What it knows belongs to no saved state, so that an interruption changes nothing.
             self.optimizer = self._new_optimizer()
+        watch = self._watch(epoch, len(batches))
         with self.meter.phase("train", images=images, repeats=True) as phase:
-            total = self.run_steps(epoch, batches)
+            total = self.run_steps(epoch, batches, watch)
             phase.share(self.images.pictures.take_spared())
             with torch.no_grad():
                 self.method.after_epoch(epoch, self.epochs)
@@ -160,7 +162,12 @@ class Trainer:
             images=images,
             train_seconds=self.meter.seconds("train") - before[1],
             cache_seconds=self.meter.seconds("cache") - before[0],
+            step_records=watch.records(),
         )
+
+    def _watch(self, epoch: int, steps: int) -> StepWatch:
+        count, whole = math.ceil(self.spec.tracking.steps / self.epochs), self.steps_per_epoch
+        return StepWatch(self.spec.train, count, epoch, steps, whole, self._epochs_exactly)
 
     def _check_finite(self, epoch: int, loss: float, rates: str) -> None:
         when = f"epoch {epoch} of {self.epochs} ({rates})"
@@ -174,12 +181,13 @@ class Trainer:
                 f"than {self.spec.train.precision}"
             )
 
-    def run_steps(self, epoch: int, batches: list[list[int]]) -> Tensor:
+    def run_steps(self, epoch: int, batches: list[list[int]], watch: StepWatch | None = None) -> Tensor:
         """Take one training step on each batch; returns the sum of the losses, a scalar.
 
         Args:
             epoch: the images are prepared for it.
             batches: positions of the images of every batch.
+            watch: is shown every step.
         """
         recipe, whole = self.spec.train, self._epochs_exactly
         steps = len(batches) if whole is None else self.steps_per_epoch
@@ -187,7 +195,10 @@ class Trainer:
         for step, batch in enumerate(self.images.with_frozen(epoch, batches)):
             if step == 0 or recipe.schedule == "step":
                 set_rates(self.optimizer, recipe, epoch, step, steps, whole)
-            total += self.take_step(self.optimizer, self.scaler, batch)
+            loss = self.take_step(self.optimizer, self.scaler, batch)
+            total += loss
+            if watch:
+                watch.take(step, loss)
         return total
 
     @property

@@ -1,34 +1,31 @@
 """The training of a run: continues from the last saved epoch; records, saves and tracks every epoch."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from harness.errors import DivergedError
-from harness.experiment.spec import EvalSpec
+from harness.machine.costs import CACHE, TRAIN
 from harness.machine.device import DeviceUse, both_alone
-from harness.machine.meter import Meter
+from harness.machine.usage import Usage
 from harness.results.epochs import EpochRecord
 from harness.results.folder import RunFolder
 from harness.results.log import log
 from harness.results.progress import Progress
-from harness.results.record import Evaluation, Prediction, Refusal
-from harness.tracking.wandb_run import Tracker
+from harness.tracking.tracker import Tracker
 from harness.training.events import Event, TrainingProgress
-from harness.training.inference import set_classes
-from harness.training.refusals import served
 from harness.training.selection import is_better
 from harness.training.state import KEPT, kept_state, load_trained_state, trained_state, without_kept
 from harness.training.trainer import Trainer
+from harness.training.validation import Validate
 from methods.base import Method
 
 Report = Callable[[Event], None]
 """Receives the events of a run."""
 Judge = Callable[[Method], float]
-Evaluate = Callable[[Method, EvalSpec, Meter], tuple[Evaluation, list[Prediction]]]
-"""Evaluates a method; its classes are set to those of the evaluation."""
 # Seconds that a killed run may lose, if its epochs are shorter.
 MOST_LOST = 1.0
 
@@ -78,9 +75,8 @@ class Training:
         folder: of the run.
         progress: of earlier starts.
         session: of this start.
-        evaluate: for validation after epochs.
+        validate: gives the accuracies after an epoch; None: none is validated.
         judge: accuracy of a method, percent, by which the epoch to keep is chosen; None: the last one is kept.
-        refusals: evaluations that the method cannot take part in.
 
     Attributes:
         progress: so far.
@@ -92,22 +88,23 @@ class Training:
         folder: RunFolder,
         progress: Progress,
         session: Session,
-        evaluate: Evaluate,
+        validate: Validate | None = None,
         judge: Judge | None = None,
-        refusals: Sequence[Refusal] = (),
     ) -> None:
         self.trainer = trainer
         self.spec = trainer.spec
         self.folder = folder
         self.progress = progress
         self.session = session
-        self.evaluate = evaluate
+        self.validate = validate
         self.judge = judge
-        self.refusals = refusals
         self.kept: dict[str, Tensor] = {}
         self.records: list[EpochRecord] = []
         self._saved_records = 0
         self._clock = SaveClock(time.monotonic())
+        # Setup and fit of this start, which the earlier one had too, are counted with its first epoch.
+        self._seconds = {name: costs.seconds for name, costs in progress.phases.items()}
+        self._usage = Usage(trainer.method.clip.device) if self.spec.tracking.system else None
 
     def run(self, tensors: dict[str, Tensor]) -> Progress:
         """Train what is left; returns the final progress.
@@ -138,11 +135,23 @@ class Training:
     def _on_epoch(self, record: EpochRecord) -> None:
         epoch = record.epoch + 1
         judged = self._keep_best(record.epoch)
-        record = record.model_copy(update={"accuracies": self._validate(epoch), "selection_accuracy": judged})
+        validated = {"accuracies": self._validate(epoch), "selection_accuracy": judged}
+        record = record.model_copy(update=validated | self._costs_of_epoch())
         self.records.append(record)
         if self._clock.is_due(time.monotonic()) or epoch == self.trainer.epochs:
             self._save(epoch)
         self.session.report(TrainingProgress(epoch, self.trainer.epochs, record))
+
+    def _costs_of_epoch(self) -> dict[str, Any]:
+        """What has happened since the epoch before, phase by phase."""
+        phases, before = self.trainer.meter.so_far, self._seconds
+        self._seconds = {name: costs.seconds for name, costs in phases.items()}
+        spent = {name: seconds - before.get(name, 0.0) for name, seconds in self._seconds.items()}
+        return {
+            "seconds": {name: seconds for name, seconds in spent.items() if seconds > 0 and name not in (CACHE, TRAIN)},
+            "peak_bytes": {name: costs.peak_bytes for name, costs in phases.items() if costs.peak_bytes},
+            "system": self._usage.take() if self._usage else {},
+        }
 
     def _save(self, epoch: int) -> None:
         """Save what there is after some epochs, first the records of all that are not written yet."""
@@ -183,13 +192,8 @@ class Training:
         return accuracy
 
     def _validate(self, epochs: int) -> dict[str, float]:
-        """Accuracies after some epochs, if they are asked for by then; test images are left for the end."""
+        """Accuracies after some epochs, if they are asked for by then."""
         every = self.spec.train.validate_every
-        if every is None or epochs % every:
+        if self.validate is None or every is None or epochs % every:
             return {}
-        method, meter = self.trainer.method, self.trainer.meter
-        prompts = method.prompts
-        items = [item for item in served(self.spec.evaluate, self.refusals) if "test" not in item.splits]
-        scores = {item.name: self.evaluate(method, item, meter)[0].accuracy for item in items}
-        set_classes(method, prompts, self.spec.train.precision)
-        return scores
+        return self.validate(self.trainer.method)

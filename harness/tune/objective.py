@@ -111,7 +111,7 @@ class Objective:
             raise TrialFailedError(reason) from error
 
     def _judge(self, trial: optuna.Trial) -> tuple[float, ...] | float:
-        specs = self.sweep.specs(self.sweep.suggest(trial))
+        specs = [of_trial(spec, trial.number) for spec in self.sweep.specs(self.sweep.suggest(trial))]
         trial.set_user_attr(RUNS, [spec.id for spec in specs])
         pruning = Pruning(trial, self.sweep, specs) if self.sweep.pruner != "none" else None
 
@@ -137,6 +137,11 @@ class Objective:
             trial.set_constraint(name, violation(name, metrics[name], limit))
         values = tuple(metrics[name] for name in self.sweep.objectives)
         return values if len(values) > 1 else values[0]
+
+
+def of_trial(spec: RunSpec, number: int) -> RunSpec:
+    """A run whose tracking says of which trial it is; its id is the same, and so is the run of another trial."""
+    return spec.model_copy(update={"tracking": spec.tracking.model_copy(update={"trial": number})})
 
 
 def seconds_of(trials: Iterable[FrozenTrial]) -> float:

@@ -68,7 +68,7 @@ def check_points(sweep: Sweep) -> None:
     """Raise a UserError if there is a bound or a choice in the space that no run can take, naming its key."""
     sweep.specs({})
     for key in sweep.space:
-        if key.startswith(("runtime.", "wandb.")):
+        if key.startswith(("runtime.", "tracking.", "wandb.")):
             raise UserError(f"space: '{key}' changes no result: set it for all runs, under `settings`")
     for key, point in sweep.outermost_points():
         try:

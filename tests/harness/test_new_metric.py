@@ -24,7 +24,7 @@ from harness.report.runs import axis_runs, experiment_runs
 from harness.report.table import Cell, Table
 from harness.results.metrics import METRICS, EvaluationMetric, Metric, RunMetric, SummaryMetric, find_metric
 from harness.results.record import Evaluation, Result, read_result
-from harness.tracking.wandb_run import summary_of
+from harness.tracking.contents import summary_of
 from harness.tune.objective import metrics_of
 from harness.tune.report import shown, title_of
 from harness.tune.sweep import Sweep

@@ -23,7 +23,9 @@ from harness.report.table import Table
 from harness.results.metrics import METRICS, SummaryMetric
 from harness.results.record import read_result
 from harness.tracking import wandb_run
-from harness.tracking.wandb_run import WandbRun, summary_of
+from harness.tracking.contents import summary_of
+from harness.tracking.tracker import opening_of
+from harness.tracking.wandb_run import WandbRun
 from harness.tune.objective import headline_of, metrics_of
 from harness.tune.sweep import Sweep
 from harness.tune.sweep_file import load_sweep
@@ -214,7 +216,7 @@ def test_tags_and_summary_at_wandb(
         return SimpleNamespace(define_metric=lambda *_, **__: None, starting_step=0, project="skipbench")
 
     monkeypatch.setattr(wandb_run.wandb, "init", init)
-    WandbRun(spec, spec.id, "offline", tmp_path, result.environment)
+    WandbRun(opening_of(spec, spec.id, tmp_path, result.environment), "offline", tmp_path)
     assert asked["tags"] == ["skip", "emoji", "seen_to_unseen", "clip-emoji"]
 
 

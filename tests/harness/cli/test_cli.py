@@ -235,7 +235,8 @@ def test_keys_lists_options_with_their_meaning() -> None:
 
 def test_keys_without_a_method_lists_the_settings_of_every_section() -> None:
     lines = skipbench("keys").stdout.splitlines()
-    assert {line.partition(".")[0] for line in lines} == {"data", "train", "select", "wandb", "runtime", "schedule"}
+    sections = {"data", "train", "select", "wandb", "tracking", "runtime", "schedule"}
+    assert {line.partition(".")[0] for line in lines} == sections
 
 
 def test_parity_passes_and_tells_failure_by_its_exit_code(golden: Path, tmp_path: Path) -> None:

@@ -95,6 +95,15 @@ def test_of_a_run_on_a_cluster_the_first_thing_known_is_an_epoch(
     assert "epoch 5 of 50, about 8 min of training left" in second
 
 
+def test_time_left_of_all_runs(make_spec: Make, clock: Clock, printed: io.StringIO) -> None:
+    watcher = Watcher(4)
+    for seed in (1, 2, 3, 4):
+        clock.now += 60.0
+        watcher.on_event(make_spec("skip", seed=seed), Done())
+    told = [line.rpartition(")")[2] for line in printed.getvalue().splitlines()]
+    assert told == [", about 3 min left", ", about 2 min left", ", about 60 s left", ""]
+
+
 def test_no_name_breaks_a_line(make_spec: Make, printed: io.StringIO) -> None:
     spec = make_spec("skip")
     watcher = Watcher(2)

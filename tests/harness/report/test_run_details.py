@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from harness.data.thumbnails import is_inside
 from harness.experiment.spec import RunSpec
-from harness.report.run_details import is_inside, thumbnail, thumbnails
+from harness.report.run_details import thumbnail, thumbnails
 from tests.commands import skipbench
 
 Plan = Callable[..., list[RunSpec]]

@@ -1,14 +1,13 @@
 """W&B online, against a server on loopback: runs that are tracked there, and finished runs that are uploaded."""
 
-import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import wandb
@@ -21,7 +20,8 @@ from harness.tracking.upload import finished_runs, upload_all
 from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
 from tests.commands import ROOT, skipbench
-from tests.wandb_stub import ENTITY, StubRun, WandbStub
+from tests.wandb_record import assert_is_the_record, epochs_of, media_row
+from tests.wandb_stub import ENTITY, WandbStub
 
 Make = Callable[..., RunSpec]
 START_AND_WAIT = """
@@ -68,7 +68,9 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Path]:
 
     changes = {"name": "night", "seeds": [1], "shots": [2], "recipe": "official"}
     experiment = load_experiment(EXPERIMENTS / "bench.yaml", changes)
-    spec = expand(experiment, parse_overrides(["skip.depth=3", "wandb.mode=offline", EPOCHS, *QUICK]))[0]
+    spec = expand(
+        experiment, parse_overrides(["skip.depth=3", "wandb.mode=offline", "tracking.artifacts=true", EPOCHS, *QUICK])
+    )[0]
     results = tmp_path_factory.mktemp("results")
     Run(spec, results).execute()
     wandb.teardown()
@@ -79,23 +81,6 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Path]:
 def results(offline: tuple[RunSpec, Path], tmp_path: Path) -> Path:
     """A copy of that folder."""
     return Path(shutil.copytree(offline[1], tmp_path / "results"))
-
-
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    """The epochs of a run's own record."""
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def assert_is_the_record(run: StubRun, folder: Path, group: str) -> None:
-    """What the server has is what our record holds: each epoch once, at its step."""
-    records, result = metrics(folder), json.loads((folder / "result.json").read_text())
-    assert [row["_step"] for row in run.history] == list(range(len(records)))
-    assert [row["epoch"] for row in run.history] == list(range(len(records)))
-    assert [row["train/loss"] for row in run.history] == [record["loss"] for record in records]
-    assert run.summary["accuracy/base"] == result["evaluations"][0]["accuracy"]
-    assert run.settings()["skip"] == result["spec"]["skip"]
-    assert run.settings()["environment"]["torch"] == result["environment"]["torch"]
-    assert (run.group, run.name, run.exit_code) == (group, result["name"], 0)
 
 
 def sync(*words: str) -> tuple[int, list[str]]:
@@ -135,11 +120,11 @@ def test_an_interrupted_run_delivers_the_missing_epochs_when_it_resumes(
         Run(spec, tmp_path, interrupt).execute()
     wandb.finish(exit_code=1)  # as the end of the process would
     run = stub.runs[spec.id]
-    assert [row["epoch"] for row in run.history] == [0, 1]
+    assert [row["epoch"] for row in epochs_of(run)] == [0, 1]
     assert not read_delivery(tmp_path / "runs" / spec.id).complete  # type: ignore[union-attr]
     Run(spec, tmp_path).execute()
     assert_is_the_record(run, tmp_path / "runs" / spec.id, "bench")
-    assert len(run.history) == 4
+    assert len(epochs_of(run)) == 4
     assert run.resent == 0
 
 
@@ -160,11 +145,11 @@ def test_a_killed_run_delivers_the_missing_epochs_when_it_resumes(
             time.sleep(0.02)
         stub.refusing = True  # nothing arrives from a machine that went dark
         process.kill()
-    assert 0 < len(run.history) < 5
+    assert 0 < len(epochs_of(run)) < 5
     stub.refusing = False
     Run(spec, tmp_path).execute()
     assert_is_the_record(run, tmp_path / "runs" / spec.id, "bench")
-    assert len(run.history) == 5
+    assert len(epochs_of(run)) == 5
     assert run.resent == 0
 
 
@@ -178,6 +163,15 @@ def test_an_offline_run_is_uploaded_once(stub: WandbStub, offline: tuple[RunSpec
     assert lines[:-1] == [f"uploaded  {spec.id} {spec.name} {page}"]
     run = stub.runs[spec.id]
     assert_is_the_record(run, folder, "night")
+    assert media_row(run)
+    assert {"log.txt", "spec.yaml"} <= set(run.uploads)
+    assert any(name.startswith("media/table/predictions") for name in run.uploads)
+    sent = stub.artifacts
+    assert sent.files.keys() == set(sent.committed)
+    assert "checkpoint.safetensors" in sent.files[f"{spec.id}-checkpoint"]
+    assert "sample.json" in sent.files[f"{spec.id}-sample"]
+    (tables,) = (files for name, files in sent.files.items() if "predictions" in name)
+    assert sum(file.startswith("media/images/") for file in tables) == 12
     assert not (folder / "wandb").exists()
     stub.requests.clear()
     code, lines = sync("--results", str(results))
@@ -249,7 +243,7 @@ def test_data_that_the_server_refuses_is_a_failure_and_comes_later(
     code, lines = sync("--results", str(results))
     assert (code, lines[-1]) == (1, "0 uploaded, 0 already up, 1 failed")
     assert lines[0].startswith(f"failed    {offline[0].id}")
-    assert "the server has 0 of 3 epochs" in lines[0]
+    assert re.search(r"the server has 0 of \d+ rows", lines[0])
     assert list(folder.glob("wandb/offline-run-*"))
     stub.refusing = False
     code, lines = sync("--results", str(results))

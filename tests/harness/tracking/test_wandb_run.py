@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from wandb.proto import wandb_internal_pb2
 
 from harness.experiment.spec import RunSpec
 from harness.machine.environment import Environment
 from harness.results.epochs import EpochRecord
 from harness.results.record import Costs, Result
+from harness.tracking.contents import summary_of
 from harness.tracking.delivery import Delivery, read_delivery
 from harness.tracking.settings import tracking_mode
-from harness.tracking.wandb_run import Tracker, remove_undelivered, summary_of
+from harness.tracking.tracker import Tracker
+from harness.tracking.wandb_run import remove_undelivered
 from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
 from tests.evaluations import FEW_OF_BASE
@@ -25,7 +28,7 @@ from tests.made_up_results import a_result
 
 Make = Callable[..., RunSpec]
 BLOCK, HEADER = 32768, 7
-QUICK = ("train.epochs=3", "data.classes=base.base", "wandb.mode=offline", FEW_OF_BASE)
+QUICK = ("train.epochs=3", "train.validate_every=1", "data.classes=base.base", "wandb.mode=offline", FEW_OF_BASE)
 
 
 def read_records(path: Path) -> Iterator[Any]:
@@ -57,7 +60,7 @@ def read_offline_run(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = {}
     history: list[dict[str, Any]] = []
     summary: dict[str, Any] = {}
-    metrics, run = [], None
+    metrics, run, goals, files, artifacts, pictures = [], None, {}, [], [], {}
     for record in read_records(path):
         kind = record.WhichOneof("record_type")
         if kind == "run":
@@ -72,8 +75,23 @@ def read_offline_run(folder: Path) -> dict[str, Any]:
                 {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.summary.update}
             )
         elif kind == "metric":
-            metrics.append((record.metric.name or record.metric.glob_name, record.metric.step_metric))
-    return {"run": run, "config": config, "history": history, "summary": summary, "metrics": metrics}
+            name, asked = record.metric.name or record.metric.glob_name, record.metric.summary
+            metrics.append((name, record.metric.step_metric))
+            goals[name] = "max" if asked.max else "min" if asked.min else ""
+        elif kind == "files":
+            files += [item.path for item in record.files.files]
+        elif kind == "artifact":
+            artifacts += [(record.artifact.name, record.artifact.type)]
+            pictures |= {item.path: Path(item.local_path) for item in record.artifact.manifest.contents}
+    found = {"run": run, "config": config, "history": history, "summary": summary, "metrics": metrics}
+    return {
+        **found,
+        "goals": goals,
+        "files": files,
+        "artifacts": artifacts,
+        "pictures": pictures,
+        "folder": path.parent,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +101,8 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSpec, Path]:
     from harness.experiment.recipes import EXPERIMENTS
     from harness.experiment.settings import parse_overrides
 
-    experiment = load_experiment(EXPERIMENTS / "bench.yaml", {"seeds": [1], "shots": [4], "recipe": "official"})
-    spec = expand(experiment, parse_overrides(["skip.depth=3", *QUICK]))[0]
+    experiment = load_experiment(EXPERIMENTS / "bench.yaml", {"seeds": [1], "shots": [4]})
+    spec = expand(experiment, parse_overrides(["tracking.artifacts=true", "tracking.system=true", *QUICK]))[0]
     results = tmp_path_factory.mktemp("results")
     Run(spec, results).execute()
     return spec, results / "runs" / spec.id
@@ -98,21 +116,78 @@ def test_configuration_curve_and_summary_are_in_the_offline_run(tracked: tuple[R
     assert found["config"]["skip"] == spec.options
     assert found["config"]["train"]["epochs"] == 3
     assert found["config"]["environment"]["torch"] == result["environment"]["torch"]
-    assert [line["epoch"] for line in found["history"]] == [0, 1, 2]
-    assert [line["train/loss"] for line in found["history"]] == [line["loss"] for line in metrics]
-    assert [line["train/lr"] for line in found["history"]] == [line["lr"] for line in metrics]
-    assert ("train/*", "epoch") in found["metrics"]
+    epochs = [line for line in found["history"] if "epoch" in line]
+    assert [line["epoch"] for line in epochs] == [0, 1, 2]
+    assert [line["train/loss"] for line in epochs] == [line["loss"] for line in metrics]
+    assert [line["train/lr"] for line in epochs] == [line["lr"] for line in metrics]
+    for line, record in zip(epochs, metrics, strict=True):
+        spent = record["train_seconds"] + record["cache_seconds"]
+        assert line["train/images_per_second"] == pytest.approx(record["images"] / spent)
+        assert line["seconds/train"] == record["train_seconds"]
+        assert line["memory/train_mib"] == record["peak_bytes.train"] / 2**20
+        assert line["validation/base"] == record["accuracy.base"]
+    assert epochs[0]["seconds/setup"] > 0
+    assert "seconds/setup" not in epochs[1]
+    steps = [line for line in found["history"] if "step" in line]
+    assert [[line["step"], line["step/loss"], line["step/lr"], line["step/lr_image"]] for line in steps] == [
+        step for record in metrics for step in record["step_records"]
+    ]
+    assert len(steps) == 3 * min(-(-200 // 3), metrics[0]["steps"])
+    assert {("train/*", "epoch"), ("validation/*", "epoch"), ("step/*", "step")} <= set(found["metrics"])
+    assert found["goals"]["validation/*"] == "max"
     for item in result["evaluations"]:
         assert found["summary"][f"accuracy/{item['name']}"] == item["accuracy"]
     train = result["costs"]["phases"]["train"]
     assert found["summary"]["costs/train/peak_tensor_bytes"] == train["peak_tensor_bytes"]
     assert found["summary"]["costs/train/seconds"] == train["seconds"]
     run = found["run"]
-    assert (run.run_id, run.display_name, run.run_group) == (spec.id, "skip-emoji-4shot-seed1", "bench")
+    assert (run.run_id, run.run_group) == (spec.id, "bench")
+    assert run.display_name == "skip-emoji-4shot-seed1 train.epochs=3 train.validate_every=1"
+    assert run.notes == "Repeat it with: skipbench run spec.yaml"  # the evaluations are no protocol's
+    summary = found["summary"]
+    assert summary["costs/train/peak_mib"] == train["peak_tensor_bytes"] / 2**20
+    assert summary["costs/train/images_per_second"] == train["images_per_second"]
+    assert {f"method/{key}" for key in result["method_facts"]} <= summary.keys()
     assert run.job_type == "train"
     delivery = read_delivery(folder)
     assert delivery == Delivery(mode="offline", project="skipbench")  # nothing is at W&B yet
     assert {"skip", "emoji", "base_to_new"} <= set(run.tags)
+
+
+def table(found: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """The rows of a table that the last record refers to."""
+    content = json.loads((found["folder"] / "files" / found["history"][-1][f"{key}.path"]).read_text())
+    return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
+
+
+def test_tables_pictures_files_and_artifacts_are_in_the_offline_run(tracked: tuple[RunSpec, Path]) -> None:
+    spec, folder = tracked
+    found, result = read_offline_run(folder), json.loads((folder / "result.json").read_text())
+    (evaluation,) = result["evaluations"]
+    recorded = json.loads((folder / "predictions.json").read_text())["base"]
+    shown = table(found, "predictions/base")
+    assert [row["path"] for row in shown] == [one["path"] for one in recorded]
+    assert [row["right"] for row in shown] == [one["label"] == one["predicted"] for one in recorded]
+    for row in shown:
+        staged = found["pictures"][row["picture"]["path"]]
+        with Image.open(staged) as picture:
+            assert 16 <= max(picture.size) <= 128
+        assert staged.is_relative_to(folder), "nobody would remove it from the user's home"
+    mistakes = table(found, "confusions/base")
+    wrong = round(evaluation["images"] * (1 - evaluation["accuracy"] / 100))
+    assert sum(row["images"] for row in mistakes) == wrong > 0
+    assert all(row["class"] != row["predicted"] for row in mistakes)
+    matrix = table(found, "confusion_matrix/base_table")
+    assert len(matrix) == len(evaluation["per_class"]) ** 2
+    assert sum(row["nPredictions"] for row in matrix) == evaluation["images"]
+    bars = table(found, "classes/base_table")
+    assert {row["class"]: row["accuracy"] for row in bars} == evaluation["per_class"]
+    assert {"log.txt", "spec.yaml"} <= set(found["files"])
+    assert (found["folder"] / "files" / "log.txt").read_text().rstrip().splitlines()[-1].endswith("}")
+    own = [(name, kind) for name, kind in found["artifacts"] if kind != "run_table"]
+    assert own == [(f"{spec.id}-checkpoint", "model"), (f"{spec.id}-sample", "dataset")]
+    epochs = [line for line in found["history"] if "epoch" in line]
+    assert all(line["system/cores"] >= 0 for line in epochs)
 
 
 def test_an_interrupted_run_leaves_one_whole_offline_run(make_spec: Make, tmp_path: Path) -> None:
@@ -129,7 +204,7 @@ def test_an_interrupted_run_leaves_one_whole_offline_run(make_spec: Make, tmp_pa
     wandb.teardown()  # as the end of the process would
     Run(spec, tmp_path).execute()
     found = read_offline_run(tmp_path / "runs" / spec.id)
-    assert [line["epoch"] for line in found["history"]] == [0, 1, 2]
+    assert [line["epoch"] for line in found["history"] if "epoch" in line] == [0, 1, 2]
     assert found["summary"]["accuracy/base"] > 0
 
 

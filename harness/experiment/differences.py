@@ -1,0 +1,43 @@
+"""What sets a run apart from its recipe, in a few words: names of runs and lists of them show it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.errors import UserError
+from harness.experiment.axes import text_of
+from harness.experiment.recipe_origin import settings_of_recipe, whole_settings
+from harness.experiment.recipes import OFFICIAL
+from harness.experiment.settings import Settings
+from harness.experiment.spec import RunSpec
+
+TASK = frozenset(("data.dataset", "data.shots", "data.classes"))
+"""Settings that say what is to be learned: the name and the protocol of a run have them."""
+LONGEST_VALUE = 40
+DIGITS = 4
+
+
+def differences(spec: RunSpec) -> Settings:
+    """The settings of a run that are not what its recipe or a default gives: dotted key -> value.
+
+    Its recipe is among them where it is not the usual one of its backbone. A run of a method or with a recipe that is
+    not there any more has none.
+    """
+    try:
+        expected = whole_settings(spec.method, settings_of_recipe(spec))
+        own = whole_settings(spec.method, spec.settings())
+    except UserError:
+        return {}
+    found: dict[str, Any] = {} if spec.recipe in (OFFICIAL, spec.backbone) else {"recipe": spec.recipe}
+    found |= {key: value for key, value in own.items() if key not in TASK and value != expected.get(key)}
+    return found
+
+
+def in_short(method: str, settings: Mapping[str, Any]) -> list[str]:
+    """Settings as KEY=VALUE, those of the method without its name, numbers and long values cut."""
+    return [f"{key.removeprefix(f'{method}.')}={short(value)}" for key, value in settings.items()]
+
+
+def short(value: Any) -> str:
+    """A value in at most LONGEST_VALUE characters, and a number in a few digits."""
+    text = f"{value:.{DIGITS}g}" if isinstance(value, float) else text_of(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"

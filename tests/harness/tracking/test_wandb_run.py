@@ -181,7 +181,7 @@ def test_tables_pictures_files_and_artifacts_are_in_the_offline_run(tracked: tup
     assert len(matrix) == len(evaluation["per_class"]) ** 2
     assert sum(row["nPredictions"] for row in matrix) == evaluation["images"]
     bars = table(found, "classes/base_table")
-    assert {row["class"]: row["accuracy"] for row in bars} == evaluation["per_class"]
+    assert {row["class"]: row["accuracy in percent"] for row in bars} == evaluation["per_class"]
     assert {"log.txt", "spec.yaml"} <= set(found["files"])
     assert (found["folder"] / "files" / "log.txt").read_text().rstrip().splitlines()[-1].endswith("}")
     own = [(name, kind) for name, kind in found["artifacts"] if kind != "run_table"]

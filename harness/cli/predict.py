@@ -53,9 +53,9 @@ def predict(
     usable = [path for path in files if path not in problems]
     if usable:
         predictor = Predictor(learned, device, names_of(classes, learned))
-        found = top_classes(predictor, usable, top)
+        best = top_classes(predictor, usable, top)
         show = show_json if as_json else show_lines
-        show(predictor, found)
+        show(predictor, best)
     for path, problem in problems.items():
         errors.print(f"error: picture '{path}' {problem.reason}")
     if problems:

@@ -197,12 +197,17 @@ def selection_of(result: Result) -> dict[str, Any]:
 def repeat_command(spec: RunSpec) -> str:
     """The command that computes a run again; where no short one gives the same run, that with its `spec.yaml`."""
     data = spec.data
-    grid = {"protocol": spec.protocol, "backbone": spec.backbone, "recipe": spec.recipe, "seeds": spec.seed}
+    grid: dict[str, Any] = {
+        "protocol": spec.protocol,
+        "backbone": spec.backbone,
+        "recipe": spec.recipe,
+        "seeds": spec.seed,
+    }
     grid |= {"dataset": data.dataset, "shots": data.shots_text}
     changed = [f"{key}={text_of(value)}" for key, value in differences(spec).items() if key != "recipe"]
     options = [word for name, value in grid.items() for word in (f"--{name}", str(value))]
     try:
-        axes = {"methods": [spec.method], "datasets": [data.dataset]}
+        axes: dict[str, Any] = {"methods": [spec.method], "datasets": [data.dataset]}
         axes |= {name: [value] for name, value in grid.items() if name not in ("dataset", "protocol")}
         experiment = load_experiment(EXPERIMENTS / "bench.yaml", {**axes, "protocol": spec.protocol})
         found = [one.id for one in expand(experiment, parse_overrides(changed))]

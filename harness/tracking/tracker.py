@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -90,7 +91,7 @@ class Tracker:
         if self.run is None and mode != "disabled":
             self._guarded(lambda: self._start("offline"))
         for name in spec.tracking.sinks:
-            self._guarded_sink(name, lambda name=name: self._open(name))
+            self._guarded_sink(name, partial(self._open, name))
 
     @property
     def _opening(self) -> Opening:
@@ -160,7 +161,7 @@ class Tracker:
         if run is not None:
             self._guarded(lambda: run.log(rows))
         for name, sink in list(self.sinks.items()):
-            self._guarded_sink(name, lambda sink=sink: self._checked(sink.log, rows))
+            self._guarded_sink(name, partial(self._checked, sink.log, rows))
 
     def finish(self, result: Result) -> None:
         """Write the ending, close the run wherever it is tracked, and note what W&B has."""
@@ -171,7 +172,7 @@ class Tracker:
         if run is not None:
             self._guarded(lambda: write_delivery(self.folder, run.finish(ending), self.check))
         for name, sink in list(self.sinks.items()):
-            self._guarded_sink(name, lambda sink=sink: self._checked(sink.finish, ending))
+            self._guarded_sink(name, partial(self._checked, sink.finish, ending))
 
     def _checked(self, call: Callable[[Any], None], value: Any) -> None:
         self.check()

@@ -24,6 +24,7 @@ from harness.tracking.settings import tracking_of
 INIT_TIMEOUT, FINISH_TIMEOUT, ANSWER_TIMEOUT = 30.0, 60.0, 10
 # The same at the end of a run whose checkpoint is sent too, which may be hundreds of megabytes.
 ARTIFACT_TIMEOUT = 1800.0
+PERCENT = "accuracy in percent"
 # Seconds before each request whether everything has arrived.
 CONFIRM_PAUSES = (0.0, 1.0, 2.0, 4.0)
 
@@ -213,11 +214,9 @@ def wandb_media(media: Media) -> dict[str, Any]:
                 class_names=list(confusions.class_names),
                 title=f"confusions of {name}",
             )
-    for name, pairs in media.classes.items():
-        table = wandb.Table(columns=["class", "accuracy"], data=[list(pair) for pair in pairs])
-        found[f"classes/{name}"] = wandb.plot.bar(
-            table, "class", "accuracy", title=f"accuracy of the classes of {name}"
-        )
+    for name, accuracies in media.classes.items():
+        table = wandb.Table(columns=["class", PERCENT], data=[list(pair) for pair in accuracies])
+        found[f"classes/{name}"] = wandb.plot.bar(table, "class", PERCENT, title=f"accuracy of the classes of {name}")
     return found
 
 

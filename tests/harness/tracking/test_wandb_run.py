@@ -168,8 +168,12 @@ def test_tables_pictures_files_and_artifacts_are_in_the_offline_run(tracked: tup
     shown = table(found, "predictions/base")
     assert [row["path"] for row in shown] == [one["path"] for one in recorded]
     assert [row["right"] for row in shown] == [one["label"] == one["predicted"] for one in recorded]
-    for row in shown:
-        staged = found["pictures"][row["picture"]["path"]]
+    # Pictures are in the copy of the table that travels as an artifact.
+    content = json.loads(found["pictures"]["predictions/base.table.json"].read_text())
+    cells = [row[content["columns"].index("picture")] for row in content["data"]]
+    assert len(cells) == len(recorded)
+    for cell in cells:
+        staged = found["pictures"][cell["path"]]
         with Image.open(staged) as picture:
             assert 16 <= max(picture.size) <= 128
         assert staged.is_relative_to(folder), "nobody would remove it from the user's home"
@@ -181,7 +185,7 @@ def test_tables_pictures_files_and_artifacts_are_in_the_offline_run(tracked: tup
     assert len(matrix) == len(evaluation["per_class"]) ** 2
     assert sum(row["nPredictions"] for row in matrix) == evaluation["images"]
     bars = table(found, "classes/base_table")
-    assert {row["class"]: row["accuracy"] for row in bars} == evaluation["per_class"]
+    assert {row["class"]: row["accuracy in percent"] for row in bars} == evaluation["per_class"]
     assert {"log.txt", "spec.yaml"} <= set(found["files"])
     assert (found["folder"] / "files" / "log.txt").read_text().rstrip().splitlines()[-1].endswith("}")
     own = [(name, kind) for name, kind in found["artifacts"] if kind != "run_table"]

@@ -66,6 +66,4 @@ def test_warming_up_changes_nothing_and_is_counted(
 def test_it_belongs_to_the_id_unless_nothing_is_compiled(make_spec: Make) -> None:
     ids = [make_spec("coop", *words).id for words in ([], ["train.compile=none"], ["train.compile=default"])]
     assert ids[0] == ids[1] != ids[2]
-    assert (
-        reason_in(make_spec("zeroshot", "train.compile=default"), "train.compile") == "nothing trains"
-    )
+    assert reason_in(make_spec("zeroshot", "train.compile=default"), "train.compile") == "nothing trains"

@@ -53,7 +53,7 @@ class Case:
 @takes_grid
 @click.option("--classes", help="Numbers of classes to train and evaluate on, instead of the data set's own.")
 @click.option("--batch", help="Images per training step, instead of the recipe's.")
-@click.option("--precision", help="fp32, bf16, fp16 or half.")
+@click.option("--precision", help="fp32, tf32, bf16, fp16 or half.")
 @click.option("--device", default="cuda", show_default=True, help="Whose memory: cuda, or cpu as result.json has it.")
 @click.option("--fits", metavar="SIZE", help="Say what fits into a memory, such as 24GiB, and the largest batch.")
 @click.option("--check", is_flag=True, help="Also measure the same steps for real on the device, with random weights.")

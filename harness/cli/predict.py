@@ -49,7 +49,7 @@ def predict(
 
     learned = learned_of(target, results)
     files = files_of(pictures)
-    problems = {path: found for path in files if (found := find_problem(path.parent, path.name))}
+    problems = {path: problem for path in files if (problem := find_problem(path.parent, path.name))}
     usable = [path for path in files if path not in problems]
     if usable:
         predictor = Predictor(learned, device, names_of(classes, learned))

@@ -31,7 +31,7 @@ KEYS = {"batch": "batch_size", "train.batch_size": "batch_size", "train.precisio
     "batch_size",
     help="Images per training step; default: that of the backbone's own recipe, else 4 (CoCoOp always 1).",
 )
-@click.option("--precision", help="fp32, bf16, fp16 or half; default fp32.")
+@click.option("--precision", help="fp32, tf32, bf16, fp16 or half; default fp32.")
 @click.option("--pairs", help="Fewest pairs of timings, off beside on; default 5.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--each/--brief", default=None, help="Also without each speed-up alone, or only all on against all off.")

@@ -189,7 +189,7 @@ class Predictor:
         """
         pictures = PictureSet(Path(), [Picture(str(path), 0) for path in paths], read=read_anywhere)
         transform = RunData(self.spec, tests=False).test_transform(self.method.clip)
-        size, precision = self.spec.runtime.eval_batch_size, self.spec.train.precision
+        size, precision = self.spec.runtime.eval_batch_size or MOST_EVALUATED, self.spec.train.precision
         logits = Classifier(self.method, pictures, self._texts, transform, precision, size).logits()
         if not logits.isfinite().all():
             raise UserError(f"run '{self.spec.name}' gives logits that are not finite")

@@ -14,6 +14,7 @@ from harness.clip.prompts import Prompts
 from harness.clip.towers import RAW
 from harness.data.loader import PictureSet, Transform, normalise
 from harness.errors import UserError
+from harness.experiment.place import MOST_EVALUATED
 from harness.experiment.spec import RunSpec
 from harness.machine.costs import VALIDATE
 from harness.machine.meter import Meter
@@ -132,7 +133,7 @@ class Validation:
     def _part(self, method: Method, name: str, pictures: PictureSet, dataset: str, classes: str) -> Part:
         spec = self.spec
         texts, names = self.data.texts(dataset, classes), self.data.class_names(dataset, classes)
-        size, precision = spec.runtime.eval_batch_size, spec.train.precision
+        size, precision = spec.runtime.eval_batch_size or MOST_EVALUATED, spec.train.precision
         classifier = Classifier(method, pictures, texts, self.transform, precision, size, self.workers, self.shared)
         return Part(name, names, classifier, method.clip.tokenize(texts), self._kept(classifier))
 

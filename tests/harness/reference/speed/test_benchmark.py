@@ -177,7 +177,7 @@ def step_bounds(method: str) -> tuple[float, float]:
         seen = PIXELS + prompts
         return (
             IMAGE.whole(pictures * seen, passes, blocks),
-            IMAGE.lean(pictures * seen, pictures, seen, passes, blocks),
+            IMAGE.lean(pictures * seen, pictures, pictures * seen**2, passes, blocks),
         )
 
     frozen_images = images(1)[0], 0.0
@@ -308,7 +308,7 @@ def test_without_a_speed_up_only_what_it_changes_is_measured_again(each: Found) 
                 tuple(getattr(costs, f"{work}_{kind}") for kind in ("gflop", "mib"))
                 for costs in (item.costs, each[method, "on"].costs)
             )
-            assert here[0] is None or (here[0] >= on[0] and here != on), (method, setting, work, here, on)
+            assert here[0] is None or (here[0] >= on[0] and here != on)
             assert (work in item.spreads) == (here[0] is not None)
         assert (item.costs.cache_gflop, item.costs.texts_gflop) == (None, None)
     texts_once = each["finetune", "on without texts_once"].costs

@@ -16,6 +16,7 @@ from harness.data.loader import PictureSet
 from harness.data.pictures import read_picture
 from harness.data.readers import Picture
 from harness.errors import UserError
+from harness.experiment.place import MOST_EVALUATED
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec, parse_run_spec
 from harness.machine.device import choose_device

@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from harness.clip.towers import CLIP
 from harness.data.fewshot import pictures_hash
@@ -23,7 +22,7 @@ from harness.machine.meter import Meter
 from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
 from harness.results.progress import Progress
-from harness.results.record import SCHEMA_VERSION, Costs, DamagedError, Evaluation, Prediction, Result
+from harness.results.record import SCHEMA_VERSION, Costs, Evaluation, Prediction, Result
 from harness.tracking.tracker import Tracker
 from harness.training.batches import Choose, at_the_same_time, most
 from harness.training.build import build_clip, build_method, probe_setup
@@ -32,13 +31,13 @@ from harness.training.events import Notice, PhaseStarted, TrackingOffline
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import Place
 from harness.training.fitting import fit_to_images
-from harness.training.inputs import changed_files, datasets_of, input_files
+from harness.training.inputs import datasets_of, input_files
 from harness.training.kept_logits import LogitsKeeper
 from harness.training.notices import data_notices, prompt_notice
 from harness.training.precision import use_tf32
 from harness.training.process import choose_workers, make_repeatable
 from harness.training.refusals import find_refusals, refuse_trained_teacher, served
-from harness.training.resuming import misfit
+from harness.training.resuming import load_progress, misfit
 from harness.training.run_data import RunData, exported_sample
 from harness.training.same_prompts import Groups, refuse_same_prompts, same_prompts
 from harness.training.sample_facts import sample_facts
@@ -229,7 +228,7 @@ class Run:
             torch.set_num_threads(spec.runtime.threads)
         log.info("pictures at once: %s", self.batches)
         make_repeatable(spec.seed)
-        tensors, progress = self._load_progress()
+        tensors, progress = load_progress(self.folder, spec, self._say_anew, lambda line: self.report(Notice(line)))
         meter = Meter(self.device, progress.phases)
         self.report(PhaseStarted("setup"))
         with meter.phase("setup"):
@@ -325,20 +324,6 @@ class Run:
             "selection.json", {"candidates": list(choice.candidates), "accuracies": list(choice.accuracies)}
         )
         return choice
-
-    def _load_progress(self) -> tuple[dict[str, Tensor], Progress]:
-        """Tensors and facts of an interrupted run, or those of a new one."""
-        try:
-            tensors, progress = self.folder.load_progress(self.spec.most_epochs) or ({}, Progress())
-        except DamagedError as error:
-            self._say_anew(str(error))
-            tensors, progress = {}, Progress()
-        if changes := list(changed_files(self.spec, progress.inputs)):
-            self.report(Notice(f"{'; '.join(changes)} has changed since the run was interrupted: it starts anew"))
-            tensors, progress = {}, Progress(starts=progress.starts)
-        # This start sets up anew; what the earlier one spent on it belongs to no result.
-        phases = {name: costs for name, costs in progress.phases.items() if name not in ("setup", "fit")}
-        return tensors, progress.model_copy(update={"phases": phases, "starts": progress.starts + 1})
 
     def _say_anew(self, reason: str) -> None:
         log.warning("%s: the run starts anew", reason)

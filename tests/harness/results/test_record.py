@@ -27,7 +27,7 @@ Json = dict[str, Any]
 def without_unknown(value: Any) -> Any:
     """The same without the keys that hold null or an empty list, as later versions do for what was not written."""
     if isinstance(value, dict):
-        return {key: without_unknown(inner) for key, inner in value.items() if inner is not None and inner != []}
+        return {key: without_unknown(inner) for key, inner in value.items() if inner not in (None, [], {})}
     return [without_unknown(inner) for inner in value] if isinstance(value, list) else value
 
 

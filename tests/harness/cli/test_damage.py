@@ -118,7 +118,7 @@ def test_figures_report_and_export_show_the_rest(damaged: Damaged) -> None:
         done = skipbench(command, "--results", str(damaged.root))
         assert done.returncode == 1, command
         check_stderr(done.stderr, damaged.reasons)
-        assert "coop" in (damaged.root / file).read_text()
+        assert "CoOp" in (damaged.root / file).read_text()
     done = skipbench("export", "--out", str(damaged.root / "all.csv"), "--results", str(damaged.root))
     assert done.returncode == 1
     check_stderr(done.stderr, damaged.reasons)

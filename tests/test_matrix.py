@@ -180,7 +180,7 @@ def test_skip_draws_batches_of_one_class_from_four_shots_on(shots: int, tiny: Pa
 
 
 BAD_OPTIONS = {
-    "skip train.precision=fp64": "train.precision='fp64': input should be 'fp32', 'bf16', 'fp16' or 'half'",
+    "skip train.precision=fp64": "train.precision='fp64': input should be 'fp32', 'tf32', 'bf16', 'fp16' or 'half'",
     "skip train.cache=always": "train.cache='always': input should be 'none', 'fresh' or 'once'",
     "skip train.batches=one_class": "train.batches='one_class': input should be 'random', 'same_class' or 'all_views'",
     "skip skip.depth=7": "skip.depth=7 is beyond a backbone of 6 blocks in each tower: choose 0 to 6",

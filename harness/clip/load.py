@@ -176,8 +176,11 @@ def openai_architecture(path: Path, state: State, is_openai: bool) -> tuple[Mode
 
 def build(config: ModelConfiguration) -> "Network | open_clip.model.CLIP":
     """A model of a configuration, in fp32, with random weights; of open_clip where it is not the usual one."""
-    if is_plain(config):
-        return Network(config)
+    return Network(config) if is_plain(config) else build_of_open_clip(config)
+
+
+def build_of_open_clip(config: ModelConfiguration) -> "open_clip.model.CLIP":
+    """open_clip's own model of a configuration, in fp32, with random weights."""
     # Not at the top: it takes longer to import than torch.
     import open_clip
 

@@ -181,14 +181,16 @@ class KnownValues(TorchDispatchMode):
     def _value_or_assumed(self, tensor: Tensor) -> Tensor:
         """The value of a tensor; if it is unknown, one that leads to the largest shapes: all true, all different.
 
-        Where the least is assumed, one that leads to the smallest.
+        Where the least is assumed, one that leads to the smallest, but never to nothing, which no method expects.
         """
         value = self.value(tensor)
         if value is not None:
             return value
         with no_dispatch():
             if self._assumes_least:
-                return torch.zeros(tensor.shape, dtype=tensor.dtype)
+                least = torch.zeros(tensor.shape, dtype=tensor.dtype)
+                least.view(-1)[:1] = tensor.dtype == torch.bool
+                return least
             if tensor.dtype == torch.bool:
                 return torch.ones(tensor.shape, dtype=torch.bool)
             return torch.arange(1, tensor.numel() + 1).view(tensor.shape).to(tensor.dtype)

@@ -153,7 +153,8 @@ def note(rows: Sequence[Row]) -> str:
 
 def plain(row: Row) -> dict[str, Any]:
     """A row as plain data, for JSON."""
-    estimate = {key: value for key, value in asdict(row.estimate).items() if key != "phases"}
+    estimate = {key: value for key, value in asdict(row.estimate).items() if key not in ("phases", "batches")}
+    estimate["batches"] = row.estimate.batches.model_dump() if row.estimate.batches else None
     phases = {phase: asdict(peak) for phase, peak in row.estimate.phases.items()}
     measured = {phase: asdict(value) for phase, value in row.measured.items()}
     about = {"spec": row.spec.settings(), "axes": row.axes, **estimate, "peak_bytes": row.estimate.peak_bytes}
@@ -166,8 +167,10 @@ def flat(row: Row) -> dict[str, Any]:
     peaks = {f"{phase}_bytes": peak.num_bytes for phase, peak in estimate.phases.items()}
     kinds = estimate.phases[estimate.highest_phase].by_kind
     columns = asdict(estimate)
-    for key in ("phases", "stand_ins"):
+    for key in ("phases", "stand_ins", "batches"):
         del columns[key]
+    at_once = estimate.batches.model_dump() if estimate.batches else {}
+    columns |= {f"{phase}_batch_size": number for phase, number in at_once.items()}
     made_of = {f"peak_{kind.replace(' ', '_')}_bytes": size for kind, size in kinds.items()}
     about = {"backbone": row.spec.backbone, "precision": row.spec.train.precision}
     found = {"peak_bytes": estimate.peak_bytes, "peak_phase": estimate.highest_phase, "step_flops": estimate.step_flops}

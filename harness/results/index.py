@@ -16,7 +16,7 @@ from harness.results.epochs import EpochRecord
 from harness.results.failure import RunFailure
 from harness.results.files import read_problem, read_regular
 from harness.results.folder import DAMAGED, DONE, FAILED, INTERRUPTED, RUNNING, RunFolder, State
-from harness.results.index_file import WORTH, ResultIndex, parse_indexed, state_of, without_classes
+from harness.results.index_file import WORTH, ResultIndex, parse_indexed, state_of
 from harness.results.origin import Origin, origin_of, parse_origin
 from harness.results.record import DamagedError, Result, parse_result
 from harness.text import counted
@@ -72,7 +72,7 @@ class StoredRun:
 
     @cached_property
     def _content(self) -> tuple[Result | None, str]:
-        """The result of a complete run, without the accuracies of single classes, and why it cannot be read."""
+        """The result of a complete run, and why it cannot be read."""
         found = parse_indexed(self._indexed, self.id) if self._indexed else None
         content = (found, "") if found else self._read_content()
         if self.index:
@@ -95,7 +95,7 @@ class StoredRun:
             return None, f"'{self.folder.path}' holds the result of run {result.id}: name the folder after its run"
         if self.index:
             self.index.learn(self.id, state, text)
-        return without_classes(result), ""
+        return result, ""
 
     @cached_property
     def _spec(self) -> tuple[RunSpec | None, str]:
@@ -238,10 +238,18 @@ def stored_runs(results: Path) -> Iterator[StoredRun]:
     if not folder.is_dir():
         raise UserError(f"'{results}' holds no runs: name the folder with --results")
     with os.scandir(folder) as entries:
-        ids = sorted(entry.name for entry in entries if entry.is_dir())
+        ids = sorted(entry.name for entry in entries if is_folder(entry))
     index = ResultIndex(results, len(ids), ids) if len(ids) >= WORTH else None
     for run_id in ids:
         yield StoredRun(RunFolder(results, run_id), index=index)
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether something is a folder, or a link to one; a link that leads nowhere is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def runs_if_any(results: Path) -> Iterator[StoredRun]:

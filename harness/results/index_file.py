@@ -1,7 +1,7 @@
 """The file beside the runs of a results folder that spares reading thousands of results one by one.
 
 `index.tsv` has one line for each finished run: its id, the state of its `result.json` (size, times of change, inode), a
-checksum, and the result as compact JSON, without the accuracies of single classes. It is a copy and never believed over
+checksum, and the result as compact JSON. It is a copy and never believed over
 the files: a line counts only as long as the state of the file is the one that it was made from, so that a result that
 was changed, replaced or copied here is read anew. It may be removed at any moment; a damaged line is as good as none.
 Any number of processes may write it: each writes the whole file under another name and renames it.
@@ -63,11 +63,8 @@ def checksum(text: bytes) -> bytes:
 
 
 def compact(text: bytes) -> bytes:
-    """A legible result as it stands in the index: all that it says, except for the accuracies of single classes."""
-    content = read_json(text)
-    for item in content["evaluations"]:
-        item.pop("per_class", None)
-    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
+    """A legible result as it stands in the index: all that it says, in one line."""
+    return json.dumps(read_json(text), separators=(",", ":"), allow_nan=False).encode()
 
 
 def parse_indexed(text: bytes, run_id: str) -> Result | None:
@@ -77,12 +74,6 @@ def parse_indexed(text: bytes, run_id: str) -> Result | None:
         if result.id == run_id and result.schema_version <= SCHEMA_VERSION:
             return result
     return None
-
-
-def without_classes(result: Result) -> Result:
-    """The result without the accuracies of single classes, of which there may be thousands."""
-    short = tuple(item.model_copy(update={"per_class": {}}) for item in result.evaluations)
-    return result.model_copy(update={"evaluations": short})
 
 
 class ResultIndex:

@@ -54,7 +54,8 @@ def warm_up(backbones: Iterable[str] = ()) -> None:
     if process_context().get_start_method() == "forkserver":
         needed = [] if set(backbones) <= bundled().keys() else ["open_clip"]
         process_context().set_forkserver_preload([PRELOADED, *needed])
-        with deaf():
+        # A copy of the process that started the server cannot ask for it. It is only a head start.
+        with deaf(), suppress(ChildProcessError):
             forkserver.ensure_running()
 
 

@@ -275,7 +275,8 @@ class Trainer:
             train_flops = count_flops(steps) / (2 * len(batch)) if flops else 0.0
         momentum = [value for values in optimizer.state.values() for value in values.values() if value is not None]
         cache_flops = self.probe_cache(epoch, momentum, flops)
-        self.flops = {"train": train_flops, "cache": cache_flops} if flops else {}
+        if flops:
+            self.flops = {"train": train_flops, "cache": cache_flops}
 
     def probe_cache(self, epoch: int, momentum: list[Tensor], flops: bool) -> float:
         """Measure the caching pass; returns its operations per image.

@@ -79,7 +79,7 @@ def test_tables_over_an_axis_name_the_others(tmp_path: Path, plan_runs: Plan, fi
     [
         (["bench", "skip", "skip.depth=3..1"], "skip.depth=3..1: the range is empty"),
         (["bench", "skip", "method=skip,coop"], "'method' is an axis of the experiment: set it with METHOD="),
-        (["plan", "train.precision=fp32,bf17"], "train.precision='bf17': input should be 'fp32', 'bf16'"),
+        (["plan", "train.precision=fp32,bf17"], "train.precision='bf17': input should be 'fp32', 'tf32', 'bf16'"),
         (["plan", "shots=1..3..x"], "shots=1..3..x: a range is FIRST..LAST or FIRST..LAST..STEP"),
         (["run"], "name a FILE"),
         (["plan", "--seeds", ""], "--seeds is empty: give a value, or leave the option out"),

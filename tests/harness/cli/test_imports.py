@@ -25,7 +25,7 @@ COMMANDS: dict[tuple[str, ...], set[str]] = {
     ("--help",): set(),
     ("list",): set(),
     ("keys",): set(),
-    ("runs", *EMBEDDED): set(),
+    ("runs", *EMBEDDED): {"numpy", "torch"},
     ("show", "0023", *EMBEDDED): set(),
     ("export", *EMBEDDED, "--out", "nowhere.txt"): {"numpy", "pandas"},
     ("bench", "skip", "--dry-run"): {"numpy", "torch"},

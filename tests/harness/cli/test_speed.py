@@ -73,7 +73,7 @@ def test_nothing_to_measure_is_an_error(tmp_path: Path) -> None:
         (["--classes", "1"], "classes=1: input should be greater than or equal to 2"),
         (["--pairs", "1"], "pairs=1: input should be greater than or equal to 2"),
         (["--batch", "0"], "batch_size=0: input should be greater than or equal to 1"),
-        (["--precision", "fp8"], "precision='fp8': input should be 'fp32', 'bf16', 'fp16' or 'half'"),
+        (["--precision", "fp8"], "precision='fp8': input should be 'fp32', 'tf32', 'bf16', 'fp16' or 'half'"),
         (["--backbone", "ViT-B-61"], "unknown backbone 'ViT-B-61:random'."),
         (["--backbone", "clip-emoji", "--device", "cuda:99"], "device 'cuda:99' is not there"),
         (["skip.dept=3"], "unknown key 'skip.dept'. Did you mean 'depth'?"),

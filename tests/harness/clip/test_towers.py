@@ -11,7 +11,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from harness.clip.backbones import bundled, model_config
 from harness.clip.checkpoints import read_checkpoint
 from harness.clip.configuration import read_configuration
-from harness.clip.load import build, load_backbone
+from harness.clip.load import build_of_open_clip, load_backbone
 from harness.clip.towers import CLIP, END, RAW
 from harness.errors import UserError
 
@@ -22,7 +22,7 @@ TEXTS = ["a drawing of a cat.", "a drawing of an orange thing that is much longe
 def reference() -> open_clip.CLIP:
     """open_clip's own model of the embedded checkpoint, frozen as ours is (torch's kernels ask for that)."""
     path = bundled()["clip-emoji"]
-    model = build(read_configuration(path.with_suffix(".json")))
+    model = build_of_open_clip(read_configuration(path.with_suffix(".json")))
     model.load_state_dict(read_checkpoint(path))
     return model.eval().requires_grad_(False)
 
@@ -84,7 +84,7 @@ def test_impossible_stages_are_refused(clip: CLIP, pixels: torch.Tensor) -> None
 def test_real_architectures_equal_open_clip(model: str) -> None:
     torch.manual_seed(0)
     ours = load_backbone(f"{model}:random")
-    network = build(model_config(model))
+    network = build_of_open_clip(model_config(model))
     state = {name.replace("image.", "visual."): value for name, value in ours.state_dict().items()}
     network.load_state_dict({name.removeprefix("text."): value for name, value in state.items()})
     network.eval().requires_grad_(False)

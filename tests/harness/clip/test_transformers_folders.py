@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from harness.clip.backbones import files_of, model_config, parse_backbone
 from harness.clip.configuration import ModelConfiguration, read_configuration
-from harness.clip.load import build, build_without_weights, load_backbone
+from harness.clip.load import build_of_open_clip, build_without_weights, load_backbone
 from harness.clip.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing
 from harness.clip.strict_json import check
 from harness.clip.transformers_configuration import to_open_clip
@@ -70,7 +70,7 @@ PROCESSOR: dict[str, Any] = {
 
 def network_of(configuration: dict[str, Any]) -> "open_clip.model.CLIP":
     torch.manual_seed(0)
-    return build(check(ModelConfiguration, to_open_clip(configuration, None, "x"), "x"))
+    return build_of_open_clip(check(ModelConfiguration, to_open_clip(configuration, None, "x"), "x"))
 
 
 @pytest.fixture(scope="module")

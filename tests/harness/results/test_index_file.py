@@ -77,12 +77,12 @@ def test_results_are_read_once(results: Path, specs: list[RunSpec], monkeypatch:
     assert unfinished(specs, results) == []
 
 
-def test_what_the_index_has_is_the_file_without_single_classes(results: Path) -> None:
+def test_what_the_index_has_is_the_file(results: Path) -> None:
     for one in (*seen(results), *seen(results)):
         result = one[5]
         whole = read_result(results / "runs" / str(one[0]) / "result.json")
         assert whole.evaluations[0].per_class == {"cat": 50.0, "dog": 60.0}
-        assert result == index_file.without_classes(whole)
+        assert result == whole
     lines = (results / INDEX).read_bytes().splitlines()
     assert len(lines) == 1 + RUNS
     # Whatever a later version writes stays for that version.

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import LayerNormFp32
 from torch import Tensor, nn
 
+from harness.clip.network import LayerNormFp32
 from harness.clip.towers import CLIP
 from harness.experiment.registry import method_class, method_names
 from harness.experiment.spec import RunSpec

@@ -223,7 +223,7 @@ def test_inference_encodes_the_prompts_of_every_batch_only_where_it_is_off(brief
     assert on
     assert off * 1e9 >= picture + texts / BATCH
     rest = 8 * EMBEDDING * (CLASSES + EMBEDDING)
-    assert on * 1e9 <= EMBED + IMAGE.lean(PIXELS, 1, PIXELS, 1, IMAGE.blocks) + rest
+    assert on * 1e9 <= EMBED + IMAGE.lean(PIXELS, 1, PIXELS**2, 1, IMAGE.blocks) + rest
     assert off / on > 2
 
 

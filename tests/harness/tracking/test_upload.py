@@ -271,6 +271,8 @@ def test_a_server_that_goes_away_ends_the_upload_and_the_run_goes_on(
     folder = tmp_path / "runs" / spec.id
     assert not read_delivery(folder).complete  # type: ignore[union-attr]
     stub.start()
+    monkeypatch.setattr("harness.tracking.wandb_run.FINISH_TIMEOUT", 60.0)
+    monkeypatch.setattr("harness.tracking.upload.ANSWER_TIMEOUT", 60)
     code, lines = sync("--results", str(tmp_path))
     assert (code, lines[-1]) == (0, "1 uploaded, 0 already up, 0 failed")
     assert_is_the_record(stub.runs[spec.id], folder, "bench")

@@ -309,7 +309,7 @@ FAULTS = {
         + body("""
             def logits(self, x: Tensor, text: Tensor) -> Tensor:
                 large = torch.cat([x[x > x.mean()]] * 5000)
-                return super().logits(x, text) + 0 * large[0]
+                return super().logits(x, text) + 0 * large[:1].sum()
         """),
     ),
 }

@@ -132,8 +132,7 @@ class WandbRun:
         """
         try:
             self._send(ending)
-        except (TimeoutError, WandbError):
-            # The W&B service goes on trying, and a later upload would wait for it.
+        except TimeoutError:
             wandb.teardown()
             raise
         if self.delivery.mode == "offline":
@@ -144,16 +143,18 @@ class WandbRun:
         return self.delivery.model_copy(update={"epochs": epochs, "complete": True})
 
     def _send(self, ending: Ending) -> None:
-        """Give the client all that is left of the run, and have it sent."""
-        with staging_in(self._staging):
-            self._log_media(ending)
-        for path in ending.files:
-            if path.is_file():
-                # A copy: W&B would link to the file elsewhere, and say so.
-                copy = shutil.copy(path, self._run.dir)
-                self._run.save(str(copy), base_path=self._run.dir, policy="now", glob=False)
-        self._run.summary.update(dict(ending.summary))
-        self._run.finish()
+        """Give the client all that is left of the run, and have it sent; it ends there even if something is refused."""
+        try:
+            with staging_in(self._staging):
+                self._log_media(ending)
+            for path in ending.files:
+                if path.is_file():
+                    # A copy: W&B would link to the file elsewhere, and say so.
+                    copy = shutil.copy(path, self._run.dir)
+                    self._run.save(str(copy), base_path=self._run.dir, policy="now", glob=False)
+            self._run.summary.update(dict(ending.summary))
+        finally:
+            self._run.finish()
 
     def _log_media(self, ending: Ending) -> None:
         """Log tables and pictures as one more row, unless an earlier upload has done so, and artifacts."""

@@ -266,7 +266,7 @@ def test_a_server_that_goes_away_ends_the_upload_and_the_run_goes_on(
 
     Run(spec, tmp_path, stop).execute()
     (notice,) = notices
-    assert notice.startswith("W&B failed (")
+    assert notice.startswith("W&B failed (Timed out finishing run.)")
     assert "skipbench wandb-sync" in notice
     folder = tmp_path / "runs" / spec.id
     assert not read_delivery(folder).complete  # type: ignore[union-attr]

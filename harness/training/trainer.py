@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.data.sampler import BATCHES, all_view_batches
-from harness.errors import DivergedError, UserError
+from harness.errors import DivergedError
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter, count_flops
 from harness.results.epochs import EpochRecord
@@ -94,10 +94,10 @@ class Trainer:
     def draw_batches(self, epoch: int) -> list[list[int]]:
         """Positions of the images in the batches of an epoch; they depend only on seed and epoch.
 
-        A batch of all images has them in order.
+        A batch of all images has them in order. Fewer images than a batch has are one smaller batch, as in Dassl.
 
         Raises:
-            UserError: there are fewer training images than a batch needs.
+            UserError: no class has enough images for a batch of one class.
         """
         batches, total = self._whole_epoch(epoch), self.spec.train.num_steps(self.spec.data.shots)
         return batches if total is None else batches[: total - epoch * self.steps_per_epoch]
@@ -107,16 +107,10 @@ class Trainer:
         kind, size = recipe.batch_kind(self.spec.data.fewest_shots), recipe.batch_size or len(labels)
         rng, keep = random.Random(f"batches/{self.spec.seed}/{epoch}"), recipe.keeps_remainder(len(labels))
         if kind == "all_views":
-            batches = all_view_batches(labels, size, rng, keep, self.images.views or 1)
-        elif recipe.batch_size is None:
-            batches = [list(range(size))] if size else []
-        else:
-            batches = BATCHES[kind](labels, size, rng, keep)
-        if not batches:
-            raise UserError(
-                f"train.batch_size={recipe.batch_size} is more than the {len(labels)} training images: lower it"
-            )
-        return batches
+            return all_view_batches(labels, size, rng, keep, self.images.views or 1)
+        if recipe.batch_size is None:
+            return [list(range(size))]
+        return BATCHES[kind](labels, size, rng, keep)
 
     @cached_property
     def _labels(self) -> list[int]:

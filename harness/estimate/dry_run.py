@@ -25,7 +25,7 @@ from harness.estimate.stand_ins import (
     DryTrainer,
     FirstBatches,
     MakingUp,
-    NoiseValidation,
+    NoiseValidationImages,
     PlaceInMemory,
     blank_pictures,
 )
@@ -232,7 +232,7 @@ class DryRun:
         pixels = torch.zeros(1, 3, clip.image_size, clip.image_size, device=clip.device)
         one = run_frozen(clip, pixels, self.method.image_start, spec.train.precision)
         x = one.new_empty((len(labels), *one.shape[1:])).normal_()
-        images = NoiseValidation(x, labels, spec.train.precision, self.batches.evaluate, self.making_up)
+        images = NoiseValidationImages(x, labels, spec.train.precision, self.batches.evaluate, self.making_up)
         with self.making_up(True):
             probe_choice(self.method, images, candidate, meter)
             with meter.phase("select"), torch.no_grad():

@@ -85,8 +85,8 @@ def predicted(folders: Sequence[tuple[RunFolder, Result]], budget: int, damage: 
     """
     sets, runs = PictureSets(), {}
     left_out = size = 0
-    for folder, result in folders:
-        entries, grown = {}, 0
+    for number, (folder, result) in enumerate(folders):
+        entries: dict[str, Any] = {}
         before = len(sets.labels)
         for evaluation in result.evaluations:
             kept = legible_logits(folder, evaluation, damage)
@@ -100,12 +100,13 @@ def predicted(folders: Sequence[tuple[RunFolder, Result]], budget: int, damage: 
             continue
         grown = length(entries) + sum(length(sets.described(place)) for place in range(before, len(sets.labels)))
         if size + grown > budget:
-            left_out += 1
+            left_out = len(folders) - number
             break
         size += grown
         runs[result.id] = entries
     used = sorted({entry["set"] for entries in runs.values() for entry in entries.values()})
-    told, pictures = [], {}
+    told: list[dict[str, Any]] = []
+    pictures: dict[str, str] = {}
     for place in range(max(used, default=-1) + 1):
         names = disputed_names(sets, place)
         room = budget - size

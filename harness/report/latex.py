@@ -3,9 +3,11 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.experiment.protocols import PROTOCOLS
+from harness.experiment.registry import method_names
+from harness.report.display_names import shown_label
 from harness.report.footnotes import footnotes
 from harness.report.render import Markup, text_frame
 from harness.report.table import Table
@@ -189,12 +191,13 @@ def to_latex(table: Table, caption: str | None = None, label: str | None = None,
 
     What is longer than a page stands in several floats, the first of which has caption and label.
     """
+    note = latex(typeset_note(table, transpose))
+    table = with_titles(table)
     frame = text_frame(table, LATEX, transpose)
     names = 1 if transpose else 2
     is_wide = frame.shape[1] - names > WIDE
     line = WIDE_LINE_WIDTH if is_wide else LINE_WIDTH
     layout = plan(table, names, transpose, line)
-    note = latex(" ".join(footnotes(table, transpose)))
     head = [str(name) for name in frame.columns]
     lines = frame.values.tolist()
     height = LANDSCAPE_HEIGHT if is_wide else UPRIGHT_HEIGHT
@@ -212,6 +215,31 @@ def to_latex(table: Table, caption: str | None = None, label: str | None = None,
         first = [rf"\caption{{{words}}}", rf"\label{{{label}}}"]
         floats.append(in_float(first if not number else [continued(label)], texts, layout.size, is_wide))
     return "\n".join([r"% needs \usepackage{booktabs}", *floats, ""])
+
+
+def titles_of(table: Table) -> dict[str, str]:
+    """Label of a column -> the same with the method as its paper calls it; those alone that change."""
+    if table.by_column:
+        return {}
+    shown = {label: shown_label(label, method_names()) for label in table.columns}
+    return {label: title for label, title in shown.items() if title != label}
+
+
+def with_titles(table: Table) -> Table:
+    """The table with methods called as their papers call them."""
+    titles = titles_of(table)
+    cells = tuple(replace(cell, column=titles.get(cell.column, cell.column)) for cell in table.cells)
+    return replace(table, cells=cells)
+
+
+def typeset_note(table: Table, transpose: bool) -> str:
+    """The footnotes of a table, in which its methods are called as in its head."""
+    note = " ".join(footnotes(table, transpose))
+    for label, title in sorted(titles_of(table).items(), key=lambda item: -len(item[0])):
+        # Not where it is part of a setting, a file, or the name of a run.
+        pattern = rf"(?<![\w./=`-]){re.escape(label)}(?![\w/=`-]|\.\w)"
+        note = title.join(re.split(pattern, note))
+    return note
 
 
 def in_float(above: Sequence[str], texts: Sequence[str], size: Size, is_wide: bool) -> str:

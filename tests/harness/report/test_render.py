@@ -89,6 +89,14 @@ def test_captions_are_sentences(title: str, sentence: str) -> None:
     assert caption_of(title) == sentence
 
 
+def test_methods_are_called_as_their_papers_call_them(table: Table) -> None:
+    text = to_latex(table)
+    assert r"data set &  & Zero-shot CLIP & CoOp & Skip Tuning \\" in text
+    assert "(Zero-shot CLIP 1)" in text
+    assert "zeroshot" not in text
+    assert "\nSkip Tuning & " in to_latex(table, transpose=True)
+
+
 def test_what_is_longer_than_a_page_continues_on_the_next() -> None:
     pieces = [("one", 300.0), ("two", 180.0), ("three", 10.0), ("four", 900.0), ("five", 1.0)]
     assert pages(pieces, 480.0) == [["one", "two"], ["three"], ["four"], ["five"]]

@@ -130,11 +130,9 @@ def runs_notes(known: int, listed: int, details: dict[str, Any]) -> list[str]:
     are = "is" if described == 1 else "are"
     notes = ["A run opens on its name."]
     if listed < known:
-        notes.append(
-            f"Of {counted(known, 'run')} the first {listed:,} are listed: a page of one experiment has them all."
-        )
+        notes.append(f"The first {listed:,} of {counted(known, 'run')} are listed: name an experiment to see its own.")
     if described < known:
-        notes.append(f"{described} of {counted(known, 'run')} {are} described here.")
+        notes.append(f"{described:,} of {counted(known, 'run')} {are} described here, first seeds first.")
     if of_pictures["left_out"]:
         notes.append(
             f"Confusions and disagreements are shown of {counted(len(of_pictures['runs']), 'run')}, as many as fit; "

@@ -5,7 +5,6 @@ import io
 import json
 import math
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +79,7 @@ def run_files(ids: Iterable[str], results: Path) -> RunFiles:
 
 
 def describe_runs(runs: pd.DataFrame, results: Path, files: RunFiles, budget: int) -> tuple[dict[str, Any], list[str]]:
-    """Details of single runs, as far as there is room; values that many runs share are stored once.
+    """Details of single runs, as far as there is room, first seeds first; values that many runs share are stored once.
 
     Args:
         runs: the runs.
@@ -100,7 +99,8 @@ def describe_runs(runs: pd.DataFrame, results: Path, files: RunFiles, budget: in
     kept: list[tuple[RunFolder, Result]] = []
     reserved = PICTURE_BYTES + (PREDICTION_BYTES if files.with_logits else 0)
     budget -= reserved
-    for run_id, state, reason in zip(runs["id"], runs["state"], runs["reason"], strict=True):
+    ordered = first_seeds_first(runs)
+    for run_id, state, reason in zip(ordered["id"], ordered["state"], ordered["reason"], strict=True):
         if state in (FAILED, DAMAGED):
             detail = {"reason": reason, "seed": 0, "spec": shared.specs.place([])}
         elif state == DONE:
@@ -120,23 +120,17 @@ def describe_runs(runs: pd.DataFrame, results: Path, files: RunFiles, budget: in
         for item in result.evaluations:
             for example in detail["examples"].get(item.name, ()):
                 wanted.setdefault(example[0], item.dataset)
-    of_pictures = predicted(first_seeds(kept), PREDICTION_BYTES, damage)
+    of_pictures = predicted(kept, PREDICTION_BYTES, damage)
     room = reserved - of_pictures.size + max(budget, 0)
     pictures = thumbnails({**wanted, **of_pictures.pictures}, os.environ.get("DATA"), room)
     parts = {**shared.values(), "predicted": of_pictures.data, "pictures": pictures}
     return {"details": details, **parts}, damage
 
 
-def first_seeds(runs: Sequence[tuple[RunFolder, Result]]) -> list[tuple[RunFolder, Result]]:
-    """Runs in an order in which the first seed of each method, data set and number of shots comes first."""
-    seen: Counter[tuple[object, ...]] = Counter()
-    ranks = []
-    for number, (_, result) in enumerate(runs):
-        spec = result.spec
-        key = (spec.method, spec.protocol, spec.data.dataset, spec.data.shots)
-        ranks.append((seen[key], number))
-        seen[key] += 1
-    return [runs[number] for _, number in sorted(ranks)]
+def first_seeds_first(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs in an order in which the first run of each setting comes before the second one of any."""
+    turns = runs.groupby(["label", "protocol", "backbone", "dataset", "shots"], dropna=False).cumcount()
+    return runs.loc[turns.sort_values(kind="stable").index]
 
 
 class Shared:

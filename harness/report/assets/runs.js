@@ -13,11 +13,15 @@ function fillChoice(id, name) {
   for (const value of new Set(rows.map((row) => row[at[name]]))) byId(id).append(element("option", { value }, value));
   byId(id).addEventListener("change", filterRuns);
 }
+const GROUP = ["method", "protocol", "data set", "shots"].filter((name) => at[name] !== undefined);
+const groupOf = (i) => JSON.stringify(GROUP.map((name) => rows[i][at[name]]));
+const described = new Map();
+rows.forEach((row, i) => { if (data.details[row[at.id]] && !described.has(groupOf(i))) described.set(groupOf(i), row[at.id]); });
 const settingTexts = [];
 function settingsOf(i) {
-  // Of runs that are described the settings, of all others what tells them apart from others of their method.
-  const run = data.details[rows[i][at.id]];
-  if (!run) return at.settings === undefined ? "" : String(rows[i][at.settings]).toLowerCase();
+  // Runs that differ in seeds only have the same settings: those of one that is described stand for all of them.
+  const run = data.details[rows[i][at.id]] || data.details[described.get(groupOf(i))];
+  if (!run) return "";
   if (settingTexts[run.spec] === undefined) settingTexts[run.spec] = linesOf(run).join("\n").toLowerCase();
   return settingTexts[run.spec];
 }

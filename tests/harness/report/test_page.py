@@ -91,7 +91,38 @@ def test_runs_that_do_not_fit_are_left_out_of_the_details_only(
     monkeypatch.setattr(page_module, "PAGE_BYTES", len(whole.encode()) - 1000)
     text, data = write_page(specs, tmp_path)
     assert 0 < len(data["details"]) < len(specs) == len(data["runs"]["rows"])
-    assert f"{len(data['details'])} of {len(specs)} runs are described here" in text
+    assert f"{len(data['details'])} of {len(specs)} runs are described here, first seeds first" in text
+
+
+def test_the_first_seed_of_each_setting_is_described_first(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    specs = plan_runs("base_to_new", methods=["coop", "skip"], seeds=[1, 2])
+    fill(tmp_path, specs)
+    ordered = run_details.first_seeds_first(experiment_runs(specs, tmp_path))
+    assert list(zip(ordered["method"], ordered["seed"], strict=True)) == [
+        ("coop", 1), ("skip", 1), ("coop", 2), ("skip", 2)
+    ]  # fmt: skip
+
+
+def test_more_rows_than_fit_are_counted(
+    tmp_path: Path, plan_runs: Plan, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = plan_runs("base_to_new")
+    fill(tmp_path, specs)
+    monkeypatch.setattr(page_module, "MOST_ROWS", 3)
+    text, data = write_page(specs, tmp_path)
+    assert len(data["runs"]["rows"]) == len(data["files"]["of"]) == 3
+    assert f"The first 3 of {len(specs)} runs are listed" in text
+
+
+def test_trials_are_told_apart(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    specs = [*plan_runs("base_to_new", methods=["coop"]), *plan_runs("base_to_new_validation", methods=["coop"])]
+    fill(tmp_path, specs)
+    _, data = write_page(specs, tmp_path)
+    names = [column["name"] for column in data["runs"]["columns"]]
+    column = names.index("protocol")
+    words = data["runs"]["columns"][column]["words"]
+    found = [words[data["runs"]["rows"][place][column]] for place in data["trials"]]
+    assert found == ["base_to_new_validation"] * 3
 
 
 def test_a_failed_run_says_why(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:

@@ -227,6 +227,10 @@ def run_rows(runs: pd.DataFrame) -> dict[str, Any]:
         words("settings", runs["variant"])
     if runs["protocol"].nunique() > 1:
         words("protocol", runs["protocol"])
+    if runs["backbone"].nunique() > 1:
+        words("backbone", runs["backbone"])
+    if (runs["tuned"] != "").any():
+        words("tuned", runs["tuned"])
     if "track" in runs:
         words("track", runs["track"])
     words("data set", runs["dataset"])

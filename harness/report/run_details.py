@@ -129,7 +129,7 @@ def describe_runs(runs: pd.DataFrame, results: Path, files: RunFiles, budget: in
 
 def first_seeds_first(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs in an order in which the first run of each setting comes before the second one of any."""
-    turns = runs.groupby(["label", "protocol", "backbone", "dataset", "shots"], dropna=False).cumcount()
+    turns = runs.groupby(["label", "protocol", "backbone", "tuned", "dataset", "shots"], dropna=False).cumcount()
     return runs.loc[turns.sort_values(kind="stable").index]
 
 

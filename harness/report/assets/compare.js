@@ -1,7 +1,6 @@
 // Two settings, or two runs, side by side: what differs in settings, numbers, costs, curves and pictures.
 
 const MOST_CHOICES = 500;
-const WORDS = ["method", "protocol", "track", "data set", "shots"].filter((name) => at[name] !== undefined);
 const NUMBERS = columns.map((column, c) => c).filter((c) => columns[c].digits !== undefined);
 const sides = { A: null, B: null };
 
@@ -10,7 +9,7 @@ function choices() {
   const single = byId("compare-kind").value === "runs", found = new Map();
   rows.forEach((row, i) => {
     if (row[at.state] !== "done") return;
-    const words = WORDS.map((name) => (name === "shots" ? counted(row[at[name]], "shot") : row[at[name]]));
+    const words = GROUP.map((name) => (name === "shots" ? counted(row[at[name]], "shot") : row[at[name]])).filter(Boolean);
     if (single) words.push(`seed ${row[at.seed]}`, row[at.id]);
     const key = single ? row[at.id] : words.join(", ");
     if (!found.has(key)) found.set(key, { words: words.join(", "), places: [] });

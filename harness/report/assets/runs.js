@@ -13,7 +13,8 @@ function fillChoice(id, name) {
   for (const value of new Set(rows.map((row) => row[at[name]]))) byId(id).append(element("option", { value }, value));
   byId(id).addEventListener("change", filterRuns);
 }
-const GROUP = ["method", "protocol", "data set", "shots"].filter((name) => at[name] !== undefined);
+// What runs of one setting share: they differ in seeds and samples only.
+const GROUP = ["method", "protocol", "backbone", "tuned", "track", "data set", "shots"].filter((name) => at[name] !== undefined);
 const groupOf = (i) => JSON.stringify(GROUP.map((name) => rows[i][at[name]]));
 const described = new Map();
 rows.forEach((row, i) => { if (data.details[row[at.id]] && !described.has(groupOf(i))) described.set(groupOf(i), row[at.id]); });

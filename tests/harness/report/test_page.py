@@ -114,6 +114,17 @@ def test_more_rows_than_fit_are_counted(
     assert f"The first 3 of {len(specs)} runs are listed" in text
 
 
+def test_runs_of_several_backbones_say_which(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    names = ("clip-emoji", "RN50-quickgelu")
+    specs = [spec for name in names for spec in plan_runs("base_to_new", methods=["coop"], backbone=name, seeds=[1])]
+    fill(tmp_path, specs)
+    _, data = write_page(specs, tmp_path)
+    (column,) = [column for column in data["runs"]["columns"] if column["name"] == "backbone"]
+    assert tuple(column["words"]) == names
+    _, data = write_page(specs[:1], tmp_path)
+    assert "backbone" not in [column["name"] for column in data["runs"]["columns"]]
+
+
 def test_trials_are_told_apart(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
     specs = [*plan_runs("base_to_new", methods=["coop"]), *plan_runs("base_to_new_validation", methods=["coop"])]
     fill(tmp_path, specs)

@@ -32,6 +32,9 @@ def may_train_together(spec: RunSpec) -> bool:
         # Batches of one class have sizes that depend on the sample.
         and train.batches != "same_class"
         and train.precision in FULL_TYPES
+        # Whoever looks at a method between its epochs also measures it, as one that has its memory to itself.
+        and train.validate_every is None
+        and spec.select.epoch == "last"
     )
 
 

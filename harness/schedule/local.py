@@ -16,9 +16,9 @@ from harness.results.claim import ClaimedError, holder_of
 from harness.results.failure import CLAIMED, OUT_OF_MEMORY, TAKEN_OVER, FailedAttempt, Failure, RunFailure
 from harness.results.folder import RunFolder
 from harness.schedule.admission import Memory
+from harness.schedule.companions import together_key
 from harness.schedule.events import FailedRun, OnEvent
 from harness.schedule.slots import Slot, make_slots
-from harness.schedule.companions import together_key
 from harness.schedule.worker import Attempt, warm_up
 from harness.training.events import (
     ComputedElsewhere,

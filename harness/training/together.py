@@ -34,25 +34,25 @@ def execute_together(runs: Sequence[Run], on_failure: Callable[[Run, Exception],
         runs: of one method, with the same settings but for numbers.
         on_failure: takes a run that failed and why; the others go on.
     """
-    waiting: dict[Training, Run] = {}
+    waiting: list[Training] = []
     failures: dict[Training, Exception] = {}
-    trained: set[Training] = set()
 
     def go_on(left: Sequence[Run]) -> None:
         if not left:
             if len(waiting) > 1:
-                trained.update(train_as_one(list(waiting), failures))
+                train_as_one(waiting, failures)
             return
         run, *others = left
         went_on = False
 
         def train(training: Training) -> None:
             nonlocal went_on
-            waiting[training], went_on = run, True
+            waiting.append(training)
+            went_on = True
             go_on(others)
             if training in failures:
                 raise failures[training]
-            if training not in trained:
+            if len(waiting) == 1:
                 training.train_alone()
 
         try:
@@ -65,8 +65,8 @@ def execute_together(runs: Sequence[Run], on_failure: Callable[[Run, Exception],
     go_on(list(runs))
 
 
-def train_as_one(trainings: list[Training], failures: dict[Training, Exception]) -> list[Training]:
-    """Take the steps of trainings; returns those whose steps were taken, none if they cannot be computed as one.
+def train_as_one(trainings: Sequence[Training], failures: dict[Training, Exception]) -> None:
+    """Take all steps that are left of trainings.
 
     Args:
         trainings: that have started.
@@ -75,17 +75,11 @@ def train_as_one(trainings: list[Training], failures: dict[Training, Exception])
     joint = JointTraining(trainings, failures)
     try:
         joint.train()
-    except MisfitError as error:
-        for training in trainings:
-            training.session.report(Notice(f"it trains alone, though schedule.together asks for more: {error}"))
-        return []
+    except Exception as error:
+        # A step of all was not finished.
+        failures.update({training: error for training in trainings if training not in failures})
     finally:
         joint.release()
-    return trainings
-
-
-class MisfitError(Exception):
-    """Trainings cannot be computed as one; says why. No step was taken."""
 
 
 def misfit(trainers: Sequence[Trainer], epoch: int) -> str | None:
@@ -147,20 +141,19 @@ def relative_distance(right: Sequence[Tensor], other: Sequence[Tensor]) -> float
 
 
 class JointTraining:
-    """Trainings whose steps are computed as one.
+    """Trainings whose steps are computed as one; if that cannot be done, their epochs are trained one after the other.
 
     Args:
-        trainings: that fit together.
+        trainings: that have started.
         failures: receives the trainings that failed and why.
     """
 
     def __init__(self, trainings: Sequence[Training], failures: dict[Training, Exception]) -> None:
         self.trainings = trainings
         self.failures = failures
-        self._is_tried = False
+        self._fit: bool | None = None
         self._stacked: list[Training] = []
-        self._stack: Stack | None = None
-        self._optimizer: JointOptimizer | None = None
+        self._joint: tuple[Stack, JointOptimizer] | None = None
 
     def train(self) -> None:
         """Take the steps of all epochs that are left. A training that goes on from a later epoch joins in there."""
@@ -170,9 +163,9 @@ class JointTraining:
 
     def release(self) -> None:
         """Give every method tensors of its own again."""
-        if self._stack:
-            self._stack.release()
-        self._stack, self._stacked = None, []
+        if self._joint:
+            self._joint[0].release()
+        self._joint, self._stacked = None, []
 
     def _run_epoch(self, epoch: int, trainings: Sequence[Training]) -> None:
         begun: dict[Training, Begun] = {}
@@ -180,7 +173,7 @@ class JointTraining:
             if training not in self.failures:
                 with self._of(training):
                     begun[training] = training.trainer.begin_epoch(epoch)
-        if len(begun) > 1:
+        if len(begun) > 1 and self._fits([*begun], epoch):
             self._train_epoch(epoch, begun)
             return
         self.release()
@@ -188,19 +181,23 @@ class JointTraining:
             with self._of(training):
                 training.on_epoch(training.trainer.run_epoch(epoch))
 
+    def _fits(self, trainings: Sequence[Training], epoch: int) -> bool:
+        """Whether the trainings can be computed as one; tried once, and told if they cannot."""
+        if self._fit is None:
+            reason = misfit([training.trainer for training in trainings], epoch)
+            self._fit = reason is None
+            if reason:
+                for training in trainings:
+                    training.session.report(Notice(f"schedule.together: the run trains by itself, since {reason}"))
+        return self._fit
+
     def _train_epoch(self, epoch: int, begun: dict[Training, Begun]) -> None:
-        if [*begun] != self._stacked:
-            self._put_together(epoch, [*begun])
-        assert self._stack is not None
-        assert self._optimizer is not None
+        stack, optimizer = self._put_together([*begun])
+        trainers = [training.trainer for training in begun]
         with ExitStack() as measured:
             for training, one in begun.items():
                 measured.enter_context(training.trainer.measured(one))
-            trainers = [training.trainer for training in begun]
-            totals = take_steps(trainers, [*begun.values()], self._stack, self._optimizer)
-        if any(training.judge or training.validate for training in begun):
-            # Whoever looks at a method measures it, too.
-            self.release()
+            totals = take_steps(trainers, [*begun.values()], stack, optimizer)
         for (training, one), total in zip(begun.items(), totals, strict=True):
             with self._of(training):
                 training.on_epoch(training.trainer.end_epoch(one, total))
@@ -214,16 +211,18 @@ class JointTraining:
             except Exception as error:
                 self.failures[training] = error
 
-    def _put_together(self, epoch: int, trainings: list[Training]) -> None:
-        self.release()
-        if not self._is_tried and (reason := misfit([training.trainer for training in trainings], epoch)):
-            raise MisfitError(reason)
-        self._is_tried = True
-        for training in trainings:
-            training.together = max(training.together, len(trainings))
-        self._stack = Stack([training.trainer.method for training in trainings])
-        self._optimizer = JointOptimizer([training.trainer.optimizer for training in trainings])
-        self._stacked = trainings
+    def _put_together(self, trainings: list[Training]) -> tuple[Stack, JointOptimizer]:
+        """The methods and the optimizers of trainings as one; the same as in the epoch before if the trainings are."""
+        if self._joint is None or trainings != self._stacked:
+            self.release()
+            for training in trainings:
+                training.together = max(training.together, len(trainings))
+            self._stacked = trainings
+            self._joint = (
+                Stack([training.trainer.method for training in trainings]),
+                JointOptimizer([training.trainer.optimizer for training in trainings]),
+            )
+        return self._joint
 
 
 def take_steps(trainers: Sequence[Trainer], begun: Sequence[Begun], stack: Stack, optimizer: JointOptimizer) -> Tensor:

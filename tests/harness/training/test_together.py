@@ -238,10 +238,26 @@ def test_methods_that_cannot_train_as_one_train_alone_and_say_so(
     assert reason in found
 
 
-def test_a_misfit_trains_one_by_one(specs: list[RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misfit_trains_one_by_one(
+    specs: list[RunSpec], alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("harness.training.together.misfit", lambda trainers, epoch: "for some reason")
     told: list[tuple[int, Event]] = []
     assert execute(specs, tmp_path, told) == {}
+    assert_same(specs, alone, tmp_path)
     lines = [(seed, event.text) for seed, event in told if isinstance(event, Notice)]
-    assert [seed for seed, text in lines if text.endswith("asks for more: for some reason")] == [1, 2]
+    assert [seed for seed, text in lines if text.endswith("by itself, since for some reason")] == [1, 2]
     assert [result.costs.together for result in results_of(specs, tmp_path)] == [None, None]
+
+
+def test_a_step_that_fails_is_the_failure_of_all(
+    specs: list[RunSpec], alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr("harness.training.together.take_steps", lambda *_: 1 / 0)
+        failures = execute(specs, tmp_path)
+    assert failures.keys() == {1, 2}
+    assert set(failures.values()) == {"ZeroDivisionError: division by zero"}
+    assert not any(Run(spec, tmp_path).folder.is_complete for spec in specs)
+    assert execute(specs, tmp_path) == {}
+    assert_same(specs, alone, tmp_path)

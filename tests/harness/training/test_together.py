@@ -113,6 +113,10 @@ def assert_same(specs: Sequence[RunSpec], alone: Path, together: Path) -> None:
         own, joint = (load_tensors(Run(spec, root).folder.checkpoint_file)[0] for root in (alone, together))
         for key, value in own.items():
             torch.testing.assert_close(joint[key], value, rtol=1e-5, atol=1e-7)
+        predicted, same = (Run(spec, root).folder.read_predictions() for root in (alone, together))
+        for name, items in predicted.items():
+            assert [item.predicted for item in same[name]] == [item.predicted for item in items]
+        assert predicted
         single, several = (Run(spec, root).folder.read_metrics() for root in (alone, together))
         assert [record.lr for record in several] == [record.lr for record in single]
         assert [record.loss for record in several] == pytest.approx([record.loss for record in single], rel=1e-5)

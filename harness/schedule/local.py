@@ -208,14 +208,14 @@ class LocalScheduler:
             self.free.append(slot)
             for run_id, job in by_id.items():
                 job.folder.tidy()
-                self._conclude(job, attempt, slot, failures.get(run_id))
+                self._conclude(job, attempt, failures.get(run_id))
 
     def _take(self, job: Job, event: Event) -> None:
         # One attempt decides for all: otherwise every run would wait for an unreachable server until its time-out.
         self.offline = self.offline or isinstance(event, TrackingOffline)
         self.on_event(job.spec, event)
 
-    def _conclude(self, job: Job, attempt: Attempt, slot: Slot, failure: Failure | None) -> None:
+    def _conclude(self, job: Job, attempt: Attempt, failure: Failure | None) -> None:
         if failure and failure.kind == TAKEN_OVER:
             self.on_event(job.spec, Notice(failure.reason))
         if job.folder.is_complete:
@@ -232,7 +232,7 @@ class LocalScheduler:
                 started=attempt.started,
                 seconds=time.time() - attempt.started,
                 host=socket.gethostname(),
-                device=slot.device,
+                device=attempt.specs[0].runtime.device,
                 epochs=job.folder.recorded_epochs,
             )
         )

@@ -266,8 +266,13 @@ def class_panel(label: str, changes: pd.Series) -> Panel:
 
 
 def phase_costs(table: Table) -> Figure:
-    """Seconds of every phase of a run as if alone, stacked; means over data sets and seeds."""
+    """Seconds of every phase of a run as if alone, stacked; means over data sets and seeds.
+
+    Of runs that trained as one with others they are not known.
+    """
     runs = table.runs[table.runs["state"] == DONE]
+    if "together" in runs:
+        runs = runs[runs["together"].isna()]
     labels, marks = in_order(runs["label"]), marks_by_label(runs)
     names = tuple(marked(label, marks.get(label, "")) for label in labels)
     series = []

@@ -19,7 +19,7 @@ LATE = ("torch._dynamo", "torch._inductor.config", "wandb.sdk.launch", "requests
 
 def preload() -> None:
     """Import all of it; a module that a version of a library does not have is left to the runs."""
-    import_module("harness.training.run")
+    import_module("harness.training.together")
     Image.init()
     simple_tokenizer()
     for name in LATE:

@@ -33,7 +33,8 @@ FLOORS = (
     ("estimate",),
     ("reference",),
     ("schedule",),
-    ("tune", "report"),
+    ("report",),
+    ("tune",),
     ("board",),
     ("cli",),
 )

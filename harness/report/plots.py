@@ -13,6 +13,7 @@ mpl.use("agg")  # no window, whatever the machine has
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FixedLocator, NullLocator
 
@@ -36,7 +37,7 @@ MOST_COLUMNS = 3
 NARROWEST_PANEL = 2.2  # inches, of a figure whose width is given
 GREY = "#CFCFCF"
 BELOW_AXIS = -0.17  # of the height of an axis: where a legend of its own begins, below its numbers and its title
-TITLE_LETTER = 0.075  # inches
+TITLE_LETTER, TITLE_HEIGHT = 0.075, 0.17  # inches
 LEGEND_COLUMNS, LEGEND_HEIGHT = 8, 0.2
 # Inches: the mark of a legend's entry with its spaces, and a letter of 8 points.
 LEGEND_MARK, LETTER = 0.5, 0.075
@@ -119,13 +120,15 @@ def compose(figure: Figure, names: Sequence[str], look: Look = OWN_LOOK) -> Draw
     legend_columns = max(1, min(LEGEND_COLUMNS, int(width / (LEGEND_MARK + LETTER * longest))))
     legend_lines = 0 if is_shared_out else math.ceil(len(shown) / legend_columns)
     key = small_print(figure, width)
+    title = textwrap.wrap(literal(figure.title), int(width / TITLE_LETTER))
+    around = TITLE_HEIGHT * len(title) + LEGEND_HEIGHT * legend_lines + KEY_HEIGHT * len(key)
     drawing, axes = plt.subplots(
         rows,
         columns,
-        figsize=(width, height * rows + LEGEND_HEIGHT * legend_lines + KEY_HEIGHT * len(key)),
+        figsize=(width, height * rows + around),
         squeeze=False,
         layout="constrained",
-        sharey=has_common_heights(figure, panels),
+        sharey="row" if is_shared_out else has_common_heights(figure, panels),
     )
     cells = list(axes.flat)
     for axis, panel in zip(cells, panels, strict=False):
@@ -139,8 +142,8 @@ def compose(figure: Figure, names: Sequence[str], look: Look = OWN_LOOK) -> Draw
     for number, (axis, panel) in enumerate(zip(cells, panels, strict=False)):
         is_lowest = number + columns >= len(panels) or is_shared_out
         axis.set_xlabel(literal(panel.x_label or (figure.x_label if is_lowest else "")))
-        axis.set_ylabel(literal(figure.y_label) if number % columns == 0 else "")
-    title = textwrap.wrap(literal(figure.title), int(width / TITLE_LETTER))
+        y_label = textwrap.wrap(literal(figure.y_label), int(0.8 * height / LETTER))
+        axis.set_ylabel("\n".join(y_label) if number % columns == 0 else "")
     drawing.suptitle("\n".join(title), fontsize=10)
     handles = {label: handle for axis in cells for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     if handles and not is_shared_out:
@@ -211,8 +214,9 @@ def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str], l
     elif figure.kind == RELIABILITY:
         draw_reliability(axis, panel.series[0], place_of(panel.series[0].name, names))
     else:
-        for other in panel.context:
-            axis.plot(other.x, other.y, color=GREY, linewidth=0.8, zorder=1)
+        # Without a say in the limits of the axes, which are those of the panel's own lines.
+        grey = [list(zip(map(float, other.x), other.y, strict=True)) for other in panel.context]
+        axis.add_collection(LineCollection(grey, colors=GREY, linewidths=0.8, zorder=1), autolim=False)
         for number, series in enumerate(panel.series):
             # Lines that are shared out to several panels have a legend in each, and in each the most distinct looks.
             place = number if panel.context else place_of(series.name, names)

@@ -112,7 +112,9 @@ def as_map(figure: Figure) -> CellMap:
         tuple(panel.title for panel in panels),
         columns,
         values,
-        tuple(tuple(() if value is None else (signed(value, 0),) for value in row) for row in values),
+        tuple(
+            tuple(() if value is None else (signed(value, 0).replace("+0", "0"),) for value in row) for row in values
+        ),
         tuple(tuple(False for _ in row) for row in values),
         f"Cells: {figure.x_label}. {figure.note}",
         figure.key,

@@ -85,8 +85,8 @@ def figures(
         rescored = rescored_runs(runs, results, [])
         plain = [*paper_figures(tables, results), *reliability_figures(tables, rescored)]
         curves = [figure for figure in comparisons.figures if isinstance(figure, Figure)]
-        others = [figure for figure in comparisons.figures if not isinstance(figure, Figure)]
-        found = [*for_print([*plain, *curves]), *others]
+        diagrams = [figure for figure in comparisons.figures if not isinstance(figure, Figure)]
+        found = [*for_print([*plain, *curves]), *diagrams]
         not_drawn = comparisons.left_out
         damage = [*damage, *(line for run in rescored.values() for line in run.damage)]
     methods_shown = in_order(runs["method"])

@@ -81,9 +81,10 @@ def style_sheet(path: Path) -> dict[str, Any]:
     before = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        found = dict(mpl.rc_params_from_file(path, use_default_template=False))
+        read = mpl.rc_params_from_file(path, use_default_template=False)
     finally:
         log.setLevel(before)
+    found: dict[str, Any] = {str(key): value for key, value in read.items()}
     for number, key in keys.items():
         if key and key not in found:
             raise UserError(f"'{path}' line {number}: matplotlib takes no such value: {lines[number].strip()}")

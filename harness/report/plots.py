@@ -92,7 +92,8 @@ def file_of(compose_drawing: Callable[[], Drawing], file_format: str, look: Look
         file_format: svg, pdf or png.
         look: settings in place of those of the style.
     """
-    with mpl.rc_context({**STYLE, **look.settings}), warnings.catch_warnings():
+    settings: Any = {**STYLE, **look.settings}
+    with mpl.rc_context(settings), warnings.catch_warnings():
         # A letter that no font on this machine has is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         drawing = compose_drawing()
@@ -120,7 +121,7 @@ def compose(figure: Figure, names: Sequence[str], look: Look = OWN_LOOK) -> Draw
     legend_columns = max(1, min(LEGEND_COLUMNS, int(width / (LEGEND_MARK + LETTER * longest))))
     legend_lines = 0 if is_shared_out else math.ceil(len(shown) / legend_columns)
     key = small_print(figure, width)
-    title = textwrap.wrap(literal(figure.title), int(width / TITLE_LETTER))
+    title = textwrap.wrap(literal(figure.title), int(width / TITLE_LETTER), break_on_hyphens=False)
     around = TITLE_HEIGHT * len(title) + LEGEND_HEIGHT * legend_lines + KEY_HEIGHT * len(key)
     drawing, axes = plt.subplots(
         rows,

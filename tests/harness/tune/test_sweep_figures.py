@@ -10,7 +10,8 @@ from matplotlib.tri import TriContourSet
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, create_trial
 
-from harness.tune.figures import axis_label, contour_drawing, front_drawing, slices_drawing
+from harness.tune.figures import axis_label, contour_drawing, curves_drawing, front_drawing, slices_drawing
+from harness.tune.objective import METRICS
 from harness.tune.study import open_study
 from harness.tune.sweep import Sweep
 
@@ -81,6 +82,26 @@ def test_the_front_has_costs_below_and_numbers_beside() -> None:
 def test_nothing_lies_between_whole_numbers(keys: tuple[str, str], has_contour: bool) -> None:
     drawing = contour_drawing(trials(), SWEEP, keys, 0)
     assert any(isinstance(one, TriContourSet) for one in drawing.axes[0].collections) == has_contour
+    plt.close("all")
+
+
+def test_curves_of_a_grid_say_what_their_bars_are() -> None:
+    depth = {"skip.depth": {"int": [0, 2]}}
+    grid = Sweep.model_validate({"method": "skip", "space": depth, "sampler": "grid", "objectives": ["H"]})
+    metrics = {"H": 60.0, "H.std": 0.5, "train_memory": 20.0}
+    points = [
+        create_trial(
+            value=60.0,
+            params={"skip.depth": place},
+            distributions={"skip.depth": IntDistribution(0, 2)},
+            user_attrs={METRICS: metrics},
+        )
+        for place in range(3)
+    ]
+    drawing = curves_drawing(points, grid)
+    assert [axis.get_ylabel() for axis in drawing.axes] == ["H (%)", "peak memory while adapting (MiB)"]
+    assert list(drawing.axes[0].get_xticks()) == [0, 1, 2]
+    assert drawing.get_suptitle() == "bars: sample standard deviation over the runs of a trial"
     plt.close("all")
 
 

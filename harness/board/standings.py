@@ -6,7 +6,7 @@ from harness.board.contents import RANKED, sentence
 from harness.board.frame import runs_frame
 from harness.board.scores import score_tables
 from harness.board.tables import cleaner_than, standing
-from harness.board.tidy import TidyRow, rows_of
+from harness.board.tidy import TidyRow, in_order, rows_of
 from harness.report.page import Standings
 from harness.report.table import Table
 from harness.report.tracks import Track
@@ -28,7 +28,7 @@ def standings_of(results: Iterable[Result]) -> Standings:
         rows.setdefault(result.spec.backbone, []).extend(rows_of("", result))
     tracks = []
     for backbone, own in rows.items():
-        for heading, about, tables in tracks_of(own):
+        for heading, about, tables in tracks_of(in_order(own)):
             title = f"{heading}, {backbone}" if len(rows) > 1 else heading
             tracks.append((title, about, tables))
     return Standings(tuple(tracks), (ABOUT,) if tracks else ())

@@ -10,17 +10,14 @@ What a package that is not installed would take is not measured, and a line says
 """
 
 import argparse
-import ctypes
 import importlib.util
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from experiments.measure_start import ROOT, Cost
+from experiments.measure_start import ROOT, Cost, adopt_orphans, measured
 
 # Name of a line -> settings of the run.
 WAYS: dict[str, tuple[str, ...]] = {
@@ -28,8 +25,6 @@ WAYS: dict[str, tuple[str, ...]] = {
     "W&B offline": ("wandb.mode=offline",),
     "TensorBoard": ("wandb.mode=disabled", "tracking.sinks=[tensorboard]"),
 }
-SET_CHILD_SUBREAPER = 36  # of prctl, linux/prctl.h
-LONGEST_WAIT = 60.0
 NEEDS = {"W&B offline": "wandb", "TensorBoard": "tensorboard"}
 
 
@@ -41,33 +36,7 @@ def words_of(way: str, method: str, settings: Sequence[str], results: str) -> li
 def a_run(way: str, method: str, settings: Sequence[str]) -> Cost:
     """What one run takes, in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, *words_of(way, method, settings, folder)]
-        before, start = os.times(), time.perf_counter()
-        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-        wall = time.perf_counter() - start
-        wait_for_orphans()
-        after = os.times()
-    if done.returncode:
-        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    return Cost(wall, after.children_user + after.children_system - before.children_user - before.children_system)
-
-
-def adopt_orphans() -> None:
-    """Become the parent of processes that outlive theirs: the server of runs and W&B's service; Linux only."""
-    if ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1):
-        raise SystemExit("this system tells no CPU seconds of processes that outlive their parent")
-
-
-def wait_for_orphans() -> None:
-    """Wait until they have ended: only then their CPU seconds are told."""
-    last = time.monotonic() + LONGEST_WAIT
-    while time.monotonic() < last:
-        try:
-            if not os.waitpid(-1, os.WNOHANG)[0]:
-                time.sleep(0.05)
-        except ChildProcessError:
-            return
-    raise SystemExit(f"processes of a run have not ended after {LONGEST_WAIT:g} s")
+        return measured(words_of(way, method, settings, folder), ROOT, Path(folder))[0]
 
 
 def table(found: dict[str, list[Cost]]) -> list[str]:

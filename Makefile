@@ -8,7 +8,11 @@ SKIPBENCH = $(VENV)/bin/skipbench
 # LATEST=1 installs the newest versions that pyproject.toml allows, not those of constraints.txt.
 LATEST ?=
 # pip compiles modules one after the other; on all cores that takes a part of the time. Some come in forms that are no modules.
-PIP_INSTALL = $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile \
+# UV=1 makes the same environment with uv.
+UV ?=
+INSTALLER = $(if $(UV),uv pip install --quiet --python $(VENV)/bin/python,\
+  $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-compile)
+PIP_INSTALL = $(INSTALLER) \
   $(if $(LATEST),--upgrade,--constraint constraints.txt)
 COMPILE = { $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true; }
 
@@ -81,7 +85,7 @@ help: ## list the targets
 	@echo "make test-mutants           plants mistakes in a copy, one at a time, and tells which the tests do not notice"
 	@echo "make coverage               all tests but the long ones, and which lines and branches they reach"
 	@echo "make list                   methods, data sets, backbones, protocols, recipes"
-	@echo "make setup                  only install, into $(VENV), the versions of constraints.txt; LATEST=1: the newest"
+	@echo "make setup                  only install, into $(VENV), the versions of constraints.txt; LATEST=1: the newest; UV=1: by uv"
 	@echo "make clean                  remove $(VENV) and caches, not results"
 	@echo "$(SKIPBENCH) --help         everything else, once installed"
 
@@ -93,7 +97,8 @@ setup: $(VENV)/installed ## virtual environment with the package
 $(VENV)/python: 
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	  || { echo "error: SkipBench needs Python 3.10 or newer, '$(PYTHON)' is $$($(PYTHON) --version): use make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) && touch $@
+	@$(if $(UV),command -v uv > /dev/null || { echo "error: UV=1 needs uv on the PATH; without UV=1 pip is used"; exit 1; })
+	@$(if $(UV),uv venv --quiet --allow-existing --python '$(PYTHON)' $(VENV),$(PYTHON) -m venv $(VENV)) && touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/python
 	@$(call install,.) && touch $@

@@ -6,10 +6,11 @@
 Every line is a process of its own, started as a user starts it. Runs that are computed get an empty results folder with
 its own stores of features and pictures, so that nothing is found from the round before. All lines are measured in turn
 in each round, and other checkouts of the project in turn with this one; the median counts. CPU seconds are those of the
-process and of all that it started.
+process and of all that it started, the server of runs included. Linux only.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import statistics
@@ -36,7 +37,7 @@ LINES: dict[str, tuple[str, ...]] = {
 }
 # What a run's process does from its start to its first report.
 WARM = """
-import json, sys, time
+import inspect, json, sys, time
 from pathlib import Path
 from harness.experiment.grid import load_experiment, plan_grid
 from harness.experiment.recipes import EXPERIMENTS
@@ -44,7 +45,9 @@ from harness.schedule.worker import Attempt
 
 def first_event(spec):
     start = time.perf_counter()
-    attempt = Attempt(spec, Path(sys.argv[1]), None)
+    # Earlier checkouts have one run for each attempt.
+    several = "specs" in inspect.signature(Attempt).parameters
+    attempt = Attempt([spec] if several else spec, Path(sys.argv[1]), None)
     attempt.connection.poll(None)
     seconds = time.perf_counter() - start
     attempt.stop()
@@ -57,6 +60,10 @@ if __name__ == "__main__":
 """
 
 
+SET_CHILD_SUBREAPER = 36  # of prctl, linux/prctl.h
+LONGEST_WAIT = 60.0
+
+
 class Cost(NamedTuple):
     """Seconds of the clock, and CPU seconds of all processes."""
 
@@ -64,16 +71,42 @@ class Cost(NamedTuple):
     cpu: float
 
 
-def measured(words: Sequence[str], checkout: Path) -> tuple[Cost, str]:
-    """What a Python process took, with all that it started, and what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "WANDB_MODE": "offline"}
+def measured(words: Sequence[str], checkout: Path, stores: Path) -> tuple[Cost, str]:
+    """What a Python process took, with all that it started, and what it printed; its stores are in a folder."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(checkout),
+        "WANDB_MODE": "offline",
+        "SKIPBENCH_FEATURES": str(stores / "features"),
+        "SKIPBENCH_PICTURES": str(stores / "pictures"),
+    }
     before, start = os.times(), time.perf_counter()
     done = subprocess.run([sys.executable, *words], cwd=checkout, env=environment, capture_output=True, text=True)
-    wall, after = time.perf_counter() - start, os.times()
+    wall = time.perf_counter() - start
+    wait_for_orphans()
+    after = os.times()
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return Cost(wall, cpu), done.stdout
+
+
+def adopt_orphans() -> None:
+    """Become the parent of processes that outlive theirs: the server of runs and W&B's service; Linux only."""
+    if ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1):
+        raise SystemExit("this system tells no CPU seconds of processes that outlive their parent")
+
+
+def wait_for_orphans() -> None:
+    """Wait until they have ended: only then their CPU seconds are told."""
+    last = time.monotonic() + LONGEST_WAIT
+    while time.monotonic() < last:
+        try:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.05)
+        except ChildProcessError:
+            return
+    raise SystemExit(f"processes of a run have not ended after {LONGEST_WAIT:g} s")
 
 
 def work_in(results: Path) -> float:
@@ -88,14 +121,14 @@ def measure(checkout: Path, rows: dict[str, list[Cost]], only: Sequence[str]) ->
         with tempfile.TemporaryDirectory() as folder:
             words = [word.format(results=folder) for word in LINES[name]]
             computes = "bench" in words
-            cost, _ = measured(words, checkout)
+            cost, _ = measured(words, checkout, Path(folder))
             rows.setdefault(name, []).append(cost)
             if computes:
                 rows.setdefault(f"  of it phases of runs ({name})", []).append(Cost(work_in(Path(folder)), 0.0))
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "warm.py"
         script.write_text(WARM)
-        _, text = measured([str(script), folder], checkout)
+        _, text = measured([str(script), folder], checkout, Path(folder))
         for name, seconds in zip(("first run, to its setup", "next run, to its setup"), json.loads(text), strict=True):
             rows.setdefault(name, []).append(Cost(seconds, 0.0))
 
@@ -107,6 +140,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(LINES), help="some of the lines, separated by commas")
     parser.add_argument("--beside", type=Path, action="append", default=[], help="another checkout of the project")
     asked = parser.parse_args()
+    adopt_orphans()
     checkouts = [ROOT, *(path.resolve() for path in asked.beside)]
     rows: list[dict[str, list[Cost]]] = [{} for _ in checkouts]
     print(f"{asked.rounds} rounds; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")

@@ -33,7 +33,8 @@ FLOORS = (
     ("estimate",),
     ("reference",),
     ("schedule",),
-    ("tune", "report"),
+    ("report",),
+    ("tune",),
     ("board",),
     ("cli",),
 )
@@ -144,7 +145,7 @@ def test_rooms_import_lower_rooms_only() -> None:
         ("harness/data/a.py", "def f():\n    from harness.training.run import Run", 1),
         ("harness/data/a.py", "if TYPE_CHECKING:\n    from methods.base import Method", 1),
         ("harness/data/a.py", "import_module('harness.training.run')", 1),
-        ("harness/tune/a.py", "from harness.report.page import page", 1),
+        ("harness/report/a.py", "from harness.tune.sweep import Sweep", 1),
         ("methods/a.py", "from harness.experiment.spec import RunSpec", 1),
     ],
 )

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,34 @@ def make(venv: Path, *words: str, **environment: str) -> subprocess.CompletedPro
     clean = {name: value for name, value in os.environ.items() if name not in OF_AN_OUTER_MAKE}
     command = ["make", f"VENV={venv}", *words]
     return subprocess.run(command, cwd=ROOT, env={**clean, **environment}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("latest", ["", "1"])
+def test_uv_makes_the_same_environment_with_the_same_versions(latest: str, tmp_path: Path) -> None:
+    """A stand-in of uv writes its words down, and makes what the next command needs."""
+    folder, programs, words = tmp_path / "venv", tmp_path / "programs", tmp_path / "words"
+    programs.mkdir()
+    uv = programs / "uv"
+    uv.write_text(f'#!/bin/sh\necho "$*" >> {words}\nmkdir -p {folder}/bin\n')
+    uv.chmod(0o755)
+    done = make(folder, "setup", "UV=1", f"LATEST={latest}", PATH=f"{programs}:{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    environment, install = words.read_text().splitlines()
+    assert environment == f"venv --quiet --allow-existing --python python3 {folder}"
+    versions = "--upgrade" if latest else "--constraint constraints.txt"
+    assert install == f"pip install --quiet --python {folder}/bin/python {versions} --editable ."
+
+
+def test_uv_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, command in {"bash": "/bin/bash", "make": shutil.which("make"), "python3": sys.executable}.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (programs / name).chmod(0o755)
+    done = make(tmp_path / "venv", "setup", "UV=1", PATH=str(programs))
+    assert done.returncode == 2
+    assert "error: UV=1 needs uv on the PATH" in done.stdout
+    assert not (tmp_path / "venv").exists()
 
 
 HOSTILE = "folder:/a b;touch x$y\"'`touch x`$(touch x)#&|*"

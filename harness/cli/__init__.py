@@ -4,16 +4,14 @@ A command's module is imported when the command is used. What takes long to impo
 imported inside the commands, so that their help and mistyped names are answered at once.
 """
 
-import _thread
+import atexit
+import gc
 import io
-import math
 import os
 import signal
 import sys
-import time
 import traceback
 from types import TracebackType
-from typing import Any
 
 import click
 
@@ -22,6 +20,7 @@ import harness.text
 from harness.cli.completion import VARIABLE
 from harness.cli.console import errors
 from harness.cli.lazy import LazyGroup
+from harness.cli.signals import stop
 from harness.errors import UserError
 from harness.machine.masking import masked
 from harness.text import plain
@@ -99,58 +98,14 @@ def cli(debug: bool) -> None:
     os.environ["SKIPBENCH_DEBUG"] = "1" if debug else ""
 
 
-ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 STOPPED = "stopped; the same command goes on from the last finished epoch"
-# Seconds in which Ctrl-C is not heard a second time. Later it is, in case a library swallowed the first one.
-PATIENCE = 3.0
-
-
-class Stop:
-    """The handler of signals that end a command, and whether one has come."""
-
-    def __init__(self) -> None:
-        self.asked = -math.inf
-
-    @property
-    def is_asked(self) -> bool:
-        """Whether a signal has come since `listen`."""
-        return self.asked > -math.inf
-
-    def listen(self) -> None:
-        """Handle the signals that are not ignored, as nohup has some of them ignored."""
-        self.asked = -math.inf
-        for ending in ENDINGS:
-            if signal.getsignal(ending) is signal.SIG_DFL:
-                signal.signal(ending, self)
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self)
-            sys.unraisablehook = self.raise_again
-
-    def __call__(self, number: int, *_: Any) -> None:
-        """End: runs are told to stop, and let go of what they hold. Who asks twice does not hurry it."""
-        if number in ENDINGS:
-            for ending in ENDINGS:
-                signal.signal(ending, signal.SIG_IGN)
-        elif time.monotonic() - self.asked < PATIENCE:
-            return
-        self.asked = time.monotonic()
-        raise KeyboardInterrupt
-
-    def raise_again(self, unraisable: Any) -> None:
-        """What Python does with an exception that nobody can catch; a KeyboardInterrupt comes again instead."""
-        if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            self.asked = -PATIENCE
-            _thread.interrupt_main()
-        else:
-            sys.__unraisablehook__(unraisable)
-
-
-stop = Stop()
 
 
 def main() -> None:
     """Entry point: run the command line, and turn errors into one line and an exit code."""
     stop.listen()
+    # Where torch was imported, looking for garbage among all its objects takes the end of a command half a second.
+    atexit.register(gc.freeze)
     sys.excepthook = print_traceback
     try:
         cli.main(prog_name=harness.text.program(), complete_var=VARIABLE, standalone_mode=False)

@@ -22,6 +22,11 @@ FORMATS = ("svg", "pdf", "png")
 @click.option("--format", "formats", default="svg", show_default=True, help="svg, pdf, png, separated by commas.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the files; default RESULTS/figures.")
 @click.option("--over", metavar="KEY", help="Ablation curves over the values of this setting.")
+@click.option("--width", type=click.Choice(["column", "page"]), help="As wide as one column of a page, or both.")
+@click.option("--labels", "labels_file", type=click.Path(path_type=Path), metavar="FILE",
+              help="YAML: name of a method or data set: the name to show.")  # fmt: skip
+@click.option("--style", type=click.Path(path_type=Path), metavar="FILE",
+              help="A matplotlib style sheet (.mplstyle), or YAML: font, font_size, line_width, colours.")  # fmt: skip
 @RESULTS
 def figures(
     words: Words,
@@ -30,6 +35,9 @@ def figures(
     formats: str,
     out: Path | None,
     over: str | None,
+    width: str | None,
+    labels_file: Path | None,
+    style: Path | None,
     all_runs: bool,
     by: str | None,
     results: Path,
@@ -48,9 +56,11 @@ def figures(
             raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
     from harness.report.comparison_figures import Drawn, comparison_figures
     from harness.report.comparison_plots import draw_any
-    from harness.report.display_names import shown_label, with_display_names
-    from harness.report.figures import ablation_curves, paper_figures
+    from harness.report.display_names import Names, with_display_names
+    from harness.report.figures import Figure, ablation_curves, paper_figures
+    from harness.report.look import WIDTHS, Look, read_labels, read_style
     from harness.report.paper_tables import paper_tables
+    from harness.report.print_layout import for_print, with_intervals
     from harness.report.reliability import reliability_figures
     from harness.report.runs import axis_runs, damage_of, in_order
 
@@ -63,30 +73,35 @@ def figures(
         others = [key for key in ablation_axes(experiment) if key != over]
         if others:
             raise UserError(f"a figure shows one axis, and the experiment varies {others[0]} too: give it one value")
-        stem, found = file_stem(words, grid), [ablation_curves(axis_runs(specs, results, [over]), over)]
+        runs = axis_runs(specs, results, [over])
+        stem, found = file_stem(words, grid), [with_intervals(ablation_curves(runs, over))]
         damage = damage_of(results)
     else:
         chosen = find_runs(words, methods, grid, results, all_runs, by)
         stem, damage, left_out = chosen.stem, chosen.damage, chosen.left_out
-        tables, names = paper_tables(chosen.runs), in_order(chosen.runs["label"])
+        runs = chosen.runs
+        tables, names = paper_tables(runs), in_order(runs["label"])
         comparisons = comparison_figures(tables)
-        rescored = rescored_runs(chosen.runs, results, [])
-        found = [
-            *paper_figures(tables, results),
-            *comparisons.figures,
-            *reliability_figures(tables, rescored),
-        ]
+        rescored = rescored_runs(runs, results, [])
+        plain = [*paper_figures(tables, results), *reliability_figures(tables, rescored)]
+        curves = [figure for figure in comparisons.figures if isinstance(figure, Figure)]
+        diagrams = [figure for figure in comparisons.figures if not isinstance(figure, Figure)]
+        found = [*for_print([*plain, *curves]), *diagrams]
         not_drawn = comparisons.left_out
         damage = [*damage, *(line for run in rescored.values() for line in run.damage)]
-        methods_shown = in_order(chosen.runs["method"])
-        names = [shown_label(label, methods_shown) for label in names]
-        found = [with_display_names(figure, methods_shown) for figure in found]
+    methods_shown = in_order(runs["method"])
+    labels = read_labels(labels_file, [*methods_shown, *in_order(runs["dataset"])]) if labels_file else {}
+    settings, colours = read_style(style, methods_shown) if style else ({}, {})
+    shown = Names.of(methods_shown, labels)
+    look = Look(WIDTHS.get(width or ""), settings, {shown.shown(name): colour for name, colour in colours.items()})
+    names = [shown.shown(label) for label in names]
+    found = [with_display_names(figure, methods_shown, labels) for figure in found]
     folder = out or results / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for figure in found:
         for file_format in asked:
             path = folder / f"{stem}-{figure.name}.{file_format}"
-            write_atomically(path, draw_any(figure, names, file_format))
+            write_atomically(path, draw_any(figure, names, file_format, look))
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
     for line in dict.fromkeys(line for figure in found for line in figure.key):
         console.print(line, soft_wrap=True)

@@ -23,8 +23,8 @@ ELSEWHERE = re.compile(
     re.IGNORECASE,
 )
 # Prepare the environment for whatever target.
-EVERYWHERE = {"PYTHON", "VENV", "LATEST"}
-MAY_BE_EMPTY = {"ARGS", "LATEST"}
+EVERYWHERE = {"PYTHON", "VENV", "LATEST", "UV"}
+MAY_BE_EMPTY = {"ARGS", "LATEST", "UV"}
 SECTIONS = {
     "DataSpec": "data",
     "TrainSpec": "train",

@@ -25,7 +25,7 @@ from harness.estimate.stand_ins import (
     DryTrainer,
     FirstBatches,
     MakingUp,
-    NoiseValidation,
+    NoiseValidationImages,
     PlaceInMemory,
     blank_pictures,
 )
@@ -232,7 +232,7 @@ class DryRun:
         pixels = torch.zeros(1, 3, clip.image_size, clip.image_size, device=clip.device)
         one = run_frozen(clip, pixels, self.method.image_start, spec.train.precision)
         x = one.new_empty((len(labels), *one.shape[1:])).normal_()
-        images = NoiseValidation(x, labels, spec.train.precision, self.batches.evaluate, self.making_up)
+        images = NoiseValidationImages(x, labels, spec.train.precision, self.batches.evaluate, self.making_up)
         with self.making_up(True):
             probe_choice(self.method, images, candidate, meter)
             with meter.phase("select"), torch.no_grad():
@@ -295,13 +295,14 @@ def first_batch(spec: RunSpec, labels: Sequence[int]) -> list[int]:
     """Positions of a training batch: of one class if the recipe asks for that, otherwise of as many as possible.
 
     Raises:
-        UserError: there are too few images for a batch.
+        UserError: no class has enough images for a batch of one class.
     """
     order = candidates(spec, labels)
     size = spec.train.batch_size or len(order)
     if len(order) < size and not spec.train.keeps_remainder(len(labels)):
-        of_what = f"of one class ({len(order)})" if is_same_class(spec) else f"({len(order)})"
-        raise UserError(f"train.batch_size={size} is more than the training images {of_what}: lower it")
+        raise UserError(
+            f"train.batch_size={size} is more than the training images of one class ({len(order)}): lower it"
+        )
     return order[:size]
 
 

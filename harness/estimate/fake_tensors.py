@@ -42,6 +42,11 @@ INTEGERS = (torch.int64, torch.int32, torch.bool)
 # What is read where no number is known, by (is a floating point number, is a truth value).
 MADE_UP: dict[tuple[bool, bool], float | bool] = {(True, False): 1.0, (False, False): 1, (False, True): False}
 MOST_MADE_UP = 20_000
+# Operators whose results hold whatever was in memory before.
+UNINITIALISED = {f"aten::{name}" for name in ("empty", "empty_like", "empty_permuted", "empty_strided")} | {
+    "aten::new_empty",
+    "aten::new_empty_strided",
+}
 
 
 class FakeMode(FakeTensorMode):
@@ -82,6 +87,8 @@ class KnownValues(TorchDispatchMode):
         self._makes_up: bool | None = None
         self._assumes_least = False
         self._values: Any = WeakIdKeyDictionary()
+        # Storages that nothing was written into yet. Kept alive, so that no other storage gets the same identity.
+        self._unwritten: dict[int, Tensor] = {}
 
     def for_real(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """A function of plain data whose result is computed for real, and returned as a fake tensor of known value."""
@@ -132,7 +139,7 @@ class KnownValues(TorchDispatchMode):
         if func is READ_DEVICE:
             return func(*args, **kwargs)
         values = [self.value(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        is_known = all(value is not None for value in values)
+        is_known = all(value is not None for value in values) and not self._reads_unwritten(func, args, kwargs)
         try:
             result = func(*args, **kwargs)
         except (DynamicOutputShapeException, DataDependentOutputException):
@@ -140,6 +147,7 @@ class KnownValues(TorchDispatchMode):
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         if is_known and outputs and all(map(may_be_known, outputs)):
             self._remember(result, self._compute(func, args, kwargs))
+            self._note_written(func, outputs)
             return result
         if func is LAYER_NORM:
             return self._with_statistics_of_weights(result, *args)
@@ -231,6 +239,29 @@ class KnownValues(TorchDispatchMode):
         for fake, value in zip(tree_leaves(fakes), tree_leaves(values), strict=True):
             if isinstance(fake, FakeTensor):
                 self._values[fake] = value
+
+    def _reads_unwritten(self, func: Any, args: Any, kwargs: Any) -> bool:
+        """Whether an operator reads memory that nothing was written into: not if it needs only its shape."""
+        name = func._schema.name
+        if not self._unwritten or func.is_view or name.startswith("aten::new_") or name.endswith("_like"):
+            return False
+        written = {id(leaf) for leaf in written_tensors(func, args, kwargs)}
+        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, FakeTensor)]
+        values = [self.value(leaf) for leaf in leaves if id(leaf) not in written]
+        return any(value is not None and storage_id(value) in self._unwritten for value in values)
+
+    def _note_written(self, func: Any, outputs: list[Tensor]) -> None:
+        """Note what an operator wrote. Who writes a part of a tensor is trusted to write the rest before reading it."""
+        if func.is_view:
+            return
+        for output in outputs:
+            value = self.value(output)
+            if value is None:
+                continue
+            if func._schema.name in UNINITIALISED:
+                self._unwritten[storage_id(value)] = value
+            else:
+                self._unwritten.pop(storage_id(value), None)
 
     def _forget_written(self, func: Any, args: Any, kwargs: Any) -> None:
         """Forget the values of tensors into which an operator writes unknown values, and of all that share memory."""

@@ -14,7 +14,7 @@ from harness.data.loader import PictureSet
 from harness.data.readers import Picture
 from harness.training.feature_cache import TrainingImages
 from harness.training.feature_storage import GPU, Place
-from harness.training.selection import Validation
+from harness.training.selection import ValidationImages
 from harness.training.trainer import Trainer
 from methods.base import Candidate, Method
 
@@ -94,7 +94,7 @@ class DryTrainer(Trainer):
 
 
 @dataclass(frozen=True)
-class NoiseValidation(Validation):
+class NoiseValidationImages(ValidationImages):
     """Validation images of which only the shape counts.
 
     Attributes:

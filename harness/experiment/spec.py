@@ -29,6 +29,7 @@ from harness.experiment.tuned import TunedSpec
 from harness.experiment.yaml_values import LARGEST
 from harness.machine.units import parse_seconds
 
+MOST_TOGETHER = 64
 KNOWN_ID = "id"
 """Where a spec keeps its id once that is computed."""
 
@@ -53,6 +54,13 @@ class ScheduleSpec(Section):
     )
     runs_per_device: int = Field(
         1, ge=1, le=MOST_THREADS, description="runs at a time on one device; over 1 costs are not measured alone"
+    )
+    together: int = Field(
+        1,
+        ge=1,
+        le=MOST_TOGETHER,
+        description="runs of one method on features that a process trains as one; over 1 the "
+        "seconds of their training are not shown",
     )
     threads: int | None = Field(
         None, ge=1, le=MOST_THREADS, description="CPU threads a run; null: the cores shared among the runs"

@@ -36,8 +36,8 @@ class TrainSpec(Section):
     )
     keep_remainder: StrictBool | Literal["alone"] = Field(
         False,
-        description="train on a remainder smaller than a batch too; alone: only if there are no more pictures than "
-        "that, as in Dassl",
+        description="train on a remainder smaller than a batch too; false: only if there are no more pictures than "
+        "that, as in Dassl; alone: says the same",
     )
     optimizer: OptimizerKind = Field(
         "sgd",
@@ -106,9 +106,7 @@ class TrainSpec(Section):
 
     def keeps_remainder(self, pictures: int) -> bool:
         """Whether a remainder smaller than a batch is trained on, with so many training pictures."""
-        return self.keep_remainder is True or (
-            self.keep_remainder == "alone" and self.batch_size is not None and pictures < self.batch_size
-        )
+        return self.keep_remainder is True or (self.batch_size is not None and pictures < self.batch_size)
 
     def num_steps(self, shots: int) -> int | None:
         """Steps of the whole training, where its length is given in steps and not in epochs; else None."""

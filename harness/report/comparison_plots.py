@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Drawing
 
 from harness.report.comparison_figures import CellMap, Drawn, RankDiagram
 from harness.report.figures import Figure
+from harness.report.look import OWN_LOOK, Look
 from harness.report.plots import GAIN, LOSS, TITLE_LETTER, draw, file_of, key_lines, literal, shorter, wrapped_lines
 
 # Inches: of the diagram's axis, and of a line of its text; more methods need a longer axis to be told apart.
@@ -29,12 +30,12 @@ COLOURMAP = LinearSegmentedColormap.from_list("gains", [LOSS, "#FFFFFF", GAIN])
 EMPTY = "#EEEEEE"
 
 
-def draw_any(figure: Drawn, names: Sequence[str], file_format: str) -> bytes:
+def draw_any(figure: Drawn, names: Sequence[str], file_format: str, look: Look = OWN_LOOK) -> bytes:
     """Any figure as the bytes of a file; arguments as those of `draw`."""
     if isinstance(figure, Figure):
-        return draw(figure, names, file_format)
+        return draw(figure, names, file_format, look)
     compose = partial(rank_drawing, figure) if isinstance(figure, RankDiagram) else partial(cell_drawing, figure)
-    return file_of(compose, file_format)
+    return file_of(compose, file_format, look)
 
 
 def rank_drawing(figure: RankDiagram) -> Drawing:

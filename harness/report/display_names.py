@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from harness.experiment.cards import title_of
@@ -11,6 +11,7 @@ from harness.experiment.registry import method_names
 Drawing = TypeVar("Drawing")
 # Of a figure: its file, and how it is drawn.
 KEPT = ("name", "kind")
+NO_LABELS: Mapping[str, str] = {}
 
 
 def display_name(method: str) -> str:
@@ -30,27 +31,49 @@ def shown_label(label: str, methods: Iterable[str]) -> str:
     return label if found is None else display_name(found) + label[len(found) :]
 
 
-def with_display_names(figure: Drawing, methods: Iterable[str]) -> Drawing:
+def with_display_names(figure: Drawing, methods: Iterable[str], labels: Mapping[str, str] = NO_LABELS) -> Drawing:
     """The same figure with display names wherever a label stands: in legends, on axes, above panels.
 
     Args:
         figure: a dataclass of whichever kind.
         methods: whose runs it shows.
+        labels: name of a method or data set -> what is shown instead, wherever the name stands as a word of its own.
     """
-    names = tuple(methods)
+    names = Names.of(methods, labels)
     kept = {field.name: getattr(figure, field.name) for field in fields(figure) if field.name in KEPT}  # type: ignore[arg-type]
     shown: Drawing = replace(_shown(figure, names), **kept)
     return shown
 
 
-def _shown(value: Any, methods: tuple[str, ...]) -> Any:
+@dataclass(frozen=True)
+class Names:
+    """Methods with the names of their cards, and names that a user gave."""
+
+    methods: tuple[str, ...]
+    labels: Mapping[str, str]
+
+    @classmethod
+    def of(cls, methods: Iterable[str], labels: Mapping[str, str]) -> "Names":
+        """Those of some methods; a name that a user gave goes before that of a card."""
+        return cls(tuple(name for name in methods if name not in labels), labels)
+
+    def shown(self, text: str) -> str:
+        """A text with the names to show."""
+        text = shown_label(text, self.methods)
+        known = "|".join(re.escape(name) for name in sorted(self.labels, key=len, reverse=True))
+        return (
+            re.sub(rf"(?<![\w.-])(?:{known})(?![\w.-])", lambda found: self.labels[found[0]], text) if known else text
+        )
+
+
+def _shown(value: Any, names: Names) -> Any:
     if isinstance(value, str):
-        return shown_label(value, methods)
+        return names.shown(value)
     if is_dataclass(value) and not isinstance(value, type):
-        found = {field.name: _shown(getattr(value, field.name), methods) for field in fields(value)}
+        found = {field.name: _shown(getattr(value, field.name), names) for field in fields(value)}
         return replace(value, **found)
     if isinstance(value, tuple):
-        return tuple(_shown(item, methods) for item in value)
+        return tuple(_shown(item, names) for item in value)
     if isinstance(value, Mapping):
-        return {_shown(key, methods): _shown(item, methods) for key, item in value.items()}
+        return {_shown(key, names): _shown(item, names) for key, item in value.items()}
     return value

@@ -38,6 +38,7 @@ class Series:
         words: text of each point, shown when a reader points at it.
         mark: of a method that chose on too much, behind its name in the legend.
         bars: (left, right, height) of bars below the points of a reliability diagram.
+        seeds: behind each point; empty if that is not known.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Series:
     words: tuple[str, ...] = ()
     mark: str = ""
     bars: tuple[tuple[float, float, float], ...] = ()
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,15 @@ class Panel:
         title: for example the data set.
         series: in the order of the legend.
         front: points (x, y) of the Pareto front, sorted by x; empty if there is none.
+        x_label: with its unit; empty: that of the figure.
+        context: lines of other panels, drawn in grey.
     """
 
     title: str
     series: tuple[Series, ...]
     front: tuple[tuple[float, float], ...] = ()
+    x_label: str = ""
+    context: tuple[Series, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,7 @@ def few_shot_curves(table: Table) -> Figure:
                         tuple(cell.std for cell in known),
                         tuple(f"{counted(int(cell.row), 'shot')}, {counted(cell.seeds, 'seed')}" for cell in known),
                         strongest(cell.mark for cell in known),
+                        seeds=tuple(cell.seeds for cell in known),
                     )
                 )
         panels.append(Panel(block, tuple(series)))
@@ -185,7 +192,8 @@ def accuracy_against(table: Table, metric: RunMetric) -> Figure:
         cell = cells.get(str(label))
         if cell is not None and cell.mean is not None and value == value:
             words = f"{value:.1f} {metric.unit}, {counted(cell.seeds, 'seed')}"
-            series.append(Series(str(label), (float(value),), (cell.mean,), (cell.std,), (words,), cell.mark))
+            point = (str(label), (float(value),), (cell.mean,), (cell.std,), (words,), cell.mark)
+            series.append(Series(*point, seeds=(cell.seeds,)))
     points = [(float(one.x[0]), one.y[0]) for one in series if not one.mark]
     refused = [cell.column for cell in cells.values() if cell.state == REFUSED]
     device = ", ".join(in_order(runs["device"].dropna()))
@@ -239,7 +247,8 @@ def class_changes(table: Table, root: Path) -> list[Figure]:
         changes = means.drop(columns=before).sub(means[before], axis=0).dropna(how="all", axis=1)
         marks = marks_by_label(runs)
         labels = [label for label in in_order(runs["label"]) if label in changes]
-        panels = tuple(class_panel(marked(label, marks.get(label, "")), changes[label]) for label in labels)
+        order = common_order(changes[labels])
+        panels = tuple(class_panel(marked(label, marks.get(label, "")), changes.loc[order, label]) for label in labels)
         where = str(dataset) if evaluation in ("all", dataset) else f"{dataset}, {evaluation}"
         found.append(
             Figure(
@@ -256,18 +265,28 @@ def class_changes(table: Table, root: Path) -> list[Figure]:
     return found
 
 
-def class_panel(label: str, changes: pd.Series) -> Panel:
-    """The changes of one method as bars, the largest gain first."""
-    ordered = changes.dropna().sort_values(ascending=False, kind="stable")
+def common_order(changes: pd.DataFrame) -> list[str]:
+    """The classes that change the most, largest mean gain over methods first: one order for all panels."""
+    ordered = changes.mean(axis=1).sort_values(ascending=False, kind="stable").index
     half = MOST_CLASSES // 2
-    shown = ordered if len(ordered) <= MOST_CLASSES else pd.concat([ordered.head(half), ordered.tail(half)])
+    return [*ordered] if len(ordered) <= MOST_CLASSES else [*ordered[:half], *ordered[-half:]]
+
+
+def class_panel(label: str, changes: pd.Series) -> Panel:
+    """The changes of one method as bars, in the order that they have."""
+    shown = changes.dropna()
     series = (Series(label, tuple(map(str, shown.index)), tuple(map(float, shown))),) if len(shown) else ()
     return Panel(label, series)
 
 
 def phase_costs(table: Table) -> Figure:
-    """Seconds of every phase of a run as if alone, stacked; means over data sets and seeds."""
+    """Seconds of every phase of a run as if alone, stacked; means over data sets and seeds.
+
+    Of runs that trained as one with others they are not known.
+    """
     runs = table.runs[table.runs["state"] == DONE]
+    if "together" in runs:
+        runs = runs[runs["together"].isna()]
     labels, marks = in_order(runs["label"]), marks_by_label(runs)
     names = tuple(marked(label, marks.get(label, "")) for label in labels)
     series = []
@@ -315,6 +334,7 @@ def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
                     tuple(cell.mean or 0.0 for cell in cells),
                     tuple(cell.std for cell in cells),
                     tuple(f"{axis}={short.get(cell.row, cell.row)}, {counted(cell.seeds, 'seed')}" for cell in cells),
+                    seeds=tuple(cell.seeds for cell in cells),
                 )
             )
         mark = strongest(cell.mark for cell in table.cells if cell.block == method and cell.column in metrics)

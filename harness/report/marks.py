@@ -110,6 +110,9 @@ def details_of(result: Result) -> list[str]:
         best = "" if accuracy is None else f", with {accuracy:.2f} %"
         lines.append(" ".join(filter(None, [choice.mark, f"Chosen on {choice.images} ({number}): {what}{of}{best}."])))
     lines += [f"Not evaluated on {item.evaluation}: {item.reason}." for item in result.refusals]
+    if others := (result.costs.together or 1) - 1:
+        runs = counted(others, "other run")
+        lines.append(f"Trained as one with {runs}: the seconds of phase train are those of all of them.")
     for name, costs in result.costs.phases.items():
         if costs.shared_seconds:
             lines.append(

@@ -282,6 +282,8 @@ def memory_note(runs: pd.DataFrame) -> str:
     memory = "exact peak of live tensor bytes" if on_cpu else "allocator peak"
     shared = "alone" in runs and (runs["alone"] == False).any()  # noqa: E712  NaN: not known
     note = " Some runs shared their device: their seconds are not measured alone." if shared else ""
+    if "together" in runs and runs["together"].notna().any():
+        note += " Some runs trained as one with others: the seconds of their training are left out."
     together = [metric.title for metric in cost_metrics(runs) if metric.phases == ADAPT]
     phases = ", ".join(phase for phase in ADAPT if phase != COMPILE or f"{COMPILE}.seconds" in runs)
     adapt = "".join(f" {title}: {phases} together." for title in together)

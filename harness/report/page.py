@@ -4,12 +4,14 @@ import html
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 
+from harness.experiment.protocols import validation_protocols
 from harness.machine.costs import PHASES
 from harness.report.card_notes import NO_CARD, card_facts, card_notes, known_card
 from harness.report.display_names import shown_label, with_display_names
@@ -20,22 +22,51 @@ from harness.report.marks import marked
 from harness.report.method_table import cost_metrics, evaluations_in, numbers_of, other_score_columns, shown_values
 from harness.report.page_frame import ASSETS, framed
 from harness.report.render import to_html
-from harness.report.run_details import describe_runs, dumped, rounded
+from harness.report.run_details import describe_runs, dumped, rounded, run_files
 from harness.report.runs import in_order
 from harness.report.table import Table
 from harness.results.folder import DONE
 from harness.results.metrics import ACCURACY, Metric, summary_metrics
 from harness.text import counted
 
-SECTIONS = (("tables", "Tables"), ("figures", "Figures"), ("methods", "Methods"), ("runs", "Runs"))
+SECTIONS = (
+    ("standings", "Standings"),
+    ("tables", "Tables"),
+    ("figures", "Figures"),
+    ("compare", "Compare"),
+    ("methods", "Methods"),
+    ("runs", "Runs"),
+)
 # A page stays below 2 MB: runs are described one by one until this many bytes are used.
 PAGE_BYTES = 1_900_000
 MOST_ACCURACIES = 12
+MOST_ROWS = 12_000
 LEFT_OUT = "This page is kept below 2 MB: the rest of this run is in the files above."
 
 
+@dataclass(frozen=True)
+class Standings:
+    """How methods stand, track by track, as the board of a suite has it.
+
+    Attributes:
+        tracks: title, what belongs to the track, and its tables, whose methods are rows.
+        notes: sentences above them.
+        board: the page of the board, if there is one.
+    """
+
+    tracks: tuple[tuple[str, str, tuple[Table, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
+    board: Path | None = None
+
+
 def page(
-    title: str, tables: Sequence[Table], runs: pd.DataFrame, results: Path, folder: Path, left_out: str = ""
+    title: str,
+    tables: Sequence[Table],
+    runs: pd.DataFrame,
+    results: Path,
+    folder: Path,
+    left_out: str = "",
+    standings: Standings = Standings(),
 ) -> tuple[str, list[str]]:
     """The page, and which files of finished runs it leaves out because they are damaged.
 
@@ -46,6 +77,7 @@ def page(
         results: the results folder.
         folder: where the page will be stored, for links to the files of runs.
         left_out: which runs it is not about, in words.
+        standings: of the methods.
     """
     methods = in_order(runs["method"])
     drawn = [with_display_names(figure, methods) for figure in paper_figures(tables, results)]
@@ -53,40 +85,77 @@ def page(
     figures = [asdict(replace(figure, note=note)) for figure, note in zip(drawn, notes, strict=True)]
     plain = [label for label in in_order(runs["label"]) if is_plain(label)]
     labels = [*plain, *(label for label in in_order(runs["label"]) if label not in plain)]
+    listed = runs.head(MOST_ROWS)
+    files = run_files(listed["id"], results)
+    latex = [to_latex(table) for table in tables]
+    body = "\n".join(to_html(table, extra=copy_button(number)) for number, table in enumerate(tables))
+    tracks = standings_section(standings, folder, latex)
     data: dict[str, Any] = {
         # Plain methods first, as in plots: variants take the remaining colours.
         "names": [shown_label(label, methods) for label in labels],
-        "latex": [to_latex(table) for table in tables],
+        "latex": latex,
         "figures": figures,
-        "runs": run_rows(runs),
+        "runs": run_rows(listed),
+        "trials": [place for place, name in enumerate(listed["protocol"]) if name in validation_protocols()],
+        "files": {"sets": files.sets, "of": files.of},
         "folder": Path(os.path.relpath(results / "runs", folder)).as_posix(),
         "left_out": LEFT_OUT,
     }
-    body = "\n".join(to_html(table, extra=copy_button(number)) for number, table in enumerate(tables))
     cards = cards_of(methods)
     used = (
         len(dumped(data))
         + len(body.encode())
+        + len(tracks.encode())
         + len(cards.encode())
         + sum(path.stat().st_size for path in ASSETS.iterdir())
     )
-    details, damage = describe_runs(runs, results, PAGE_BYTES - used)
-    described, done = len(details["details"]), len(runs)
-    are = "is" if described == 1 else "are"
-    parts = ["A run opens on its name."]
-    parts += [f"{described} of {counted(done, 'run')} {are} described here."] if described < done else []
-    note = html.escape(" ".join([*parts, left_out]))
+    details, damage = describe_runs(listed, results, files, PAGE_BYTES - used)
+    note = html.escape(" ".join([*runs_notes(len(runs), len(listed), details), left_out]))
     text = framed(
         title,
-        SECTIONS,
+        [link for link in SECTIONS if link[0] != "standings" or tracks],
         main="page.html",
         data=dumped({**data, **details}),
-        parts={"summary": summary(runs), "tables": body, "methods": cards, "runs_note": note},
-        styles=("page.css",),
-        scripts=("page.js", "charts.js", "runs.js"),
-        without_script="Figures and runs need JavaScript; the tables above do not.",
+        parts={"summary": summary(runs), "standings": tracks, "tables": body, "methods": cards, "runs_note": note},
+        styles=("page.css", "runs.css"),
+        scripts=("page.js", "charts.js", "pictures.js", "details.js", "runs.js", "compare.js"),
+        without_script="Figures, comparisons and runs need JavaScript; the tables above do not.",
     )
     return text, damage
+
+
+def runs_notes(known: int, listed: int, details: dict[str, Any]) -> list[str]:
+    """How the list of runs is read, and what of it did not fit on the page, one sentence each."""
+    described, of_pictures = len(details["details"]), details["predicted"]
+    are = "is" if described == 1 else "are"
+    notes = ["A run opens on its name."]
+    if listed < known:
+        notes.append(f"The first {listed:,} of {counted(known, 'run')} are listed: name an experiment to see its own.")
+    if described < known:
+        notes.append(f"{described:,} of {counted(known, 'run')} {are} described here, first seeds first.")
+    if of_pictures["left_out"]:
+        notes.append(
+            f"Confusions and disagreements are shown of {counted(len(of_pictures['runs']), 'run')}, as many as fit; "
+            "`skipbench rescore` has those of all."
+        )
+    return notes
+
+
+def standings_section(standings: Standings, folder: Path, latex: list[str]) -> str:
+    """How methods stand, as HTML; the LaTeX of the tables is added to a list, for their buttons; empty without any."""
+    if not standings.tracks and not standings.notes and not standings.board:
+        return ""
+    parts = ["<h2>Standings</h2>"]
+    parts += [f'<p class="note">{html.escape(note)}</p>' for note in standings.notes]
+    if standings.board:
+        link = quote(Path(os.path.relpath(standings.board, folder)).as_posix())
+        parts.append(f'<p><a href="{link}">The board: all tests, and the sentences that one may write</a></p>')
+    for title, about, tables in standings.tracks:
+        parts.append(f'<h3>{html.escape(title)}</h3><p class="hint">{html.escape(about)}</p>')
+        for table in tables:
+            latex.append(to_latex(table, transpose=True))
+            parts.append(to_html(table, True, copy_button(len(latex) - 1)))
+    return f'<section id="standings">{"".join(parts)}</section>'
 
 
 def cards_of(names: Sequence[str]) -> str:
@@ -158,6 +227,10 @@ def run_rows(runs: pd.DataFrame) -> dict[str, Any]:
         words("settings", runs["variant"])
     if runs["protocol"].nunique() > 1:
         words("protocol", runs["protocol"])
+    if runs["backbone"].nunique() > 1:
+        words("backbone", runs["backbone"])
+    if (runs["tuned"] != "").any():
+        words("tuned", runs["tuned"])
     if "track" in runs:
         words("track", runs["track"])
     words("data set", runs["dataset"])

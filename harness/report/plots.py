@@ -13,11 +13,13 @@ mpl.use("agg")  # no window, whatever the machine has
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from harness.report.figures import BARS, LINES, RELIABILITY, STACKED, Figure, Panel, Series
-from harness.report.labels import is_plain
+from harness.report.labels import NUMBERED, is_plain
+from harness.report.look import OWN_LOOK, Look
 from harness.report.marks import marked
 from harness.text import plain
 
@@ -32,7 +34,10 @@ LONGEST_NAME = 40
 GAIN, LOSS = COLOURS[0], COLOURS[1]
 PANEL_WIDTH, PANEL_HEIGHT = 3.3, 2.5  # inches; two panels are as wide as a page's text
 MOST_COLUMNS = 3
-TITLE_LETTER = 0.075  # inches
+NARROWEST_PANEL = 2.2  # inches, of a figure whose width is given
+GREY = "#CFCFCF"
+BELOW_AXIS = -0.17  # of the height of an axis: where a legend of its own begins, below its numbers and its title
+TITLE_LETTER, TITLE_HEIGHT = 0.075, 0.17  # inches
 LEGEND_COLUMNS, LEGEND_HEIGHT = 8, 0.2
 # Inches: the mark of a legend's entry with its spaces, and a letter of 8 points.
 LEGEND_MARK, LETTER = 0.5, 0.075
@@ -65,27 +70,30 @@ STYLE: Any = {
 }
 
 
-def draw(figure: Figure, names: Sequence[str], file_format: str) -> bytes:
+def draw(figure: Figure, names: Sequence[str], file_format: str, look: Look = OWN_LOOK) -> bytes:
     """A figure as the bytes of a file.
 
     Args:
         figure: what it shows.
         names: of all methods, so that each looks the same in every figure; other series take the remaining styles.
         file_format: svg, pdf or png.
+        look: width, fonts and colours that a user asked for.
     """
     shown = [series.name for panel in figure.panels for series in panel.series]
     names = list(dict.fromkeys([*names, *shown]))
-    return file_of(lambda: compose(figure, names), file_format)
+    return file_of(lambda: compose(figure, names, look), file_format, look)
 
 
-def file_of(compose_drawing: Callable[[], Drawing], file_format: str) -> bytes:
+def file_of(compose_drawing: Callable[[], Drawing], file_format: str, look: Look = OWN_LOOK) -> bytes:
     """A drawing as the bytes of a file, in the style that all of them share.
 
     Args:
         compose_drawing: makes it.
         file_format: svg, pdf or png.
+        look: settings in place of those of the style.
     """
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    settings: Any = {**STYLE, **look.settings}
+    with mpl.rc_context(settings), warnings.catch_warnings():
         # A letter that no font on this machine has is drawn as a box.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         drawing = compose_drawing()
@@ -96,40 +104,50 @@ def file_of(compose_drawing: Callable[[], Drawing], file_format: str) -> bytes:
     return file.getvalue()
 
 
-def compose(figure: Figure, names: Sequence[str]) -> Drawing:
+def compose(figure: Figure, names: Sequence[str], look: Look = OWN_LOOK) -> Drawing:
     """All panels of a figure, with one legend below them."""
     panels = [panel for panel in figure.panels if panel.series]
-    columns = min(len(panels), MOST_COLUMNS)
+    columns = min(len(panels), most_columns(figure, look))
     rows = math.ceil(len(panels) / columns)
     bars = max((len(one.x) for panel in panels for one in panel.series), default=0)
     lying = figure.kind in (BARS, STACKED)
+    is_shared_out = any(panel.context for panel in panels)
     shown = {legend_name(one) for panel in panels for one in panel.series}
     height = max(PANEL_HEIGHT if figure.kind == BARS else 1.0, 0.17 * bars + 0.7) if lying else PANEL_HEIGHT
     # Many lines need room to be followed.
     height *= 1.5 if figure.kind == LINES and len(shown) > len(COLOURS) else 1
-    width = PANEL_WIDTH * (1.6 if len(panels) == 1 else 1)
+    width = PANEL_WIDTH * (1.6 if len(panels) == 1 else 1) * columns if look.width is None else look.width
     longest = max(map(len, shown), default=1)
-    legend_columns = max(1, min(LEGEND_COLUMNS, int(width * columns / (LEGEND_MARK + LETTER * longest))))
-    legend_lines = math.ceil(len(shown) / legend_columns)
-    key = [*key_lines(figure.key, width * columns), *wrapped_lines(figure.marks, width * columns)]
+    legend_columns = max(1, min(LEGEND_COLUMNS, int(width / (LEGEND_MARK + LETTER * longest))))
+    legend_lines = 0 if is_shared_out else math.ceil(len(shown) / legend_columns)
+    key = small_print(figure, width)
+    title = textwrap.wrap(literal(figure.title), int(width / TITLE_LETTER), break_on_hyphens=False)
+    around = TITLE_HEIGHT * len(title) + LEGEND_HEIGHT * legend_lines + KEY_HEIGHT * len(key)
     drawing, axes = plt.subplots(
         rows,
         columns,
-        figsize=(width * columns, height * rows + LEGEND_HEIGHT * legend_lines + KEY_HEIGHT * len(key)),
+        figsize=(width, height * rows + around),
         squeeze=False,
         layout="constrained",
+        sharey="row" if is_shared_out else has_common_heights(figure, panels),
     )
     cells = list(axes.flat)
     for axis, panel in zip(cells, panels, strict=False):
-        draw_panel(axis, figure, panel, names)
+        draw_panel(axis, figure, panel, names, look)
     for axis in cells[len(panels) :]:
         axis.axis("off")
-    for number, axis in enumerate(cells[: len(panels)]):
-        axis.set_xlabel(literal(figure.x_label) if number + columns >= len(panels) else "")
-        axis.set_ylabel(literal(figure.y_label) if number % columns == 0 else "")
-    drawing.suptitle("\n".join(textwrap.wrap(literal(figure.title), int(width * columns / TITLE_LETTER))), fontsize=10)
+    if figure.kind == BARS:
+        limits = [limit for axis in cells[: len(panels)] for limit in axis.get_xlim()]
+        for axis in cells[: len(panels)]:
+            axis.set_xlim(min(limits), max(limits))
+    for number, (axis, panel) in enumerate(zip(cells, panels, strict=False)):
+        is_lowest = number + columns >= len(panels) or is_shared_out
+        axis.set_xlabel(literal(panel.x_label or (figure.x_label if is_lowest else "")))
+        y_label = textwrap.wrap(literal(figure.y_label), int(0.8 * height / LETTER))
+        axis.set_ylabel("\n".join(y_label) if number % columns == 0 else "")
+    drawing.suptitle("\n".join(title), fontsize=10)
     handles = {label: handle for axis in cells for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    if handles:
+    if handles and not is_shared_out:
         drawing.legend(
             handles.values(),
             handles.keys(),
@@ -141,6 +159,26 @@ def compose(figure: Figure, names: Sequence[str]) -> Drawing:
     elif key:
         drawing.supxlabel("\n".join(key), fontsize=KEY_SIZE)
     return drawing
+
+
+def most_columns(figure: Figure, look: Look) -> int:
+    """How many panels stand beside each other at most."""
+    if look.width is not None:
+        return max(1, min(MOST_COLUMNS, int(look.width / NARROWEST_PANEL)))
+    # Four panels of shared-out lines are two rows of two.
+    return 2 if len(figure.panels) == 4 else MOST_COLUMNS
+
+
+def has_common_heights(figure: Figure, panels: Sequence[Panel]) -> bool:
+    """Whether all panels have the same vertical axis: numbers of one kind, or the same bars."""
+    if figure.kind == BARS:
+        return len({panel.series[0].x for panel in panels}) == 1
+    return figure.kind != STACKED
+
+
+def small_print(figure: Figure, width: float) -> list[str]:
+    """What a reader must know beside the legend, in lines: numbers of variants, marks, and what bars are."""
+    return [*key_lines(figure.key, width), *wrapped_lines((*figure.marks, figure.note), width)]
 
 
 def key_lines(key: Sequence[str], width: float) -> list[str]:
@@ -166,7 +204,7 @@ def literal(text: str) -> str:
     return plain(text).replace("$", r"\$")
 
 
-def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str]) -> None:
+def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str], look: Look = OWN_LOOK) -> None:
     """Draw one panel."""
     if panel.title:
         axis.set_title(literal(panel.title))
@@ -177,12 +215,19 @@ def draw_panel(axis: Axes, figure: Figure, panel: Panel, names: Sequence[str]) -
     elif figure.kind == RELIABILITY:
         draw_reliability(axis, panel.series[0], place_of(panel.series[0].name, names))
     else:
-        for series in panel.series:
-            draw_points(axis, series, place_of(series.name, names), joined=figure.kind == LINES)
+        # Without a say in the limits of the axes, which are those of the panel's own lines.
+        grey = [list(zip(map(float, other.x), other.y, strict=True)) for other in panel.context]
+        axis.add_collection(LineCollection(grey, colors=GREY, linewidths=0.8, zorder=1), autolim=False)
+        for number, series in enumerate(panel.series):
+            # Lines that are shared out to several panels have a legend in each, and in each the most distinct looks.
+            place = number if panel.context else place_of(series.name, names)
+            draw_points(axis, series, place, figure.kind == LINES, look.colours.get(plain_label(series.name)))
+        if panel.context:
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, BELOW_AXIS), ncols=2)
     if panel.front:
         costs, accuracies = zip(*panel.front, strict=True)
         axis.plot(costs, accuracies, drawstyle="steps-post", color="#888888", linestyle=":", linewidth=1.2, zorder=1)
-    if figure.y_down:
+    if figure.y_down and not axis.yaxis_inverted():
         axis.invert_yaxis()
     if figure.log_x:
         axis.set_xscale("log", base=2)
@@ -198,6 +243,11 @@ def legend_name(series: Series) -> str:
     return marked(series.name, series.mark)
 
 
+def plain_label(label: str) -> str:
+    """The method of a label: without settings and numbers."""
+    return label.partition(" (")[0].partition(NUMBERED)[0]
+
+
 def place_of(name: str, names: Sequence[str]) -> int:
     """The number that decides the colour, marker and line style of a series."""
     # Plain methods first: variants such as `skip (depth=2)` may be many and would use up the distinct styles.
@@ -205,15 +255,15 @@ def place_of(name: str, names: Sequence[str]) -> int:
     return ordered.index(name)
 
 
-def draw_points(axis: Axes, series: Series, place: int, joined: bool) -> None:
-    """Draw points with error bars, connected by a line if `joined`."""
+def draw_points(axis: Axes, series: Series, place: int, joined: bool, colour: str | None = None) -> None:
+    """Draw points with error bars, connected by a line if `joined`; in the colour of their place, or another."""
     errors = [value or 0.0 for value in series.error] if any(series.error) else None
     axis.errorbar(
         series.x,
         series.y,
         yerr=errors,
         label=literal(legend_name(series)),
-        color=COLOURS[place % len(COLOURS)],
+        color=colour or COLOURS[place % len(COLOURS)],
         marker=MARKERS[place % len(MARKERS)],
         linestyle=DASHES[place % len(DASHES)] if joined else "none",
         capsize=2,
@@ -246,7 +296,8 @@ def draw_changes(axis: Axes, series: Series) -> None:
     places = range(len(series.x))
     axis.barh(places, series.y, color=[GAIN if value >= 0 else LOSS for value in series.y], height=0.75)
     axis.set_yticks(places, [literal(shorter(str(name))) for name in series.x], fontsize=6)
-    axis.invert_yaxis()
+    if not axis.yaxis_inverted():
+        axis.invert_yaxis()
     axis.axvline(0, color="black", linewidth=0.8)
     axis.margins(y=0.01)
     axis.grid(axis="y", visible=False)

@@ -27,6 +27,7 @@ class Markup:
     underline: Callable[[str], str]
     spread: Callable[[str], str]
     text: Callable[[str], str]
+    number: Callable[[str], str] = lambda number: number
     worse: str = WORSE_MARK
     mark: Callable[[str], str] = lambda mark: f" {mark}"
 
@@ -64,7 +65,7 @@ def cell_text(cell: Cell, markup: Markup) -> str:
     if cell.mean is None:
         words = {FAILED: FAILED_MARK, REFUSED: REFUSED_MARK}
         return markup.text(words.get(cell.state, MISSING_MARK))
-    number = f"{cell.mean:.{cell.digits}f}"
+    number = markup.number(f"{cell.mean:.{cell.digits}f}")
     number = markup.bold(number) if cell.rank == 1 else markup.underline(number) if cell.rank == 2 else number
     spread = markup.spread(f"{cell.std:.{cell.digits}f}") if cell.std is not None else ""
     few = f" ({cell.seeds})" if 0 < cell.seeds < cell.planned else ""

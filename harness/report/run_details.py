@@ -1,33 +1,41 @@
-"""The part of the report page about single runs: spec, costs, training curve, accuracy of classes, predictions."""
+"""The part of the report page about single runs: settings, costs, curves, accuracy of classes, predictions, files."""
 
 import base64
 import io
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-import yaml
 
 from harness.errors import UserError
+from harness.experiment.settings import flat_settings
 from harness.machine.costs import PhaseCosts
 from harness.machine.units import MIB
 from harness.report.card_notes import card_line
 from harness.report.marks import details_of
+from harness.report.run_predictions import predicted
 from harness.results.epochs import EpochRecord
 from harness.results.folder import DAMAGED, DONE, FAILED, RunFolder
+from harness.results.logits import is_logits_file
 from harness.results.record import DamagedError, Prediction, Result
 from harness.text import counted
 from harness.tracking.delivery import read_delivery
 
 T = TypeVar("T")
-PICTURE_BYTES = 500_000
+# Kept free for pictures, and for predictions where runs kept their logits.
+PICTURE_BYTES = 400_000
+PREDICTION_BYTES = 300_000
 PICTURE_SIZE = 48  # pixels
-MOST_LOSSES = 60
+MOST_POINTS = 60
+SELECTION = "choosing the epoch"
 NO_SPEC = {"seed", "wandb", "tracking", "runtime"}
+# Those that the page links to, where a run has them.
+FILES = ("result.json", "spec.yaml", "metrics.jsonl", "log.txt")
 
 
 def dumped(data: dict[str, Any]) -> str:
@@ -41,43 +49,88 @@ def rounded(value: Any, digits: int) -> float | None:
     return None if value is None or not math.isfinite(value) else round(float(value), digits)
 
 
-def describe_runs(runs: pd.DataFrame, results: Path, budget: int) -> tuple[dict[str, Any], list[str]]:
-    """Details of single runs, as far as there is room; values that many runs share are stored once.
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of runs.
+
+    Attributes:
+        sets: different lists of names among FILES.
+        of: index of the list of each run, in their order.
+        with_logits: ids of runs that kept logits.
+    """
+
+    sets: list[list[str]]
+    of: list[int]
+    with_logits: frozenset[str]
+
+
+def run_files(ids: Iterable[str], results: Path) -> RunFiles:
+    """Which files some runs have; none where there is no folder."""
+    sets, of, with_logits = Shared(), [], set()
+    for run_id in ids:
+        try:
+            names = os.listdir(results / "runs" / run_id)
+        except OSError:
+            names = []
+        of.append(sets.place([name for name in FILES if name in names]))
+        if any(map(is_logits_file, names)):
+            with_logits.add(run_id)
+    return RunFiles(sets.values, of, frozenset(with_logits))
+
+
+def describe_runs(runs: pd.DataFrame, results: Path, files: RunFiles, budget: int) -> tuple[dict[str, Any], list[str]]:
+    """Details of single runs, as far as there is room, first seeds first; values that many runs share are stored once.
 
     Args:
         runs: the runs.
         results: the results folder.
+        files: of these runs.
         budget: bytes of JSON that may be used.
 
     Returns:
-        details (run id -> its facts, with indices into the lists), specs, classes (lists of names), cards (lines),
-        pictures (path -> data URL); and why files are damaged.
+        details (run id -> its facts, with indices into the lists), lines (`key: value` of settings), specs (lists of
+        indices of lines), classes (lists of names), cards (lines), predicted (see `run_predictions`), pictures (path ->
+        data URL); and why files are damaged.
     """
     damage: list[str] = []
-    specs, classes, cards = Shared(), Shared(), Shared()
+    shared = SharedParts()
     details: dict[str, Any] = {}
     wanted: dict[str, str] = {}
-    budget -= PICTURE_BYTES
-    for run_id, state, reason in zip(runs["id"], runs["state"], runs["reason"], strict=True):
+    kept: list[tuple[RunFolder, Result]] = []
+    reserved = PICTURE_BYTES + (PREDICTION_BYTES if files.with_logits else 0)
+    budget -= reserved
+    ordered = first_seeds_first(runs)
+    for run_id, state, reason in zip(ordered["id"], ordered["state"], ordered["reason"], strict=True):
         if state in (FAILED, DAMAGED):
-            details[run_id] = {"reason": reason, "seed": 0, "spec": specs.place("")}
-        if state != DONE:
+            detail = {"reason": reason, "seed": 0, "spec": shared.specs.place([])}
+        elif state == DONE:
+            folder = RunFolder(results, run_id)
+            result = folder.read_result()
+            detail = describe(folder, result, shared, damage)
+        else:
             continue
-        folder = RunFolder(results, run_id)
-        result = folder.read_result()
-        detail = describe(folder, result, specs, classes, damage)
-        detail["card"] = cards.place(card_line(result.spec.method))
-        budget -= len(dumped(detail)) + len(run_id) + 6 + specs.grown() + classes.grown() + cards.grown()
+        budget -= len(dumped(detail)) + len(run_id) + 6 + shared.grown()
         if budget < 0:
             break
         details[run_id] = detail
+        if state != DONE:
+            continue
+        if run_id in files.with_logits:
+            kept.append((folder, result))
         for item in result.evaluations:
             for example in detail["examples"].get(item.name, ()):
                 wanted.setdefault(example[0], item.dataset)
-    root = os.environ.get("DATA")
-    pictures = thumbnails(wanted, root, PICTURE_BYTES + max(budget, 0))
-    shared = {"specs": specs.values, "classes": classes.values, "cards": cards.values}
-    return {"details": details, **shared, "pictures": pictures}, damage
+    of_pictures = predicted(kept, PREDICTION_BYTES, damage)
+    room = reserved - of_pictures.size + max(budget, 0)
+    pictures = thumbnails({**wanted, **of_pictures.pictures}, os.environ.get("DATA"), room)
+    parts = {**shared.values(), "predicted": of_pictures.data, "pictures": pictures}
+    return {"details": details, **parts}, damage
+
+
+def first_seeds_first(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs in an order in which the first run of each setting comes before the second one of any."""
+    turns = runs.groupby(["label", "protocol", "backbone", "tuned", "dataset", "shots"], dropna=False).cumcount()
+    return runs.loc[turns.sort_values(kind="stable").index]
 
 
 class Shared:
@@ -103,6 +156,21 @@ class Shared:
         return grown
 
 
+class SharedParts:
+    """What runs share: lines of settings, whole specs as indices of lines, names of classes, lines of cards."""
+
+    def __init__(self) -> None:
+        self.lines, self.specs, self.classes, self.cards = Shared(), Shared(), Shared(), Shared()
+
+    def values(self) -> dict[str, list[Any]]:
+        """All lists by their names."""
+        return {name: shared.values for name, shared in vars(self).items()}
+
+    def grown(self) -> int:
+        """Bytes by which the lists grew since the last call."""
+        return sum(shared.grown() for shared in vars(self).values())
+
+
 def legible(read: Callable[[], T], default: T, damage: list[str]) -> T:
     """The content of a file; if it is damaged, the default, and its reason is added to `damage`."""
     try:
@@ -112,23 +180,23 @@ def legible(read: Callable[[], T], default: T, damage: list[str]) -> T:
         return default
 
 
-def describe(folder: RunFolder, result: Result, specs: Shared, classes: Shared, damage: list[str]) -> dict[str, Any]:
-    """One run: spec, costs, curve, accuracy of classes, predictions; damaged files are added to `damage`."""
-    spec = {key: value for key, value in result.spec.settings().items() if key not in NO_SPEC}
+def describe(folder: RunFolder, result: Result, shared: SharedParts, damage: list[str]) -> dict[str, Any]:
+    """One run: settings, costs, curves, accuracy of classes, predictions; damaged files are added to `damage`."""
     records: list[EpochRecord] = legible(folder.read_metrics, [], damage)
     predictions: dict[str, list[Prediction]] = legible(folder.read_predictions, {}, damage)
     losses = [(one.epoch + 1, float(f"{one.loss:.4g}")) for one in records if math.isfinite(one.loss)]
-    step = max(1, math.ceil(len(losses) / MOST_LOSSES))
     return {
         "seed": result.spec.seed,
-        "spec": specs.place(yaml.safe_dump(spec, sort_keys=False, default_flow_style=None, width=100)),
+        "spec": shared.specs.place([shared.lines.place(line) for line in setting_lines(result)]),
+        "card": shared.cards.place(card_line(result.spec.method)),
         "costs": [phase_row(name, costs) for name, costs in result.costs.phases.items()],
         "facts": facts(result),
         "notes": details_of(result),
-        "losses": losses[::step],
+        "losses": thinned(losses),
+        "accuracies": accuracy_curves(records),
         "classes": {
             item.name: {
-                "names": classes.place(list(item.per_class)),
+                "names": shared.classes.place(list(item.per_class)),
                 "values": [rounded(value, 1) for value in item.per_class.values()],
             }
             for item in result.evaluations
@@ -137,6 +205,35 @@ def describe(folder: RunFolder, result: Result, specs: Shared, classes: Shared, 
         "examples": {name: [example(one) for one in some] for name, some in predictions.items()},
         "url": legible(lambda: read_url(folder.path), None, damage),
     }
+
+
+def setting_lines(result: Result) -> list[str]:
+    """The settings of a run that decide its result, but the seed, as `key: value`, values as in YAML."""
+    settings = flat_settings({key: value for key, value in result.spec.settings().items() if key not in NO_SPEC})
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in settings.items()
+    }
+    return [f"{key}: {text}" for key, text in texts.items()]
+
+
+def accuracy_curves(records: Sequence[EpochRecord]) -> dict[str, list[tuple[int, float]]]:
+    """Evaluation -> (epoch from 1, accuracy in percent) of the epochs that were validated; SELECTION is the name of
+    those of the images by which the epoch to keep is chosen."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for one in records:
+        values = dict(one.accuracies)
+        if one.selection_accuracy is not None:
+            values[SELECTION] = one.selection_accuracy
+        for name, value in values.items():
+            found.setdefault(name, []).append((one.epoch + 1, round(value, 2)))
+    return {name: thinned(points) for name, points in found.items()}
+
+
+def thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most MOST_POINTS of a curve, evenly spaced; the last one is among them."""
+    step = max(1, math.ceil(len(points) / MOST_POINTS))
+    return points[::-step][::-1]
 
 
 def example(prediction: Prediction) -> list[Any]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.experiment.spec import RunSpec
+from harness.machine.costs import TRAIN
 from harness.results.folder import RunFolder
 from harness.results.index import runs_if_any
 from harness.results.metrics import metric_values
@@ -66,6 +67,9 @@ def result_row(result: Result) -> dict[str, Any]:
     # Dumped once: a results folder may hold thousands of runs.
     costs = result.costs.model_dump()
     phases = costs.pop("phases")
+    if result.costs.together and TRAIN in phases:
+        # Those of several runs stand in the result, and nowhere beside those of single ones.
+        phases[TRAIN] = {**phases[TRAIN], "seconds": None, "images_per_second": None}
     return {
         "id": result.id,
         **spec_row(result.spec),

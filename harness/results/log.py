@@ -34,8 +34,12 @@ UNEXPECTED = "failed"
 
 
 @contextmanager
-def logging_to(path: Path) -> Iterator[None]:
-    """Append the log of a run to a file; an exception that passes is logged there.
+def writing_to(path: Path, opened: bool = True) -> Iterator[None]:
+    """Append what is logged to a file, and to no other that was written to before.
+
+    Args:
+        path: the file.
+        opened: whether it is opened at once, not only when something is logged.
 
     Raises:
         UserError: something else has the file's name; a named pipe would keep the run waiting for its reader.
@@ -43,30 +47,39 @@ def logging_to(path: Path) -> Iterator[None]:
     if os.path.lexists(path) and not path.is_file():
         raise UserError(f"'{path}' is no regular file: move it away")
     logging.raiseExceptions = False  # a full disk must not hide the error that says so
-    handler = logging.FileHandler(path)
+    handler = logging.FileHandler(path, delay=not opened)
     formatter = MaskingFormatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime
     handler.setFormatter(formatter)
-    log.addHandler(handler)
+    outer = log.handlers[:]
+    log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
     try:
         yield
-    except TakenOverError:
-        # The log is the other process's now.
-        raise
-    except UserError as error:
-        log.error("%s", error)
-        raise
-    except (SystemExit, KeyboardInterrupt):
-        log.warning("stopped")
-        raise
-    except BaseException:
-        log.exception(UNEXPECTED)
-        raise
     finally:
-        log.removeHandler(handler)
+        log.handlers[:] = outer
         handler.close()
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """As `writing_to`, and an exception that passes is logged there."""
+    with writing_to(path):
+        try:
+            yield
+        except TakenOverError:
+            # The log is the other process's now.
+            raise
+        except UserError as error:
+            log.error("%s", error)
+            raise
+        except (SystemExit, KeyboardInterrupt):
+            log.warning("stopped")
+            raise
+        except BaseException:
+            log.exception(UNEXPECTED)
+            raise
 
 
 def read_log(path: Path) -> list[str]:

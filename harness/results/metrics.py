@@ -111,9 +111,19 @@ def target_accuracy(source: str, accuracies: Mapping[str, float]) -> float | Non
     return statistics.fmean(targets) if source in accuracies and targets else None
 
 
-def seconds_of(*phases: str) -> Callable[[Result], float | None]:
-    """Seconds of some phases; None if they did not take place."""
-    return lambda result: result.costs.seconds(*phases) or None
+def seconds_of(*phases: str, least: float | None = None) -> Callable[[Result], float | None]:
+    """Seconds of some phases; None if they are those of several runs that trained as one.
+
+    Args:
+        phases: summed.
+        least: where none of them took place.
+    """
+
+    def value(result: Result) -> float | None:
+        of_several = TRAIN in phases and result.costs.together
+        return None if of_several else result.costs.seconds(*phases) or least
+
+    return value
 
 
 def peak_mib_of(*phases: str) -> Callable[[Result], float | None]:
@@ -127,8 +137,14 @@ def peak_mib_of(*phases: str) -> Callable[[Result], float | None]:
 
 
 def throughput_of(phase: str) -> Callable[[Result], float | None]:
-    """Images per second of a phase; None if it did not take place."""
-    return lambda result: result.costs.phases[phase].images_per_second if phase in result.costs.phases else None
+    """Images per second of a phase; None if it did not take place, or was one of several runs that trained as one."""
+
+    def value(result: Result) -> float | None:
+        if phase not in result.costs.phases or (phase == TRAIN and result.costs.together):
+            return None
+        return result.costs.phases[phase].images_per_second
+
+    return value
 
 
 METRICS: dict[str, Metric] = {
@@ -168,7 +184,7 @@ METRICS: dict[str, Metric] = {
         ),
         RunMetric(
             "train_seconds", "adapt s", "s", "time to adapt: caching, fitting, training and selecting", 1, False,
-            "metrics/train_seconds", value=lambda result: result.costs.seconds(*ADAPT), phases=ADAPT,
+            "metrics/train_seconds", value=seconds_of(*ADAPT, least=0.0), phases=ADAPT,
             shown_with=(FIT, SELECT), axis="time to adapt (s)", figure="time",
         ),
         RunMetric(

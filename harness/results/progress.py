@@ -26,6 +26,7 @@ class Progress(Record):
         flops: floating point operations per image of the phases train and cache.
         starts: how often the run was started.
         alone: whether it had its device to itself so far; None if that is not known.
+        together: most runs, this one included, that a process trained as one.
         cache: of the training images.
         inputs: files that decide the result and that the spec does not name.
         kept_epoch: the best epoch so far, if it is chosen.
@@ -37,6 +38,7 @@ class Progress(Record):
     flops: dict[str, float] = Field(default_factory=dict)
     starts: int = 0
     alone: bool | None = True
+    together: int = Field(1, ge=1)
     cache: CacheFacts = CacheFacts()
     inputs: tuple[InputFile, ...] = ()
     kept_epoch: int | None = None

@@ -72,6 +72,8 @@ class Costs(Record):
     Attributes:
         phases: phase -> its costs.
         alone: whether the run had its device to itself; None if unknown.
+        together: most runs, this one included, that trained as one: the seconds of phase train, and on a GPU its
+            memory, are those of all of them. None: the run trained alone.
         trainable_parameters, total_parameters: numbers of parameters.
         train_flops_per_image, cache_flops_per_image: floating point operations; None if nothing trains.
         cache_location: gpu, host or file; None without cached features.
@@ -81,6 +83,7 @@ class Costs(Record):
 
     phases: dict[str, PhaseCosts]
     alone: bool | None = None
+    together: Count | None = None
     trainable_parameters: Count = 0
     total_parameters: Count = 0
     train_flops_per_image: Amount | None = None

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from harness.results.claim import ClaimedError, holder_of
 from harness.results.failure import CLAIMED, OUT_OF_MEMORY, TAKEN_OVER, FailedAttempt, Failure, RunFailure
 from harness.results.folder import RunFolder
 from harness.schedule.admission import Memory
+from harness.schedule.companions import together_key
 from harness.schedule.events import FailedRun, OnEvent
 from harness.schedule.slots import Slot, make_slots
 from harness.schedule.worker import Attempt, warm_up
@@ -47,6 +49,18 @@ class Job:
     folder: RunFolder
     attempts: list[FailedAttempt] = field(default_factory=list)
 
+    @cached_property
+    def together(self) -> str | None:
+        """As `together_key`; None too if a file that the run names cannot be read, as the run itself will tell."""
+        with suppress(UserError):
+            return together_key(self.spec)
+        return None
+
+    def trains_with(self, other: "Job") -> bool:
+        """Whether another run may train as one with this one."""
+        # The key takes long to compute, and there may be thousands of runs.
+        return other.spec.method == self.spec.method and self.together is not None and self.together == other.together
+
 
 class LocalScheduler:
     """Executes runs on this machine.
@@ -66,7 +80,7 @@ class LocalScheduler:
         self.memory = Memory(schedule, [slot.device for slot in self.free])
         self.waiting = deque(Job(spec, RunFolder(results, spec.id)) for spec in specs)
         self.elsewhere: list[Job] = []
-        self.running: dict[Attempt, tuple[Job, Slot]] = {}
+        self.running: dict[Attempt, tuple[list[Job], Slot]] = {}
         self.failed: list[FailedRun] = []
         self.offline = False
 
@@ -80,9 +94,10 @@ class LocalScheduler:
         finally:
             for attempt in self.running:
                 attempt.process.terminate()
-            for attempt, (job, _) in self.running.items():
+            for attempt, (jobs, _) in self.running.items():
                 attempt.stop()
-                job.folder.tidy()
+                for job in jobs:
+                    job.folder.tidy()
         return self.failed
 
     def _fill_slots(self) -> None:
@@ -117,8 +132,8 @@ class LocalScheduler:
             refusal = str(error)
         if refusal:
             self._refuse(job, refusal)
-        elif self.memory.has_room_for(spec, (attempt.spec for attempt in self.running)):
-            self._start(job, spec, self.free.pop())
+        elif self.memory.has_room_for(spec, self._placed()):
+            self._start([job, *self._companions(job, spec)], self.free.pop())
         else:
             crowded.append(job)
 
@@ -129,11 +144,41 @@ class LocalScheduler:
                 job.folder.write_spec(job.spec)
         self._fail(job, Failure(OUT_OF_MEMORY, reason))
 
-    def _start(self, job: Job, spec: RunSpec, slot: Slot) -> None:
+    def _placed(self) -> list[RunSpec]:
+        """The runs that are computed now, on their devices."""
+        return [spec for attempt in self.running for spec in attempt.specs]
+
+    def _companions(self, job: Job, spec: RunSpec) -> list[Job]:
+        """Take the jobs out of the queue that train as one with a run; one that failed before is tried alone."""
+        if self.schedule.together == 1 or job.attempts:
+            return []
+        found: list[Job] = []
+        placed = [*self._placed(), spec]
+        for other in self.waiting:
+            if len(found) == self.schedule.together - 1:
+                break
+            if job.trains_with(other) and self._is_fresh(other):
+                placed_other = self.free[-1].place(other.spec)
+                if self.memory.has_room_for(placed_other, placed):
+                    placed.append(placed_other)
+                    found.append(other)
+        for other in found:
+            self.waiting.remove(other)
+        return found
+
+    def _is_fresh(self, job: Job) -> bool:
+        """Whether a run may be computed with others: it has not failed, and nobody has computed it meanwhile."""
+        return not job.attempts and not job.folder.is_complete and holder_of(job.folder.path) is None
+
+    def _start(self, jobs: list[Job], slot: Slot) -> None:
+        specs = [slot.place(job.spec) for job in jobs]
         if self.offline:
-            spec = spec.model_copy(update={"wandb": spec.wandb.model_copy(update={"mode": "offline"})})
-        self.running[Attempt(spec, self.results, self.schedule.time_limit)] = job, slot
-        self.on_event(job.spec, Started(slot.device))
+            specs = [
+                spec.model_copy(update={"wandb": spec.wandb.model_copy(update={"mode": "offline"})}) for spec in specs
+            ]
+        self.running[Attempt(specs, self.results, self.schedule.time_limit)] = jobs, slot
+        for job in jobs:
+            self.on_event(job.spec, Started(slot.device))
 
     def _listen(self) -> None:
         """Wait for an event, the end of a process, a time limit, or the next look at runs computed elsewhere."""
@@ -149,19 +194,21 @@ class LocalScheduler:
             self._attend(attempt)
 
     def _attend(self, attempt: Attempt) -> None:
-        job, slot = self.running[attempt]
+        jobs, slot = self.running[attempt]
+        by_id = {job.folder.path.name: job for job in jobs}
         ended = attempt.is_over
-        for event in attempt.events():
-            self._take(job, event)
+        for run_id, event in attempt.events():
+            self._take(by_id[run_id], event)
         if not ended and (left := attempt.seconds_left) is not None and left <= 0:
             attempt.stop_for_time()
             ended = True
         if ended:
-            failure = attempt.finish()
+            failures = attempt.finish()
             del self.running[attempt]
             self.free.append(slot)
-            job.folder.tidy()
-            self._conclude(job, attempt, failure)
+            for run_id, job in by_id.items():
+                job.folder.tidy()
+                self._conclude(job, attempt, failures.get(run_id))
 
     def _take(self, job: Job, event: Event) -> None:
         # One attempt decides for all: otherwise every run would wait for an unreachable server until its time-out.
@@ -185,7 +232,7 @@ class LocalScheduler:
                 started=attempt.started,
                 seconds=time.time() - attempt.started,
                 host=socket.gethostname(),
-                device=attempt.spec.runtime.device,
+                device=attempt.specs[0].runtime.device,
                 epochs=job.folder.recorded_epochs,
             )
         )

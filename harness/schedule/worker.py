@@ -11,9 +11,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -94,24 +94,27 @@ def start_unheard(process: Any) -> None:
 
 
 class Attempt:
-    """A process that computes a run.
+    """A process that computes a run, or several that may train as one.
 
     Args:
-        spec: the run, placed on its device.
+        specs: the runs, placed on their device.
         results: the results folder.
-        time_limit: seconds it may take; None for no limit.
+        time_limit: seconds that each may take; None for no limit.
+
+    Attributes:
+        failures: id of a run -> why it failed.
     """
 
-    def __init__(self, spec: RunSpec, results: Path, time_limit: float | None) -> None:
-        self.spec = spec
-        self.time_limit = time_limit
-        self.failure: Failure | None = None
+    def __init__(self, specs: Sequence[RunSpec], results: Path, time_limit: float | None) -> None:
+        self.specs = tuple(specs)
+        self.time_limit = None if time_limit is None else time_limit * len(specs)
+        self.failures: dict[str, Failure] = {}
         self.is_silent = False
         self.started = time.time()
         self._begin = time.monotonic()
         self.connection, sender = process_context().Pipe(duplex=False)
         self.process = process_context().Process(
-            target=compute, args=(dict(os.environ), spec.settings(), spec.id, results, sender)
+            target=compute, args=(dict(os.environ), {spec.id: spec.settings() for spec in specs}, results, sender)
         )
         start_unheard(self.process)
         sender.close()
@@ -127,15 +130,15 @@ class Attempt:
         """Whether the process has ended."""
         return self.process.exitcode is not None
 
-    def events(self) -> Iterator[Event]:
-        """What the process has reported since the last time."""
+    def events(self) -> Iterator[tuple[str, Event]]:
+        """What the process has reported since the last time: ids of runs, and their events."""
         try:
             while not self.is_silent and self.connection.poll():
-                item: Event | Failure = self.connection.recv()
+                run_id, item = self.connection.recv()
                 if isinstance(item, Failure):
-                    self.failure = item
+                    self.failures[run_id] = item
                 else:
-                    yield item
+                    yield run_id, item
         except (EOFError, OSError):
             self.is_silent = True
 
@@ -143,16 +146,17 @@ class Attempt:
         """What becomes ready when there is an event, and when the process ends."""
         return [self.process.sentinel, *([] if self.is_silent else [self.connection])]
 
-    def finish(self) -> Failure | None:
-        """After the process has ended: why it failed, or None."""
+    def finish(self) -> dict[str, Failure]:
+        """After the process has ended: id of a run -> why it failed; a run that is complete may be among them."""
         self.process.join()
         self.connection.close()
         # If the fork server was killed, its children look as if they had ended too.
         if self._born is not None and start_of(self.process.pid) == self._born:
             os.kill(self.process.pid, signal.SIGKILL)
-        if self.failure is None and self.process.exitcode:
-            return explain_exit(self.process.exitcode)
-        return self.failure
+        if self.process.exitcode:
+            ended = explain_exit(self.process.exitcode)
+            return {**{spec.id: ended for spec in self.specs}, **self.failures}
+        return self.failures
 
     def stop(self) -> None:
         """End the process: it gets a short time to release its claim, then it is killed."""
@@ -166,11 +170,19 @@ class Attempt:
         """End the process because it exceeded its time limit."""
         self.stop()
         limit = f"{self.time_limit:g} s (schedule.time_limit)"
-        self.failure = Failure(TIME_LIMIT, f"it took longer than its time limit of {limit}; finished epochs are kept")
+        failure = Failure(TIME_LIMIT, f"it took longer than its time limit of {limit}; finished epochs are kept")
+        self.failures = {**{spec.id: failure for spec in self.specs}, **self.failures}
 
 
-def compute(environment: dict[str, str], settings: Settings, run_id: str, results: Path, sender: Connection) -> None:
-    """The main function of a run's process."""
+def compute(environment: dict[str, str], runs: Mapping[str, Settings], results: Path, sender: Connection) -> None:
+    """The main function of a process that computes runs.
+
+    Args:
+        environment: of the command.
+        runs: id -> settings.
+        results: the results folder.
+        sender: takes pairs of the id of a run and what it reports.
+    """
     # The server that it was forked from has the environment of its own start: that of the first run.
     os.environ.clear()
     os.environ.update(environment)
@@ -181,18 +193,23 @@ def compute(environment: dict[str, str], settings: Settings, run_id: str, result
     os.environ.setdefault("WANDB_SILENT", "true")
     from harness.estimate.batches import choose_batches
     from harness.training.run import Run
+    from harness.training.together import execute_together
 
-    def report(item: Event | Failure) -> None:
+    def report(run_id: str, item: Event | Failure) -> None:
         with suppress(OSError):
-            sender.send(item)
+            sender.send((run_id, item))
 
+    found: list[Run] = []
     try:
-        run = Run(parse_run_spec(settings), results, report, choose_batches)
-        if run.id != run_id:
-            raise UserError(CHANGED_MEANWHILE)
-        run.execute()
-    except Exception as error:
-        report(explain_exception(error))
+        for run_id, settings in runs.items():
+            try:
+                run = Run(parse_run_spec(settings), results, partial(report, run_id), choose_batches)
+                if run.id != run_id:
+                    raise UserError(CHANGED_MEANWHILE)
+                found.append(run)
+            except Exception as error:
+                report(run_id, explain_exception(error))
+        execute_together(found, lambda run, error: report(run.id, explain_exception(error)))
     finally:
         sender.close()
 

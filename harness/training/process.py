@@ -20,3 +20,13 @@ def make_repeatable(seed: int) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
     torch.manual_seed(seed)
+
+
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Seed torch's generators of the CPU and of a device.
+
+    `torch.manual_seed` does the same, and for every kind of device that is not in use it keeps a printed stack.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)

@@ -46,7 +46,7 @@ from harness.training.setup import Setup
 from harness.training.shared_features import SharedFeatures, share_features
 from harness.training.state import trained_parameters, trained_state, without_kept
 from harness.training.trainer import Trainer
-from harness.training.training import Report, Session, Training
+from harness.training.training import Report, Session, Train, Training
 from harness.training.validation import Validation
 from methods.base import Method, OtherClassesError
 
@@ -84,8 +84,11 @@ class Run:
         """Pictures at once in caching passes and evaluations."""
         return self._choose(self.spec)
 
-    def execute(self) -> None:
+    def execute(self, train: Train | None = None) -> None:
         """Compute the run, or what is left of it, unless it is complete.
+
+        Args:
+            train: takes the steps of its training, if there is one; None: the run itself, alone.
 
         Raises:
             UserError: anything that the user can correct.
@@ -97,7 +100,7 @@ class Run:
                 with logging_to(self.folder.log_file), device_use(self.device) as use, kept_workers():
                     self.folder.prepare(self.spec)
                     try:
-                        self._execute(use)
+                        self._execute(use, train)
                     except OtherClassesError as error:
                         raise UserError(f"{self.spec.method}: {error}") from None
         self.folder.tidy()
@@ -220,7 +223,7 @@ class Run:
         if self.spec.id != self.id:
             raise UserError(CHANGED_MEANWHILE)
 
-    def _execute(self, use: DeviceUse) -> None:
+    def _execute(self, use: DeviceUse, train: Train | None) -> None:
         spec = self.spec
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
@@ -262,7 +265,7 @@ class Run:
             judge = None if spec.select.epoch == "last" else selector.epoch_accuracy
             validate = self._validation(setup, meter) if spec.train.validate_every else None
             training = Training(trainer, self.folder, progress, session, validate, judge)
-            progress = training.run(tensors)
+            progress = training.run(tensors, train)
         choice = self._search(method, selector)
         keeper = LogitsKeeper(self.folder, spec, lambda line: self.report(Notice(line)))
         evaluated = [self.evaluate(method, item, meter, keeper) for item in served(spec.evaluate, setup.refusals)]
@@ -335,6 +338,7 @@ class Run:
         return Costs(
             phases=meter.phases,
             alone=alone,
+            together=progress.together if progress.together > 1 else None,
             trainable_parameters=sum(p.numel() for p in trained.values()),
             total_parameters=sum(p.numel() for p in method.parameters()),
             train_flops_per_image=progress.flops.get("train"),

@@ -25,7 +25,7 @@ from methods.base import Candidate, Method
 
 
 @dataclass(frozen=True)
-class Validation:
+class ValidationImages:
     """Validation images of the training classes, at the stage from which a method trains.
 
     Attributes:
@@ -96,7 +96,7 @@ def validation_images(
     workers: int = 0,
     shared: SharedFeatures | None = None,
     phase: PhaseCosts | None = None,
-) -> Validation:
+) -> ValidationImages:
     """Run the frozen stages of validation images.
 
     Args:
@@ -118,14 +118,14 @@ def validation_images(
         found = shared.of(pictures, transform, method.image_start, batch_size, workers=workers)
         if phase:
             phase.share(found.shared_seconds)
-        return Validation(found.rows.to(clip.device), labels, precision, batch_size)
+        return ValidationImages(found.rows.to(clip.device), labels, precision, batch_size)
     indices = pictures.in_order(batch_size)
     batches = pictures.batches(transform, indices, workers=workers, pin_memory=clip.device.type == "cuda")
     pixels = (normalise(batch, clip.mean, clip.std, clip.device) for batch in batches)
     x = torch.cat([run_frozen(clip, batch, method.image_start, precision) for batch in pixels])
     if phase:
         phase.share(pictures.take_spared())
-    return Validation(x, labels, precision, batch_size)
+    return ValidationImages(x, labels, precision, batch_size)
 
 
 def choose(method: Method, score: Callable[[Candidate], float]) -> Choice:
@@ -152,7 +152,7 @@ def choose(method: Method, score: Callable[[Candidate], float]) -> Choice:
     return Choice(chosen, accuracy, candidates, accuracies)
 
 
-def probe_choice(method: Method, images: Validation, candidate: Candidate, meter: Meter) -> None:
+def probe_choice(method: Method, images: ValidationImages, candidate: Candidate, meter: Meter) -> None:
     """Measure the memory of using a candidate and of taking its accuracy, as the search does."""
 
     @torch.no_grad()
@@ -204,9 +204,9 @@ class Selector:
         self.workers = workers
         self.shared = shared
         self.batch_size = batch_size or spec.runtime.eval_batch_size or MOST_EVALUATED
-        self._validations: dict[str, Validation] = {}
+        self._validations: dict[str, ValidationImages] = {}
 
-    def validation(self, method: Method, split: str) -> Validation:
+    def validation(self, method: Method, split: str) -> ValidationImages:
         """The images of a split, val or test; where test is not asked for, nothing of it is read.
 
         Raises:

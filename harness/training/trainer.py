@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from harness.data.sampler import BATCHES, all_view_batches
-from harness.errors import DivergedError, UserError
+from harness.errors import DivergedError
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter, count_flops
 from harness.results.epochs import EpochRecord
+from harness.training.begun import Begun
 from harness.training.compiling import WARM_UP_STEPS, loss_function
 from harness.training.feature_cache import Batch, TrainingImages
 from harness.training.optimizer import (
@@ -25,6 +26,7 @@ from harness.training.optimizer import (
     set_rates,
 )
 from harness.training.precision import autocast, gradient_scaler, loss_scale, set_loss_scale
+from harness.training.process import seed_torch
 from harness.training.state import LOSS_SCALE, load_trained_state, trained_parameters, trained_state
 from harness.training.step import clear_gradients, loss_and_gradients, training_step
 from harness.training.step_watch import StepWatch
@@ -94,10 +96,10 @@ class Trainer:
     def draw_batches(self, epoch: int) -> list[list[int]]:
         """Positions of the images in the batches of an epoch; they depend only on seed and epoch.
 
-        A batch of all images has them in order.
+        A batch of all images has them in order. Fewer images than a batch has are one smaller batch, as in Dassl.
 
         Raises:
-            UserError: there are fewer training images than a batch needs.
+            UserError: no class has enough images for a batch of one class.
         """
         batches, total = self._whole_epoch(epoch), self.spec.train.num_steps(self.spec.data.shots)
         return batches if total is None else batches[: total - epoch * self.steps_per_epoch]
@@ -107,16 +109,10 @@ class Trainer:
         kind, size = recipe.batch_kind(self.spec.data.fewest_shots), recipe.batch_size or len(labels)
         rng, keep = random.Random(f"batches/{self.spec.seed}/{epoch}"), recipe.keeps_remainder(len(labels))
         if kind == "all_views":
-            batches = all_view_batches(labels, size, rng, keep, self.images.views or 1)
-        elif recipe.batch_size is None:
-            batches = [list(range(size))] if size else []
-        else:
-            batches = BATCHES[kind](labels, size, rng, keep)
-        if not batches:
-            raise UserError(
-                f"train.batch_size={recipe.batch_size} is more than the {len(labels)} training images: lower it"
-            )
-        return batches
+            return all_view_batches(labels, size, rng, keep, self.images.views or 1)
+        if recipe.batch_size is None:
+            return [list(range(size))]
+        return BATCHES[kind](labels, size, rng, keep)
 
     @cached_property
     def _labels(self) -> list[int]:
@@ -129,9 +125,21 @@ class Trainer:
             DivergedError: the loss or a weight is no longer finite.
         """
         for epoch in range(first_epoch, self.epochs):
-            on_epoch(self._run_epoch(epoch))
+            on_epoch(self.run_epoch(epoch))
 
-    def _run_epoch(self, epoch: int) -> EpochRecord:
+    def run_epoch(self, epoch: int) -> EpochRecord:
+        """Train for one epoch.
+
+        Raises:
+            DivergedError: the loss or a weight is no longer finite.
+        """
+        begun = self.begin_epoch(epoch)
+        with self.measured(begun):
+            total = self.run_steps(epoch, begun.batches, begun.watch)
+        return self.end_epoch(begun, total)
+
+    def begin_epoch(self, epoch: int) -> Begun:
+        """Do what comes before the steps of an epoch: draw its batches, fill the cache, measure, compile."""
         batches = self.draw_batches(epoch)
         seed_torch(random.Random(f"epoch/{self.spec.seed}/{epoch}").getrandbits(63), self.method.clip.device)
         before = self.meter.seconds("cache"), self.meter.seconds("train")
@@ -140,17 +148,32 @@ class Trainer:
             self.probe(epoch, batches[0])
         if not self._is_warm:
             self.warm_up(epoch, batches[0])
-        images = sum(map(len, batches))
         if self.spec.train.optimizer == "lbfgs":
             # What it knows belongs to no saved state, so that an interruption changes nothing.
             self.optimizer = self._new_optimizer()
-        watch = self._watch(epoch, len(batches))
-        with self.meter.phase("train", images=images, repeats=True) as phase:
-            total = self.run_steps(epoch, batches, watch)
+        return Begun(epoch, batches, self._watch(epoch, len(batches)), *before)
+
+    @contextmanager
+    def measured(self, begun: Begun) -> Iterator[None]:
+        """Inside, the steps of an epoch are taken."""
+        with self.meter.phase("train", images=begun.images, repeats=True) as phase:
+            yield
             phase.share(self.images.pictures.take_spared())
             with torch.no_grad():
-                self.method.after_epoch(epoch, self.epochs)
-        loss = total.item() / len(batches)
+                self.method.after_epoch(begun.epoch, self.epochs)
+
+    def end_epoch(self, begun: Begun, total: Tensor) -> EpochRecord:
+        """The record of an epoch.
+
+        Args:
+            begun: the epoch, whose steps were taken.
+            total: sum of their losses, a scalar.
+
+        Raises:
+            DivergedError: the loss or a weight is no longer finite.
+        """
+        epoch, steps = begun.epoch, len(begun.batches)
+        loss = total.item() / steps
         lr, lr_image = self._rates(epoch)
         self._check_finite(epoch, loss, f"lr {lr:g}, image {lr_image:g}")
         return EpochRecord(
@@ -158,11 +181,11 @@ class Trainer:
             loss=loss,
             lr=lr,
             lr_image=lr_image,
-            steps=len(batches),
-            images=images,
-            train_seconds=self.meter.seconds("train") - before[1],
-            cache_seconds=self.meter.seconds("cache") - before[0],
-            step_records=watch.records(),
+            steps=steps,
+            images=begun.images,
+            train_seconds=self.meter.seconds("train") - begun.train_seconds,
+            cache_seconds=self.meter.seconds("cache") - begun.cache_seconds,
+            step_records=begun.watch.records(),
         )
 
     def _watch(self, epoch: int, steps: int) -> StepWatch:
@@ -189,17 +212,23 @@ class Trainer:
             batches: positions of the images of every batch.
             watch: is shown every step.
         """
-        recipe, whole = self.spec.train, self._epochs_exactly
-        steps = len(batches) if whole is None else self.steps_per_epoch
         total = torch.zeros((), device=self.method.clip.device)
         for step, batch in enumerate(self.images.with_frozen(epoch, batches)):
-            if step == 0 or recipe.schedule == "step":
-                set_rates(self.optimizer, recipe, epoch, step, steps, whole)
+            self.set_step_rates(epoch, step, len(batches))
             loss = self.take_step(self.optimizer, self.scaler, batch)
             total += loss
             if watch:
                 watch.take(step, loss)
         return total
+
+    def set_step_rates(self, epoch: int, step: int, steps: int) -> bool:
+        """Set the learning rates before a step of an epoch that has so many; returns whether they may have changed."""
+        recipe = self.spec.train
+        if changes := step == 0 or recipe.schedule == "step":
+            whole = self._epochs_exactly
+            steps = steps if whole is None else self.steps_per_epoch
+            set_rates(self.optimizer, recipe, epoch, step, steps, whole)
+        return changes
 
     @property
     def _epochs_exactly(self) -> float | None:
@@ -224,7 +253,7 @@ class Trainer:
             epoch: the images are prepared for it.
             batch: positions of the images.
         """
-        with self.meter.phase("compile"), self._without_trace():
+        with self.meter.phase("compile"), self.without_trace():
             for _ in range(WARM_UP_STEPS):
                 for one in self.images.with_frozen(epoch, [batch]):
                     with autocast(self.spec.train.precision, one.x.device):
@@ -234,7 +263,7 @@ class Trainer:
         self._is_warm = True
 
     @contextmanager
-    def _without_trace(self) -> Iterator[None]:
+    def without_trace(self) -> Iterator[None]:
         """Inside, steps may be taken that change neither weights and buffers nor what is drawn later."""
         saved = {name: value.detach().clone() for name, value in trained_state(self.method).items()}
         device = self.method.clip.device
@@ -268,7 +297,7 @@ class Trainer:
                         precision = self.spec.train.precision
                         training_step(self.method, optimizer, scaler, x, labels, precision, frozen)
 
-        with self._without_trace():
+        with self.without_trace():
             if not self.compiles:
                 # The meter of a CPU sees operators one by one, and not what compiled code does.
                 self.meter.probe("train", steps, self.resident())
@@ -303,13 +332,3 @@ class Trainer:
         texts = [method.prompts.ids, method.prompts.eot, *([] if method.frozen_text is None else [method.frozen_text])]
         teacher = [] if method.teacher_text is None else [method.teacher_text]
         return [*method.parameters(), *method.buffers(), *texts, *teacher, *self.images.resident()]
-
-
-def seed_torch(seed: int, device: torch.device) -> None:
-    """Seed torch's generators of the CPU and of a device.
-
-    `torch.manual_seed` does the same, and for every kind of device that is not in use it keeps a printed stack.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed_all(seed)

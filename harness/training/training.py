@@ -45,6 +45,10 @@ class Session:
     report: Report
 
 
+Train = Callable[["Training"], None]
+"""Takes the steps of a training that has started, and calls its `on_epoch` after every epoch."""
+
+
 class SaveClock:
     """When to save, so that a kill loses one epoch or MOST_LOST seconds, whichever is longer.
 
@@ -80,6 +84,7 @@ class Training:
 
     Attributes:
         progress: so far.
+        together: how many runs this process trains as one, this one included.
     """
 
     def __init__(
@@ -98,6 +103,7 @@ class Training:
         self.session = session
         self.validate = validate
         self.judge = judge
+        self.together = 1
         self.kept: dict[str, Tensor] = {}
         self.records: list[EpochRecord] = []
         self._saved_records = 0
@@ -106,11 +112,12 @@ class Training:
         self._seconds = {name: costs.seconds for name, costs in progress.phases.items()}
         self._usage = Usage(trainer.method.clip.device) if self.spec.tracking.system else None
 
-    def run(self, tensors: dict[str, Tensor]) -> Progress:
+    def run(self, tensors: dict[str, Tensor], train: Train | None = None) -> Progress:
         """Train what is left; returns the final progress.
 
         Args:
             tensors: of an interrupted training, as `Trainer.state` gave them; empty for a new one.
+            train: takes the steps; None: this training, alone.
         """
         first = self.progress.epoch
         self.trainer.flops = dict(self.progress.flops)
@@ -123,7 +130,7 @@ class Training:
         self.session.tracker.log_epochs(self.records)
         self.session.report(TrainingProgress(first, self.trainer.epochs))
         try:
-            self.trainer.train(first, self._on_epoch)
+            (train or Training.train_alone)(self)
         except DivergedError:
             self._write_records()
             raise
@@ -132,7 +139,12 @@ class Training:
             log.info("kept epoch %s", self.progress.kept_epoch)
         return self.progress
 
-    def _on_epoch(self, record: EpochRecord) -> None:
+    def train_alone(self) -> None:
+        """Take the steps of all epochs that are left."""
+        self.trainer.train(self.progress.epoch, self.on_epoch)
+
+    def on_epoch(self, record: EpochRecord) -> None:
+        """Judge, validate, save and report after an epoch."""
         epoch = record.epoch + 1
         judged = self._keep_best(record.epoch)
         validated = {"accuracies": self._validate(epoch), "selection_accuracy": judged}
@@ -164,6 +176,7 @@ class Training:
             flops=self.trainer.flops,
             starts=self.progress.starts,
             alone=both_alone(self.progress.alone, self.session.use.alone),
+            together=max(self.progress.together, self.together),
             cache=self.trainer.images.facts(),
             inputs=self.progress.inputs,
             kept_epoch=self.progress.kept_epoch,

@@ -16,7 +16,7 @@ from harness.experiment.yaml_values import dump_yaml
 from harness.machine.masking import masked_settings
 from harness.results.files import write_atomically
 from harness.results.metrics import PERCENT, RunMetric, find_metric
-from harness.tune.figures import draw_curves, draw_figures, show
+from harness.tune.figures import draw_curves, draw_figures, shown_value
 from harness.tune.importance import Importance
 from harness.tune.objective import FAILURE, METRICS, SECONDS, headline_of, seconds_of
 from harness.tune.pending import counts, point_of, same_point
@@ -82,7 +82,7 @@ def text_table(trials: list[FrozenTrial], sweep: Sweep) -> pd.DataFrame:
         main = headline_of(sweep.protocol, values)
         deviation = f"{main}.std"
         spread = f" ± {in_digits(main, values[deviation])}" if deviation in values else ""
-        cells = {key: show(trial.params.get(key)) for key in sweep.space}
+        cells = {key: shown_value(trial.params.get(key)) for key in sweep.space}
         others = [name for name in dict.fromkeys((*sweep.objectives, *sweep.limits, *SHOWN_COSTS)) if name != main]
         others.sort(key=lambda name: isinstance(find_metric(name), RunMetric))
         cells |= {
@@ -189,7 +189,7 @@ def write_outcome(
         write_yaml(folder / name, recipe_of(trial, sweep, num_trials, round(seconds_of(trials), 1)))
     if not draws:
         return [folder / name for name in names]
-    draw_figures(study, sweep, found, folder)
+    draw_figures(study, sweep, found, front, folder)
     if sweep.sampler == "grid" and len(sweep.space) == 1:
         draw_curves(in_grid_order([trial for trial in trials if METRICS in trial.user_attrs], sweep), sweep, folder)
     return [folder / name for name in names]

@@ -54,7 +54,7 @@ def pruner_of(sweep: Sweep) -> optuna.pruners.BasePruner:
 def open_study(sweep: Sweep, results: Path, worker: int = 0) -> optuna.Study:
     """The study of a sweep: a new one, or the existing one."""
     silence_optuna()
-    return optuna.create_study(
+    study = optuna.create_study(
         study_name=sweep.study_name,
         storage=storage_of(sweep, results, queue_again),
         sampler=sampler_of(sweep, worker),
@@ -62,6 +62,10 @@ def open_study(sweep: Sweep, results: Path, worker: int = 0) -> optuna.Study:
         directions=sweep.directions,
         load_if_exists=True,
     )
+    # The dashboard calls objectives by their names, not "Objective 0".
+    if study.metric_names != list(sweep.objectives):
+        study.set_metric_names(list(sweep.objectives))
+    return study
 
 
 def judge(study: optuna.Study, trial: optuna.Trial, objective: Objective) -> None:

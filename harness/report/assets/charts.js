@@ -64,6 +64,11 @@ function pointChart(figure, panel, label) {
     panel.front.forEach(([x, y], i) => { path += i ? `H${px(x)}V${py(y)}` : `M${px(x)} ${py(y)}`; });
     svg.append(shape("path", { d: path, fill: "none", stroke: "var(--soft)", "stroke-width": 1.3, "stroke-dasharray": "3 3" }));
   }
+  if (panel.line) {
+    // What the points are held against, such as the diagonal of a reliability diagram.
+    const points = panel.line.map(([x, y]) => `${px(x)},${py(y)}`).join(" ");
+    svg.append(shape("polyline", { points, fill: "none", stroke: "var(--soft)", "stroke-width": 1.3, "stroke-dasharray": "3 3" }));
+  }
   for (const series of panel.series) {
     const place = placeOf(series.name, panel.series);
     const group = shape("g", { style: `color:${colour(place)}`, stroke: "currentColor", fill: "currentColor" });

@@ -3,18 +3,37 @@
 const columns = data.runs.columns;
 const rows = data.runs.rows.map((row) => row.map((value, i) => columns[i].words && typeof value === "number" ? columns[i].words[value] : value));
 const at = Object.fromEntries(columns.map((column, i) => [column.name, i]));
+const trials = new Set(data.trials);
 const texts = rows.map((row) => row.filter((value) => typeof value === "string").join(" ").toLowerCase());
 let order = rows.map((_, i) => i), shown = order, page = 0, open = null;
 
 function fillChoice(id, name) {
+  byId(id).parentElement.hidden = at[name] === undefined;
+  if (at[name] === undefined) return;
   for (const value of new Set(rows.map((row) => row[at[name]]))) byId(id).append(element("option", { value }, value));
   byId(id).addEventListener("change", filterRuns);
 }
+// What runs of one setting share: they differ in seeds and samples only.
+const GROUP = ["method", "protocol", "backbone", "tuned", "track", "data set", "shots"].filter((name) => at[name] !== undefined);
+const groupOf = (i) => JSON.stringify(GROUP.map((name) => rows[i][at[name]]));
+const described = new Map();
+rows.forEach((row, i) => { if (data.details[row[at.id]] && !described.has(groupOf(i))) described.set(groupOf(i), row[at.id]); });
+const settingTexts = [];
+function settingsOf(i) {
+  // Runs that differ in seeds only have the same settings: those of one that is described stand for all of them.
+  const run = data.details[rows[i][at.id]] || data.details[described.get(groupOf(i))];
+  if (!run) return "";
+  if (settingTexts[run.spec] === undefined) settingTexts[run.spec] = linesOf(run).join("\n").toLowerCase();
+  return settingTexts[run.spec];
+}
 function filterRuns() {
   const words = byId("filter-runs").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const chosen = [["method", "filter-method"], ["data set", "filter-dataset"], ["state", "filter-state"]]
+  const settings = byId("filter-settings").value.toLowerCase().trim();
+  const chosen = [["method", "filter-method"], ["data set", "filter-dataset"], ["protocol", "filter-protocol"], ["state", "filter-state"]]
     .map(([name, id]) => [at[name], byId(id).value]).filter(([, value]) => value);
-  shown = order.filter((i) => words.every((word) => texts[i].includes(word)) && chosen.every(([column, value]) => rows[i][column] === value));
+  const hide = byId("hide-trials").checked;
+  shown = order.filter((i) => words.every((word) => texts[i].includes(word)) && chosen.every(([column, value]) => rows[i][column] === value)
+    && (!hide || !trials.has(i)) && (!settings || settingsOf(i).includes(settings)));
   page = 0;
   showRuns();
 }
@@ -43,80 +62,13 @@ function showRuns() {
     });
     line.dataset.run = id;
     body.append(line);
-    if (open === id) body.append(element("tr", { class: "detail" }, detail(id)));
+    if (open === id) body.append(element("tr", { class: "detail" }, detail(id, i)));
   }
   byId("count").textContent = shown.length === rows.length ? `${rows.length} runs` : `${shown.length} of ${rows.length} runs`;
   byId("page").textContent = `Page ${page + 1} of ${pages}`;
   byId("pages").hidden = pages === 1;
   byId("previous").disabled = page === 0;
   byId("next").disabled = page === pages - 1;
-}
-
-function part(title, ...children) { return element("div", {}, element("h3", {}, title), ...children); }
-
-function detail(id) {
-  const box = element("div", { class: "box" });
-  const cell = element("td", { colspan: columns.length }, box);
-  const links = element("p", {}, `Run ${id}: `);
-  const run = data.details[id];
-  if (run && run.url && /^https?:/.test(run.url)) links.append(element("a", { href: run.url, rel: "noreferrer" }, "W&B"), " ");
-  for (const file of ["result.json", "spec.yaml", "metrics.jsonl", "log.txt"]) {
-    links.append(element("a", { href: `${data.folder}/${id}/${file}` }, file), " ");
-  }
-  box.append(links);
-  if (!run) { box.append(element("p", { class: "note" }, data.left_out)); return cell; }
-  if (run.reason) box.append(element("p", { class: "state-failed" }, run.reason));
-  for (const line of run.notes || []) box.append(element("p", { class: "note" }, line));
-  if (run.card !== undefined) box.append(element("p", { class: "note" }, data.cards[run.card]));
-  const parts = element("div", { class: "parts" });
-  parts.append(part("Spec", element("pre", { tabindex: 0 }, `seed: ${run.seed}\n${data.specs[run.spec]}`)));
-  if (run.costs) parts.append(costs(run));
-  if (run.losses && run.losses.length > 1) {
-    const [epochs, losses] = [0, 1].map((place) => run.losses.map((pair) => pair[place]));
-    const series = { name: "loss", x: epochs, y: losses, error: [], words: epochs.map((epoch) => `epoch ${epoch}`) };
-    parts.append(part("Training loss", curve(series)));
-  }
-  for (const [name, found] of Object.entries(run.classes || {})) parts.append(perClass(name, found));
-  box.append(parts);
-  for (const [name, several] of Object.entries(run.examples || {})) box.append(examples(name, several));
-  return cell;
-}
-function curve(series) {
-  const figure = { kind: "lines", x_label: "epoch", y_label: "loss", log_x: false };
-  const chart = pointChart(figure, { title: "", series: [series], front: [] }, "training loss");
-  for (const point of chart.querySelectorAll("[data-tip]")) {
-    point.dataset.tip = point.dataset.tip.replace(" %", "");
-    point.removeAttribute("tabindex");
-  }
-  return chart;
-}
-function costs(run) {
-  const table = element("table", {}, element("thead", {}, element("tr", {}, ...["phase", "s", "images/s", "peak MiB"].map((name) => element("th", { scope: "col" }, name)))));
-  const body = element("tbody");
-  for (const [phase, ...values] of run.costs) {
-    body.append(element("tr", {}, element("th", { scope: "row" }, phase), ...values.map((value, i) => element("td", {}, value === null ? "–" : value.toFixed([2, 0, 1][i])))));
-  }
-  table.append(body);
-  return part("Costs", table, element("p", { class: "note" }, run.facts));
-}
-function perClass(name, found) {
-  const body = element("tbody");
-  const pairs = data.classes[found.names].map((label, i) => [label, found.values[i]]).sort((a, b) => b[1] - a[1]);
-  for (const [label, value] of pairs) {
-    const meter = element("span", { class: "meter" }, element("i", { style: `width:${value}%` }));
-    body.append(element("tr", {}, element("th", { scope: "row" }, label), element("td", {}, meter), element("td", {}, value.toFixed(1))));
-  }
-  return part(`Accuracy of classes: ${name}`, element("div", { class: "scroll-y", tabindex: 0 }, element("table", {}, body)));
-}
-function examples(name, several) {
-  const box = element("div", { class: "examples" });
-  for (const [path, label, predicted, confidence] of several) {
-    const picture = data.pictures[path];
-    const right = label === predicted;
-    const says = element("figcaption", {}, label, element("br"), element("span", { class: right ? "right" : "wrong" }, `${right ? "✓" : `✗ ${predicted}`} ${(100 * confidence).toFixed(0)}%`));
-    box.append(element("figure", { title: path }, picture ? element("img", { src: picture, alt: label }) : element("span", { class: "none" }), says));
-  }
-  return part(`Predictions: ${name}`, box);
 }
 
 const head = element("tr", {}, ...columns.map((column) => element("th", { scope: "col", ...(column.digits === undefined ? { class: "words" } : {}) }, column.name)));
@@ -127,7 +79,11 @@ sortButtons(head, (column, direction) => {
 });
 fillChoice("filter-method", "method");
 fillChoice("filter-dataset", "data set");
+fillChoice("filter-protocol", "protocol");
 fillChoice("filter-state", "state");
+byId("trials").hidden = !trials.size;
+byId("hide-trials").addEventListener("change", filterRuns);
+byId("filter-settings").addEventListener("input", filterRuns);
 byId("filter-runs").addEventListener("input", filterRuns);
 byId("previous").addEventListener("click", () => { page -= 1; showRuns(); });
 byId("next").addEventListener("click", () => { page += 1; showRuns(); });

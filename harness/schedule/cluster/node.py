@@ -38,6 +38,12 @@ def refuse_numbers(schedule: ScheduleSpec) -> None:
         raise UserError(f"--devices {asked}: executor '{schedule.executor}' gives out devices itself, leave it out")
 
 
+def refuse_together(schedule: ScheduleSpec) -> None:
+    """Raise a UserError if runs are to train as one, because a cluster computes each run by itself."""
+    if schedule.together > 1:
+        raise UserError(f"schedule.together: executor '{schedule.executor}' computes every run by itself, leave it out")
+
+
 def wants_gpu(spec: RunSpec, schedule: ScheduleSpec, there_are_gpus: bool) -> bool:
     """Whether to request a GPU for a run.
 

@@ -11,7 +11,7 @@ from harness.errors import UserError, first_line
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.failure import Failure
 from harness.results.folder import RunFolder
-from harness.schedule.cluster.node import compute, on_one_node, refuse_numbers, wants_gpu
+from harness.schedule.cluster.node import compute, on_one_node, refuse_numbers, refuse_together, wants_gpu
 from harness.schedule.cluster.scheduler import GRACE, Ended, RemoteScheduler
 from harness.schedule.events import FailedRun, OnEvent
 from harness.training.events import Notice
@@ -161,6 +161,7 @@ def execute_runs(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec
     """
     ray = import_ray()
     refuse_numbers(schedule)
+    refuse_together(schedule)
     results = results.absolute()
     connect(ray, schedule)
     try:

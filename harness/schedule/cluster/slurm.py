@@ -16,7 +16,7 @@ from harness.experiment.settings import Settings
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.schedule.cluster import slurm_tools
 from harness.schedule.cluster.follower import names_in
-from harness.schedule.cluster.node import on_one_node, refuse_numbers, wants_gpu
+from harness.schedule.cluster.node import on_one_node, refuse_numbers, refuse_together, wants_gpu
 from harness.schedule.cluster.scheduler import Ended, RemoteScheduler
 from harness.schedule.cluster.slurm_job import MAX_TIMEOUTS, JobOnNode, job_parameters
 from harness.schedule.events import FailedRun, OnEvent
@@ -181,6 +181,7 @@ def execute_runs(specs: Sequence[RunSpec], results: Path, schedule: ScheduleSpec
     """
     submitit = import_submitit()
     refuse_numbers(schedule)
+    refuse_together(schedule)
     if schedule.runs_per_device > 1:
         raise UserError("schedule.runs_per_device: Slurm gives every job its own device; leave it out, or use shards")
     results = results.absolute()

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.board import standings
+from harness.cli.report import find_standings
 from harness.experiment.spec import RunSpec
+from harness.report.runs import experiment_runs
 from tests.commands import error_line, skipbench
 
 Plan = Callable[..., list[RunSpec]]
@@ -53,6 +56,24 @@ def test_figures_and_report_write_files(tmp_path: Path, plan_runs: Plan, fill: F
     assert done.returncode == 0
     assert "bench.html" in done.stdout
     assert (tmp_path / "reports" / "bench.html").stat().st_size < 2_000_000
+
+
+def test_a_report_has_standings_and_links_to_the_board(
+    tmp_path: Path, plan_runs: Plan, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = plan_runs("few_shot", methods=["coop", "kgcoop"], shots=[1], seeds=[1, 2])
+    fill(tmp_path, specs)
+    runs = experiment_runs(specs, tmp_path)
+    found = find_standings(runs, tmp_path)
+    ((_, _, (table,)),) = found.tracks
+    assert found.board is None
+    assert set(table.columns) == {"CoOp", "KgCoOp"}
+    (tmp_path / "board").mkdir()
+    (tmp_path / "board" / "index.html").write_text("")
+    monkeypatch.setattr(standings, "MOST_RUNS", 3)
+    found = find_standings(runs, tmp_path)
+    assert (found.tracks, found.board) == ((), tmp_path / "board" / "index.html")
+    assert "4 runs are for a board" in found.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_the_process_of_a_run_rehearses(
             made.append(args)
             self.id = open_spec.id
 
-        def execute(self) -> None:
+        def execute(self, train: object) -> None:
             pass
 
     open_spec = spec("finetune")
@@ -168,7 +168,7 @@ def test_the_process_of_a_run_rehearses(
     monkeypatch.setattr(worker, "end_with_parent", lambda: None)
     monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
     _, sender = multiprocessing.Pipe(duplex=False)
-    worker.compute(dict(os.environ), open_spec.settings(), open_spec.id, tmp_path, sender)
+    worker.compute(dict(os.environ), {open_spec.id: open_spec.settings()}, tmp_path, sender)
     assert [args[3] for args in made] == [choose_batches]
 
 

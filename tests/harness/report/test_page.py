@@ -3,10 +3,9 @@
 import json
 import re
 import resource
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ from harness.report.paper_tables import paper_tables
 from harness.report.run_details import Shared, read_url
 from harness.report.runs import experiment_runs, folder_runs
 from harness.results.record import DamagedError
+from tests.harness.report.browser import needs_browser, open_page
 
 Plan = Callable[..., list[RunSpec]]
 Fill = Callable[..., dict[str, dict[str, float]]]
-CHROMIUM = shutil.which("chromium")
 LIMIT = 2_000_000
 
 
@@ -53,7 +52,7 @@ def test_the_page_holds_tables_figures_and_every_run(tmp_path: Path, plan_runs: 
     assert (detail["seed"], detail["url"]) == (specs[1].seed, "https://wandb.example/run")
     assert detail["examples"] == {"base": [["a/b.png", "cat", "dog", 0.12]]}
     assert detail["losses"][:2] == [[1, 2.0], [2, 1.0]]
-    assert "method: coop" in data["specs"][detail["spec"]]
+    assert "method: coop" in [data["lines"][line] for line in data["specs"][detail["spec"]]]
     assert data["classes"][detail["classes"]["base"]["names"]][0] == "class 0"
     assert specs[-1].id not in data["details"]
     assert data["cards"][detail["card"]].startswith("CoOp (IJCV 2022). Official code selects on nothing; sets for")
@@ -92,7 +91,49 @@ def test_runs_that_do_not_fit_are_left_out_of_the_details_only(
     monkeypatch.setattr(page_module, "PAGE_BYTES", len(whole.encode()) - 1000)
     text, data = write_page(specs, tmp_path)
     assert 0 < len(data["details"]) < len(specs) == len(data["runs"]["rows"])
-    assert f"{len(data['details'])} of {len(specs)} runs are described here" in text
+    assert f"{len(data['details'])} of {len(specs)} runs are described here, first seeds first" in text
+
+
+def test_the_first_seed_of_each_setting_is_described_first(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    specs = plan_runs("base_to_new", methods=["coop", "skip"], seeds=[1, 2])
+    fill(tmp_path, specs)
+    ordered = run_details.first_seeds_first(experiment_runs(specs, tmp_path))
+    assert list(zip(ordered["method"], ordered["seed"], strict=True)) == [
+        ("coop", 1), ("skip", 1), ("coop", 2), ("skip", 2)
+    ]  # fmt: skip
+
+
+def test_more_rows_than_fit_are_counted(
+    tmp_path: Path, plan_runs: Plan, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = plan_runs("base_to_new")
+    fill(tmp_path, specs)
+    monkeypatch.setattr(page_module, "MOST_ROWS", 3)
+    text, data = write_page(specs, tmp_path)
+    assert len(data["runs"]["rows"]) == len(data["files"]["of"]) == 3
+    assert f"The first 3 of {len(specs)} runs are listed" in text
+
+
+def test_runs_of_several_backbones_say_which(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    names = ("clip-emoji", "RN50-quickgelu")
+    specs = [spec for name in names for spec in plan_runs("base_to_new", methods=["coop"], backbone=name, seeds=[1])]
+    fill(tmp_path, specs)
+    _, data = write_page(specs, tmp_path)
+    (column,) = [column for column in data["runs"]["columns"] if column["name"] == "backbone"]
+    assert tuple(column["words"]) == names
+    _, data = write_page(specs[:1], tmp_path)
+    assert "backbone" not in [column["name"] for column in data["runs"]["columns"]]
+
+
+def test_trials_are_told_apart(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    specs = [*plan_runs("base_to_new", methods=["coop"]), *plan_runs("base_to_new_validation", methods=["coop"])]
+    fill(tmp_path, specs)
+    _, data = write_page(specs, tmp_path)
+    names = [column["name"] for column in data["runs"]["columns"]]
+    column = names.index("protocol")
+    words = data["runs"]["columns"][column]["words"]
+    found = [words[data["runs"]["rows"][place][column]] for place in data["trials"]]
+    assert found == ["base_to_new_validation"] * 3
 
 
 def test_a_failed_run_says_why(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
@@ -131,30 +172,6 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 # In a browser.
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-def open_page(browser: Any, path: Path, width: int = 1280, **options: Any) -> tuple[Any, list[str], list[str]]:
-    """The page, what its console says, and what it asks for."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-    tab = context.new_page()
-    problems: list[str] = []
-    requests: list[str] = []
-    tab.on("console", lambda message: problems.append(message.text))
-    tab.on("pageerror", lambda error: problems.append(str(error)))
-    tab.on("request", lambda request: requests.append(request.url))
-    tab.goto(path.as_uri())
-    return tab, problems, [url for url in requests if not url.startswith(("data:", "file:"))]
 
 
 def bench(results: Path, *words: str) -> Path:
@@ -251,6 +268,8 @@ def test_a_phone_needs_no_sideways_scrolling(
     tab, problems, _ = open_page(browser, tmp_path / "reports" / "mine.html", width=375, color_scheme=scheme)
     tab.locator("#run-table tbody button").first.click()
     assert tab.evaluate("document.documentElement.scrollWidth") == 375
+    # The links of the head take one line, which is scrolled.
+    assert tab.locator("nav").bounding_box()["height"] < 45
     box = tab.locator("tr.detail .box").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 375

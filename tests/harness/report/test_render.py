@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from harness.experiment.spec import RunSpec
-from harness.report.latex import LATEX, latex, latex_document, to_latex
+from harness.report.latex import LATEX, SIZES, caption_of, height_of, latex, latex_document, pages, row_groups, to_latex
 from harness.report.paper_tables import ablation, paper_tables
 from harness.report.published import with_published
 from harness.report.render import HTML, MARKDOWN, cell_text, to_csv, to_html, to_markdown
@@ -55,6 +55,68 @@ def test_latex_escapes_what_it_would_read_as_commands() -> None:
     assert latex("a_b 5% {x} & #1 ~ ^ \\ < $") == (
         r"a\_b 5\% \{x\} \& \#1 \textasciitilde{} \textasciicircum{} \textbackslash{} $<$ \$"
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "set_as"),
+    [
+        ('a "word", ("two")', "a ``word'', (``two'')"),
+        ("the authors' 'own' code", "the authors' `own' code"),
+        ("-0.5 and 1e-3 and 16-shot", "$-$0.5 and 1e-3 and 16-shot"),
+        ("--over a--b", "-{}-over a-{}-b"),
+        ("1–3 --", "1--3 -{}-"),
+        ("seeds x data sets", r"seeds $\times$ data sets"),
+        ("3...", r"3\ldots{}"),
+    ],
+)
+def test_latex_is_set_as_a_typesetter_would(typed: str, set_as: str) -> None:
+    assert latex(typed) == set_as
+
+
+def test_negative_numbers_have_a_minus() -> None:
+    assert cell_text(replace(CELL, mean=-0.42, std=None), LATEX) == "$-$0.42"
+
+
+@pytest.mark.parametrize(
+    ("title", "sentence"),
+    [
+        ("base_to_new, emoji, 16 shots", "Base-to-new, emoji, 16 shots."),
+        ("Standing: few_shot, 1 shot, validation-free", "Standing: few-shot, 1 shot, validation-free."),
+        ("my_method of others.", "My_method of others."),
+    ],
+)
+def test_captions_are_sentences(title: str, sentence: str) -> None:
+    assert caption_of(title) == sentence
+
+
+def test_methods_are_called_as_their_papers_call_them(table: Table) -> None:
+    text = to_latex(table)
+    assert r"data set &  & Zero-shot CLIP & CoOp & Skip Tuning \\" in text
+    assert "(Zero-shot CLIP 1)" in text
+    assert "zeroshot" not in text
+    assert "\nSkip Tuning & " in to_latex(table, transpose=True)
+
+
+def test_what_is_longer_than_a_page_continues_on_the_next() -> None:
+    pieces = [("one", 300.0), ("two", 180.0), ("three", 10.0), ("four", 900.0), ("five", 1.0)]
+    assert pages(pieces, 480.0) == [["one", "two"], ["three"], ["four"], ["five"]]
+    lines = [["block" if not number % 3 else "", "row", "1.0"] for number in range(150)]
+    groups = row_groups(lines, 480.0, SIZES[0], transpose=False)
+    assert [line for group in groups for line in group] == lines
+    assert len(groups) > 1
+    # Rows of one block stay together, and every part fits.
+    assert all(group[0][0] == "block" for group in groups)
+    assert all(height_of(group, SIZES[0], transpose=False) < 480.0 for group in groups)
+
+
+def test_a_long_table_has_one_caption_and_says_that_it_continues(table: Table) -> None:
+    cells = tuple(replace(cell, block=f"{cell.block} {copy}") for copy in range(12) for cell in table.cells)
+    text = to_latex(replace(table, cells=cells))
+    floats = text.count(r"\begin{table")
+    assert floats == text.count(r"\end{table") > 1
+    assert text.count(r"\caption{") == text.count(r"\label{") == 1
+    assert text.count(r"Table~\ref{tab:base_to_new-16shot}, continued.") == floats - 1
+    assert text.count("over 3 seeds") == 1
 
 
 @pytest.fixture
@@ -129,6 +191,7 @@ def test_latex_of_every_layout_compiles_and_holds_the_numbers(
         assert "Undefined" not in done.stdout
         if not transpose:
             assert "Overfull" not in done.stdout
+            assert "Float too large" not in done.stdout
     if shutil.which("pdftotext"):
         text = subprocess.run(
             ["pdftotext", "upright.pdf", "-"], cwd=tmp_path, capture_output=True, text=True, check=True

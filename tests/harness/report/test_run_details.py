@@ -11,7 +11,8 @@ from PIL import Image
 
 from harness.data.thumbnails import is_inside
 from harness.experiment.spec import RunSpec
-from harness.report.run_details import thumbnail, thumbnails
+from harness.report.run_details import MOST_POINTS, SELECTION, accuracy_curves, thinned, thumbnail, thumbnails
+from harness.results.epochs import EpochRecord
 from tests.commands import skipbench
 
 Plan = Callable[..., list[RunSpec]]
@@ -103,6 +104,18 @@ def test_impossible_numbers_are_damage(
         assert done.returncode == 1, done
         assert done.stderr.count("damaged: ") == 1
         assert str(path) in done.stderr
+
+
+def test_curves_hold_validated_epochs_and_end_with_the_last() -> None:
+    records = [
+        EpochRecord(epoch=epoch, loss=1.0, lr=0.1, accuracies={"val": 50.0 + epoch} if epoch % 2 else {})
+        for epoch in range(4)
+    ]
+    records[3] = records[3].model_copy(update={"selection_accuracy": 60.126})
+    assert accuracy_curves(records) == {"val": [(2, 51.0), (4, 53.0)], SELECTION: [(4, 60.13)]}
+    points = [(epoch, 0.0) for epoch in range(1, 2 * MOST_POINTS + 2)]
+    assert (len(thinned(points)), thinned(points)[-1]) == (41, points[-1])
+    assert thinned(points[:MOST_POINTS]) == points[:MOST_POINTS]
 
 
 def test_impossible_costs_and_classes(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:

@@ -16,7 +16,7 @@ from harness.schedule.local import Job, LocalScheduler
 from harness.training.events import Done, Event, Notice, Retried
 
 Make = Callable[..., RunSpec]
-ATTEMPT: Any = SimpleNamespace(started=0.0, spec=SimpleNamespace(runtime=SimpleNamespace(device="cpu")))
+ATTEMPT: Any = SimpleNamespace(started=0.0, specs=[SimpleNamespace(runtime=SimpleNamespace(device="cpu"))])
 LOST = Failure(TAKEN_OVER, "run abc was taken over by process 1 on b while this process slept")
 
 

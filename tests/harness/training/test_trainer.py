@@ -251,9 +251,13 @@ def count_calls(step: Callable[..., Any], calls: list[int]) -> Callable[..., Any
     return counting
 
 
-def test_batches_larger_than_the_sample_are_refused(make_spec: Make) -> None:
-    with pytest.raises(UserError, match=r"train\.batch_size=100 is more than the 12 training images"):
-        train(make_spec("finetune", *SMALL, "train.batch_size=100", shots=1))
+def test_a_sample_smaller_than_a_batch_is_one_batch(make_spec: Make) -> None:
+    # In another order than a batch of all, as in Dassl, which shuffles it.
+    trainer = make_trainer(make_spec("coop", *SMALL, "train.batch_size=100", shots=1))
+    (batch,) = trainer.draw_batches(0)
+    assert sorted(batch) == list(range(12))
+    assert trainer.draw_batches(1) != [batch]
+    train(make_spec("finetune", *SMALL, "train.batch_size=100", shots=1))
 
 
 def test_checkpoints_of_other_runs_are_refused(make_spec: Make) -> None:

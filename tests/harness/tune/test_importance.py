@@ -88,6 +88,6 @@ def test_a_figure_of_importance_and_no_warning_of_optuna(tmp_path: Path, monkeyp
     study, sweep = a_study(24, *values, directions=("maximize", "minimize")), a_sweep("H", "train_memory")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        draw_figures(study, sweep, importances(study, sweep), tmp_path)
+        draw_figures(study, sweep, importances(study, sweep), study.best_trials[:1], tmp_path)
     assert (tmp_path / "importance-H.svg").is_file()
     assert not (tmp_path / "importance-train_memory.svg").exists()

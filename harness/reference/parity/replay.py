@@ -15,30 +15,20 @@ from harness.reference.parity.naming import find_method, official_of
 from harness.reference.parity.search import check_search, has_search
 from harness.reference.parity.stages import check_initial_state, check_inputs, check_new_state, check_stages
 from harness.reference.parity.subject import PRECISION, Subject
-from harness.reference.parity.tolerances import is_rounded_alike
 from harness.reference.parity.training import Training
 from harness.reference.parity.vectors import Vectors
 from harness.training.inference import set_classes
 from methods.base import Method
 
 
-def replay(cls: type[Method], vectors: Vectors, precision: str = PRECISION) -> Iterator[Comparison]:
+def replay(cls: type[Method], vectors: Vectors) -> Iterator[Comparison]:
     """Replay vectors with a method and yield a comparison for every quantity.
-
-    The official code computed in fp32. In any other precision logits and the first loss are compared, before rounding
-    can add up over steps or decide what is chosen.
-
-    Args:
-        cls: our method.
-        vectors: of the official one, on the device that computes.
-        precision: in which ours computes.
 
     Raises:
         UserError: the vectors are incomplete or do not fit the method; names their file.
     """
     try:
-        found = _compare_all(cls, vectors) if precision == PRECISION else _compare_rounded(cls, vectors, precision)
-        for quantity, (error, tolerance) in found:
+        for quantity, (error, tolerance) in _compare_all(cls, vectors):
             yield Comparison(vectors.name, quantity, error, tolerance)
     except UserError as error:
         named = str(error).startswith(str(vectors.file))
@@ -62,22 +52,9 @@ def _compare_all(cls: type[Method], vectors: Vectors) -> Iterator[Found]:
     chosen = (yield from check_search(subject)) if has_search(subject) else 0.0
     yield from _check_logits(subject, "eval_logits_base", chosen)
     if subject.has("eval_logits_new"):
-        set_classes(subject.method, subject.prompts_new, subject.precision)
+        set_classes(subject.method, subject.prompts_new, PRECISION)
         yield from check_new_state(subject)
         yield from _check_logits(subject, "eval_logits_new")
-
-
-def _compare_rounded(cls: type[Method], vectors: Vectors, precision: str) -> Iterator[Found]:
-    """Compare logits before training, and logits and loss of the first step."""
-    subject = Subject(cls, vectors, precision)
-    for _ in check_initial_state(subject):
-        pass  # it also takes the stored initial values
-    found = [*_check_logits(subject, "eval_logits_base_init")]
-    if vectors.about.trainable:
-        found += Training(subject).first_step()
-    elif not has_search(subject):
-        found += _check_logits(subject, "eval_logits_base")
-    yield from (item for item in found if is_rounded_alike(item[0]))
 
 
 def _check_logits(subject: Subject, name: str, chosen: float = 0.0) -> Iterator[Found]:

@@ -16,8 +16,6 @@ STOPPED_EARLY = 2e-2
 """Of what an iterative solver of the official code returns before it has converged."""
 MANY_STEPS = 2
 """Adam and AdamW turn a gradient into about lr * sign; where it is rounding, a step may go the other way."""
-ROUNDED_PRECISIONS = {"tf32": 1e-2, "bf16": 1e-1, "fp16": 2e-2, "half": 2e-2}
-"""Precision -> tolerance of logits and losses computed in it, relative to the largest of them."""
 
 NUMBERS = re.compile(r"train_lrs|search_(C|best|accuracy|val_accuracy)|final\.C|(.*_)?accuracy|final\.test_accuracy")
 LOGITS = re.compile(r"(epoch_)?(eval|train|search|zs)_logits.*")
@@ -65,16 +63,6 @@ def tolerance_of(vectors: Vectors, name: str, theirs: Tensor, largest_factor: fl
 def of_largest(theirs: Tensor, atol: float) -> Tolerance:
     """A tolerance relative to the largest entry."""
     return Tolerance(atol + BADLY_CONDITIONED * float(theirs.abs().max()), 0.0)
-
-
-def is_rounded_alike(name: str) -> bool:
-    """Whether a quantity is compared in other precisions than that of the official code, too."""
-    return LOGITS.fullmatch(name) is not None or name in LOSSES
-
-
-def rounded_tolerance(precision: str, theirs: Tensor) -> Tolerance:
-    """The tolerance of a tensor that is computed in another precision than the official one, relative to its largest."""
-    return Tolerance(ROUNDED_PRECISIONS[precision] * float(theirs.abs().max()), 0.0)
 
 
 def gradient_tolerance(vectors: Vectors, theirs: Tensor) -> Tolerance:

@@ -35,10 +35,11 @@ def check(asked: Asked, say: Say) -> list[Finding]:
     changes = {"backbone": BACKBONE, "classes": CLASSES, "each": False, "pairs": 2}
     (spec,) = vary(read_yaml(EXPERIMENTS / "speed.yaml"), changes)
     spec = choose_rows(spec, list(methods[:1] if asked.quick else methods), {})
-    for item in Benchmark(spec, asked.device).measure(say):
+    benchmark = Benchmark(spec, asked.device)
+    for item in benchmark.measure(say):
         if item.setting == ON:
             found += _step(item.title, item.costs, peak)
-    return found
+    return [*found, *(Finding(SECTION, "methods", "not measured", line) for line in benchmark.left_out)]
 
 
 def _step(title: str, costs: SpeedCosts, peak: float) -> list[Finding]:

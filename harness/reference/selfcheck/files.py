@@ -20,7 +20,7 @@ def check(asked: Asked, say: Say) -> list[Finding]:
         replaced = _is_replaced(Path(folder) / "file")
     where = "results folder"
     return [
-        Finding(SECTION, where, "free, at least", free, "bytes", LEAST, free >= LEAST),
+        Finding(SECTION, where, "free space", free, "bytes", LEAST, free >= LEAST),
         Finding(SECTION, where, "a file is replaced as a whole", "yes" if replaced else "no", "", "yes", replaced),
     ]
 

@@ -14,14 +14,16 @@ STYLE = (
 )
 COLUMNS = ("section", "about", "quantity", "value", "limit", "")
 LARGE = 1e6
+# Letters of a text in a table; the JSON file has all of it.
+LONGEST = 40
 
 
 def number(value: Value | None, unit: str) -> str:
-    """A value with its unit, as people read it; empty for None."""
+    """A value with its unit, as people read it, a long text shortened; empty for None."""
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        return value if len(value) <= LONGEST else value[: LONGEST - 1] + "…"
     if unit == "bytes" and value >= LARGE:
         return f"{value / MIB:,.1f} MiB"
     text = f"{value:,.0f}" if value == int(value) and abs(value) < LARGE else f"{value:.3g}"

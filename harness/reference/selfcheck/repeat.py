@@ -45,9 +45,9 @@ def _repeat(name: str, asked: Asked, say: Say) -> list[Finding]:
         # Otherwise it began anew, and equal bytes would say nothing about going on.
         times = resumed.read_result().interruptions
         return [
-            _difference(name, "bytes that differ, trained twice", first, second),
-            _difference(name, "bytes that differ, interrupted and resumed", first, resumed),
-            Finding(SECTION, name, "interruptions that the result tells of", times, "", 1, times == 1),
+            _difference(name, "bytes apart, trained twice", first, second),
+            _difference(name, "bytes apart, interrupted", first, resumed),
+            Finding(SECTION, name, "interruptions", times, "", 1, times == 1),
         ]
 
 

@@ -28,7 +28,7 @@ def check(asked: Asked, say: Say) -> list[Finding]:
     say("matrix product and copy")
     peak, copied = product_rate(asked), copy_rate(asked)
     found = [
-        Finding(SECTION, str(asked.device), "matrix product, fp32", peak / 1e9, "GFLOP/s"),
+        Finding(SECTION, str(asked.device), "matrix product in fp32", peak / 1e9, "GFLOP/s"),
         Finding(SECTION, str(asked.device), "copy, read and written", copied / 1e9, "GB/s"),
     ]
     methods = methods_of(asked, SECTION)
@@ -49,7 +49,7 @@ def _step(title: str, costs: SpeedCosts, peak: float) -> list[Finding]:
     share = 100e9 * (costs.step_gflop or 0.0) / costs.step_seconds / peak
     return [
         Finding(SECTION, title, "training step", 1e3 * costs.step_seconds, "ms"),
-        Finding(SECTION, title, "training step, of the matrix product's speed", share, "%"),
+        Finding(SECTION, title, "step / matrix product, FLOP/s", share, "%"),
     ]
 
 

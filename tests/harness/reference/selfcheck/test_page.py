@@ -14,6 +14,7 @@ WRONG = Finding("memory", "<b>mine</b>", "peak of train", 3145729.0, "bytes", 31
     [
         (None, "bytes", ""),
         ("unknown", "MiB", "unknown"),
+        ("x" * 41, "", "x" * 39 + "…"),
         (3145728, "bytes", "3.0 MiB"),
         (12, "bytes", "12 bytes"),
         (1.23456e-5, "", "1.23e-05"),

@@ -102,7 +102,7 @@ class SelfCheck:
                 continue
             known = self._sections.get(name)
             if known is None or known.wrong or anew:
-                self._sections[name] = self._compute(name, lambda words, name=name: say(f"{name}: {words}"))
+                self._sections[name] = self._compute(name, _named(name, say))
                 self._write()
             yield self._sections[name]
 
@@ -134,6 +134,11 @@ class SelfCheck:
         )
         findings = [finding for item in self.sections for finding in item.findings]
         write_atomically(self.path.with_suffix(".html"), html_page(self.machine, findings).encode())
+
+
+def _named(section: str, say: Say) -> Say:
+    """Takes what a section computes next, and names the section before it."""
+    return lambda words: say(f"{section}: {words}")
 
 
 def _section(name: str, stored: Any) -> Section:

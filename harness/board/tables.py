@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from harness.board.scores import ScoreTable
 from harness.experiment.protocols import find_protocol
-from harness.report.cells import cost_cell, ranked
+from harness.report.cells import MethodRuns, cost_cell, ranked
 from harness.report.figures import pareto_front
 from harness.report.method_table import Column, shown_values
 from harness.report.paper_tables import file_name, parts_of, where, whole_table
@@ -221,8 +221,7 @@ def cost_row(scores: ScoreTable, metric: RunMetric, labels: Sequence[str], means
     runs = scores.runs
     column = Column(metric.title, lambda own: shown_values(metric, own), metric.digits, phases=metric.phases)
     datasets = in_order(runs["dataset"])
-    by_label = {label: runs[runs["label"] == label] for label in labels}
-    cells = {label: cost_cell(own, own, column, label, datasets, "") for label, own in by_label.items()}
+    cells = {label: cost_cell(MethodRuns.of(runs, label), column, datasets, "") for label in labels}
     points = {label: (cost, means[label]) for label in means if (cost := cells[label].mean) is not None}
     front = set(pareto_front(points.values())) if scores.is_ranked and is_one_device(runs) else set()
     on_front = {label for label, point in points.items() if point in front}

@@ -28,6 +28,7 @@ from harness.machine.torch_internals import (
     WeakIdKeyDictionary,
     is_in_place,
     no_dispatch,
+    operator_name,
     storage_id,
     tree_leaves,
     tree_map_only,
@@ -242,7 +243,7 @@ class KnownValues(TorchDispatchMode):
 
     def _reads_unwritten(self, func: Any, args: Any, kwargs: Any) -> bool:
         """Whether an operator reads memory that nothing was written into: not if it needs only its shape."""
-        name = func._schema.name
+        name = operator_name(func)
         if not self._unwritten or func.is_view or name.startswith("aten::new_") or name.endswith("_like"):
             return False
         written = {id(leaf) for leaf in written_tensors(func, args, kwargs)}
@@ -258,7 +259,7 @@ class KnownValues(TorchDispatchMode):
             value = self.value(output)
             if value is None:
                 continue
-            if func._schema.name in UNINITIALISED:
+            if operator_name(func) in UNINITIALISED:
                 self._unwritten[storage_id(value)] = value
             else:
                 self._unwritten.pop(storage_id(value), None)

@@ -97,6 +97,11 @@ def active_modes() -> list[Any]:
     return list(_get_current_dispatch_mode_stack())
 
 
+def operator_name(operator: Any) -> str:
+    """The name of an operator without that of its overload, such as `aten::empty`."""
+    return str(operator._schema.name)
+
+
 def is_in_place(operator: Any) -> bool:
     """Whether an operator writes into one of its arguments, by its schema."""
     return bool(operator._schema.is_mutable)

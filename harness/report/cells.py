@@ -1,7 +1,8 @@
 """Cells of tables from runs: values over seeds, averages over data sets, costs, ranks, paired tests."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -79,15 +80,32 @@ def summary(
     # A block of a data set has no runs of a method that was never meant to be trained on it.
     own = own if block in (AVERAGE, COSTS, SOURCE, TARGETS) else own[own["dataset"] == block]
     planned = units_of(own).nunique()
-    if seeds.empty and refused_in(own).keys() & set(parts or (row,)):
-        return Cell(block, row, label, None, planned=planned, state=REFUSED, digits=digits)
     if seeds.empty:
-        states = set(own["state"]) - {DONE}
-        partly = block == AVERAGE and DONE in set(own["state"])
-        state = FAILED if states & {FAILED, DAMAGED} else INCOMPLETE if partly else MISSING
-        return Cell(block, row, label, None, planned=planned, state=state, digits=digits)
+        return Cell(
+            block, row, label, None, planned=planned, state=why_empty(own, block, parts or (row,)), digits=digits
+        )
+    return cell_of(block, row, label, seeds, planned, digits, mark_in(own))
+
+
+def why_empty(own: pd.DataFrame, block: str, parts: Collection[str]) -> str:
+    """The state of a cell of a method's runs that has no value.
+
+    Args:
+        own: runs that should have given one.
+        block: of the cell.
+        parts: evaluations that it is made of.
+    """
+    if refused_in(own).keys() & set(parts):
+        return REFUSED
+    states = set(own["state"])
+    if states & {FAILED, DAMAGED}:
+        return FAILED
+    return INCOMPLETE if block == AVERAGE and DONE in states else MISSING
+
+
+def cell_of(block: str, row: str, label: str, seeds: pd.Series, planned: int, digits: int, mark: str) -> Cell:
+    """A cell from its values over seeds, of which there is at least one."""
     spread = float(seeds.std(ddof=1)) if len(seeds) > 1 else None
-    mark = mark_in(own)
     return Cell(block, row, label, float(seeds.mean()), spread, len(seeds), planned, digits=digits, mark=mark)
 
 
@@ -128,38 +146,81 @@ def cost_cells(runs: pd.DataFrame, where: str = "") -> list[Cell]:
     """
     datasets, done = in_order(runs["dataset"]), runs[runs["state"] == DONE]
     # A table of runs has hundreds of columns: rows are chosen once, not for every cost.
-    by_label = {label: runs[runs["label"] == label] for label in in_order(runs["label"])}
-    finished = {label: own[own["state"] == DONE] for label, own in by_label.items()}
+    methods = [MethodRuns.of(runs, label) for label in in_order(runs["label"])]
     cells = []
     for column in (*other_score_columns(runs), *cost_columns(done)):
         if column.values(done).isna().all():
             continue
-        row = [cost_cell(own, finished[label], column, label, datasets, where) for label, own in by_label.items()]
+        row = [cost_cell(own, column, datasets, where) for own in methods]
         if any(cell.mean is not None for cell in row):
             cells += row
     return [*cells, *rounding_cells(runs, where), *wording_cells(runs, where)]
 
 
-def cost_cell(
-    own: pd.DataFrame, done: pd.DataFrame, column: Column, label: str, datasets: Sequence[str], where: str
-) -> Cell:
+@dataclass(frozen=True)
+class MethodRuns:
+    """The runs of one column of a table.
+
+    Attributes:
+        label: of the method.
+        runs: all of them.
+        done: those that are complete.
+        places: unit (`units_of`) and data set of each of these.
+        planned: number of units of all.
+    """
+
+    label: str
+    runs: pd.DataFrame
+    done: pd.DataFrame
+    places: list[tuple[Any, str]]
+    planned: int
+
+    @classmethod
+    def of(cls, runs: pd.DataFrame, label: str) -> "MethodRuns":
+        """The runs of a method among others."""
+        own = runs[runs["label"] == label]
+        done = own[own["state"] == DONE]
+        return cls(label, own, done, [*zip(units_of(done), done["dataset"], strict=True)], units_of(own).nunique())
+
+
+def cost_cell(own: MethodRuns, column: Column, datasets: Sequence[str], where: str) -> Cell:
     """One method's cost.
 
     Args:
         own: the method's runs.
-        done: those of them that are complete.
         column: which cost.
-        label: of the method.
         datasets: that the average must cover.
         where: added to the row's name.
     """
-    costs = pd.DataFrame({"seed": units_of(done), "dataset": done["dataset"], "cost": column.values(done)})
-    values = average_of_seeds(costs.pivot_table(index="seed", columns="dataset", values="cost"), datasets)
-    cell = summary(own, COSTS, f"{column.title}{where}", label, values, column.digits)
-    cell = replace(cell, mark=column.mark(done))
-    complete = set(done["dataset"]) == set(datasets)
+    values = averages(own.places, column.values(own.done), datasets)
+    row = f"{column.title}{where}"
+    if not values.empty:
+        return cell_of(COSTS, row, own.label, values, own.planned, column.digits, column.mark(own.done))
     # A phase that does not exist, such as the training of zero-shot CLIP, is not a missing run.
-    return replace(cell, state=DONE) if cell.mean is None and complete else cell
+    complete = {dataset for _, dataset in own.places} == set(datasets)
+    state = DONE if complete else why_empty(own.runs, COSTS, (row,))
+    return Cell(COSTS, row, own.label, None, planned=own.planned, state=state, digits=column.digits,
+                mark=column.mark(own.done))  # fmt: skip
+
+
+def averages(places: Sequence[tuple[Any, str]], numbers: pd.Series, datasets: Sequence[str]) -> pd.Series:
+    """Means over data sets of one number of each run, unit by unit; only units that have it on every data set.
+
+    Args:
+        places: unit and data set of each run.
+        numbers: of each run.
+        datasets: that a mean must cover.
+    """
+    found: dict[Any, dict[str, list[float]]] = {}
+    for (unit, dataset), number in zip(places, numbers, strict=True):
+        if number == number:
+            found.setdefault(unit, {}).setdefault(dataset, []).append(float(number))
+    means = {
+        unit: fmean(fmean(own[dataset]) for dataset in datasets)
+        for unit, own in sorted(found.items())
+        if own.keys() >= set(datasets)
+    }
+    return pd.Series(means, dtype=float)
 
 
 def pairs_of(runs: pd.DataFrame, values: Values, rows: Sequence[tuple[str, str]]) -> pd.DataFrame:

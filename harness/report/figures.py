@@ -8,6 +8,7 @@ import pandas as pd
 
 from harness.experiment.protocols import Layout
 from harness.machine.costs import PHASES
+from harness.report.display_names import shown_label
 from harness.report.footnotes import variant_key
 from harness.report.marks import marked, marks_by_label, shared_seconds, strongest
 from harness.report.method_table import numbers_of, shown_values
@@ -195,7 +196,7 @@ def accuracy_against(table: Table, metric: RunMetric) -> Figure:
             point = (str(label), (float(value),), (cell.mean,), (cell.std,), (words,), cell.mark)
             series.append(Series(*point, seeds=(cell.seeds,)))
     points = [(float(one.x[0]), one.y[0]) for one in series if not one.mark]
-    refused = [cell.column for cell in cells.values() if cell.state == REFUSED]
+    refused = [shown_label(cell.column, runs["method"]) for cell in cells.values() if cell.state == REFUSED]
     device = ", ".join(in_order(runs["device"].dropna()))
     return Figure(
         f"{table.name}-accuracy-{metric.figure or metric.name}",
@@ -284,9 +285,8 @@ def phase_costs(table: Table) -> Figure:
 
     Of runs that trained as one with others they are not known.
     """
-    runs = table.runs[table.runs["state"] == DONE]
-    if "together" in runs:
-        runs = runs[runs["together"].isna()]
+    done = table.runs[table.runs["state"] == DONE]
+    runs = done[done["together"].isna()] if "together" in done else done
     labels, marks = in_order(runs["label"]), marks_by_label(runs)
     names = tuple(marked(label, marks.get(label, "")) for label in labels)
     series = []
@@ -318,19 +318,17 @@ def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
         axis: the setting.
     """
     table = ablation(runs, [axis])
-    metrics = [name for name in table.columns if name not in table.costs]
-    short = table.row_names
+    metrics, short = [name for name in table.columns if name not in table.costs], table.row_names
     panels = []
     for method in dict.fromkeys(cell.block for cell in table.cells):
         series = []
         for metric in metrics:
-            own = [cell for cell in table.cells if (cell.block, cell.column) == (method, metric)]
-            cells = [cell for cell in own if cell.mean is not None]
-            values = [cell.row for cell in cells]
+            wanted = (method, metric)
+            cells = [cell for cell in table.cells if (cell.block, cell.column) == wanted and cell.mean is not None]
             series.append(
                 Series(
                     metric,
-                    tuple(numbers_or_words(values)),
+                    tuple(numbers_or_words([cell.row for cell in cells])),
                     tuple(cell.mean or 0.0 for cell in cells),
                     tuple(cell.std for cell in cells),
                     tuple(f"{axis}={short.get(cell.row, cell.row)}, {counted(cell.seeds, 'seed')}" for cell in cells),

@@ -77,8 +77,8 @@ class WandbRun:
                 mode=mode,
                 id=opening.run_id,
                 resume="allow",
-                # A process may compute several runs at a time.
-                reinit="create_new",
+                # A process may compute several runs at a time; the first is the one that `wandb.run` names.
+                reinit=None if wandb.run is None else "create_new",
                 name=opening.name,
                 project=opening.project,
                 entity=asked.entity,

@@ -77,7 +77,7 @@ def test_check_measures_the_same_on_a_cpu(tmp_path: Path) -> None:
         (["skip", "--device", "tpu"], "use cuda or cpu"),
         (["skp"], "Did you mean 'skip'"),
         (["skip", "skip.deph=1,2"], "Did you mean 'depth'"),
-        (["clip_adapter", "--classes", "3", "--shots", "1", "--batch", "9"], r"training images \(3\)"),
+        (["skip", "--classes", "3", "--shots", "4", "--batch", "9"], r"training images of one class \(4\)"),
     ],
 )
 def test_what_is_wrong_is_one_line(words: list[str], message: str, tmp_path: Path) -> None:

@@ -36,7 +36,13 @@ def interrupted(folder: Path, ending: signal.Signals, longest: float, times: int
     """What a process says that is sent a signal while it imports a module; an import may take `longest` seconds."""
     (folder / "slow.py").write_text(SLOW)
     path = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(Path(__file__).parents[3])!r}]"
-    process = subprocess.Popen([sys.executable, "-c", path + MAIN, str(longest)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", path + MAIN, str(longest)],
+        stdout=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background Ctrl-C is ignored, and children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     assert process.stdout is not None
     said = [process.stdout.readline().strip()]
     for _ in range(times):

@@ -227,7 +227,7 @@ def test_an_evaluation_that_a_method_refuses_says_so(tmp_path: Path, halves: lis
     assert why in footnote(runs)
     (time,) = [figure for figure in paper_figures([table], tmp_path) if figure.name.endswith("accuracy-time")]
     assert {series.name for series in time.panels[0].series} == {"zeroshot", "skip"}
-    assert "Not drawn, since they cannot be evaluated on all classes: coop." in time.note
+    assert "Not drawn, since they cannot be evaluated on all classes: CoOp." in time.note
 
 
 def test_a_table_of_refusing_runs_alone_keeps_the_columns(tmp_path: Path, halves: list[RunSpec]) -> None:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.experiment.training_spec import TrainSpec
 from harness.results.epochs import EpochRecord
@@ -133,7 +132,7 @@ def test_a_remainder_is_trained_on_if_it_is_kept(method: str, make_spec: Make) -
 
 
 @pytest.mark.parametrize("method", ["clip_adapter", "clap"])
-def test_a_remainder_may_be_kept_only_if_there_is_nothing_else(method: str, make_spec: Make) -> None:
+def test_a_remainder_is_dropped_unless_there_is_nothing_else(method: str, make_spec: Make) -> None:
     views = ("train.batches=all_views", "train.views=2") if method == "clap" else ()
 
     def sizes(batch_size: int, keep: str) -> list[int]:
@@ -144,9 +143,8 @@ def test_a_remainder_may_be_kept_only_if_there_is_nothing_else(method: str, make
     images = sum(sizes(5, "true"))
     assert images % 5
     assert sizes(5, "alone") == sizes(5, "false") == [5] * (images // 5)
-    assert sizes(images, "alone") == sizes(images + 1, "alone") == sizes(images + 1, "true") == [images]
-    with pytest.raises(UserError, match="lower it"):
-        sizes(images + 1, "false")
+    assert sizes(images, "alone") == sizes(images, "false") == [images]
+    assert sizes(images + 1, "alone") == sizes(images + 1, "false") == sizes(images + 1, "true") == [images]
 
 
 def test_one_batch_of_all_images(make_spec: Make) -> None:

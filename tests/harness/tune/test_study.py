@@ -164,10 +164,11 @@ def test_a_sweep_does_not_read_test_labels(tmp_path: Path) -> None:
 
 
 def test_failed_trials_are_told_and_count(tmp_path: Path) -> None:
-    sweep = write(tmp_path, settings={"train": {"epochs": 1, "batch_size": 4000}}, seeds=[1])
+    settings = {"train": {"epochs": 1, "batch_size": 8, "batches": "same_class"}}
+    sweep = write(tmp_path, settings=settings, shots=4, seeds=[1])
     done = skipbench("sweep", str(sweep), "--trials", "2", "--results", str(tmp_path / "r"))
     assert done.returncode == 2
-    assert "train.batch_size=4000 is more than" in done.stderr
+    assert "same-class batches of 8 need" in done.stderr
     assert [trial.state for trial in trials_of(tmp_path / "r")] == [TrialState.FAIL] * 2
 
 

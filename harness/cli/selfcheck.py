@@ -39,9 +39,9 @@ def selfcheck(device: str, quick: bool, names: str | None, parts: str | None, an
       times      matrix product, copy, training steps
       attention  GPU only: error and time of torch's attention kernels
 
-    A section that was right is not computed again by the same code on the same device. Writes selfcheck.json and
-    selfcheck.html to RESULTS/selfcheck/<device>-<digest>/. Exit code 1 if a number is wrong; its line names method and
-    quantity.
+    A section that was right is not computed again by the same code on the same device, except devices and files.
+    Writes selfcheck.json and selfcheck.html to RESULTS/selfcheck/<device>-<digest>/. Exit code 1 if a number is
+    wrong; its line names method and quantity.
     """
     from harness.experiment.registry import check_method
     from harness.machine.device import choose_device

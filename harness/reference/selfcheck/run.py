@@ -24,6 +24,8 @@ SECTIONS: dict[str, Callable[[Asked, Say], list[Finding]]] = {
     module.SECTION: module.check for module in (devices, files, vectors, repeat, memory, times, attention)
 }
 """Name -> what it checks, in the order in which they are computed."""
+MOMENTARY = (devices.SECTION, files.SECTION)
+"""What these say may differ a minute later, and takes no time: it is never taken from an earlier self-check."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class SelfCheck:
             if parts and name not in parts:
                 continue
             known = self._sections.get(name)
-            if known is None or known.wrong or anew:
+            if known is None or known.wrong or anew or name in MOMENTARY:
                 self._sections[name] = self._compute(name, _named(name, say))
                 self._write()
             yield self._sections[name]

@@ -27,6 +27,7 @@ RECIPE ?=
 EXPERIMENT ?=
 EXECUTOR ?=
 DEVICES ?=
+DEVICE ?=
 CLASSES ?=
 BATCH ?=
 PRECISION ?=
@@ -58,7 +59,7 @@ WHICH = $(call as_word,EXPERIMENT) $(call option,METHOD,--methods) $(call option
   $(call option,SHOTS,--shots) $(call option,SEEDS,--seeds) $(call option,PROTOCOL,--protocol) \
   $(call option,RECIPE,--recipe) $(call option,RESULTS,--results)
 
-.PHONY: help setup bench sweep ablations table figures report board compare speed stability estimate check data list lint test test-fast \
+.PHONY: help setup bench sweep ablations table figures report board compare speed stability estimate check selfcheck data list lint test test-fast \
   test-long test-mutants coverage docs clean
 
 help: ## list the targets
@@ -78,6 +79,7 @@ help: ## list the targets
 	@echo "make estimate METHOD=skip   memory and computation of a run, in seconds, without weights, data or GPU"
 	@echo "     DATASET=imagenet BACKBONE=ViT-B-16 SHOTS= PROTOCOL= CLASSES= BATCH= PRECISION= FITS=24GiB ARGS=\"skip.depth=0..12\""
 	@echo "make check METHOD=my_method the contract of a method, one line per property; BACKBONE= ARGS=\"my_method.option=1\""
+	@echo "make selfcheck DEVICE=cpu   whether this machine computes the right numbers, and how fast; METHOD= ARGS=\"--quick\""
 	@echo "make data                   which data sets are under \$$DATA, complete or not; DATASET= ARGS=--verify"
 	@echo "make test                   lint, type check and tests"
 	@echo "make test-fast              the tests that take about two minutes together"
@@ -155,6 +157,9 @@ estimate: $(VENV)/installed ## METHOD=skip DATASET= BACKBONE= CLASSES= BATCH= PR
 
 check: $(VENV)/installed ## METHOD=skip BACKBONE= ARGS=
 	@$(SKIPBENCH) check $(or $(call as_word,METHOD),all) $(call option,BACKBONE,--backbone) $(ARGS)
+
+selfcheck: $(VENV)/installed ## DEVICE=cpu METHOD= RESULTS= ARGS="--quick"
+	@$(SKIPBENCH) selfcheck $(call option,DEVICE,--device) $(call option,METHOD,--methods) $(call option,RESULTS,--results) $(ARGS)
 
 data: $(VENV)/installed ## DATASET= DATA= ARGS=--verify: what is there, and what is missing
 	@$(SKIPBENCH) data $(call as_word,DATASET) $(ARGS)

@@ -34,6 +34,7 @@ SLOW = (
     "harness/cli/test_grid.py",
     "harness/cli/test_own_data.py",
     "harness/cli/test_predict.py",
+    "harness/cli/test_selfcheck.py",
     "harness/clip/test_beside.py",
     "harness/clip/test_load.py",
     "harness/clip/test_speedups.py",

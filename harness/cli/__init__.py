@@ -55,6 +55,7 @@ COMMANDS = {
     "keys": ("harness.cli.names:keys", "List the settings that KEY=VALUE can change."),
     "check": ("harness.cli.check:check", "Check the contract of a method, one line per property."),
     "parity": ("harness.cli.parity:parity", "Compare the methods with the official implementations."),
+    "selfcheck": ("harness.cli.selfcheck:selfcheck", "Check this machine: right numbers, and how fast."),
 }
 
 

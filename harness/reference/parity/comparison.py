@@ -53,9 +53,10 @@ def worst_element(ours: Tensor, theirs: Tensor, atol: float | Tensor, rtol: floa
         return float("inf"), 0.0
     if not theirs.numel():
         return 0.0, 0.0
-    ours, theirs = ours.detach().double().flatten(), theirs.double().flatten()
+    # On the CPU, wherever they were computed.
+    ours, theirs = ours.detach().cpu().double().flatten(), theirs.cpu().double().flatten()
     error = (ours - theirs).abs()
-    tolerance = (torch.as_tensor(atol, dtype=torch.float64) + rtol * theirs.abs()).expand_as(error)
+    tolerance = (torch.as_tensor(atol, dtype=torch.float64, device="cpu") + rtol * theirs.abs()).expand_as(error)
     # A tiny floor keeps exact quantities (tolerance 0) from dividing 0 by 0; NaN counts as worst.
     worst = (error / tolerance.clamp_min(1e-300)).nan_to_num(nan=float("inf")).argmax()
     return error[worst].item(), tolerance[worst].item()

@@ -42,6 +42,6 @@ def unpacked_mask(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
         shape: (B, T, width).
     """
     rows, length, width = shape
-    bits = (packed[:, None] >> torch.arange(BITS - 1, -1, -1)) & 1
+    bits = (packed[:, None] >> torch.arange(BITS - 1, -1, -1, device=packed.device)) & 1
     tokens = bits.numel() // (rows * width)
     return bits.flatten()[: tokens * rows * width].view(tokens, rows, width)[:length].transpose(0, 1).bool()

@@ -17,6 +17,7 @@ from harness.reference.parity.naming import official_of, our_tensor, read_config
 from harness.reference.parity.teacher import teacher_texts
 from harness.reference.parity.tolerances import tolerance_of
 from harness.reference.parity.vectors import Vectors, load_tiny_clip
+from harness.training.build import move
 from harness.training.fitting import fit_method
 from harness.training.inference import classify_features, encode_texts, run_frozen
 from methods.base import Method, Shots
@@ -48,7 +49,7 @@ class Subject:
         self.vectors = vectors
         self.stored = vectors.tensors
         self.config = read_config(cls, vectors)
-        self.clip = load_tiny_clip(vectors)
+        self.clip = move(load_tiny_clip(vectors), vectors.device)
         about = vectors.about
         self.prompts = self._tokenize(about.prompts_base, about.classnames_base)
         self.prompts_new = (
@@ -76,7 +77,7 @@ class Subject:
     def _build(self, clip: CLIP) -> Method:
         """The method, fitted, as its own draws leave it."""
         weights = {option: self._file_of(option) for option in self.cls.weights_options() if self._is_set(option)}
-        method = self.cls(clip, self.config, self.prompts, weights=weights)
+        method = move(self.cls(clip, self.config, self.prompts, weights=weights), clip.device)
         if self.cls.is_fitted():
             shots = self._as_shots(self.views_at(method.image_start))
             fit_method(method, shots, PRECISION, int(torch.randint(2**31, ())))

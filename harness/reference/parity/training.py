@@ -104,7 +104,8 @@ class Training:
         set_rates(self.optimizer, self.recipe, *moment(self.recipe, subject, step))
         drawn, draw = subject.vectors.about.drawn_sentence_index, official_of(subject.cls).drawn_sentences
         if drawn and draw:
-            sentence = torch.full((len(subject.prompts),), drawn[step.number % len(drawn)])
+            number = drawn[step.number % len(drawn)]
+            sentence = torch.full((len(subject.prompts),), number, device=subject.clip.device)
             setattr(subject.method, draw, lambda: sentence)
         parameters = [value for value in subject.trained.values() if value.requires_grad]
         # As the optimizer sees them: a method may change them after the backward pass.

@@ -20,12 +20,15 @@ from harness.clip.towers import CLIP
 from harness.errors import first_line
 from harness.reference.parity.description import Description, incomplete, read_description
 
+CPU = torch.device("cpu")
+
 
 class Vectors:
     """The description and the tensors of one method.
 
     Args:
         description: the JSON file.
+        device: where its tensors will be, and where they are replayed.
 
     Attributes:
         name: of the file, such as `skip_tuning`.
@@ -41,9 +44,10 @@ class Vectors:
         UserError: the files are damaged or incomplete.
     """
 
-    def __init__(self, description: Path) -> None:
+    def __init__(self, description: Path, device: torch.device = CPU) -> None:
         self.name = description.stem
         self.file = description
+        self.device = device
         self.about: Description = read_description(description)
         self.backbone = description.parent / self.about.files.backbone
         self.tensors = self._load(self.about.files.tensors)
@@ -57,7 +61,7 @@ class Vectors:
 
     def _load(self, name: str) -> dict[str, Tensor]:
         try:
-            return load_file(self.file.parent / name)
+            return load_file(self.file.parent / name, device=str(self.device))
         except (OSError, ValueError, SafetensorError) as error:
             raise incomplete(self.file, f"{name}: {type(error).__name__} {first_line(error)}") from error
 
@@ -122,7 +126,7 @@ def _tokenizer(context_length: int | None = None) -> "open_clip.tokenizer.Simple
 
 
 def load_tiny_clip(vectors: Vectors) -> CLIP:
-    """The backbone of some vectors, with their logit scale.
+    """The backbone of some vectors, with their logit scale, on the CPU.
 
     Its file has OpenAI's names and only the non-zero rows of the token embedding.
     """

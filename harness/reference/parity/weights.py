@@ -73,8 +73,8 @@ def check_summary(subject: Subject, kind: str, values: list[Tensor], atol: Tenso
         atol: absolute tolerance of an entry of each tensor (rows,).
         rtol: relative tolerance.
     """
-    stats, atol = subject.stored[f"{kind}_stats"], atol.double()
-    vectors = [value.detach().double().flatten() for value in values]
+    stats, atol = subject.stored[f"{kind}_stats"].cpu(), atol.cpu().double()
+    vectors = [value.detach().cpu().double().flatten() for value in values]
     root_n = torch.tensor([value.numel() for value in vectors], dtype=torch.float64).sqrt()
     norm = torch.stack([value.norm() for value in vectors])
     total = torch.stack([value.sum() for value in vectors])
@@ -82,6 +82,6 @@ def check_summary(subject: Subject, kind: str, values: list[Tensor], atol: Tenso
     yield f"{kind}_stats", worst_element(norm, stats[:, 0], atol * root_n, rtol)
     yield f"{kind}_stats", worst_element(total, stats[:, 1], (atol + 1e-4 * stats[:, 0]) * root_n, rtol)
     yield f"{kind}_stats", worst_element(largest, stats[:, 2], atol, rtol)
-    index, sample = subject.stored["sample_index"], subject.stored[f"{kind}_sample"]
+    index, sample = subject.stored["sample_index"].cpu(), subject.stored[f"{kind}_sample"]
     ours = torch.stack([value[row] for value, row in zip(vectors, index, strict=True)])
     yield f"{kind}_sample", worst_element(ours, sample, atol.repeat_interleave(sample.shape[1]), rtol)

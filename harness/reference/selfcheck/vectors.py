@@ -1,0 +1,55 @@
+"""All reference vectors of the official implementations, replayed on the device in fp32."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+import harness
+from harness.experiment.registry import method_class
+from harness.reference.parity.comparison import Comparison, worst_by_quantity
+from harness.reference.parity.naming import find_method
+from harness.reference.parity.replay import replay
+from harness.reference.parity.vectors import Vectors
+from harness.reference.selfcheck.findings import Asked, Finding, Say, finite, guarded
+from harness.reference.selfcheck.specs import methods_of
+from harness.training.precision import use_tf32
+from methods.base import Method
+
+SECTION = "vectors"
+GOLDEN = Path(harness.__file__).parents[1] / "tests" / "golden"
+"""They come with the repository, not with an installed package."""
+
+
+def check(asked: Asked, say: Say) -> list[Finding]:
+    """Of each file of vectors every quantity that is over its tolerance, otherwise the one that is nearest to it."""
+    descriptions = sorted(GOLDEN.glob("*.json"))
+    if not descriptions:
+        return [Finding(SECTION, "all methods", "reference vectors", "not here: they come with the repository")]
+    use_tf32("fp32", asked.device)
+    wanted = {method_class(name) for name in methods_of(asked)}
+    found: list[Finding] = []
+    for description in descriptions:
+        cls = find_method(Vectors(description))
+        if cls is not None and cls in wanted:
+            say(description.stem)
+            found += guarded(SECTION, description.stem, partial(_replay, cls, description, asked.device))
+            if asked.quick:
+                # One file of each method.
+                wanted.remove(cls)
+    return found
+
+
+def _replay(cls: type[Method], description: Path, device: torch.device) -> list[Finding]:
+    """Replay one file of vectors."""
+    return _summarise(worst_by_quantity(list(replay(cls, Vectors(description, device)))))
+
+
+def _summarise(comparisons: list[Comparison]) -> list[Finding]:
+    """What is over its tolerance, or else the quantity that is nearest to it."""
+    over = [item for item in comparisons if not item.passed]
+    shown = over or [max(comparisons, key=lambda item: item.severity)]
+    return [
+        Finding(SECTION, item.method, item.quantity, finite(item.error), "", finite(item.tolerance), item.passed)
+        for item in shown
+    ]

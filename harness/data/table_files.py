@@ -45,17 +45,11 @@ class ImageCells(NamedTuple):
 
 
 def arrow() -> ModuleType:
-    """The library that reads tables.
+    """The library that reads tables; it takes a while to import."""
+    import pyarrow as found
+    import pyarrow.compute
+    import pyarrow.parquet
 
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        import pyarrow as found
-        import pyarrow.compute
-        import pyarrow.parquet
-    except ImportError:
-        raise UserError("parquet and arrow files need pyarrow: pip install 'skipbench[parquet]'") from None
     return found
 
 

@@ -76,7 +76,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table in the format that the file's name ends with.
 
     Raises:
-        UserError: another format, parquet without pyarrow, or a file that cannot be written.
+        UserError: another format, or a file that cannot be written.
     """
     kind = path.suffix.removeprefix(".")
     if kind not in FORMATS:
@@ -86,7 +86,5 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
             table.to_csv(path, index=False)
         else:
             table.to_parquet(path, index=False)
-    except ImportError:
-        raise UserError("parquet needs pyarrow: pip install 'skipbench[parquet]', or write .csv") from None
     except OSError as error:
         raise UserError(f"'{path}' cannot be written: {error.strerror or error}") from error

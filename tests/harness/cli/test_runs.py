@@ -112,7 +112,6 @@ def test_export_is_tidy_and_complete(results: Path, tmp_path: Path) -> None:
             assert row["data.shots"] == 1
             assert row["costs.phases.evaluate.seconds"] > 0
             assert row["train.epochs"] == run.result.spec.train.epochs
-    pytest.importorskip("pyarrow")
     assert skipbench("export", "--out", str(tmp_path / "all.parquet"), "--results", str(results)).returncode == 0
     assert pd.read_parquet(tmp_path / "all.parquet")["id"].tolist() == table["id"].tolist()
     assert "must end in .csv or .parquet" in error_line("export", "--out", "x.xlsx", "--results", str(results))

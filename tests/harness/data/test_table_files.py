@@ -1,7 +1,6 @@
 """Pictures in tables: read by row group with a bound, by threads and processes, and anew when a file changes."""
 
 import pickle
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from harness.data.pictures import find_problem, missing_pictures
 from harness.data.readers import Picture
 from harness.data.table_files import RowGroups, Table, cell_path, open_table
 from harness.data.transforms import TestTransform
-from harness.errors import UserError
 from tests.harness.data.hub_trees import cells, image_table, picture, write_parquet
 
 FILE = "train.parquet"
@@ -116,10 +114,3 @@ def test_the_state_of_a_picture_is_that_of_its_file(tmp_path: Path, monkeypatch:
     assert file_state(tmp_path, f"{FILE}/image/0")[0] == (tmp_path / FILE).stat().st_size
     with pytest.raises(FileNotFoundError):
         file_state(tmp_path, "none.parquet/image/0")
-
-
-def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_parquet(tmp_path / FILE, image_table(5))
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=r"need pyarrow: pip install 'skipbench\[parquet\]'"):
-        table_files.read_table(tmp_path / FILE)

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+import torch
+
 from harness.estimate.estimator import Estimate, MeasuredPeak, measure
 from harness.estimate.fit import shared_estimator
 from harness.reference.selfcheck.findings import Asked, Finding, Say, guarded
@@ -33,6 +35,9 @@ def _measure(name: str, asked: Asked) -> list[Finding]:
     """Estimate a method, and take the same steps on the device."""
     spec = small_spec(name, asked)
     estimate = shared_estimator().estimate(spec, device=asked.device.type, flops=False)
+    if asked.is_gpu:
+        # What earlier methods left reserved is not this one's.
+        torch.cuda.empty_cache()
     measured = measure(spec, None, asked.device, estimate.batches)
     return _beside(name, estimate, measured) if asked.is_gpu else _judge(name, estimate, measured)
 

@@ -13,6 +13,7 @@ import torch
 
 import harness
 import methods
+from harness.experiment.recipes import EXPERIMENTS
 from harness.machine.environment import Environment, describe
 from harness.reference.selfcheck import attention, devices, files, memory, repeat, times, vectors
 from harness.reference.selfcheck.findings import Asked, Finding, Say, guarded
@@ -149,9 +150,11 @@ def _section(name: str, stored: Any) -> Section:
 
 
 def code_digest() -> str:
-    """SHA-256 of the code that computes: the project's, and that of methods of the user's own."""
+    """SHA-256 of what decides the numbers: the project's code and what comes with it (vectors, recipes, the embedded
+    backbone and images), and methods of the user's own."""
     digest = hashlib.sha256()
-    folders = [Path(harness.__file__).parent, *map(Path, methods.__path__)]
-    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
+    folders = [Path(harness.__file__).parent, *map(Path, methods.__path__), EXPERIMENTS, vectors.GOLDEN]
+    files = (path for folder in folders for path in folder.rglob("*") if "__pycache__" not in path.parts)
+    for path in sorted(path for path in files if path.is_file()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -3,8 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-import torch
-
 import harness
 from harness.experiment.registry import method_class
 from harness.reference.parity.comparison import Comparison, worst_by_quantity
@@ -30,19 +28,19 @@ def check(asked: Asked, say: Say) -> list[Finding]:
     wanted = {method_class(name) for name in methods_of(asked)}
     found: list[Finding] = []
     for description in descriptions:
-        cls = find_method(Vectors(description))
-        if cls is not None and cls in wanted:
-            say(description.stem)
-            found += guarded(SECTION, description.stem, partial(_replay, cls, description, asked.device))
-            if asked.quick:
-                # One file of each method.
-                wanted.remove(cls)
+        say(description.stem)
+        found += guarded(SECTION, description.stem, partial(_replay, description, wanted, asked))
     return found
 
 
-def _replay(cls: type[Method], description: Path, device: torch.device) -> list[Finding]:
-    """Replay one file of vectors."""
-    return _summarise(worst_by_quantity(list(replay(cls, Vectors(description, device)))))
+def _replay(description: Path, wanted: set[type[Method]], asked: Asked) -> list[Finding]:
+    """Replay a file of vectors if it is of a method that is wanted; one file of each in a quick look."""
+    cls = find_method(Vectors(description))
+    if cls is None or cls not in wanted:
+        return []
+    if asked.quick:
+        wanted.remove(cls)
+    return _summarise(worst_by_quantity(list(replay(cls, Vectors(description, asked.device)))))
 
 
 def _summarise(comparisons: list[Comparison]) -> list[Finding]:

@@ -10,10 +10,14 @@ The smallest crop that could be drawn would rule this out for all but pictures o
 Whatever is decided depends on the picture and on the key of its view, never on what is already in memory or on disk.
 """
 
+import io
+from contextlib import suppress
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 
 from harness.data.transforms import Cut, TestTransform, TrainTransform
 from harness.machine.torch_internals import no_dispatch
@@ -30,6 +34,25 @@ def reduction(cut: Cut) -> int:
     width, height = cut.sides
     most = min((right - left) // width, (bottom - top) // height)
     return next((by for by in REDUCTIONS if by <= most), 1)
+
+
+def whole_jpeg(image: Image.Image) -> Pixels | None:
+    """The pixels of a JPEG of which only the header has been read, as Pillow would give them but for two copies.
+
+    Returns:
+        uint8 (H, W, 3); None for what only Pillow decodes: other formats and colours, and what torchvision refuses.
+    """
+    file = getattr(image, "fp", None)
+    if image.format != "JPEG" or image.mode != "RGB" or not isinstance(file, io.BytesIO):
+        return None
+    # Here, since it takes long to import, and only this way of decoding needs it.
+    from torchvision.io import decode_jpeg
+
+    with no_dispatch(), suppress(RuntimeError):
+        decoded = decode_jpeg(torch.from_numpy(np.frombuffer(bytearray(file.getbuffer()), np.uint8)))
+        found: Pixels = decoded.permute(1, 2, 0).numpy()
+        return found if found.shape[2] == 3 else None
+    return None
 
 
 def fast_square(transform: TestTransform | TrainTransform, cut: Cut, pixels: Pixels, reduced: int = 1) -> Pixels:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness.data.fast_views import Pixels, fast_square, reduction
+from harness.data.fast_views import Pixels, fast_square, reduction, whole_jpeg
 from harness.data.pictures import as_rgb, named_errors, open_picture
 from harness.data.transforms import TestTransform, TrainTransform
 
@@ -242,6 +242,8 @@ class Reader:
     def _read(self, path: str, reduced: int, name: str, opened: Image.Image | None) -> Decoded:
         start = time.perf_counter()
         image = opened or self._open(path)
+        if reduced == 1 and (whole := whole_jpeg(image)) is not None:
+            return Decoded(whole, time.perf_counter() - start, name)
         if self.source.read is None:
             with named_errors(self.source.folder, path):
                 if reduced > 1:

@@ -64,7 +64,7 @@ DECIDING = (
     "data/views.py",
 )
 """The code of SkipBench that makes pixels, in harness/."""
-PACKAGES = ("torch", "numpy", "pillow")
+PACKAGES = ("torch", "torchvision", "numpy", "pillow")
 
 
 def default_folder() -> Path:

@@ -1,5 +1,6 @@
 """`data.decode=fast`: nearly the pixels of `exact`, from JPEGs decoded no larger than a view needs."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
-from harness.data.fast_views import fast_square, reduction
+from harness.data.fast_views import fast_square, reduction, whole_jpeg
 from harness.data.transforms import Cut, TestTransform, TrainTransform
 from harness.data.views import Reader, Source, Wanted
 from harness.errors import UserError
@@ -107,3 +108,33 @@ def test_a_broken_picture_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(UserError, match=r"a\.jpg' cannot be decoded"):
         Reader(Source(tmp_path), 0).view(TestTransform(32, decode="fast"), Wanted("a.jpg", ""))
+
+
+@pytest.mark.parametrize("form", [{}, {"quality": 30}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}])
+@pytest.mark.parametrize(("width", "height"), [(90, 61), (61, 90), (17, 16), (1, 1)])
+def test_a_whole_jpeg_has_the_pixels_that_pillow_gives(width: int, height: int, form: dict[str, Any]) -> None:
+    data = io.BytesIO()
+    photo(width, height).save(data, "JPEG", **form)
+    pixels = whole_jpeg(Image.open(data))
+    assert pixels is not None
+    assert np.array_equal(pixels, np.array(Image.open(data).convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [photo(9, 9).convert("L"), photo(9, 9).convert("CMYK"), photo(9, 9)],
+    ids=["grey", "CMYK", "PNG"],
+)
+def test_other_pictures_are_left_to_pillow(image: Image.Image) -> None:
+    data = io.BytesIO()
+    image.save(data, "PNG" if image.mode == "RGB" else "JPEG")
+    assert whole_jpeg(Image.open(data)) is None
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=str)
+def test_a_square_does_not_depend_on_how_pixels_lie_in_memory(transform: TestTransform | TrainTransform) -> None:
+    for width, height in ((90, 61), (61, 90), (33, 31), (20, 25), (421, 333)):
+        pixels = np.array(photo(width, height))
+        planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)).transpose(1, 2, 0)
+        cut = transform.cut(width, height, "1/0/a")
+        assert np.array_equal(fast_square(transform, cut, pixels), fast_square(transform, cut, planes))

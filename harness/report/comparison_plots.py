@@ -20,7 +20,7 @@ AXIS_WIDTH, WIDE_AXIS_WIDTH, LINE = 4.4, 6.0, 0.19
 MANY_METHODS = 16
 NOTE_SIZE = 7
 # Lines above the axis for the bar of the critical difference; lines between two bars of cliques.
-ABOVE, CLIQUE_STEP = 2.2, 0.55
+ABOVE, CLIQUE_STEP = 3.0, 0.55
 # Inches of a letter of a cell's text and of a name, and of a line of a cell.
 CELL_LETTER, NAME_LETTER, CELL_LINE = 0.062, 0.07, 0.105
 CELL_SIZE, NAME_SIZE = 6, 7

@@ -172,7 +172,7 @@ def set_up_axis(axis: Any, sweep: Sweep, key: str, values: Sequence[Any]) -> Cal
     Returns:
         Where a value lies on it.
     """
-    from matplotlib.ticker import MaxNLocator, NullLocator
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     from harness.report.plots import literal
 
@@ -188,7 +188,14 @@ def set_up_axis(axis: Any, sweep: Sweep, key: str, values: Sequence[Any]) -> Cal
     if is_whole and len(tried) <= MOST_VALUES:
         axis.set_ticks(tried, [f"{value:g}" for value in tried])
         axis.set_minor_locator(NullLocator())
-    elif is_whole and not parameter.log:
+    elif parameter.log:
+        # As many labels as there is room for in a narrow panel.
+        decades = math.log10(tried[-1] / tried[0])
+        steps = (1.0, 2.0, 5.0) if 0 < decades < 0.8 else (1.0, 3.0) if 0 < decades < 1.5 else (1.0,)
+        axis.set_major_locator(LogLocator(subs=steps))
+        axis.set_major_formatter(FormatStrFormatter("%g"))
+        axis.set_minor_formatter(NullFormatter())
+    elif is_whole:
         axis.set_major_locator(MaxNLocator(integer=True))
     return float
 

@@ -1,6 +1,7 @@
 """Figures of a sweep: units, whole numbers where settings are whole, and a contour only between any numbers."""
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import optuna
@@ -10,7 +11,7 @@ from matplotlib.tri import TriContourSet
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, create_trial
 
-from harness.tune.figures import axis_label, contour_drawing, curves_drawing, front_drawing, slices_drawing
+from harness.tune.figures import axis_label, contour_drawing, curves_drawing, front_drawing, set_up_axis, slices_drawing
 from harness.tune.objective import METRICS
 from harness.tune.study import open_study
 from harness.tune.sweep import Sweep
@@ -64,6 +65,22 @@ def test_slices_share_one_axis_and_whole_numbers_have_whole_ticks() -> None:
     assert list(axes[0].get_xticks()) == [0, 2, 3, 6]
     assert [text.get_text() for text in axes[1].get_xticklabels()] == ["0.25", "0.5"]
     assert len({axis.get_ylim() for axis in axes}) == 1
+    plt.close("all")
+
+
+@pytest.mark.parametrize("tried", [(0.001, 0.05), (0.2, 0.9), (1e-6, 1e-1), (0.01, 0.01)])
+def test_labels_of_a_logarithmic_axis_do_not_touch(tried: tuple[float, float]) -> None:
+    space = {"train.lr": {"float": [1e-6, 1.0], "log": True}}
+    sweep = Sweep.model_validate({**SWEEP.model_dump(), "space": space})
+    drawing, axes = plt.subplots(1, 3, figsize=(6.75, 2))
+    axes[0].plot(tried, (0, 1), "o")
+    set_up_axis(axes[0].xaxis, sweep, "train.lr", tried)
+    drawing.canvas.draw()
+    low, high = axes[0].get_xlim()
+    labels = [text for text in axes[0].get_xticklabels(which="both") if text.get_text()]
+    shown = [text for text in labels if low <= text.get_position()[0] <= high]
+    boxes = sorted((text.get_window_extent() for text in shown), key=lambda box: float(box.x0))
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
     plt.close("all")
 
 

@@ -28,7 +28,8 @@ RAW: Stage = -1
 POOLED: Stage = sys.maxsize - 1
 END: Stage = sys.maxsize
 WIDE = 256
-"""Width of tokens from which it pays to compute cheap outputs again instead of keeping them."""
+"""Width of tokens from which it pays to compute cheap outputs again instead of keeping them, and to use many
+threads."""
 
 
 # The fused inference kernel of nn.MultiheadAttention rounds differently from the attention used in training and hides
@@ -104,13 +105,18 @@ class Tower(nn.Module):
         return width
 
     @property
+    def is_narrow(self) -> bool:
+        """Whether its tokens are so narrow that products of matrices hardly take longer than what is beside them."""
+        return self.width < WIDE
+
+    @property
     def recomputes(self) -> bool:
         """Whether outputs of LayerNorms and activation functions are computed again in the backward pass.
 
         That costs time in proportion to the width of the tokens, beside products of matrices whose time grows with its
         square: little in a wide tower, and a fifth of a step in the narrow ones of the embedded backbone.
         """
-        return self.speedups.recompute_cheap and self.width >= WIDE
+        return self.speedups.recompute_cheap and not self.is_narrow
 
     @property
     def embed_dim(self) -> int:

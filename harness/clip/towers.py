@@ -206,6 +206,11 @@ class CLIP(nn.Module):
         return min(self.image.num_blocks, self.text.num_blocks)
 
     @property
+    def is_narrow(self) -> bool:
+        """Whether both towers are narrow."""
+        return self.image.is_narrow and self.text.is_narrow
+
+    @property
     def embed_dim(self) -> int:
         """E, the size of the embeddings."""
         return self.text.embed_dim

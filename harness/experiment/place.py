@@ -67,6 +67,12 @@ class RuntimeSpec(Section):
 
     device: Word = Field("auto", description="auto, cpu, cuda or cuda:1")
     threads: int | None = Field(None, ge=1, le=MOST_THREADS, description="CPU threads; null: one a core")
+    step_threads: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_THREADS,
+        description="CPU threads of training steps; null: all of `threads`, but at most 2 for narrow backbones",
+    )
     workers: int | None = Field(
         None, ge=0, le=MOST_THREADS, description="processes that decode pictures; null: 0 beside a CPU, 8 beside a GPU"
     )

@@ -255,7 +255,9 @@ def facts(result: Result) -> str:
     if costs.train_flops_per_image:
         parts.append(f"{costs.train_flops_per_image / 1e9:.3g} GFLOP per image in training")
     parts += [f"{machine.processor or ''} {machine.device}".strip()]
-    parts += [counted(machine.threads, "CPU thread")] if machine.threads else []
+    if machine.threads:
+        fewer = result.step_threads and result.step_threads != machine.threads
+        parts += [counted(machine.threads, "CPU thread") + (f" ({result.step_threads} for steps)" if fewer else "")]
     parts += [f"torch {machine.torch or '?'}"]
     return ", ".join(parts) + "."
 

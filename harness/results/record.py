@@ -231,6 +231,7 @@ class Result(Header):
         interruptions: how often the run was interrupted and continued.
         batches: pictures that were computed at once; None in results of earlier versions.
         recomputes: tower -> whether its cheap outputs were computed again in backward passes; empty: unknown.
+        step_threads: that computed its training steps on a CPU; None: unknown, or there were none.
         environment: the machine.
     """
 
@@ -250,6 +251,7 @@ class Result(Header):
     interruptions: Count = 0
     batches: Batches | None = None
     recomputes: dict[str, bool] = Field(default_factory=dict)
+    step_threads: Count | None = None
     environment: Environment
 
     @field_serializer("spec")

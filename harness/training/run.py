@@ -280,6 +280,7 @@ class Run:
             name=spec.name,
             batches=at_the_same_time(self.batches, method, self.device),
             recomputes={"image": setup.clip.image.recomputes, "text": setup.clip.text.recomputes},
+            step_threads=trainer.threads if trainer and self.device.type == "cpu" else None,
             spec=spec,
             evaluations=tuple(evaluation for evaluation, _ in evaluated),
             refusals=setup.refusals,

@@ -13,6 +13,7 @@ from harness.data.sampler import BATCHES, all_view_batches
 from harness.errors import DivergedError
 from harness.experiment.spec import RunSpec
 from harness.machine.meter import Meter, count_flops
+from harness.machine.threads import step_threads, threads
 from harness.results.epochs import EpochRecord
 from harness.training.begun import Begun
 from harness.training.compiling import WARM_UP_STEPS, loss_function
@@ -88,6 +89,11 @@ class Trainer:
         return len(self._whole_epoch(0))
 
     @property
+    def threads(self) -> int:
+        """How many threads of a CPU compute its steps."""
+        return step_threads(self.method.clip.is_narrow, self.spec.runtime.step_threads)
+
+    @property
     def epochs(self) -> int:
         """How many epochs there are; where the training's length is given in steps, the last one may be cut."""
         recipe, shots = self.spec.train, self.spec.data.shots
@@ -156,7 +162,7 @@ class Trainer:
     @contextmanager
     def measured(self, begun: Begun) -> Iterator[None]:
         """Inside, the steps of an epoch are taken."""
-        with self.meter.phase("train", images=begun.images, repeats=True) as phase:
+        with threads(self.threads), self.meter.phase("train", images=begun.images, repeats=True) as phase:
             yield
             phase.share(self.images.pictures.take_spared())
             with torch.no_grad():

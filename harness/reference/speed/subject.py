@@ -15,6 +15,7 @@ from harness.experiment.registry import method_class
 from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import count_flops, peak_bytes, storage_bytes
 from harness.machine.operators import count_launches
+from harness.machine.threads import step_threads, threads
 from harness.machine.units import MIB
 from harness.reference.speed.measurement import SpeedCosts
 from harness.reference.speed.spec import OFF, Row, Setting
@@ -184,7 +185,8 @@ class Subject:
         frozen = self.cached_frozen
         if frozen is None and self.method.frozen_view:
             frozen = self.frozen()
-        return training_step(self.method, self.optimizer, self.scaler, x, self.labels, self.spec.precision, frozen)
+        with threads(step_threads(self.method.clip.is_narrow, given=None)):
+            return training_step(self.method, self.optimizer, self.scaler, x, self.labels, self.spec.precision, frozen)
 
     def fill_cache(self) -> None:
         """The caching passes of one batch: the frozen stages, or the whole tower as in the reference code."""

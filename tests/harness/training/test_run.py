@@ -84,6 +84,7 @@ def test_the_result_tells_everything(finished: tuple[RunSpec, Path, dict[str, An
     assert len(result["transform_hash"]) == len(result["sample"]["hash"]) == 16
     assert result["environment"]["torch"].startswith(torch.__version__.split("+")[0])
     assert result["environment"]["threads"] == torch.get_num_threads()
+    assert result["step_threads"] == min(2, torch.get_num_threads())
     assert "git_commit" in result["environment"]
     assert len(result["weights_sha256"]) == 64
     assert result["interruptions"] == 0

@@ -17,6 +17,7 @@ from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
 from harness.experiment.training_spec import TrainSpec
 from harness.machine.meter import Meter
+from harness.machine.threads import threads
 from harness.results.epochs import EpochRecord
 from harness.training.build import build_clip, build_method
 from harness.training.feature_cache import TrainingImages
@@ -266,3 +267,19 @@ def test_checkpoints_of_other_runs_are_refused(make_spec: Make) -> None:
     state.pop("clip.image.proj")
     with pytest.raises(UserError, match="does not fit this method"):
         load_trained_state(trainer.method, state)
+
+
+@pytest.mark.parametrize(
+    ("wide", "words", "expected"), [(256, (), 2), (128, (), 4), (256, ("runtime.step_threads=3",), 3)]
+)
+def test_steps_take_as_many_threads_as_the_towers_can_use(
+    wide: int, words: tuple[str, ...], expected: int, make_spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.clip.stages.WIDE", wide)
+    trainer, seen = make_trainer(make_spec("clip_adapter", *SMALL, *words, shots=1)), []
+    monkeypatch.setattr(trainer, "take_step", lambda *_: seen.append(torch.get_num_threads()) or torch.zeros(()))
+    trainer.flops = {"train": 0.0, "cache": 0.0}
+    with threads(4):
+        trainer.run_epoch(0)
+        assert torch.get_num_threads() == 4
+    assert set(seen) == {expected}

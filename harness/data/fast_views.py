@@ -11,7 +11,9 @@ Whatever is decided depends on the picture and on the key of its view, never on 
 """
 
 import io
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 
 import numpy as np
 import torch
@@ -46,14 +48,26 @@ def whole_jpeg(image: Image.Image) -> Pixels | None:
     file = getattr(image, "fp", None)
     if image.format != "JPEG" or image.mode != "RGB" or not isinstance(file, io.BytesIO):
         return None
-    # Here, since it takes long to import, and only this way of decoding needs it.
-    from torchvision.io import decode_jpeg
-
+    decode_jpeg = _jpeg_decoder()
+    if decode_jpeg is None:
+        return None
     with no_dispatch(), suppress(RuntimeError):
         decoded = decode_jpeg(torch.from_numpy(np.frombuffer(bytearray(file.getbuffer()), np.uint8)))
         found: Pixels = decoded.permute(1, 2, 0).numpy()
         return found if found.shape[2] == 3 else None
     return None
+
+
+@cache
+def _jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
+    """That of torchvision, whose later releases may have none, as its documentation says."""
+    # Here, since it takes long to import, and only this way of decoding needs it.
+    try:
+        from torchvision.io import decode_jpeg
+    except ImportError:
+        return None
+    found: Callable[[Tensor], Tensor] = decode_jpeg
+    return found
 
 
 def fast_square(transform: TestTransform | TrainTransform, cut: Cut, pixels: Pixels, reduced: int = 1) -> Pixels:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
+from harness.data import fast_views
 from harness.data.fast_views import fast_square, reduction, whole_jpeg
 from harness.data.transforms import Cut, TestTransform, TrainTransform
 from harness.data.views import Reader, Source, Wanted
@@ -138,3 +139,10 @@ def test_a_square_does_not_depend_on_how_pixels_lie_in_memory(transform: TestTra
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)).transpose(1, 2, 0)
         cut = transform.cut(width, height, "1/0/a")
         assert np.array_equal(fast_square(transform, cut, pixels), fast_square(transform, cut, planes))
+
+
+def test_pillow_decodes_where_torchvision_has_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = io.BytesIO()
+    photo(40, 30).save(data, "JPEG")
+    monkeypatch.setattr(fast_views, "_jpeg_decoder", lambda: None)
+    assert whole_jpeg(Image.open(data)) is None

@@ -257,7 +257,10 @@ def place_of(name: str, names: Sequence[str]) -> int:
 
 def draw_points(axis: Axes, series: Series, place: int, joined: bool, colour: str | None = None) -> None:
     """Draw points with error bars, connected by a line if `joined`; in the colour of their place, or another."""
-    errors = [value or 0.0 for value in series.error] if any(series.error) else None
+    # Without a bar there is no cap either: NaN, since a bar of length 0 would look like an interval that is.
+    ends = series.reach or tuple(None if std is None else (std, std) for std in series.error)
+    known = [(math.nan, math.nan) if end is None else end for end in ends]
+    errors = [*zip(*known, strict=True)] if any(ends) else None
     axis.errorbar(
         series.x,
         series.y,

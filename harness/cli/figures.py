@@ -55,8 +55,8 @@ def figures(
         if name not in FORMATS:
             raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
     from harness.report.ablation_curves import ablation_curves
-    from harness.report.comparison_figures import Drawn, comparison_figures
-    from harness.report.comparison_plots import draw_any
+    from harness.report.comparison_figures import CellMap, Drawn, comparison_figures
+    from harness.report.comparison_plots import PAGE_HEIGHT, draw_any, height_of
     from harness.report.directions import direction_maps
     from harness.report.display_names import Names, with_display_names
     from harness.report.figures import Figure, paper_figures
@@ -105,6 +105,12 @@ def figures(
             path = folder / f"{stem}-{figure.name}.{file_format}"
             write_atomically(path, draw_any(figure, names, file_format, look))
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
+        high = height_of(figure, look.width) if isinstance(figure, CellMap) else 0.0
+        if look.width is not None and high > PAGE_HEIGHT:
+            not_drawn.append(
+                f"{stem}-{figure.name} is {high:.0f} inches high at this width, more than a page: "
+                "leave --width out, or choose fewer methods with --methods"
+            )
     for line in dict.fromkeys(line for figure in found for line in figure.key):
         console.print(line, soft_wrap=True)
     for line in not_drawn:

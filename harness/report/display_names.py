@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from harness.experiment.cards import title_of
+from harness.experiment.protocols import PROTOCOLS
 from harness.experiment.registry import method_names
 
 Drawing = TypeVar("Drawing")
@@ -18,6 +19,11 @@ NO_LABELS: Mapping[str, str] = {}
 def display_name(method: str) -> str:
     """The title of a method's card; its own name if it has none, or is unknown here."""
     return title_of(method) if method in method_names() else method
+
+
+def with_protocols(title: str) -> str:
+    """A title with protocols as papers call them: base-to-new for `base_to_new`."""
+    return re.sub(r"\w+", lambda found: found[0].replace("_", "-") if found[0] in PROTOCOLS else found[0], title)
 
 
 def shown_label(label: str, methods: Iterable[str]) -> str:
@@ -44,7 +50,8 @@ def with_display_names(figure: Drawing, methods: Iterable[str], labels: Mapping[
     own = {field.name: getattr(figure, field.name) for field in fields(figure)}  # type: ignore[arg-type]
     kept = {name: value for name, value in own.items() if name in KEPT}
     told = {name: _shown(value, names.of_sentences()) for name, value in own.items() if name in SENTENCES}
-    shown: Drawing = replace(_shown(figure, names), **kept, **told)
+    titles = {name: with_protocols(_shown(value, names)) for name, value in own.items() if name == "title"}
+    shown: Drawing = replace(_shown(figure, names), **kept, **told, **titles)
     return shown
 
 

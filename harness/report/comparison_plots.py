@@ -55,8 +55,9 @@ def draw_any(figure: Drawn, names: Sequence[str], file_format: str, look: Look =
     """Any figure as the bytes of a file; arguments as those of `draw`."""
     if isinstance(figure, Figure):
         return draw(figure, names, file_format, look)
-    drawing = rank_drawing if isinstance(figure, RankDiagram) else cell_drawing
-    return file_of(partial(drawing, figure, look.width), file_format, look)
+    if isinstance(figure, RankDiagram):
+        return file_of(partial(rank_drawing, figure, look.width), file_format, look)
+    return file_of(partial(cell_drawing, figure, look.width), file_format, look)
 
 
 def rank_drawing(figure: RankDiagram, whole: float | None = None) -> Drawing:

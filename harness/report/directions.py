@@ -51,7 +51,9 @@ def both_directions(of_sources: dict[str, Table]) -> Table | None:
     for one, other in combinations(of_sources, 2):
         ways = [(one, other), (other, one)]
         rows = [cells_on(of_sources[source], target) for source, target in ways]
-        if all(any(cell.mean is not None for cell in row) for row in rows):
+        # Zero-shot CLIP has no source: alone, it says nothing of a transfer.
+        untrained = {UNTRAINED, *labels_of(of_sources[one], UNTRAINED)}
+        if all(any(cell.mean is not None and cell.column not in untrained for cell in row) for row in rows):
             used |= dict.fromkeys((one, other))
             for (source, target), row in zip(ways, rows, strict=True):
                 cells += [replace(cell, block=f"{one}, {other}", row=f"{source} → {target}") for cell in row]
@@ -75,6 +77,11 @@ def both_directions(of_sources: dict[str, Table]) -> Table | None:
     )
 
 
+def labels_of(table: Table, method: str) -> list[str]:
+    """What a table calls the runs of a method."""
+    return in_order(table.runs.loc[table.runs["method"] == method, "label"])
+
+
 def cells_on(table: Table, target: str) -> list[Cell]:
     """Our cells of one target data set."""
     return [cell for cell in table.cells if (cell.block, cell.row) == (TARGETS, target) and not cell.published]
@@ -94,7 +101,7 @@ def direction_map(table: Table) -> CellMap:
         for method in table.columns
     }
     order = sorted((name for name in means if means[name]), key=lambda name: -sum(means[name]) / len(means[name]))
-    untrained = in_order(table.runs.loc[table.runs["method"] == UNTRAINED, "label"])
+    untrained = labels_of(table, UNTRAINED)
     before = {
         column: known[name, column].mean for name in untrained[:1] for column in columns if (name, column) in known
     }
@@ -115,7 +122,7 @@ def direction_map(table: Table) -> CellMap:
     note += " Below it, and as colour: points above zero-shot CLIP." if before else ""
     return CellMap(
         f"{table.name}-map",
-        f"Transfer in both directions ({table.title})",
+        f"Transfer ({table.title})",
         tuple(
             marked(name, strongest(cell.mark for (method, _), cell in known.items() if method == name))
             for name in order

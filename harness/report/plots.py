@@ -124,6 +124,8 @@ def compose(figure: Figure, names: Sequence[str], look: Look = OWN_LOOK) -> Draw
     )
     legend_columns = max(1, min(LEGEND_COLUMNS, int((width + LEGEND_SPACE) / (LEGEND_MARK + longest))))
     legend_lines = 0 if is_shared_out else math.ceil(len(shown) / legend_columns)
+    # As many entries in each line: not five and one.
+    legend_columns = math.ceil(len(shown) / legend_lines) if legend_lines else legend_columns
     key = small_print(figure, width)
     title = textwrap.wrap(literal(figure.title), int(width / TITLE_LETTER), break_on_hyphens=False)
     around = TITLE_HEIGHT * len(title) + LEGEND_HEIGHT * legend_lines + KEY_HEIGHT * len(key)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from scipy.stats import t
 
 from harness.statistics.bootstrap import over_units
@@ -52,7 +53,7 @@ def ends_of_mean(std: float, seeds: int, values: Sequence[float] = (), level: fl
         level: how often such intervals hold the mean.
     """
     if len(values) >= SEEDS_OF_BOOTSTRAP:
-        found = over_units(values, level)
+        found = over_units(np.asarray(values, dtype=np.float64), level)
         return Ends(max(0.0, found.estimate - found.low), max(0.0, found.high - found.estimate), BOOTSTRAP)
     half = half_width(std, seeds, level)
     return None if half is None else Ends(half, half, STUDENT)

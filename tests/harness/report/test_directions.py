@@ -70,3 +70,13 @@ def test_one_direction_alone_gives_nothing(tmp_path: Path, plan_runs: Plan, fill
     tables = paper_tables(experiment_runs(specs, tmp_path))
     assert direction_tables(tables) == []
     assert direction_maps(tables) == []
+
+
+def test_zero_shot_clip_alone_is_no_transfer(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    specs = [
+        spec
+        for source, target in (PAIR, PAIR[::-1])
+        for spec in plan_runs("cross_dataset", datasets=[source], targets=[target], methods=["zeroshot"])
+    ]
+    fill(tmp_path, specs)
+    assert direction_tables(paper_tables(experiment_runs(specs, tmp_path))) == []

@@ -5,6 +5,7 @@
 
 It makes JPEGs, and loads all of them as 224-pixel squares: random resized crops for training, and test pictures. All
 pipelines are timed in turn in each round, so that what else the machine does slows them alike; the median counts.
+Behind each speed stands how many times that of torchvision's v2 transforms it is, the median of the rounds' quotients.
 Without workers, pictures a second of CPU time stand beside those of wall time: other processes hardly change them. Of
 ours three passes are timed: the first, which decodes and keeps nothing of training pictures; a later epoch, whose
 pictures were kept; and the first pass of another run, which finds everything on disk. Training pictures of ours are
@@ -39,6 +40,7 @@ from harness.training.picture_store import PicturesOnDisk
 SIDE = 224
 BATCH = 32
 BICUBIC = v2.InterpolationMode.BICUBIC
+REFERENCE = "torchvision v2"
 Pass = Callable[[], int]
 ROOM = 1 << 40
 
@@ -161,7 +163,7 @@ def speed(run: Pass) -> Speed:
 
 def passes(folder: Path, paths: list[Path], train: bool, count: int) -> Iterator[tuple[str, Callable[[], Speed]]]:
     """Name of each pipeline and pass, and what measures it once."""
-    yield "torchvision v2", partial(speed, theirs(paths, TorchvisionV2(train), count))
+    yield REFERENCE, partial(speed, theirs(paths, TorchvisionV2(train), count))
     yield "Dassl", partial(speed, theirs(paths, Dassl(train), count))
     for decode in ("exact", "fast"):
         kind = "train" if train else "test"
@@ -184,8 +186,26 @@ def passes(folder: Path, paths: list[Path], train: bool, count: int) -> Iterator
         yield f"{decode}: another run", another
 
 
-def measure(folder: Path, paths: list[Path], train: bool, count: int, rounds: int) -> dict[str, Speed]:
-    """Median speed of each pipeline and pass."""
+class Row(NamedTuple):
+    """Medians over rounds.
+
+    Attributes:
+        speed: of a pipeline and pass.
+        times: that of torchvision's v2 transforms in the same round.
+    """
+
+    speed: Speed
+    times: Speed
+
+
+def row(own: list[Speed], reference: list[Speed]) -> Row:
+    """The medians of rounds."""
+    quotients = [Speed(a.wall / b.wall, a.cpu / b.cpu) for a, b in zip(own, reference, strict=True)]
+    return Row(*(Speed(*map(statistics.median, zip(*values, strict=True))) for values in (own, quotients)))
+
+
+def measure(folder: Path, paths: list[Path], train: bool, count: int, rounds: int) -> dict[str, Row]:
+    """Speed of each pipeline and pass."""
     found: dict[str, list[Speed]] = {}
     with workers.kept_workers():
         timed = list(passes(folder, paths, train, count))
@@ -194,7 +214,7 @@ def measure(folder: Path, paths: list[Path], train: bool, count: int, rounds: in
                 value = once()
                 if turn:  # the first round starts processes and fills caches
                     found.setdefault(name, []).append(value)
-    return {name: Speed(*map(statistics.median, zip(*values, strict=True))) for name, values in found.items()}
+    return {name: row(values, found[REFERENCE]) for name, values in found.items()}
 
 
 def main() -> None:
@@ -211,8 +231,8 @@ def main() -> None:
     print(f"{asked.pictures} pictures, {asked.rounds} rounds; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     for size in asked.sizes.split(","):
         width, height = (int(word) for word in size.split("x"))
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
             paths = [folder / f"{number}.jpg" for number in range(asked.pictures)]
             for number, path in enumerate(paths):
                 path.write_bytes(made_up(width, height, number % 16))
@@ -221,12 +241,17 @@ def main() -> None:
                 columns = [measure(folder, paths, train, count, asked.rounds) for count in counts]
                 print(f"\n{size}, {'training' if train else 'test pictures'}: pictures a second")
                 titles = [f"{count} workers" for count in counts] + ["CPU second" for count in counts if not count]
-                print(" " * 24 + "".join(f"{title:>12}" for title in titles))
-                for row in columns[0]:
+                print(" " * 24 + "".join(f"{title:>16}" for title in titles))
+                for name in columns[0]:
+                    rows = [column[name] for column in columns]
+                    cells = [(found.speed.wall, found.times.wall) for found in rows]
                     # What other processes compute is known only where there are none.
-                    alone = [column[row].cpu for count, column in zip(counts, columns, strict=True) if not count]
-                    found = [column[row].wall for column in columns] + alone
-                    print(f"{row:24}" + "".join(f"{value:>12,.0f}" for value in found), flush=True)
+                    cells += [
+                        (found.speed.cpu, found.times.cpu)
+                        for count, found in zip(counts, rows, strict=True)
+                        if not count
+                    ]
+                    print(f"{name:24}" + "".join(f"{speed:>8,.0f} {times:6.2f}x" for speed, times in cells), flush=True)
     print(f"\nload {os.getloadavg()[0]:.1f}")
 
 

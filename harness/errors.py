@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.text import plain
@@ -48,10 +49,18 @@ def nearest(word: str, known: Iterable[str], titles: Mapping[str, Iterable[str]]
         titles: name -> other names of it, as papers and folders have them.
     """
     names = sorted(set(known))
-    hint = f" Did you mean {meant!r}?" if (meant := meant_name(word, names, titles or {})) else ""
+    same = next((name for name in names if twin(word, name)), "")
+    meant = same or meant_name(word, names, titles or {})
+    hint = f" Did you mean {meant!r}{twin(word, same)}?" if meant else ""
     if len(names) <= 20:
         hint += f" Known: {', '.join(names)}."
     return hint
+
+
+def twin(one: str, other: str) -> str:
+    """A remark if two different names look alike, because their accents are written in different ways."""
+    alike = one != other and unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+    return " (the same letters in another form of Unicode, NFC and NFD)" if alike else ""
 
 
 def meant_name(word: str, names: Sequence[str], titles: Mapping[str, Iterable[str]]) -> str:

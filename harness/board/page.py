@@ -9,6 +9,7 @@ from harness.board.contents import Board, Section
 from harness.board.facts import MethodFacts
 from harness.board.verdict import Verdict
 from harness.report.comparison_figures import CellMap, RankDiagram
+from harness.report.figures import on_screen
 from harness.report.latex import to_latex
 from harness.report.page import copy_button
 from harness.report.page_frame import framed
@@ -24,7 +25,7 @@ def board_page(board: Board) -> str:
     figures = [
         replace(figure, note=" ".join(filter(None, [figure.note.strip(), *figure.marks]))) for figure in board.figures
     ]
-    data = {"names": list(board.names), "latex": latex, "figures": [asdict(figure) for figure in figures]}
+    data = {"names": list(board.names), "latex": latex, "figures": [asdict(on_screen(figure)) for figure in figures]}
     links = [(section.anchor, section.title) for section in board.sections]
     links += [("figures", "Figures")] if figures else []
     links += [("methods", "Methods")] if board.methods else []

@@ -46,18 +46,20 @@ def figures(
 
     Few-shot curves, accuracy against measured memory and against time with the Pareto front, change of every class
     against zero-shot CLIP, time by phase, reliability where runs kept their logits; over data sets the
-    critical-difference diagram, all pairs of methods, gains against zero-shot CLIP and mean ranks over shots; with
-    --over ablation curves. Writes
+    critical-difference diagram, all pairs of methods, gains against zero-shot CLIP and mean ranks over shots; transfer
+    in both directions where both are there; with --over ablation curves. Writes
     RESULTS/figures/<name>.<svg,pdf,png>.
     """
     asked = separated(formats)
     for name in asked:
         if name not in FORMATS:
             raise UserError(f"unknown format '{name}'.{nearest(name, FORMATS)}")
-    from harness.report.comparison_figures import Drawn, comparison_figures
-    from harness.report.comparison_plots import draw_any
+    from harness.report.ablation_curves import ablation_curves
+    from harness.report.comparison_figures import CellMap, Drawn, comparison_figures
+    from harness.report.comparison_plots import PAGE_HEIGHT, draw_any, height_of
+    from harness.report.directions import direction_maps
     from harness.report.display_names import Names, with_display_names
-    from harness.report.figures import Figure, ablation_curves, paper_figures
+    from harness.report.figures import Figure, paper_figures
     from harness.report.look import WIDTHS, Look, read_labels, read_style
     from harness.report.paper_tables import paper_tables
     from harness.report.print_layout import for_print, with_intervals
@@ -86,7 +88,7 @@ def figures(
         plain = [*paper_figures(tables, results), *reliability_figures(tables, rescored)]
         curves = [figure for figure in comparisons.figures if isinstance(figure, Figure)]
         diagrams = [figure for figure in comparisons.figures if not isinstance(figure, Figure)]
-        found = [*for_print([*plain, *curves]), *diagrams]
+        found = [*for_print([*plain, *curves]), *diagrams, *direction_maps(tables)]
         not_drawn = comparisons.left_out
         damage = [*damage, *(line for run in rescored.values() for line in run.damage)]
     methods_shown = in_order(runs["method"])
@@ -103,6 +105,12 @@ def figures(
             path = folder / f"{stem}-{figure.name}.{file_format}"
             write_atomically(path, draw_any(figure, names, file_format, look))
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
+        high = height_of(figure, look.width) if isinstance(figure, CellMap) else 0.0
+        if look.width is not None and high > PAGE_HEIGHT:
+            not_drawn.append(
+                f"{stem}-{figure.name} is {high:.0f} inches high at this width, more than a page: "
+                "leave --width out, or choose fewer methods with --methods"
+            )
     for line in dict.fromkeys(line for figure in found for line in figure.key):
         console.print(line, soft_wrap=True)
     for line in not_drawn:

@@ -72,14 +72,14 @@ def table(
         tables = ablation_tables(words, methods, grid, separated(over), results, further)
         stem, damage, left_out = file_stem(words, grid), damage_of(results), ""
     else:
+        from harness.report.directions import direction_tables
         from harness.report.paper_tables import paper_tables
         from harness.report.published import with_published
 
         chosen = find_runs(words, methods, grid, results, all_runs, by)
         stem, damage, left_out = chosen.stem, chosen.damage, chosen.left_out
-        tables = [
-            with_published(found, published) for found in paper_tables(with_columns(chosen.runs, further, results))
-        ]
+        ours = paper_tables(with_columns(chosen.runs, further, results))
+        tables = [*(with_published(found, published) for found in ours), *direction_tables(ours)]
     for found in tables:
         print_paper_table(found, transpose)
     say_if_any(left_out)

@@ -36,18 +36,34 @@ class Pace:
     """How fast a run trains, by the monotonic clock.
 
     Attributes:
-        begin: when its training began or was continued.
+        begin: when the epochs began that it is judged by.
         first: number of epochs that were finished then.
+        is_cold: whether these are the first epoch of a start, which also fills caches, starts processes and compiles.
         told: when a line about it was printed last; None before the first one.
     """
 
     begin: float
     first: int
+    is_cold: bool
     told: float | None = None
 
-    def seconds_left(self, epoch: int, epochs: int) -> float:
-        """Time that the rest of the epochs will take if they are as fast as those so far, of which there is one."""
-        return (time.monotonic() - self.begin) / (epoch - self.first) * (epochs - epoch)
+    def left(self, epoch: int, epochs: int) -> str:
+        """How long the rest of the epochs will take, in words; empty if that is not known or nothing is left.
+
+        They are judged by all epochs so far but the first one, as soon as there is another.
+
+        Args:
+            epoch: number of finished epochs.
+            epochs: of the training.
+        """
+        if not self.first < epoch < epochs:
+            return ""
+        seconds = (time.monotonic() - self.begin) / (epoch - self.first) * (epochs - epoch)
+        told = f"about {in_words(seconds)} of training left"
+        if self.is_cold:
+            self.begin, self.first, self.is_cold = time.monotonic(), epoch, False
+            told += " by the first epoch"
+        return told
 
 
 class Watcher:
@@ -114,18 +130,18 @@ class Watcher:
     def _tell(self, spec: "RunSpec", event: TrainingProgress) -> None:
         """Print a line about an epoch: the first one, one that was validated, otherwise one every few seconds."""
         if event.record is None or spec.id not in self.paces:
-            self.paces[spec.id] = Pace(time.monotonic(), event.epoch)
+            self.paces[spec.id] = Pace(time.monotonic(), event.epoch, is_cold=event.record is None)
         if event.record is None:
             return
         pace, accuracies = self.paces[spec.id], event.record.accuracies
+        # Evaluations follow, which are not counted.
+        left = pace.left(event.epoch, event.epochs)
         if pace.told is not None and not accuracies and time.monotonic() - pace.told < PAUSE:
             return
         pace.told = time.monotonic()
         parts = [f"epoch {event.epoch} of {event.epochs}"]
         parts += [f"{name} {accuracy:.2f}" for name, accuracy in accuracies.items()]
-        # Evaluations follow, which are not counted.
-        if pace.first < event.epoch < event.epochs:
-            parts.append(f"about {in_words(pace.seconds_left(event.epoch, event.epochs))} of training left")
+        parts += [left] if left else []
         self._say(f"{spec.name}: {', '.join(parts)} ({spec.id})")
 
     def _hide(self, spec: "RunSpec") -> None:

@@ -18,6 +18,7 @@ from harness.clip.prefixes import places_of_clips, without_wrappers
 from harness.clip.shards import is_index, shards_of
 from harness.clip.torchscript import is_torchscript, read_torchscript
 from harness.errors import UserError, first_line
+from harness.machine.file_kinds import kind_of_file
 
 State = dict[str, Tensor]
 
@@ -88,9 +89,12 @@ def read_file(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"checkpoint '{path}' cannot be read: {error.strerror or first_line(error)}") from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, MemoryError, zipfile.BadZipFile) as error:
-        raise UserError(f"checkpoint '{path}' cannot be read: {first_line(error)}") from error
+        why = kind_of_file(path) or f"{first_line(error).rstrip('.')}; copy or download it again"
+        raise UserError(f"checkpoint '{path}' cannot be read: {why}") from error
     except Exception as error:  # weights_only refuses other objects with pickle.UnpicklingError and other errors
-        raise UserError(f"checkpoint '{path}' {why_not_weights(path, type(error).__name__)}") from error
+        kind = kind_of_file(path)
+        why = f"cannot be read: {kind}" if kind else why_not_weights(path, type(error).__name__)
+        raise UserError(f"checkpoint '{path}' {why}") from error
 
 
 def read_shards(index: Path) -> State:

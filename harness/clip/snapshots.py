@@ -1,5 +1,6 @@
 """Folders of a model as the hub stores them: a configuration of open_clip or transformers, and weights."""
 
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +25,8 @@ WEIGHTS = (
 )
 ENDINGS = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 SHOWN = 4
+PART = re.compile(r"-\d{5}-of-\d{5}(?=\.|$)")
+"""What stands in the name of a file that holds a part of the weights."""
 
 
 def configuration_in(folder: Path) -> Path:
@@ -53,6 +56,11 @@ def weights_in(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     others = sorted(path for path in folder.iterdir() if path.suffix in ENDINGS and path.is_file())
+    if part := next((path for path in others if PART.search(path.name)), None):
+        raise UserError(
+            f"folder '{folder}' has '{part.name}', a part of weights in several files, and not their index, "
+            f"{PART.sub('', part.stem)}{part.suffix}.index.json: copy or download it too"
+        )
     if len(others) == 1:
         return others[0]
     if others:
@@ -61,6 +69,9 @@ def weights_in(folder: Path) -> Path:
             f"folder '{folder}' has {len(others)} files of weights ({names}) and none of the usual names: leave the "
             f"one that is meant, or name it {WEIGHTS[0]}"
         )
+    for path in sorted(folder.iterdir()):
+        if (path.name in WEIGHTS or path.suffix in ENDINGS) and path.is_symlink() and not path.exists():
+            raise UserError(f"'{path}' is a link to a file that is not there: download it again")
     raise UserError(f"folder '{folder}' has none of the weights {', '.join(WEIGHTS)}")
 
 

@@ -11,13 +11,16 @@ Whatever is decided depends on the picture and on the key of its view, never on 
 """
 
 import io
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from harness.data.transforms import Cut, TestTransform, TrainTransform
 from harness.machine.torch_internals import no_dispatch
@@ -45,14 +48,26 @@ def whole_jpeg(image: Image.Image) -> Pixels | None:
     file = getattr(image, "fp", None)
     if image.format != "JPEG" or image.mode != "RGB" or not isinstance(file, io.BytesIO):
         return None
-    # Here, since it takes long to import, and only this way of decoding needs it.
-    from torchvision.io import decode_jpeg
-
+    decode_jpeg = _jpeg_decoder()
+    if decode_jpeg is None:
+        return None
     with no_dispatch(), suppress(RuntimeError):
         decoded = decode_jpeg(torch.from_numpy(np.frombuffer(bytearray(file.getbuffer()), np.uint8)))
         found: Pixels = decoded.permute(1, 2, 0).numpy()
         return found if found.shape[2] == 3 else None
     return None
+
+
+@cache
+def _jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
+    """That of torchvision, whose later releases may have none, as its documentation says."""
+    # Here, since it takes long to import, and only this way of decoding needs it.
+    try:
+        from torchvision.io import decode_jpeg
+    except ImportError:
+        return None
+    found: Callable[[Tensor], Tensor] = decode_jpeg
+    return found
 
 
 def fast_square(transform: TestTransform | TrainTransform, cut: Cut, pixels: Pixels, reduced: int = 1) -> Pixels:
@@ -65,7 +80,7 @@ def fast_square(transform: TestTransform | TrainTransform, cut: Cut, pixels: Pix
         reduced: one of REDUCTIONS.
 
     Returns:
-        uint8 (S, S, 3), contiguous.
+        uint8 (3, S, S), contiguous: torch resizes to planes, and batches are planes, so that none are put together.
     """
     part = pixels
     if not transform.is_fixed:
@@ -74,26 +89,26 @@ def fast_square(transform: TestTransform | TrainTransform, cut: Cut, pixels: Pix
         left, top, right, bottom = ((side + reduced // 2) // reduced for side in cut.box)
         part = pixels[top:bottom, left:right]
     width, height = cut.sides
-    if part.shape[:2] != (height, width):
-        # Unseen by whoever counts the bytes of tensors, like all else that is decoded.
-        with no_dispatch():
-            tensor = torch.from_numpy(part).permute(2, 0, 1)[None]
+    # Unseen by whoever counts the bytes of tensors, like all else that is decoded.
+    with no_dispatch():
+        planes = torch.from_numpy(part).permute(2, 0, 1)
+        if planes.shape[1:] != (height, width):
             mode = transform.interpolation
-            resized = F.interpolate(tensor, (height, width), mode=mode, antialias=True, align_corners=False)
-            part = resized[0].permute(1, 2, 0).numpy()
-    return _square(transform, part, cut.mirrored)
+            planes = F.interpolate(planes[None], (height, width), mode=mode, antialias=True, align_corners=False)[0]
+        return _square(transform, planes, cut.mirrored).numpy()
 
 
-def _square(transform: TestTransform | TrainTransform, pixels: Pixels, mirrored: bool) -> Pixels:
-    """Contiguous (S, S, 3) of resized pixels (H, W, 3): a crop, or the whole between borders."""
+def _square(transform: TestTransform | TrainTransform, planes: Tensor, mirrored: bool) -> Tensor:
+    """Contiguous (3, S, S) of resized planes (3, H, W): a crop, or the whole between borders."""
     size = transform.size
-    height, width = pixels.shape[:2]
+    height, width = planes.shape[1:]
     left, top = transform.corner(width, height)
+    # A copy in any case: what is in memory belongs to no batch.
+    square = torch.empty(3, size, size, dtype=torch.uint8)
     if width < size or height < size:
         assert isinstance(transform, TestTransform)
-        square = np.full((size, size, 3), transform.fill_color, np.uint8)
-        square[-top : -top + height, -left : -left + width] = pixels
+        square.fill_(transform.fill_color)
+        square[:, -top : -top + height, -left : -left + width] = planes
         return square
-    square = pixels[top : top + size, left : left + size]
-    # A copy in any case: what is in memory belongs to no batch.
-    return np.array(square[:, ::-1] if mirrored else square, order="C")
+    square.copy_(planes[:, top : top + size, left : left + size])
+    return square.flip(2) if mirrored else square

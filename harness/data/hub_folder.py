@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.data.filesystem import listed
 from harness.data.hub_columns import Columns, find_columns, names_of
-from harness.data.hub_layout import CARD, Card, Layout, find_layout, missing_files, read_card
+from harness.data.hub_layout import CARD, Card, Layout, find_layout, gaps, missing_files, read_card
 from harness.data.hub_splits import (
     GIVEN,
     Roles,
@@ -129,7 +130,14 @@ def read_hub_folder(source: HubFolder, splits: Sequence[str] = SPLITS, facts: Se
         refuse_links_outside(source.folder, source.folder, file_pictures(pictures), source.folder)
     layout = (GIVEN if is_split else HASHED, *filter(None, (roles.note,)), *facts, *described(source, columns, roles))
     train, val, test = (pictures[split] for split in SPLITS)
-    return Splits(source.folder, classes.names, train, val, test, layout, remarks=classes.remarks)
+    remarks = (*classes.remarks, *source.layout.remarks, *gaps(source.layout), *unused(source, roles))
+    return Splits(source.folder, classes.names, train, val, test, layout, remarks=remarks)
+
+
+def unused(source: HubFolder, roles: Roles) -> tuple[str, ...]:
+    """A remark on splits that serve as nothing, such as a test split without labels."""
+    others = [split for split in source.layout.files if split not in (roles.train, roles.val, roles.test)]
+    return (f"not used: split {listed(others)}",) if others else ()
 
 
 def file_pictures(pictures: Mapping[str, Sequence[tuple[str, int]]]) -> list[tuple[str, int]]:

@@ -14,6 +14,8 @@ from harness.data.text_files import read_text, why_unreadable
 from harness.errors import UserError, first_line, nearest
 
 CARD = "README.md"
+PACKED = (".zip", ".gz", ".tgz", ".zst", ".7z", ".rar", ".xz", ".bz2")
+"""Endings of files in which others may be packed."""
 KINDS = ("parquet", "arrow", "tar")
 """Endings of the files that hold pictures; the first of which there are some is read."""
 USUAL = {
@@ -25,6 +27,7 @@ USUAL = {
 WORDS = {word: split for split, words in USUAL.items() for word in words}
 ONE_OF = re.compile(r"(?P<split>.+?)-(?P<number>\d{5})-of-(?P<all>\d{5})(-[0-9a-f]+)?\.\w+")
 """Names of files that say their split, their number, and how many there are."""
+NUMBERED = re.compile(r"(.*?)(\d+)\.tar")
 BETWEEN = re.compile(r"[^A-Za-z]+")
 MOST_CARD = 16 << 20
 """Bytes of the largest README.md that is read; it may hold the names of thousands of classes."""
@@ -63,11 +66,13 @@ class Layout(NamedTuple):
         kind: parquet, arrow or tar.
         config: its name; empty where there is only one without a name.
         files: split, as the data set calls it -> paths of its files relative to the data set's folder, in order.
+        remarks: what is left out, a few words each.
     """
 
     kind: str
     config: str
     files: Mapping[str, tuple[str, ...]]
+    remarks: tuple[str, ...] = ()
 
 
 def read_card(path: Path) -> Card:
@@ -164,7 +169,9 @@ def find_layout(files: Iterable[str], card: Card, config: str | None, place: str
     kind = next((kind for kind in KINDS if of_kind[kind]), None)
     if kind is None:
         there = f"it has {listed(files, 4)}" if files else "it is empty"
-        raise UserError(f"'{place}' has no .parquet, .arrow or .tar files ({there}): folder:PATH reads class folders")
+        packed = next((file for file in files if file.lower().endswith(PACKED)), "")
+        way = f"unpack '{packed}' if they are in it" if packed else "folder:PATH reads class folders"
+        raise UserError(f"'{place}' has no .parquet, .arrow or .tar files ({there}): {way}")
     if card.configs:
         by_config = {item.name: described_files(item, of_kind[kind]) for item in card.configs}
         by_config = {name: splits for name, splits in by_config.items() if splits}
@@ -175,13 +182,24 @@ def find_layout(files: Iterable[str], card: Card, config: str | None, place: str
         for file in of_kind[kind]:
             by_config.setdefault(config_in(file), {}).setdefault(split_of(file), []).append(file)
     chosen = choose_config(list(by_config), default, config, place)
-    return Layout(kind, chosen, {split: tuple(some) for split, some in by_config[chosen].items()})
+    return Layout(kind, chosen, {split: tuple(some) for split, some in by_config[chosen].items()}, unread(files, kind))
+
+
+def unread(files: Sequence[str], kind: str) -> tuple[str, ...]:
+    """Remarks on files that may hold pictures too, and that are left out because of their kind."""
+    endings = tuple(f".{other}" for other in KINDS if other != kind) + PACKED
+    others = [file for file in files if file.lower().endswith(endings) and not is_own(file)]
+    return (f"left out: {len(others)} files that are not .{kind}, such as {others[0]}",) if others else ()
 
 
 def is_data(file: str, kind: str) -> bool:
     """Whether a file holds pictures: files that `datasets` keeps for itself do not."""
-    name = file.rpartition("/")[2]
-    return name.endswith(f".{kind}") and not name.startswith(("cache-", ".", "tmp"))
+    return file.endswith(f".{kind}") and not is_own(file)
+
+
+def is_own(file: str) -> bool:
+    """Whether `datasets` keeps a file for itself."""
+    return file.rpartition("/")[2].startswith(("cache-", ".", "tmp"))
 
 
 def described_files(config: Config, files: Sequence[str]) -> dict[str, list[str]]:
@@ -229,3 +247,19 @@ def missing_files(layout: Layout) -> list[str]:
             absent = [index for index in range(int(number)) if index not in there]
             gone += [f"{name}-{index:05d}-of-{number}.{layout.kind}" for index in absent]
     return gone
+
+
+def gaps(layout: Layout) -> tuple[str, ...]:
+    """Remarks on shards whose numbers leave some out: their names do not tell how many there must be."""
+    found: list[str] = []
+    for split, files in layout.files.items():
+        numbers: dict[tuple[str, int], set[int]] = {}
+        for file in files if layout.kind == "tar" else ():
+            if numbered := NUMBERED.fullmatch(file):
+                numbers.setdefault((numbered[1], len(numbered[2])), set()).add(int(numbered[2]))
+        for (start, width), there in numbers.items():
+            between = range(min(there), max(there))
+            if absent := next((number for number in between if number not in there), None):
+                count = len(between) + 1 - len(there)
+                found.append(f"split {split} lacks {count} of its numbers, such as {start}{absent:0{width}d}.tar")
+    return tuple(found)

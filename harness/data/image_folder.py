@@ -2,19 +2,30 @@
 
 import hashlib
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data.filesystem import folders_in, images_in, left_out_in_words, listed, refuse_illegible
+from harness.data.filesystem import (
+    folders_in,
+    images_in,
+    left_out_in_words,
+    listed,
+    refuse_illegible,
+    visible_names,
+)
+from harness.data.hub_layout import PACKED, WORDS
 from harness.data.readers import SPLITS, Picture, Splits
 from harness.data.text_files import check_class_name, read_lines
-from harness.errors import UserError, nearest
+from harness.errors import UserError, nearest, twin
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 HASHED = "split 50/20/30 by hash"
 GIVEN = "train/, val/, test/ as given"
 FORM = "expected a folder of images for each class, or train/, val/ and test/ with such folders"
+VALIDATION = ("val", "valid", "validation", "dev")
+"""What the folder of the validation images may be called."""
 
 
 def read_template(folder: Path) -> str:
@@ -24,6 +35,8 @@ def read_template(folder: Path) -> str:
         UserError: the folder does not exist, or the file contains no template.
     """
     path = folder / "template.txt"
+    if os.path.isfile(folder):
+        raise UserError(f"'{folder}' is a file: unpack it, and name the folder that has one of images for each class")
     if not os.path.isdir(folder):
         raise UserError(f"folder '{folder}' does not exist: name one that has a folder of images for each class")
     if not os.path.lexists(path):
@@ -38,9 +51,10 @@ def read_template(folder: Path) -> str:
 def read_own_folder(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
     """Read a folder of class folders, or of `train/`, `val/` and `test/` that contain class folders.
 
-    `val/` may be missing, and so may `train/` if nothing is trained. Without such splits the images of every class are
-    split 50/20/30 by a hash of their names. Classes are labelled in the order of their folders' names. These are also
-    the names of the classes, unless `classnames.txt` has lines of folder and class name.
+    `val/` may have another name of VALIDATION. It may be missing, and so may `train/` if nothing is trained. Without
+    such splits the images of every class are split 50/20/30 by a hash of their names. Classes are labelled in the order
+    of their folders' names. These are also the names of the classes, unless `classnames.txt` has lines of folder and
+    class name.
 
     Args:
         folder: to read.
@@ -51,15 +65,19 @@ def read_own_folder(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
     """
     top = folders_in(folder)
     if not top:
-        raise UserError(f"'{folder}' has no class folders: {FORM}")
+        packed = [name for name in visible_names(folder) if name.lower().endswith((*PACKED, ".tar"))]
+        hint = f"; unpack '{packed[0]}' if they are in it" if packed else ""
+        raise UserError(f"'{folder}' has no class folders: {FORM}{hint}")
     split = set(top) <= set(SPLITS) or any(name in SPLITS and folders_in(folder / name) for name in top)
     left_out: Counter[str] = Counter()
     found = given_splits(folder, top, splits, left_out) if split else hashed_splits(folder, top, left_out)
     classes = sorted(found["train"] or found["test"])
     for name in sorted(found["val"]):
         if name not in classes:
-            raise UserError(f"'{folder / 'val' / name}' is a class that train/ does not have.{nearest(name, classes)}")
-    layout = (GIVEN if split else HASHED,)
+            place = folder / os.path.dirname(found["val"][name][0])
+            raise UserError(f"'{place}' is a class that train/ does not have.{nearest(name, classes)}")
+    renamed = [name for name in top if split and name != "val" and role_of(name) == "val"]
+    layout = (GIVEN if split else HASHED, *(f"val is {name}/" for name in renamed))
     names = own_class_names(folder, classes)
     pictures = {
         part: tuple(Picture(path, label) for label, name in enumerate(classes) for path in by_class.get(name, ()))
@@ -68,9 +86,14 @@ def read_own_folder(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
         for part, by_class in found.items()
     }
     train, val, test = (pictures[part] for part in SPLITS)
-    places = [folder / name for name in splits if name in top] if split else [folder]
+    places = [folder / name for part in splits for name in top if role_of(name) == part] if split else [folder]
     remarks = (*left_out_in_words(left_out), *loose_images(places))
     return Splits(folder, tuple(names[name] for name in classes), train, val, test, layout, remarks=remarks)
+
+
+def role_of(name: str) -> str:
+    """The split that a folder of this name is; the name itself if it is none."""
+    return "val" if name in VALIDATION else name
 
 
 def loose_images(places: Sequence[Path]) -> tuple[str, ...]:
@@ -89,20 +112,23 @@ def given_splits(
     Raises:
         UserError: other folders, no test split, an empty split, or classes that differ between train and test.
     """
-    extra = [name for name in top if name not in SPLITS]
+    extra = [name for name in top if role_of(name) not in SPLITS]
+    named_twice = [name for name in top if role_of(name) == "val"]
     if extra:
         raise UserError(
             f"'{folder / extra[0]}' is next to {listed(sorted(set(top) - set(extra)))}: "
             f"only train, val and test can be there.{nearest(extra[0], SPLITS)}"
         )
+    if len(named_twice) > 1:
+        raise UserError(f"'{folder}' has {listed(named_twice)}: name one of them val, and move the others away")
     if "test" not in top:
         raise UserError(f"'{folder}' has {listed(top)} but no test: add test/ with images to report accuracy on")
     found: dict[str, dict[str, list[str]]] = {split: {} for split in SPLITS}
-    for split in (name for name in top if name in splits):
-        for name in folders_in(folder / split):
-            found[split][name] = [f"{split}/{name}/{file}" for file in pictures_of(folder / split / name, left_out)]
-        if not found[split]:
-            raise UserError(f"'{folder / split}' has no class folders: {FORM}")
+    for part in (name for name in top if role_of(name) in splits):
+        by_class = {name: pictures_of(folder / part / name, left_out) for name in folders_in(folder / part)}
+        if not by_class:
+            raise UserError(f"'{folder / part}' has no class folders: {FORM}")
+        found[role_of(part)] = {name: [f"{part}/{name}/{file}" for file in files] for name, files in by_class.items()}
     if found["train"] and "test" in splits and found["train"].keys() != found["test"].keys():
         name = min(found["train"].keys() ^ found["test"].keys())
         there, gone = ("train", "test") if name in found["train"] else ("test", "train")
@@ -156,9 +182,21 @@ def pictures_of(folder: Path, left_out: Counter[str]) -> list[str]:
     files = images_in(folder, others)
     if not files:
         what = f" but {listed([f'{count} {kind}' for kind, count in others.items()])}" if others else ""
-        raise UserError(f"class '{folder.name}' has no images in '{folder}'{what}: add some, or remove the folder")
+        raise UserError(f"class '{folder.name}' has no images in '{folder}'{what}: {way_out(folder, others)}")
     left_out.update(others)
     return files
+
+
+def way_out(folder: Path, others: Counter[str]) -> str:
+    """What to do with a class folder without images."""
+    role = WORDS.get(folder.name.lower())
+    if others["folders"] and role:
+        return f"if it is a split, rename it to {'val' if role == 'validation' else role}"
+    if others["folders"]:
+        return (
+            f"images must lie in the folder of their class itself, not in one such as '{folders_in(folder)[0]}' in it"
+        )
+    return "add some, or remove the folder"
 
 
 def own_class_names(folder: Path, classes: list[str]) -> dict[str, str]:
@@ -187,7 +225,9 @@ def own_class_names(folder: Path, classes: list[str]) -> dict[str, str]:
     names = {name: given.get(name, name) for name in classes}
     seen: dict[str, str] = {}
     for name, words in names.items():
-        other = seen.setdefault(words.replace("_", " "), name)
+        other = seen.setdefault(unicodedata.normalize("NFC", words.replace("_", " ")), name)
         if other != name:
-            raise UserError(f"classes '{other}' and '{name}' in '{folder}' are both called '{words}': rename one")
+            raise UserError(
+                f"classes '{other}' and '{name}' in '{folder}' are both called '{words}'{twin(other, name)}: rename one"
+            )
     return names

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from harness.clip.towers import CLIP
+from harness.data.behind import WRITES
 from harness.data.readers import Picture
 from harness.data.transforms import TestTransform
 from harness.data.views import PictureStore, Reader, Source, Transform, Wanted
@@ -49,7 +50,7 @@ class PictureSet:
         self.on_batch = on_batch
         self.labels = torch.tensor([picture.label for picture in pictures], dtype=torch.int64)
         self._source = Source(folder, read, None if read else store)
-        self._reader = Reader(self._source, DECODED_LIMIT)
+        self._reader = Reader(self._source, DECODED_LIMIT, behind=WRITES)
         self._tell = tell
         self._used: set[int] = set()
         self._spared = 0.0
@@ -88,14 +89,19 @@ class PictureSet:
         """
         keys = [key] if isinstance(key, str) else key
         jobs = [self._job(transform, batch, keys) for batch in indices]
-        with closing(self._results(jobs, workers, pin_memory)) as results:
-            for rows, batch in zip(indices, results, strict=True):
-                if isinstance(batch, UserError):
-                    raise batch
-                self._count(rows, batch, workers)
-                if self.on_batch:
-                    self.on_batch(batch.pixels)
-                yield batch.pixels
+        try:
+            with closing(self._results(jobs, workers, pin_memory)) as results:
+                for rows, batch in zip(indices, results, strict=True):
+                    if isinstance(batch, UserError):
+                        raise batch
+                    self._count(rows, batch, workers)
+                    if self.on_batch:
+                        self.on_batch(batch.pixels)
+                    yield batch.pixels
+        finally:
+            # So that a pass pays for what it keeps, and the next one finds it.
+            WRITES.settle()
+            self._tell_problem(self._source.store.problem() if self._source.store else "")
 
     def take_spared(self) -> float:
         """Seconds that pictures would have taken which other runs made, since this was asked for last.
@@ -135,8 +141,11 @@ class PictureSet:
             if position not in self._used:
                 self._used.add(position)
                 self._spared += seconds / max(1, workers)
-        if batch.problem and self._tell:
-            self._tell(batch.problem)
+        self._tell_problem(batch.problem)
+
+    def _tell_problem(self, problem: str) -> None:
+        if problem and self._tell:
+            self._tell(problem)
 
     def in_order(self, batch_size: int) -> list[range]:
         """Positions of the batches of one pass over all pictures in order."""

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from harness.data.picture_files import file_of, in_archive, in_packed, is_outside, names_at, read_bytes
 from harness.data.readers import Picture
 from harness.errors import UserError, first_line
+from harness.machine.file_kinds import kind_of
 
 MOST_PIXELS = 178_956_970
 """Pixels of the largest picture that is decoded; it is the limit of Pillow, beyond which it suspects an attack."""
@@ -58,7 +59,7 @@ def open_picture(folder: Path, path: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data))
     except UnidentifiedImageError:
-        raise ValueError("it is in no image format that is known here") from None
+        raise ValueError(kind_of(data) or "it is in no image format that is known here") from None
     if image.format == "EPS":
         raise ValueError("it is PostScript, a program that would be run")
     width, height = image.size

@@ -15,6 +15,7 @@ from harness.data.filesystem import SUFFIXES
 from harness.data.picture_files import check_size, open_regular
 from harness.data.text_files import parse_json, short
 from harness.errors import UserError, first_line
+from harness.machine.file_kinds import kind_of_file
 
 OPEN_SHARDS = 256
 """How many tar files' contents a process remembers."""
@@ -22,6 +23,8 @@ LABELS = ("cls", "json", "txt")
 """Endings of the files that say the class of an example, the first that is there counts."""
 KEYS = ("label", "cls", "class", "class_name", "classname")
 """Where a .json says it, if no other key is named; the first that is there counts."""
+MOST_PADDING = 1 << 20
+"""Bytes behind the last file of a tar file that are looked at; those that write it fill up 10 KiB or less."""
 MOST_LABEL = 1 << 20
 """Bytes of the largest file that is read as a label."""
 
@@ -48,13 +51,23 @@ class Example(NamedTuple):
 @lru_cache(OPEN_SHARDS)
 def _index(path: Path, state: tuple[int, ...], process: int) -> dict[str, Member]:
     found: dict[str, Member] = {}
+    end = 0
     with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:") as opened:
         for item in opened:
+            size = item.size if item.isreg() else 0
+            end = item.offset_data + (size + tarfile.BLOCKSIZE - 1) // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
             if item.isreg():
                 name = item.name.removeprefix("./")
                 if name in found:
                     raise ValueError(f"the tar file has several members '{name}'")
                 found[name] = Member(item.offset_data, item.size)
+        # Whatever is read of a tar file says nothing of what was cut off behind it, or of another one behind its end.
+        file.seek(end)
+        behind = file.read(MOST_PADDING)
+    if not behind:
+        raise ValueError("it ends without the mark of its end, as a download that stopped does")
+    if behind.strip(b"\0"):
+        raise ValueError("it goes on behind the mark of its end, as tar files that were put together do")
     return found
 
 
@@ -109,7 +122,8 @@ def examples(path: Path, key: str | None) -> list[Example]:
     try:
         index = shard_index(path)
     except Exception as error:  # what damaged tar files raise is of any kind
-        raise UserError(f"'{path}' cannot be read as a tar file ({first_line(error)}): get it again") from None
+        why = f": {kind}" if (kind := kind_of_file(path)) else f" ({first_line(error)}): get it again, or write it anew"
+        raise UserError(f"'{path}' cannot be read as a tar file{why}") from None
     by_name: dict[str, dict[str, str]] = {}
     for name in index:
         folder, _, file = name.rpartition("/")

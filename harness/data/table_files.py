@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote
 
 from harness.data.picture_files import check_size, open_regular
 from harness.errors import UserError, first_line
+from harness.machine.file_kinds import kind_of_file
 
 KEPT_BYTES = 256 << 20
 """Bytes of the row groups that a process keeps; one is kept whatever its size."""
@@ -236,7 +237,8 @@ def read_table(path: Path) -> Table:
     except UserError:
         raise
     except Exception as error:  # what damaged files raise is of any kind
-        raise UserError(f"'{path}' cannot be read ({first_line(error)}): get it again, or write it anew") from None
+        why = f": {kind}" if (kind := kind_of_file(path)) else f" ({first_line(error)}): get it again, or write it anew"
+        raise UserError(f"'{path}' cannot be read{why}") from None
 
 
 def cell_path(file: str, column: str, row: int, name: str | None) -> str:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from harness.data.behind import Behind
 from harness.data.fast_views import Pixels, fast_square, reduction, whole_jpeg
 from harness.data.pictures import as_rgb, named_errors, open_picture
 from harness.data.transforms import TestTransform, TrainTransform
@@ -27,7 +28,7 @@ class Kept(NamedTuple):
     """Pixels from a store.
 
     Attributes:
-        pixels: uint8 (H, W, 3), not shared with anything.
+        pixels: uint8, a picture (H, W, 3) or a square (3, S, S), not shared with anything.
         seconds: what it took to make them.
     """
 
@@ -51,7 +52,7 @@ class PictureStore(Protocol):
         """What is kept under a name; None if there is nothing that can be believed."""
 
     def keep(self, name: str, pixels: Pixels, seconds: float) -> None:
-        """Keep pixels under a name, if there is room and they are not there."""
+        """Keep pixels under a name, if there is room and they are not there; by one thread at a time."""
 
     def has(self, name: str) -> bool:
         """Whether something is kept under a name."""
@@ -127,10 +128,12 @@ class Reader:
         source: of the pictures.
         limit: bytes.
         holds_fixed: whether pictures are also held that a transform makes only one square of.
+        behind: does what is to be written while the next pictures are decoded; None: it is written at once.
     """
 
-    def __init__(self, source: Source, limit: int, holds_fixed: bool = True) -> None:
+    def __init__(self, source: Source, limit: int, holds_fixed: bool = True, behind: Behind | None = None) -> None:
         self.source = source
+        self.behind = behind
         self.limit = limit
         self.holds_fixed = holds_fixed
         self._held: dict[tuple[str, int], Decoded] = {}
@@ -160,14 +163,20 @@ class Reader:
             return self._square(transform, wanted, None, self.holds_fixed)
         name = store.name(self.source.folder, path, transform)
         if name and (kept := store.load(name)):
-            return View(torch.from_numpy(kept.pixels).permute(2, 0, 1), kept.seconds)
+            return View(torch.from_numpy(kept.pixels), kept.seconds)
         start = time.perf_counter()
         square = self._square(transform, wanted, None, self.holds_fixed)
         seconds = time.perf_counter() - start
         # Not if the picture was replaced while it was read.
         if name and store.name(self.source.folder, path, transform) == name:
-            store.keep(name, square.pixels.permute(1, 2, 0).numpy(), seconds)
+            self._keep(store, name, square.pixels.numpy(), seconds)
         return square
+
+    def _keep(self, store: PictureStore, name: str, pixels: Pixels, seconds: float) -> None:
+        if self.behind:
+            self.behind.do(store.keep, name, pixels, seconds)
+        else:
+            store.keep(name, pixels, seconds)
 
     def is_kept(self, transform: Transform, wanted: Wanted) -> bool:
         """Whether the square of a picture is in the store."""
@@ -183,7 +192,8 @@ class Reader:
         found = self._decoded(wanted.path, 0, store, holds, wanted.again)
         assert isinstance(found.pixels, Image.Image)
         square = transform(found.pixels, wanted.key)
-        return View(torch.from_numpy(np.array(square)).permute(2, 0, 1), found.seconds if found.spared else 0.0)
+        planes = np.array(square).transpose(2, 0, 1)
+        return View(torch.from_numpy(planes), found.seconds if found.spared else 0.0)
 
     def _fast(self, transform: Transform, wanted: Wanted, store: PictureStore | None, holds: bool) -> View:
         opened = None
@@ -195,8 +205,8 @@ class Reader:
         by = reduction(cut) if is_jpeg else 1
         found = self._decoded(wanted.path, by, store, holds, wanted.again, opened)
         assert not isinstance(found.pixels, Image.Image)
-        square = torch.from_numpy(fast_square(transform, cut, found.pixels, by)).permute(2, 0, 1)
-        return View(square, found.seconds if found.spared else 0.0)
+        square = fast_square(transform, cut, found.pixels, by)
+        return View(torch.from_numpy(square), found.seconds if found.spared else 0.0)
 
     def _decoded(
         self,
@@ -231,7 +241,7 @@ class Reader:
             if found.num_bytes >= 3 * FEWEST_PIXELS and found.name == store.name(
                 folder, path, "decoded", max(1, reduced)
             ):
-                store.keep(found.name, np.asarray(found.pixels), found.seconds)
+                self._keep(store, found.name, np.asarray(found.pixels), found.seconds)
             found.name = ""
         return found
 

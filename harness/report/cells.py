@@ -106,7 +106,9 @@ def why_empty(own: pd.DataFrame, block: str, parts: Collection[str]) -> str:
 def cell_of(block: str, row: str, label: str, seeds: pd.Series, planned: int, digits: int, mark: str) -> Cell:
     """A cell from its values over seeds, of which there is at least one."""
     spread = float(seeds.std(ddof=1)) if len(seeds) > 1 else None
-    return Cell(block, row, label, float(seeds.mean()), spread, len(seeds), planned, digits=digits, mark=mark)
+    values = tuple(map(float, seeds))
+    return Cell(block, row, label, float(seeds.mean()), spread, len(seeds), planned,
+                digits=digits, mark=mark, values=values)  # fmt: skip
 
 
 def summary_cells(

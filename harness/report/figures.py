@@ -10,9 +10,9 @@ from harness.experiment.protocols import Layout
 from harness.machine.costs import PHASES
 from harness.report.display_names import shown_label
 from harness.report.footnotes import variant_key
-from harness.report.marks import marked, marks_by_label, shared_seconds, strongest
+from harness.report.marks import SHARED_MARK, marked, marks_by_label, shared_seconds, strongest
 from harness.report.method_table import numbers_of, shown_values
-from harness.report.paper_tables import ablation, file_name
+from harness.report.paper_tables import file_name
 from harness.report.run_notes import marks_note, shared_note
 from harness.report.runs import groups, in_order, protocol_of
 from harness.report.table import AVERAGE, COSTS, REFUSED, SOURCE, TARGETS, Table
@@ -40,6 +40,8 @@ class Series:
         mark: of a method that chose on too much, behind its name in the legend.
         bars: (left, right, height) of bars below the points of a reliability diagram.
         seeds: behind each point; empty if that is not known.
+        values: of the seeds behind each point; empty if they are not known.
+        reach: how far a bar reaches below and above each point, in place of `error`; None for no bar.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Series:
     mark: str = ""
     bars: tuple[tuple[float, float, float], ...] = ()
     seeds: tuple[int, ...] = ()
+    values: tuple[tuple[float, ...], ...] = ()
+    reach: tuple[tuple[float, float] | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ def few_shot_curves(table: Table) -> Figure:
                         tuple(f"{counted(int(cell.row), 'shot')}, {counted(cell.seeds, 'seed')}" for cell in known),
                         strongest(cell.mark for cell in known),
                         seeds=tuple(cell.seeds for cell in known),
+                        values=tuple(cell.values for cell in known),
                     )
                 )
         panels.append(Panel(block, tuple(series)))
@@ -194,7 +199,7 @@ def accuracy_against(table: Table, metric: RunMetric) -> Figure:
         if cell is not None and cell.mean is not None and value == value:
             words = f"{value:.1f} {metric.unit}, {counted(cell.seeds, 'seed')}"
             point = (str(label), (float(value),), (cell.mean,), (cell.std,), (words,), cell.mark)
-            series.append(Series(*point, seeds=(cell.seeds,)))
+            series.append(Series(*point, seeds=(cell.seeds,), values=(cell.values,)))
     points = [(float(one.x[0]), one.y[0]) for one in series if not one.mark]
     refused = [shown_label(cell.column, runs["method"]) for cell in cells.values() if cell.state == REFUSED]
     device = ", ".join(in_order(runs["device"].dropna()))
@@ -286,6 +291,9 @@ def phase_costs(table: Table) -> Figure:
     Of runs that trained as one with others they are not known.
     """
     done = table.runs[table.runs["state"] == DONE]
+    of_shots = protocol_of(table.runs).layout == Layout.SHOTS
+    most = int(done["shots"].max()) if of_shots and len(done) else None
+    done = done if most is None else done[done["shots"] == most]
     runs = done[done["together"].isna()] if "together" in done else done
     labels, marks = in_order(runs["label"]), marks_by_label(runs)
     names = tuple(marked(label, marks.get(label, "")) for label in labels)
@@ -298,53 +306,24 @@ def phase_costs(table: Table) -> Figure:
             series.append(Series(phase, names, tuple(float(means[label]) for label in labels)))
     several = [f"{noun}s" for noun, name in (("data set", "dataset"), ("seed", "seed")) if runs[name].nunique() > 1]
     note = f"Means over {' and '.join(several)}; evaluation on all test images." if several else ""
-    note = " ".join([part for part in (note, *shared_note(runs, PHASES)) if part])
+    at = "" if most is None or done["shots"].nunique() == table.runs["shots"].nunique() else counted(most, "shot")
+    shared = " ".join(shared_note(runs, PHASES)).removeprefix(f"{SHARED_MARK}: ")
+    note = " ".join([part for part in (f"{at}." if at else "", note, shared[:1].upper() + shared[1:]) if part])
     return Figure(
         f"{table.name}-phases",
         f"Time of a run by phase ({table.title})",
         STACKED,
-        "seconds",
+        "time (s)",
         "",
         (Panel("", tuple(series)),),
         note=note,
     )
 
 
-def ablation_curves(runs: pd.DataFrame, axis: str) -> Figure:
-    """Accuracies over the values of a setting, one panel per method.
-
-    Args:
-        runs: as `axis_runs` gives them.
-        axis: the setting.
-    """
-    table = ablation(runs, [axis])
-    metrics, short = [name for name in table.columns if name not in table.costs], table.row_names
-    panels = []
-    for method in dict.fromkeys(cell.block for cell in table.cells):
-        series = []
-        for metric in metrics:
-            wanted = (method, metric)
-            cells = [cell for cell in table.cells if (cell.block, cell.column) == wanted and cell.mean is not None]
-            series.append(
-                Series(
-                    metric,
-                    tuple(numbers_or_words([cell.row for cell in cells])),
-                    tuple(cell.mean or 0.0 for cell in cells),
-                    tuple(cell.std for cell in cells),
-                    tuple(f"{axis}={short.get(cell.row, cell.row)}, {counted(cell.seeds, 'seed')}" for cell in cells),
-                    seeds=tuple(cell.seeds for cell in cells),
-                )
-            )
-        mark = strongest(cell.mark for cell in table.cells if cell.block == method and cell.column in metrics)
-        panels.append(Panel(marked(method, mark), tuple(series)))
-    return Figure(table.name, f"Ablation: {table.title}", LINES, axis, "accuracy (%)", tuple(panels),
-                  note=ERROR_BARS if any(cell.std is not None for cell in table.cells) else "",
-                  marks=tuple(marks_note(runs)))  # fmt: skip
-
-
-def numbers_or_words(values: list[str]) -> list[float | str]:
-    """The values as numbers if all of them are numbers, else as they are."""
-    try:
-        return [float(value) for value in values]
-    except ValueError:
-        return list(values)
+def on_screen(figure: Figure) -> Figure:
+    """The same figure without what only print draws, so that a page stays small."""
+    panels = tuple(
+        replace(panel, series=tuple(replace(one, values=(), reach=()) for one in panel.series))
+        for panel in figure.panels
+    )
+    return replace(figure, panels=panels)

@@ -5,9 +5,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.experiment.protocols import PROTOCOLS
 from harness.experiment.registry import method_names
-from harness.report.display_names import shown_label
+from harness.report.display_names import shown_label, with_protocols
 from harness.report.footnotes import footnotes
 from harness.report.render import Markup, text_frame
 from harness.report.table import Table
@@ -51,6 +50,7 @@ CHARACTERS = {
     "¶": r"\textsuperscript{\P}",
     "‖": r"\textsuperscript{$\|$}",
     "↓": r"$\downarrow$",
+    "→": r"$\rightarrow$",
     "≈": r"$\approx$",
     "◆": r"$\diamond$",
     "–": "--",
@@ -117,7 +117,7 @@ def latex_word(word: str) -> str:
 
 def caption_of(title: str) -> str:
     """The title of a table as a sentence: `base_to_new, 16 shots` becomes `Base-to-new, 16 shots.`"""
-    words = re.sub(r"\w+", lambda found: found[0].replace("_", "-") if found[0] in PROTOCOLS else found[0], title)
+    words = with_protocols(title)
     return f"{words[:1].upper()}{words[1:].rstrip('.')}."
 
 

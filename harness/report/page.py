@@ -14,8 +14,9 @@ import pandas as pd
 from harness.experiment.protocols import validation_protocols
 from harness.machine.costs import PHASES
 from harness.report.card_notes import NO_CARD, card_facts, card_notes, known_card
+from harness.report.directions import direction_tables
 from harness.report.display_names import shown_label, with_display_names
-from harness.report.figures import paper_figures
+from harness.report.figures import on_screen, paper_figures
 from harness.report.labels import is_plain
 from harness.report.latex import to_latex
 from harness.report.marks import marked
@@ -82,13 +83,14 @@ def page(
     methods = in_order(runs["method"])
     drawn = [with_display_names(figure, methods) for figure in paper_figures(tables, results)]
     notes = [" ".join([figure.note.strip(), *(f"{line}." for line in figure.key), *figure.marks]) for figure in drawn]
-    figures = [asdict(replace(figure, note=note)) for figure, note in zip(drawn, notes, strict=True)]
+    figures = [asdict(on_screen(replace(figure, note=note))) for figure, note in zip(drawn, notes, strict=True)]
     plain = [label for label in in_order(runs["label"]) if is_plain(label)]
     labels = [*plain, *(label for label in in_order(runs["label"]) if label not in plain)]
     listed = runs.head(MOST_ROWS)
     files = run_files(listed["id"], results)
-    latex = [to_latex(table) for table in tables]
-    body = "\n".join(to_html(table, extra=copy_button(number)) for number, table in enumerate(tables))
+    shown = [*tables, *direction_tables(tables)]
+    latex = [to_latex(table) for table in shown]
+    body = "\n".join(to_html(table, extra=copy_button(number)) for number, table in enumerate(shown))
     tracks = standings_section(standings, folder, latex)
     data: dict[str, Any] = {
         # Plain methods first, as in plots: variants take the remaining colours.

@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Drawing
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from harness.report.figures import BARS, LINES, RELIABILITY, STACKED, Figure, Panel, Series
@@ -39,8 +40,8 @@ GREY = "#CFCFCF"
 BELOW_AXIS = -0.17  # of the height of an axis: where a legend of its own begins, below its numbers and its title
 TITLE_LETTER, TITLE_HEIGHT = 0.075, 0.17  # inches
 LEGEND_COLUMNS, LEGEND_HEIGHT = 8, 0.2
-# Inches: the mark of a legend's entry with its spaces, and a letter of 8 points.
-LEGEND_MARK, LETTER = 0.5, 0.075
+# Points of a legend's text; inches: the mark of its entry with its spaces, the last of these, a letter of 8 points.
+LEGEND_SIZE, LEGEND_MARK, LEGEND_SPACE, LETTER = 8, 0.52, 0.2, 0.075
 # What the numbers of variants stand for: points, inches of a line, inches of a letter, most variants.
 KEY_SIZE, KEY_HEIGHT, KEY_LETTER, MOST_KEYS = 6, 0.1, 0.048, 12
 STYLE: Any = {
@@ -117,9 +118,14 @@ def compose(figure: Figure, names: Sequence[str], look: Look = OWN_LOOK) -> Draw
     # Many lines need room to be followed.
     height *= 1.5 if figure.kind == LINES and len(shown) > len(COLOURS) else 1
     width = PANEL_WIDTH * (1.6 if len(panels) == 1 else 1) * columns if look.width is None else look.width
-    longest = max(map(len, shown), default=1)
-    legend_columns = max(1, min(LEGEND_COLUMNS, int(width / (LEGEND_MARK + LETTER * longest))))
+    size = mpl.rcParams["legend.fontsize"]
+    longest = max(
+        (text_inches(name, size if isinstance(size, int | float) else LEGEND_SIZE) for name in shown), default=0.1
+    )
+    legend_columns = max(1, min(LEGEND_COLUMNS, int((width + LEGEND_SPACE) / (LEGEND_MARK + longest))))
     legend_lines = 0 if is_shared_out else math.ceil(len(shown) / legend_columns)
+    # As many entries in each line: not five and one.
+    legend_columns = math.ceil(len(shown) / legend_lines) if legend_lines else legend_columns
     key = small_print(figure, width)
     title = textwrap.wrap(literal(figure.title), int(width / TITLE_LETTER), break_on_hyphens=False)
     around = TITLE_HEIGHT * len(title) + LEGEND_HEIGHT * legend_lines + KEY_HEIGHT * len(key)
@@ -199,6 +205,11 @@ def shorter(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
 
 
+def text_inches(text: str, size: float) -> float:
+    """How wide a text is in the font that is set."""
+    return float(TextPath((0, 0), literal(text), size=size, usetex=False).get_extents().x1) / 72
+
+
 def literal(text: str) -> str:
     """Text that matplotlib draws as it is: a dollar sign begins no formula, and nothing is a line break."""
     return plain(text).replace("$", r"\$")
@@ -257,7 +268,10 @@ def place_of(name: str, names: Sequence[str]) -> int:
 
 def draw_points(axis: Axes, series: Series, place: int, joined: bool, colour: str | None = None) -> None:
     """Draw points with error bars, connected by a line if `joined`; in the colour of their place, or another."""
-    errors = [value or 0.0 for value in series.error] if any(series.error) else None
+    # Without a bar there is no cap either: NaN, since a bar of length 0 would look like an interval that is.
+    ends = series.reach or tuple(None if std is None else (std, std) for std in series.error)
+    known = [(math.nan, math.nan) if end is None else end for end in ends]
+    errors = [*zip(*known, strict=True)] if any(ends) else None
     axis.errorbar(
         series.x,
         series.y,

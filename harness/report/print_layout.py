@@ -7,11 +7,10 @@ from math import ceil
 from harness.report.comparison_figures import CellMap, Drawn
 from harness.report.figures import BARS, ERROR_BARS, LINES, SCATTER, Figure, Panel, Series
 from harness.report.statistics import signed
-from harness.statistics.intervals import FEWEST_SEEDS, half_width
+from harness.statistics.intervals import BOOTSTRAP, FEWEST_SEEDS, SEEDS_OF_BOOTSTRAP, STUDENT, Ends, ends_of_mean
 
-INTERVALS = (
-    f"Bars: 95 % confidence interval of the mean over seeds (t distribution), of at least {FEWEST_SEEDS} seeds. "
-)
+INTERVALS = "Bars: 95 % confidence interval of the mean over seeds ({}), of at least {} seeds. "
+MIXED = f"{BOOTSTRAP} where there are {SEEDS_OF_BOOTSTRAP} and more, else {STUDENT}"
 # More lines than these in one panel cannot be followed; each panel of a crowded figure has one line of every colour.
 MOST_LINES, LINES_OF_A_PANEL = 8, 7
 MOST_BAR_PANELS = 6
@@ -24,18 +23,34 @@ def for_print(figures: Iterable[Figure]) -> list[Drawn]:
 
 
 def with_intervals(figure: Figure) -> Figure:
-    """The same figure with confidence intervals in place of standard deviations, which its note says."""
+    """The same figure with confidence intervals in place of standard deviations; its note says how they were computed.
+
+    Without any interval the note speaks of no bars.
+    """
+    ends = {one: ends_of(one) for panel in figure.panels for one in panel.series}
     panels = tuple(
-        replace(panel, series=tuple(replace(one, error=intervals(one)) for one in panel.series))
+        replace(panel, series=tuple(replace(one, error=(), reach=reach_of(ends[one])) for one in panel.series))
         for panel in figure.panels
     )
-    return replace(figure, panels=panels, note=figure.note.replace(ERROR_BARS, INTERVALS))
+    kinds = {end.kind for several in ends.values() for end in several if end is not None}
+    told = INTERVALS.format(MIXED if len(kinds) > 1 else "".join(kinds), FEWEST_SEEDS) if kinds else ""
+    return replace(figure, panels=panels, note=figure.note.replace(ERROR_BARS, told))
 
 
-def intervals(series: Series) -> tuple[float | None, ...]:
-    """Half the width of the interval of each point; None for a point with too few seeds."""
-    pairs = zip(series.error, series.seeds, strict=True) if series.seeds else ()
-    return tuple(None if std is None else half_width(std, seeds) for std, seeds in pairs)
+def ends_of(series: Series) -> tuple[Ends | None, ...]:
+    """The interval of each point; None for a point with too few seeds."""
+    if not series.seeds:
+        return ()
+    values = series.values or ((),) * len(series.seeds)
+    return tuple(
+        None if std is None else ends_of_mean(std, seeds, of_seeds)
+        for std, seeds, of_seeds in zip(series.error, series.seeds, values, strict=True)
+    )
+
+
+def reach_of(several: Sequence[Ends | None]) -> tuple[tuple[float, float] | None, ...]:
+    """How far the bar of each point reaches below and above it."""
+    return tuple(None if ends is None else (ends.below, ends.above) for ends in several)
 
 
 def costs_side_by_side(figures: Sequence[Figure]) -> list[Figure]:

@@ -38,6 +38,7 @@ class Cell:
         published: whether it is a published number, not ours.
         below: below zero-shot CLIP in the same evaluation (`zero_shot.py`).
         mark: of a number that is not ranked since it chose on too much (`marks.py`); of a cost: seconds are shared.
+        values: of the single seeds; empty if they are not known.
     """
 
     block: str
@@ -54,6 +55,7 @@ class Cell:
     published: bool = False
     mark: str = ""
     below: bool = False
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,4 +108,5 @@ class Table:
         exact = dict(zip(self.runs["label"], self.runs["exact"], strict=True)) if "exact" in self.runs else {}
         about = {"table": self.name, "leaderboard": self.leaderboard, **({"track": self.track} if self.track else {})}
         lines = [{**about, **vars(cell), "settings": exact.get(cell.column, "")} for cell in self.cells]
-        return pd.DataFrame(lines)
+        # Values of single seeds are the columns of `skipbench export`.
+        return pd.DataFrame(lines).drop(columns="values", errors="ignore")

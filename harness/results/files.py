@@ -9,6 +9,7 @@ import secrets
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,13 @@ def nothing() -> None:
 
 def this_writer() -> tuple[str, str, str]:
     """Machine, process and its start, as they stand in the names of temporary files."""
-    machine = hashlib.sha256(this_machine().encode()).hexdigest()[:8]
-    return machine, str(os.getpid()), start_of(os.getpid()) or ""
+    return writer(this_machine(), os.getpid())
+
+
+@cache
+def writer(machine: str, process: int) -> tuple[str, str, str]:
+    """A digest of the name of this machine, a process of it that lives, and its start."""
+    return hashlib.sha256(machine.encode()).hexdigest()[:8], str(process), start_of(process) or ""
 
 
 def temporary_path(path: Path) -> Path:

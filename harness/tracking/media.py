@@ -31,6 +31,12 @@ class Pictured:
     prediction: Prediction
     picture: Image.Image | None
 
+    @property
+    def caption(self) -> str:
+        """What it was taken for."""
+        one = self.prediction
+        return f"{one.label}, right" if one.label == one.predicted else f"{one.label} taken for {one.predicted}"
+
 
 @dataclass(frozen=True)
 class Confusions:

@@ -1,6 +1,7 @@
 """MLflow: one run of the experiment that is called like the project, at MLFLOW_TRACKING_URI or beside the results."""
 
 import json
+import logging
 import os
 import time
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from mlflow.tracking import MlflowClient
 from harness.tracking.contents import Ending, Opening, Row
 
 ID_TAG = "skipbench.id"
+# In the results folder.
+DATABASE, FILES = "mlflow.db", "mlflow-files"
 # What servers take in one request, and of one value.
 AT_ONCE, LONGEST_VALUE = 100, 500
 
@@ -19,10 +22,15 @@ class MLflowSink:
     """A run at MLflow. One of the same id that an interrupted start left is deleted first."""
 
     def __init__(self, opening: Opening) -> None:
-        beside = f"sqlite:///{opening.folder.absolute().parents[1] / 'mlflow.db'}"
-        self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or beside)
+        results = opening.folder.absolute().parents[1]
+        server = os.environ.get("MLFLOW_TRACKING_URI")
+        # MLflow tells on the terminal of every step in which it makes its database.
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        self._client = MlflowClient(server or f"sqlite:///{results / DATABASE}")
         known = self._client.get_experiment_by_name(opening.project)
-        place = known.experiment_id if known else self._client.create_experiment(opening.project)
+        # Of a database in a file MLflow would put files into the folder in which the command was called.
+        files = None if server else (results / FILES).as_uri()
+        place = known.experiment_id if known else self._client.create_experiment(opening.project, files)
         for old in self._client.search_runs([place], f"tags.`{ID_TAG}` = '{opening.run_id}'"):
             self._client.delete_run(old.info.run_id)
         tags = {ID_TAG: opening.run_id, "mlflow.note.content": opening.notes, "tags": ", ".join(opening.tags)}
@@ -50,7 +58,7 @@ class MLflowSink:
         for key, value in ending.summary.items():
             if isinstance(value, int | float):
                 numbers[key] = float(value)
-            else:
+            elif value is not None:
                 self._client.log_batch(self._run, tags=[RunTag(key, str(value)[:LONGEST_VALUE])])
         self._send([Metric(key, value, now, 0) for key, value in numbers.items()])
         tables = {

@@ -37,14 +37,13 @@ class TensorBoardSink:
         for key, value in ending.summary.items():
             if isinstance(value, int | float):
                 self._writer.add_scalar(f"summary/{key}", value, 0)
-            else:
+            elif value is not None:
                 self._writer.add_text(f"summary/{key}", str(value))
         for name, several in ending.media.predictions.items():
             for number, one in enumerate(several):
-                told = f"{one.prediction.label} taken for {one.prediction.predicted}"
                 if one.picture is not None:
                     pixels = np.asarray(one.picture)
-                    self._writer.add_image(f"predictions/{name}/{number} {told}", pixels, dataformats="HWC")
+                    self._writer.add_image(f"predictions/{name}/{number} {one.caption}", pixels, dataformats="HWC")
         for name, found in ending.media.confusions.items():
             lines = [f"| {true} | {predicted} | {count} |" for true, predicted, count in found.pairs()]
             self._writer.add_text(

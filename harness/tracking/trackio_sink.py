@@ -1,11 +1,19 @@
 """Trackio: one run of the project in its local database, or where its own variables say; delivered as a whole."""
 
-from collections.abc import Sequence
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import trackio
 
-from harness.tracking.contents import Ending, Opening, Row
+from harness.tracking.contents import EPOCH, STEP, Ending, Opening, Row
+
+log = logging.getLogger("skipbench")
+# The name "step" is Trackio's own.
+AXES = {EPOCH: "epoch", STEP: "step/number"}
 
 
 class TrackioSink:
@@ -24,11 +32,13 @@ class TrackioSink:
         opening = self._opening
         config = {**opening.flat_config, "notes": opening.notes, "tags": ", ".join(opening.tags)}
         name = f"{opening.name} {opening.run_id}"
-        run = trackio.init(project=opening.project, name=name, group=opening.group, config=config, embed=False)
-        for number, row in enumerate(self._rows):
-            run.log({row.axis: row.number, **row.values}, step=number)
-        run.log({**ending.summary, **self._media(ending)}, step=len(self._rows))
-        run.finish()
+        summary = {key: value for key, value in ending.summary.items() if value is not None}
+        with quiet():
+            run = trackio.init(project=opening.project, name=name, group=opening.group, config=config, embed=False)
+            for number, row in enumerate(self._rows):
+                run.log({AXES[row.axis]: row.number, **row.values}, step=number)
+            run.log({**summary, **self._media(ending)}, step=len(self._rows))
+            run.finish()
 
     @staticmethod
     def _media(ending: Ending) -> dict[str, Any]:
@@ -36,6 +46,22 @@ class TrackioSink:
         for name, several in ending.media.predictions.items():
             for number, one in enumerate(several):
                 if one.picture is not None:
-                    told = f"{one.prediction.label} taken for {one.prediction.predicted}"
-                    found[f"predictions/{name}/{number}"] = trackio.Image(one.picture, caption=told)
+                    found[f"predictions/{name}/{number}"] = trackio.Image(one.picture, caption=one.caption)
+        for name, confusions in ending.media.confusions.items():
+            rows = [list(pair) for pair in confusions.pairs()]
+            if rows:
+                found[f"confusions/{name}"] = trackio.Table(columns=["class", "taken for", "images"], data=rows)
         return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Write what Trackio prints of every run to the run's log: the terminal is for results."""
+    said = StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for line in said.getvalue().splitlines():
+            log.info("Trackio: %s", line)

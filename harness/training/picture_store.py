@@ -36,9 +36,9 @@ from harness.training.feature_identity import code_digest
 from harness.training.feature_store import locked
 
 SUFFIX = ".pixels"
-MAGIC = b"pixels 1"
-# Magic, name, seconds, height, width; then a checksum of these and of the pixels, which begin at OFFSET.
-HEADER = struct.Struct("<8s16sdII")
+MAGIC = b"pixels 2"
+# Magic, name, seconds, three sizes; then a checksum of these and of the pixels, which begin at OFFSET.
+HEADER = struct.Struct("<8s16sdIII")
 CHECKSUM = struct.Struct("<I")
 OFFSET = 64
 LARGEST = 64 * MIB
@@ -163,7 +163,7 @@ class PicturesOnDisk:
         return kept
 
     def keep(self, name: str, pixels: Pixels, seconds: float) -> None:
-        """Keep pixels (H, W, 3) under a name, if there is room and they are not there."""
+        """Keep pixels under a name, if there is room and they are not there."""
         path = self._path(name)
         if self._problem or pixels.nbytes > min(LARGEST, self.limit) or path.exists():
             return
@@ -229,8 +229,8 @@ class PicturesOnDisk:
 
 
 def header(name: str, pixels: Pixels, seconds: float) -> bytes:
-    """What stands before pixels (H, W, 3)."""
-    start = HEADER.pack(MAGIC, bytes.fromhex(name), seconds, *pixels.shape[:2])
+    """What stands before pixels of three dimensions."""
+    start = HEADER.pack(MAGIC, bytes.fromhex(name), seconds, *pixels.shape)
     checksum = zlib.crc32(np.ascontiguousarray(pixels).data, zlib.crc32(start))
     return (start + CHECKSUM.pack(checksum)).ljust(OFFSET, b"\0")
 
@@ -246,8 +246,8 @@ def parse(data: Pixels, name: str, whole: bool = True) -> Kept | None:
     if len(data) < OFFSET:
         return None
     start = data[: HEADER.size].tobytes()
-    magic, known, seconds, height, width = HEADER.unpack(start)
-    if magic != MAGIC or known.hex() != name or len(data) != OFFSET + 3 * height * width:
+    magic, known, seconds, *sizes = HEADER.unpack(start)
+    if magic != MAGIC or known.hex() != name or len(data) != OFFSET + math.prod(sizes):
         return None
     if not (math.isfinite(seconds) and seconds >= 0):
         return None
@@ -255,7 +255,7 @@ def parse(data: Pixels, name: str, whole: bool = True) -> Kept | None:
         (checksum,) = CHECKSUM.unpack(data[HEADER.size : HEADER.size + CHECKSUM.size].tobytes())
         if checksum != zlib.crc32(data[OFFSET:].data, zlib.crc32(start)):
             return None
-    return Kept(data[OFFSET:].reshape(height, width, 3), seconds)
+    return Kept(data[OFFSET:].reshape(sizes), seconds)
 
 
 def _read(path: Path) -> tuple[os.stat_result, Pixels]:

@@ -93,6 +93,12 @@ function pointChart(figure, panel, label) {
   return svg;
 }
 
+// A name of at most so many letters: variants of a method differ at its end.
+function middleOut(name, most) {
+  const half = Math.floor((most - 1) / 2);
+  return name.length > most ? `${name.slice(0, most - 1 - half)}…${name.slice(-half)}` : name;
+}
+
 function barChart(figure, panel, label) {
   const [series] = panel.series;
   const row = 15, width = WIDTH, left = 150, right = 46, top = 28;
@@ -103,7 +109,7 @@ function barChart(figure, panel, label) {
   svg.append(shape("text", { x: 8, y: 17, "font-weight": 600 }, panel.title));
   series.x.forEach((name, i) => {
     const y = top + row * i, value = series.y[i];
-    const cut = name.length > 24 ? `${name.slice(0, 23)}…` : name;
+    const cut = middleOut(name, 24);
     svg.append(shape("text", { x: left - 6, y: y + 11, "text-anchor": "end", class: "soft" }, cut));
     const bar = shape("rect", {
       x: Math.min(px(0), px(value)), width: Math.max(1, Math.abs(px(value) - px(0))), y: y + 2, height: row - 4,
@@ -123,7 +129,7 @@ function barChart(figure, panel, label) {
 
 function stackedChart(figure, panel, label) {
   const names = panel.series[0].x;
-  const row = 24, width = WIDTH, left = 120, right = 14, top = 10;
+  const row = 24, width = WIDTH, left = 165, right = 14, top = 10;
   const height = top + row * names.length + 40;
   const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label });
   const totals = names.map((_, i) => panel.series.reduce((sum, series) => sum + series.y[i], 0));
@@ -134,7 +140,7 @@ function stackedChart(figure, panel, label) {
     svg.append(shape("text", { class: "soft", x: px(x), y: height - 24, "text-anchor": "middle" }, short(x)));
   }
   names.forEach((name, i) => {
-    const cut = name.length > 19 ? `${name.slice(0, 18)}…` : name;
+    const cut = middleOut(name, 26);
     svg.append(shape("text", { x: left - 6, y: top + row * i + 16, "text-anchor": "end" }, cut));
     let before = 0;
     panel.series.forEach((series, place) => {

@@ -56,7 +56,10 @@ def test_lines_about_epochs(make_spec: Make, clock: Clock, printed: io.StringIO)
         watcher.on_event(spec, epoch(number, 50, **({"base": 61.234, "new": 59.0} if number == 3 else {})))
     watcher.on_event(spec, Done())
     lines = printed.getvalue().splitlines()
-    assert lines[0] == f"skip-emoji-16shot-seed1: epoch 1 of 50, about 2 min of training left ({spec.id})"
+    assert (
+        lines[0]
+        == f"skip-emoji-16shot-seed1: epoch 1 of 50, about 2 min of training left by the first epoch ({spec.id})"
+    )
     assert lines[1] == (
         f"skip-emoji-16shot-seed1: epoch 3 of 50, base 61.23, new 59.00, about 2 min of training left ({spec.id})"
     )
@@ -65,6 +68,19 @@ def test_lines_about_epochs(make_spec: Make, clock: Clock, printed: io.StringIO)
     assert f"epoch 47 of 50, about 9 s of training left ({spec.id})" in lines[-2]
     assert lines[-1] == f"[1/1] skip-emoji-16shot-seed1 done ({spec.id})"
     assert len(lines) == 2 + 11 + 1
+
+
+def test_the_first_epoch_is_no_measure_of_the_others(make_spec: Make, clock: Clock, printed: io.StringIO) -> None:
+    spec = make_spec("skip")
+    watcher = Watcher(1)
+    watcher.on_event(spec, TrainingProgress(0, 50))
+    for number, seconds in ((1, 100.0), (2, 2.0), (3, 2.0), (4, 11.0)):
+        clock.now += seconds
+        watcher.on_event(spec, epoch(number, 50))
+    first, *_, last = printed.getvalue().splitlines()
+    assert "epoch 1 of 50, about 82 min of training left by the first epoch" in first
+    # Three epochs in 15 seconds.
+    assert "epoch 4 of 50, about 4 min of training left (" in last
 
 
 def test_time_left_of_a_continued_run_counts_its_own_epochs(

@@ -243,7 +243,14 @@ def test_folders_that_are_no_model(snapshot: Path, tmp_path: Path) -> None:
     assert "has 2 files of weights (epoch_31.pt, epoch_32.pt) and none of the usual names" in told(str(snapshot))
     for path in snapshot.glob("*.pt"):
         path.unlink()
+    (snapshot / "model-00002-of-00003.safetensors").touch()
+    expected = "a part of weights in several files, and not their index, model.safetensors.index.json: copy"
+    assert expected in told(str(snapshot))
+    (snapshot / "model-00002-of-00003.safetensors").unlink()
+    (snapshot / "README.md").symlink_to(tmp_path / "blobs" / "gone")
     assert "has none of the weights open_clip_model.safetensors" in told(str(snapshot))
+    weights.symlink_to(tmp_path / "blobs" / "gone")
+    assert "open_clip_pytorch_model.bin' is a link to a file that is not there: download it" in told(str(snapshot))
     assert "has no open_clip_config.json and no config.json" in told(str(tmp_path))
     assert "does not exist" in told("local-dir:/nowhere")
     assert "is a folder" in told(f"ViT-B-16:{tmp_path}")

@@ -50,7 +50,7 @@ class StoreInMemory:
 
     def keep(self, name: str, pixels: Pixels, seconds: float) -> None:
         assert pixels.dtype == np.uint8
-        assert pixels.shape[2] == 3
+        assert 3 in (pixels.shape[0], pixels.shape[2])
         self.kept.setdefault(name, Kept(pixels.copy(), seconds))
 
     def has(self, name: str) -> bool:

@@ -43,6 +43,10 @@ def empty_file(folder: Path) -> None:
     (folder / TRAIN).write_bytes(b"")
 
 
+def pointer(folder: Path) -> None:
+    (folder / TRAIN).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 34\n")
+
+
 def pipe(folder: Path) -> None:
     (folder / TRAIN).unlink()
     os.mkfifo(folder / TRAIN)
@@ -115,6 +119,7 @@ def same_names(folder: Path) -> None:
         (cut_file, "train-00000-of-00001.parquet' cannot be read ("),
         (empty_file, "train-00000-of-00001.parquet' cannot be read ("),
         (pipe, "train-00000-of-00001.parquet' cannot be read (it is no regular file)"),
+        (pointer, "train-00000-of-00001.parquet' cannot be read: it is a pointer of Git LFS: `git lfs pull`"),
         (missing_part, "lacks 'data/train-00001-of-00002.parquet', of which the names of its other files tell"),
         (other_columns, "has no column of pictures; its columns are text, number: name one, as in ':image=text'"),
         (columns_of_train(label=[0.5] * 6), "has no column of classes; its columns are image, label: name one"),

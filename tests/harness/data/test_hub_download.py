@@ -12,7 +12,7 @@ from harness.errors import UserError
 from tests.harness.data.hub_trees import image_table, shard_files, write_dataset, write_parquet, write_shard
 from tests.hub_stub import COMMIT, OTHER_COMMIT, HubStub
 
-constants = pytest.importorskip("huggingface_hub").constants
+constants = pytest.importorskip("huggingface_hub.constants")
 NAME = "someone/pets"
 
 

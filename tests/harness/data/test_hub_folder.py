@@ -239,3 +239,11 @@ def test_files_of_names_that_do_not_fit(tmp_path: Path, text: str, expected: str
         write_parquet(tmp_path / split, image_table(6, features=None))
     (tmp_path / "classnames.txt").write_text(text)
     assert expected in error_of(tmp_path)
+
+
+@pytest.mark.parametrize(("labels", "expected"), [([0, 1, 2] * 2, "extra"), ([-1] * 6, "extra, test")])
+def test_a_split_that_serves_as_nothing_is_told(tmp_path: Path, labels: list[int], expected: str) -> None:
+    write_dataset(tmp_path, test=0)
+    write_parquet(tmp_path / "data" / "test-00000-of-00001.parquet", image_table(6, label=labels))
+    write_parquet(tmp_path / "data" / "extra-00000-of-00001.parquet", image_table(3))
+    assert f"not used: split {expected}" in read_dataset(f"hf:{tmp_path}").remarks

@@ -1,10 +1,11 @@
 """Files of a data set of the hub: which belong to which configuration and split."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from harness.data.hub_layout import Card, find_layout, missing_files, read_card, split_of
+from harness.data.hub_layout import Card, Layout, find_layout, gaps, missing_files, read_card, split_of
 from harness.errors import UserError
 
 NOTHING = Card()
@@ -109,8 +110,30 @@ def test_a_card_that_is_no_yaml(tmp_path: Path) -> None:
 
 
 def test_no_files_that_can_be_read() -> None:
-    assert "'my/set' has no .parquet, .arrow or .tar files (it has README.md, a.zip): folder:PATH" in error_of(
-        "README.md", "a.zip"
+    assert "'my/set' has no .parquet, .arrow or .tar files (it has README.md, a.jpg): folder:PATH" in error_of(
+        "README.md", "a.jpg"
     )
+    assert "(it has README.md, a.tar.gz): unpack 'a.tar.gz'" in error_of("README.md", "a.tar.gz")
     assert "it is empty" in error_of()
     assert "has no .parquet" in error_of("cache-1.arrow")
+
+
+def test_what_is_not_read_is_told() -> None:
+    files = ("train-000000.tar", "train-000001.tar.gz", "test-000000.tar", "cache-1.arrow", "README.md")
+    assert find_layout(files, NOTHING, None, "x").remarks == (
+        "left out: 1 files that are not .tar, such as train-000001.tar.gz",
+    )
+    assert not find_layout(("train-000000.tar", "test-000000.tar", "a.json"), NOTHING, None, "x").remarks
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        (range(3, 9), ()),
+        ([0], ()),
+        ([0, 1, 5], ("split train lacks 3 of its numbers, such as a/train-0002.tar",)),
+    ],
+)
+def test_shards_whose_numbers_have_gaps(numbers: Sequence[int], expected: tuple[str, ...]) -> None:
+    files = [f"a/train-{number:04d}.tar" for number in numbers]
+    assert gaps(Layout("tar", "", {"train": tuple(files)})) == expected

@@ -140,8 +140,25 @@ def test_a_file_that_holds_no_template(tmp_path: Path, text: str) -> None:
         ([*some("cat", 3), "dog/readme.md"], "class 'dog' has no images in"),
         ([*some("cat", 3), "dog/1.jpg"], "class 'dog' in"),
         ([*some("train/cat", 2), *some("val/cat", 2)], "has train, val but no test: add test/"),
-        ([*some("train/cat", 2), *some("test/cat", 2), "valid/cat/1.jpg"], "is next to test, train: only train, val"),
-        ([*some("train/cat", 2), *some("test/cat", 2), "valid/cat/1.jpg"], "Did you mean 'val'?"),
+        ([*some("train/cat", 2), *some("test/cat", 2), "vale/cat/1.jpg"], "is next to test, train: only train, val"),
+        ([*some("train/cat", 2), *some("test/cat", 2), "vale/cat/1.jpg"], "Did you mean 'val'?"),
+        (
+            [*some("train/cat", 2), *some("test/cat", 2), "val/cat/1.jpg", "dev/cat/1.jpg"],
+            "has dev, val: name one of them val",
+        ),
+        ([*some("train/cat", 2), *some("test/cat", 2), "valid/cet/1.jpg"], "valid/cet' is a class that train/ does"),
+        ([*some("Train/cat", 2), *some("Test/cat", 2)], "if it is a split, rename it to test"),
+        ([*some("training/cat", 2), *some("dog", 2)], "if it is a split, rename it to train"),
+        (
+            [*some("animals/cat", 2), *some("dog", 2)],
+            "in the folder of their class itself, not in one such as 'cat'",
+        ),
+        (["set.zip"], "with such folders; unpack 'set.zip' if they are in it"),
+        ([*some("caf\u00e9", 2), *some("cafe\u0301", 2)], "(the same letters in another form of Unicode"),
+        (
+            [*some("train/caf\u00e9", 2), *some("test/cafe\u0301", 2)],
+            "the same letters in another form of Unicode, NFC and NFD)?",
+        ),
         (["train/1.jpg", "test/1.jpg"], "test' has no class folders"),
         ([*some("train/cat", 2), *some("test/cats", 2)], "class 'cat' has images in"),
         ([*some("train/cat", 2), *some("test/cat", 2), "val/cet/1.jpg"], "Did you mean 'cat'?"),
@@ -233,3 +250,18 @@ def test_folders_of_any_name(tmp_path: Path, name: str) -> None:
 def test_a_folder_that_cannot_be(name: str) -> None:
     with pytest.raises(UserError, match="does not exist"):
         read_dataset(f"folder:{name}")
+
+
+@pytest.mark.parametrize("name", ["valid", "validation", "dev"])
+def test_validation_images_may_lie_under_other_names(tmp_path: Path, name: str) -> None:
+    write(tmp_path, *some("train/cat", 2), *some("test/cat", 2), *some(f"{name}/cat", 1))
+    found = read_own_folder(tmp_path)
+    assert [picture.path for picture in found.val] == some(f"{name}/cat", 1)
+    assert f"val is {name}/" in found.facts
+    assert not read_own_folder(tmp_path, ("train",)).val
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "set.zip").touch()
+    with pytest.raises(UserError, match=r"set\.zip' is a file: unpack it"):
+        find_dataset(f"folder:{tmp_path}/set.zip")

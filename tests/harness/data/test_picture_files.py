@@ -86,13 +86,15 @@ def test_a_member_never_gives_more_than_its_header_states(tmp_path: Path) -> Non
 
 def test_an_empty_or_unknown_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
-    (tmp_path / "page.jpg").write_text("<html>")
+    (tmp_path / "page.jpg").write_text("<p>")
+    (tmp_path / "html.jpg").write_text("<html>")
     (tmp_path / "program.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n{} loop\n")
-    zipped(tmp_path / "a.zip", empty=b"", page=b"<html>")
+    zipped(tmp_path / "a.zip", empty=b"", page=b"<p>")
     for name in ("empty.jpg", "a.zip/empty"):
         assert reason(tmp_path, name) == "cannot be decoded (it is empty)"
     for name in ("page.jpg", "a.zip/page"):
         assert reason(tmp_path, name) == "cannot be decoded (it is in no image format that is known here)"
+    assert "it is a web page" in reason(tmp_path, "html.jpg")
     assert "PostScript" in reason(tmp_path, "program.jpg")
 
 

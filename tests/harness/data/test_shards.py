@@ -1,5 +1,6 @@
 """WebDataset shards: pictures read at their place in tar files, labels as numbers, names and JSON."""
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -93,6 +94,25 @@ def test_a_tar_file_that_is_cut(tmp_path: Path, keep: int, expected: str) -> Non
     path = write_shards(tmp_path) / "train" / "0.tar"
     path.write_bytes(path.read_bytes()[:keep])
     assert expected in error_of(tmp_path)
+
+
+def test_a_tar_file_that_is_cut_between_two_files(tmp_path: Path) -> None:
+    path = write_shards(tmp_path) / "train" / "0.tar"
+    whole = path.read_bytes()
+    path.write_bytes(whole.rstrip(b"\0").ljust(-(-len(whole.rstrip(b"\0")) // 512) * 512, b"\0"))
+    assert "it ends without the mark of its end" in error_of(tmp_path)
+
+
+def test_tar_files_that_were_put_together(tmp_path: Path) -> None:
+    path = write_shards(tmp_path) / "train" / "0.tar"
+    path.write_bytes(2 * path.read_bytes())
+    assert "it goes on behind the mark of its end" in error_of(tmp_path)
+
+
+def test_a_compressed_tar_file(tmp_path: Path) -> None:
+    path = write_shards(tmp_path) / "train" / "0.tar"
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert "cannot be read as a tar file: it is compressed with gzip: unpack it" in error_of(tmp_path)
 
 
 def test_a_picture_that_is_cut(tmp_path: Path) -> None:

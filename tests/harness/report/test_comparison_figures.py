@@ -3,10 +3,12 @@
 import itertools
 import re
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from harness.experiment.spec import RunSpec
 from harness.report.comparison_figures import (
@@ -19,8 +21,9 @@ from harness.report.comparison_figures import (
     rank_diagram,
     ranks_over_shots,
 )
-from harness.report.comparison_plots import cell_drawing, draw_any, rank_drawing
+from harness.report.comparison_plots import cell_drawing, draw_any, grid_of, rank_drawing
 from harness.report.figures import Figure
+from harness.report.look import Look
 from harness.report.paper_tables import paper_tables
 from harness.report.plots import compose
 from harness.report.runs import experiment_runs
@@ -137,6 +140,26 @@ def test_no_text_of_a_map_covers_another(number: int) -> None:
     scores = many_methods(number)
     assert_no_text_covers_another(cell_drawing(pair_matrix(scores, "pairs", "All pairs of methods")))
     assert_no_text_covers_another(cell_drawing(gains(scores, scores.methods[0], "gains", "Gain against zero-shot")))
+
+
+@pytest.mark.parametrize(("number", "width"), [(3, 3.3), (9, 3.3), (9, 6.9)])
+def test_diagrams_and_maps_are_as_wide_as_asked_for(number: int, width: float) -> None:
+    scores = many_methods(number)
+    pairs = pair_matrix(scores, "pairs", "All pairs of methods")
+    figures = [rank_diagram(scores, "ranks", "Mean ranks"), pairs, gains(scores, scores.methods[0], "gains", "Gain")]
+    for figure in figures:
+        drawn = Image.open(BytesIO(draw_any(figure, [], "png", Look(width))))
+        assert drawn.width / 200 == pytest.approx(width, abs=0.12), figure.name
+    assert_no_text_covers_another(rank_drawing(figures[0], width))  # type: ignore[arg-type]
+    assert_no_text_covers_another(cell_drawing(pairs, width))
+    assert sum(len(block) for block in grid_of(pairs, width).blocks) == number
+
+
+def test_numbers_below_zero_have_a_minus() -> None:
+    drawing = cell_drawing(pair_matrix(published(), "pairs", "Pairs"))
+    texts = [text.get_text() for text in drawing.axes[0].texts]
+    assert any(text.startswith("\u2212") for text in texts)
+    assert not any(text.startswith("-") for text in texts)
 
 
 def assert_no_text_covers_another(drawing: object) -> None:

@@ -56,3 +56,14 @@ def test_a_map_of_cells_has_them_on_both_axes() -> None:
     cells = CellMap("all-pairs", "All pairs", ("skip",), ("tip_adapter",), ((None,),), ((("x",),),), ((False,),))
     shown = with_display_names(cells, METHODS)
     assert (shown.rows, shown.columns, shown.values) == (("Skip Tuning",), ("Tip-Adapter",), ((None,),))
+
+
+def test_sentences_have_display_names_wherever_a_method_is_named() -> None:
+    note, marks = (
+        "Of another run: tip_adapter_f 2.0, skip 1.0 (tip_adapter).",
+        ("¶: alpha (skip, mine_); skip.depth=2",),
+    )
+    figure = Figure("f", "Time", "bars", "x", "y", (), note=note, marks=marks)
+    shown = with_display_names(figure, METHODS, {"mine_": "Ours"})
+    assert shown.note == "Of another run: Tip-Adapter-F 2.0, Skip Tuning 1.0 (Tip-Adapter)."
+    assert shown.marks == ("¶: alpha (Skip Tuning, Ours); skip.depth=2",)

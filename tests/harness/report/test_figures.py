@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from harness.experiment.spec import RunSpec
+from harness.report.ablation_curves import ablation_curves
 from harness.report.figures import (
     MOST_CLASSES,
     Figure,
     Panel,
     Series,
-    ablation_curves,
     class_panel,
     common_order,
     paper_figures,
@@ -157,3 +157,11 @@ def test_files_are_of_their_kind_and_the_same_every_time(file_format: str, magic
     for kind in ("bars", "stacked"):
         panels = (Panel("p", (stacked, replace(stacked, name="cache"))),)
         assert draw(Figure("f", "t", kind, "x", "y", panels), in_order(["a"]), file_format).startswith(magic)
+
+
+def test_phases_are_those_of_the_most_shots(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    specs = plan_runs("few_shot", shots=[1, 4])
+    fill(tmp_path, specs)
+    figures = paper_figures(paper_tables(experiment_runs(specs, tmp_path)), tmp_path)
+    (phases,) = (figure for figure in figures if figure.name.endswith("phases"))
+    assert phases.note.startswith("4 shots. Means over seeds")

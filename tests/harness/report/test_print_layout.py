@@ -1,6 +1,7 @@
 """How figures are arranged for print: no crowded panel, intervals that are named, costs side by side."""
 
 from dataclasses import replace
+from statistics import fmean, stdev
 
 import pytest
 
@@ -8,7 +9,7 @@ from harness.report.comparison_figures import CellMap
 from harness.report.figures import ERROR_BARS, Figure, Panel, Series
 from harness.report.look import Look
 from harness.report.plots import compose
-from harness.report.print_layout import INTERVALS, MOST_LINES, for_print
+from harness.report.print_layout import INTERVALS, MOST_LINES, for_print, with_intervals
 
 
 def curves(number: int, panels: tuple[str, ...] = ("emoji",)) -> Figure:
@@ -22,10 +23,39 @@ def curves(number: int, panels: tuple[str, ...] = ("emoji",)) -> Figure:
 def test_bars_are_intervals_of_three_seeds_and_more_and_the_note_says_so() -> None:
     (found,) = for_print([curves(2)])
     assert isinstance(found, Figure)
-    half, none = found.panels[0].series[0].error
-    assert half == pytest.approx(4.302653 / 3**0.5)
-    assert none is None
-    assert found.note == INTERVALS
+    three, two = found.panels[0].series[0].reach
+    assert three == (pytest.approx(4.302653 / 3**0.5),) * 2
+    assert two is None
+    assert found.note == INTERVALS.format("t distribution", 3)
+
+
+def with_seeds(*numbers: int) -> Figure:
+    values = tuple(tuple(50.0 + (place % 5) ** 2 for place in range(number)) for number in numbers)
+    places = tuple(float(number) for number in numbers)
+    series = Series("m", places, tuple(map(fmean, values)), tuple(map(stdev, values)), seeds=numbers, values=values)
+    return replace(curves(1), panels=(Panel("emoji", (series,)),))
+
+
+def test_many_seeds_have_bootstrap_intervals_and_the_note_names_the_kind() -> None:
+    found, alone, few = (with_intervals(with_seeds(*numbers)) for numbers in ((3, 20), (20, 25), (2, 2)))
+    (student, bootstrap) = found.panels[0].series[0].reach
+    assert student is not None
+    assert bootstrap is not None
+    assert student[0] == student[1]
+    # Percentiles follow the skew of the values: more above the mean than below.
+    assert 0 < bootstrap[0] < bootstrap[1] < student[1]
+    assert "bootstrap where there are 20 and more, else t distribution" in found.note
+    assert "over seeds (bootstrap)" in alone.note
+    assert few.note == ""
+    assert few.panels[0].series[0].reach == (None, None)
+
+
+def test_a_point_without_an_interval_has_no_bar() -> None:
+    figure = with_intervals(with_seeds(2, 3))
+    drawing = compose(figure, ["m"])
+    (bars,) = (item for item in drawing.axes[0].containers)
+    drawn = [line for line in bars[2][0].get_segments() if len(line)]
+    assert len(drawn) == 1
 
 
 @pytest.mark.parametrize("number", [MOST_LINES + 1, 28, 30])

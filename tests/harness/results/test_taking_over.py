@@ -11,6 +11,7 @@ import torch
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.machine import processes
+from harness.results import files
 from harness.results.claim import TakenOverError
 from harness.results.epochs import EpochRecord
 from harness.results.failure import RunFailure
@@ -143,8 +144,10 @@ def test_only_the_temporary_files_of_the_dead_are_removed(tmp_path: Path, monkey
     path = tmp_path / "table.csv"
     mine = temporary_path(path)
     monkeypatch.setattr("harness.results.files.start_of", lambda pid: "1")
+    files.writer.cache_clear()
     reused = temporary_path(path)
     monkeypatch.undo()
+    files.writer.cache_clear()
     monkeypatch.setattr("harness.results.files.this_machine", lambda: "another")
     remote, old = temporary_path(path), temporary_path(path)
     monkeypatch.undo()

@@ -1,12 +1,13 @@
 """Sinks besides W&B, against stand-ins for their packages: each takes the whole record, once, and stops no run.
 
-The stand-ins have what the sinks call, no more. Where TensorBoard is installed, its files are read back too.
+The stand-ins have what the sinks call, no more. Where TensorBoard, MLflow or Trackio is installed, what a run wrote is
+read back too, with the package's own reader.
 """
 
 import importlib.util
 import sys
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -37,6 +38,14 @@ RECORDS = [
     EpochRecord(epoch=0, loss=2.0, lr=0.1, step_records=(StepRecord(3, 2.0, 0.1, 0.1),), accuracies={"val": 50.0}),
     EpochRecord(epoch=1, loss=1.0, lr=0.05, peak_bytes={"train": 2**20}),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _no_sink_of_another_test() -> Iterator[None]:
+    """A sink that was imported beside a stand-in keeps it, so it is imported anew by every test."""
+    yield
+    for module_name, _ in SINKS.values():
+        sys.modules.pop(module_name.partition(":")[0], None)
 
 
 @pytest.fixture
@@ -123,16 +132,19 @@ def trackio(install: Callable[..., None]) -> Callable[[], Seen]:
         started.append(options)
         return Recorder(calls)
 
-    install(trackio={"init": init, "Image": lambda picture, caption: ("picture", caption)})
+    made = {"Image": lambda picture, caption: ("picture", caption), "Table": lambda columns, data: (columns, data)}
+    install(trackio={"init": init, **made})
 
     def seen() -> Seen:
         logged = [(options["step"], arguments[0]) for name, arguments, options in calls if name == "log"]
         assert [step for step, _ in logged] == list(range(len(logged)))
         *rows, (_, last) = logged
-        axes = [(values.pop("epoch", None) if "epoch" in values else values.pop("step"), values) for _, values in rows]
+        axes = [(values.pop("epoch" if "epoch" in values else "step/number"), values) for _, values in rows]
         return {
             "rows": {(key, number): value for number, values in axes for key, value in values.items()},
-            "summary": {key: value for key, value in last.items() if not key.startswith("predictions/")},
+            "summary": {
+                key: value for key, value in last.items() if not key.startswith(("predictions/", "confusions/"))
+            },
             "pictures": sum(key.startswith("predictions/") for key in last),
             "text": f"{started} {last}",
             "closed": calls[-1][0] == "finish",
@@ -234,19 +246,75 @@ def test_finished_runs_are_sent_later_even_those_that_wandb_is_not_to_have(
     assert seen()["summary"]["accuracy/base"] == 60.0
 
 
+def tracked_run(make_spec: Make, results: Path, sink: SinkName) -> Run:
+    """A short run that was tracked at a sink."""
+    words = ("train.epochs=2", "train.validate_every=1", "data.classes=base.base", f"tracking.sinks=[{sink}]")
+    run = Run(make_spec("clip_adapter", *words, "wandb.mode=disabled", FEW_OF_BASE, shots=4), results)
+    run.execute()
+    return run
+
+
+def numbers_of(run: Run) -> dict[tuple[str, int], float]:
+    """(key, epoch or step) -> value, as the run's own record has it."""
+    rows: list[Row] = rows_of(run.folder.read_metrics())
+    return {(key, row.number): value for row in rows for key, value in row.values.items()}
+
+
 def test_tensorboard_files_can_be_read_back(make_spec: Make, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    words = ("train.epochs=2", "train.validate_every=1", "data.classes=base.base", "tracking.sinks=[tensorboard]")
-    run = Run(make_spec("clip_adapter", *words, "wandb.mode=disabled", FEW_OF_BASE, shots=4), tmp_path)
-    run.execute()
+    run = tracked_run(make_spec, tmp_path, "tensorboard")
     found = EventAccumulator(str(run.folder.path / "tensorboard"))
     found.Reload()
-    rows: list[Row] = rows_of(run.folder.read_metrics())
     told = {(tag, event.step): event.value for tag in found.Tags()["scalars"] for event in found.Scalars(tag)}
-    for row in rows:
-        for key, value in row.values.items():
-            assert told[key, row.number] == pytest.approx(value, rel=1e-6)
+    for place, value in numbers_of(run).items():
+        assert told[place] == pytest.approx(value, rel=1e-6)
     assert told["summary/accuracy/base", 0] == pytest.approx(run.folder.read_result().accuracies["base"])
     assert len(found.Tags()["images"]) == 12
+    assert not any("together" in tag for tag in found.Tags()["tensors"])
+
+
+def test_what_mlflow_has_can_be_read_back(make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    called_in = tmp_path / "elsewhere"
+    called_in.mkdir()
+    monkeypatch.chdir(called_in)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run = tracked_run(make_spec, tmp_path / "results", "mlflow")
+    client = MlflowClient(f"sqlite:///{tmp_path / 'results' / 'mlflow.db'}")
+    (found,) = client.search_runs([client.get_experiment_by_name("skipbench").experiment_id])
+    key = found.info.run_id
+    told = {(name, one.step): one.value for name in found.data.metrics for one in client.get_metric_history(key, name)}
+    for place, value in numbers_of(run).items():
+        assert told[place] == pytest.approx(value)
+    assert told["accuracy/base", 0] == pytest.approx(run.folder.read_result().accuracies["base"])
+    assert found.info.status == "FINISHED"
+    assert "None" not in found.data.tags.values()
+    assert {"log.txt", "spec.yaml", "predictions.json"} <= {one.path for one in client.list_artifacts(key)}
+    assert not any(called_in.iterdir())
+
+
+def test_what_trackio_has_can_be_read_back(
+    make_spec: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    pytest.importorskip("trackio")
+    from trackio.sqlite_storage import SQLiteStorage
+
+    run = tracked_run(make_spec, tmp_path / "results", "trackio")
+    assert "trackio" not in capfd.readouterr().out.lower()
+    (name,) = SQLiteStorage.get_runs("skipbench")
+    assert name.endswith(run.folder.path.name)
+    *logged, last = SQLiteStorage.get_logs("skipbench", name)
+    told = {
+        (key, values["epoch" if "epoch" in values else "step/number"]): value
+        for values in logged
+        for key, value in values.items()
+    }
+    for place, value in numbers_of(run).items():
+        assert told[place] == pytest.approx(value)
+    assert last["accuracy/base"] == pytest.approx(run.folder.read_result().accuracies["base"])
+    assert sum(key.startswith("predictions/") for key in last) == 12

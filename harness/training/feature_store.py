@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from harness.experiment.place import RuntimeSpec
-from harness.machine.digests import cache_folder
+from harness.machine.digests import store_folder
 from harness.machine.units import MIB
 from harness.results.files import read_regular, remove_leftovers, temporary_path
 
@@ -82,11 +82,6 @@ def split_names(names: Tensor) -> list[bytes]:
     return [whole[start : start + NAME_BYTES] for start in range(0, len(whole), NAME_BYTES)]
 
 
-def default_folder() -> Path:
-    """Where features are kept unless the user names another folder."""
-    return cache_folder() / "features"
-
-
 def open_store(runtime: RuntimeSpec, tell: Callable[[str], None] = lambda line: None) -> "FeatureStore | None":
     """The store that a run uses; None if it is switched off.
 
@@ -96,12 +91,8 @@ def open_store(runtime: RuntimeSpec, tell: Callable[[str], None] = lambda line: 
     """
     if not runtime.feature_store_mib:
         return None
-    named = runtime.find_feature_store()
-    try:
-        folder = Path(named).expanduser() if named else default_folder()
-    except RuntimeError:  # a user without a home folder
-        return None
-    return FeatureStore(folder, runtime.feature_store_mib * MIB, tell)
+    folder = store_folder(runtime.find_feature_store(), "features")
+    return FeatureStore(folder, runtime.feature_store_mib * MIB, tell) if folder else None
 
 
 class FeatureStore:

@@ -28,7 +28,7 @@ import numpy as np
 from harness.data.picture_files import file_state
 from harness.data.views import Kept, Pixels
 from harness.experiment.place import RuntimeSpec
-from harness.machine.digests import cache_folder
+from harness.machine.digests import store_folder
 from harness.machine.environment import package_version
 from harness.machine.units import MIB
 from harness.results.files import remove_leftovers, temporary_path
@@ -67,19 +67,12 @@ DECIDING = (
 PACKAGES = ("torch", "torchvision", "numpy", "pillow")
 
 
-def default_folder() -> Path:
-    """Where pictures are kept unless the user names another folder."""
-    return cache_folder() / "pictures"
-
-
 def open_picture_store(runtime: RuntimeSpec) -> "PicturesOnDisk | None":
     """The store that a run uses; None if it is switched off."""
     if not runtime.picture_store_mib:
         return None
-    named = runtime.find_picture_store()
-    try:
-        folder = Path(named).expanduser() if named else default_folder()
-    except RuntimeError:  # a user without a home folder
+    folder = store_folder(runtime.find_picture_store(), "pictures")
+    if folder is None:
         return None
     versions = {name: package_version(name) for name in PACKAGES}
     context = json.dumps({"code": code_digest(DECIDING), "packages": versions}, sort_keys=True)

@@ -48,8 +48,7 @@ from harness.experiment.one_run import vary
 from harness.experiment.settings import flat_settings, read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.files import check_writable
-from harness.results.folder import DAMAGED, DONE
-from harness.results.index import planned_runs
+from harness.results.folder import DONE
 from harness.text import counted, plain
 from harness.tracking.settings import check_tracking
 
@@ -133,8 +132,8 @@ def plan(words: Words, grid: GridOptions, results: Path) -> None:
     experiment, specs = read_file_grid(words, grid)
     states = print_states(specs, results, [key for key in ablation_axes(experiment) if key != "backbone"])
     console.print(describe_grid(experiment, len(specs)))
-    console.print(summary(states))
-    end_with_damage([item.reason for item in planned_runs(specs, results) if item.state == DAMAGED])
+    console.print(summary(states.names))
+    end_with_damage(states.damage)
 
 
 @click.command()

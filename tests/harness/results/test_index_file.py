@@ -205,7 +205,7 @@ def test_a_folder_that_cannot_be_written_works_without(results: Path, monkeypatc
 
 def test_two_processes_may_write_it(results: Path, specs: list[RunSpec]) -> None:
     expected = truth(results)
-    halves = [planned_runs(specs[:2], results), planned_runs(specs[2:], results)]
+    halves = [list(planned_runs(half, results)) for half in (specs[:2], specs[2:])]
     # Both have read the index before either writes it: the second knows nothing of the first.
     for half in halves:
         assert half[0].result

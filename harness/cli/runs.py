@@ -56,8 +56,8 @@ def runs(state: str | None, method: str | None, dataset: str | None, results: Pa
         damage += [item.reason] if item.state == DAMAGED else []
         shown.append(RunLine.of(item))
     apart = settings_apart({item.id: item.spec for item in shown if item.spec})
-    for item in shown:
-        console.print(item.text(apart.get(item.id, ())), soft_wrap=True)
+    for line in shown:
+        console.print(line.text(apart.get(line.id, ())), soft_wrap=True)
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     console.print(told or "no such runs")
     end_with_damage(damage)

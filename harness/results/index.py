@@ -268,6 +268,18 @@ def planned_runs(specs: Sequence[RunSpec], results: Path) -> Iterator[StoredRun]
         yield StoredRun(RunFolder(results, spec.id), spec, index)
 
 
+def results_of(results: Path, ids: Sequence[str]) -> Iterator[Result]:
+    """The results of finished runs, one at a time, from the index as far as it has them.
+
+    Raises:
+        DamagedError: one cannot be read.
+    """
+    index = ResultIndex(results, len(ids)) if len(ids) >= WORTH else None
+    for run_id in ids:
+        run = StoredRun(RunFolder(results, run_id), index=index)
+        yield run.result or run.folder.read_result()
+
+
 def find_run(results: Path, prefix: str) -> StoredRun:
     """The run whose id begins with `prefix`.
 

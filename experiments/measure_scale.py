@@ -15,14 +15,12 @@ import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from experiments.measured_process import Cost, measured
 from harness.experiment.grid import load_experiment, plan_grid
 from harness.experiment.spec import RunSpec
 
@@ -32,6 +30,7 @@ METHODS = ("skip", "coop", "clip_adapter", "finetune", "kgcoop")
 SHOTS = (1, 4)
 COMMANDS = ("bench", "plan", "runs", "table", "report", "export")
 NO_INDEX = "first "
+WIDE = {"COLUMNS": "200"}
 # What a process does that has imported everything: plan, then ask what is left to compute.
 IN_PROCESS = """
 import json, sys, time
@@ -50,14 +49,6 @@ planned = time.perf_counter()
 left = unfinished(specs, results)
 print(json.dumps([planned - start, time.perf_counter() - planned, len(left)]))
 """
-
-
-class Cost(NamedTuple):
-    """What a command took: seconds of the clock and of all cores, and the highest resident size in MiB."""
-
-    wall: float
-    cpu: float
-    mib: float
 
 
 def write_experiment(path: Path, runs: int) -> None:
@@ -85,22 +76,6 @@ def write_results(folder: Path, specs: Sequence[RunSpec]) -> None:
         (run / "result.json").write_text(json.dumps(result, indent=1))
 
 
-def measured(words: Sequence[str], checkout: Path) -> tuple[Cost, str]:
-    """What a Python process with these words took, and what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "COLUMNS": "200"}
-    start = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen([sys.executable, *words], cwd=checkout, env=environment, stdout=output)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall = time.perf_counter() - start
-        output.seek(0)
-        text = output.read()
-    if process.returncode:
-        raise SystemExit(f"{' '.join(words)} ended with {process.returncode}:\n{text[-2000:]}")
-    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024), text
-
-
 def measure(checkout: Path, results: Path, experiment: Path, rows: dict[str, list[Cost]]) -> None:
     """One round: every command once, the first of them without an index."""
     for index in results.glob("index*"):
@@ -113,13 +88,13 @@ def measure(checkout: Path, results: Path, experiment: Path, rows: dict[str, lis
             words = ["plan", str(experiment), "--results", str(results)]
         elif name == "export":
             words += ["--out", str(results / "all.csv")]
-        cost, _ = measured(["-m", "harness", *words], checkout)
+        cost, _ = measured(["-m", "harness", *words], checkout, WIDE)
         rows.setdefault(name, []).append(cost)
-    _, text = measured(["-c", IN_PROCESS, str(experiment), str(results)], checkout)
+    _, text = measured(["-c", IN_PROCESS, str(experiment), str(results)], checkout, WIDE)
     planning, resuming, left = json.loads(text)
     assert left == 0
     for name, seconds in (("planning", planning), ("resuming", resuming)):
-        rows.setdefault(name, []).append(Cost(seconds, seconds, 0.0))
+        rows.setdefault(name, []).append(Cost(seconds, seconds))
 
 
 def main() -> None:

@@ -10,17 +10,14 @@ process and of all that it started, the server of runs included. Linux only.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+
+from experiments.measured_process import Cost, adopt_orphans, measured
 
 ROOT = Path(__file__).parents[1]
 HARNESS = ("-m", "harness")
@@ -60,53 +57,10 @@ if __name__ == "__main__":
 """
 
 
-SET_CHILD_SUBREAPER = 36  # of prctl, linux/prctl.h
-LONGEST_WAIT = 60.0
-
-
-class Cost(NamedTuple):
-    """Seconds of the clock, and CPU seconds of all processes."""
-
-    wall: float
-    cpu: float
-
-
-def measured(words: Sequence[str], checkout: Path, stores: Path) -> tuple[Cost, str]:
-    """What a Python process took, with all that it started, and what it printed; its stores are in a folder."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(checkout),
-        "WANDB_MODE": "offline",
-        "SKIPBENCH_FEATURES": str(stores / "features"),
-        "SKIPBENCH_PICTURES": str(stores / "pictures"),
-    }
-    before, start = os.times(), time.perf_counter()
-    done = subprocess.run([sys.executable, *words], cwd=checkout, env=environment, capture_output=True, text=True)
-    wall = time.perf_counter() - start
-    wait_for_orphans()
-    after = os.times()
-    if done.returncode:
-        raise SystemExit(f"{' '.join(words)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return Cost(wall, cpu), done.stdout
-
-
-def adopt_orphans() -> None:
-    """Become the parent of processes that outlive theirs: the server of runs and W&B's service; Linux only."""
-    if ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1):
-        raise SystemExit("this system tells no CPU seconds of processes that outlive their parent")
-
-
-def wait_for_orphans() -> None:
-    """Wait until they have ended: only then their CPU seconds are told."""
-    last = time.monotonic() + LONGEST_WAIT
-    while time.monotonic() < last:
-        try:
-            if not os.waitpid(-1, os.WNOHANG)[0]:
-                time.sleep(0.05)
-        except ChildProcessError:
-            return
-    raise SystemExit(f"processes of a run have not ended after {LONGEST_WAIT:g} s")
+def stores_in(folder: Path) -> dict[str, str]:
+    """Variables of a process whose stores are in a folder."""
+    names = {"SKIPBENCH_FEATURES": "features", "SKIPBENCH_PICTURES": "pictures"}
+    return {"WANDB_MODE": "offline", **{variable: str(folder / name) for variable, name in names.items()}}
 
 
 def work_in(results: Path) -> float:
@@ -121,16 +75,16 @@ def measure(checkout: Path, rows: dict[str, list[Cost]], only: Sequence[str]) ->
         with tempfile.TemporaryDirectory() as folder:
             words = [word.format(results=folder) for word in LINES[name]]
             computes = "bench" in words
-            cost, _ = measured(words, checkout, Path(folder))
+            cost, _ = measured(words, checkout, stores_in(Path(folder)))
             rows.setdefault(name, []).append(cost)
             if computes:
-                rows.setdefault(f"  of it phases of runs ({name})", []).append(Cost(work_in(Path(folder)), 0.0))
+                rows.setdefault(f"  of it phases of runs ({name})", []).append(Cost(work_in(Path(folder))))
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "warm.py"
         script.write_text(WARM)
-        _, text = measured([str(script), folder], checkout, Path(folder))
+        _, text = measured([str(script), folder], checkout, stores_in(Path(folder)))
         for name, seconds in zip(("first run, to its setup", "next run, to its setup"), json.loads(text), strict=True):
-            rows.setdefault(name, []).append(Cost(seconds, 0.0))
+            rows.setdefault(name, []).append(Cost(seconds))
 
 
 def main() -> None:
@@ -150,7 +104,7 @@ def main() -> None:
     for checkout, found in zip(checkouts, rows, strict=True):
         print(f"\n{'this checkout' if checkout == ROOT else checkout.name:64}{'wall s':>10}{'CPU s':>10}")
         for what, costs in found.items():
-            wall, cpu = (statistics.median(values) for values in zip(*costs, strict=True))
+            wall, cpu, _ = (statistics.median(values) for values in zip(*costs, strict=True))
             print(f"{what:64}{wall:10.2f}" + (f"{cpu:10.2f}" if cpu else ""), flush=True)
     print(f"\nload {os.getloadavg()[0]:.1f}")
 

@@ -17,7 +17,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.measure_start import ROOT, Cost, adopt_orphans, measured
+from experiments.measure_start import ROOT, stores_in
+from experiments.measured_process import Cost, adopt_orphans, measured
 
 # Name of a line -> settings of the run.
 WAYS: dict[str, tuple[str, ...]] = {
@@ -36,7 +37,7 @@ def words_of(way: str, method: str, settings: Sequence[str], results: str) -> li
 def a_run(way: str, method: str, settings: Sequence[str]) -> Cost:
     """What one run takes, in an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
-        return measured(words_of(way, method, settings, folder), ROOT, Path(folder))[0]
+        return measured(words_of(way, method, settings, folder), ROOT, stores_in(Path(folder)))[0]
 
 
 def table(found: dict[str, list[Cost]]) -> list[str]:

@@ -1,7 +1,7 @@
 """What the measurement of tracking runs, and its table; the measurement itself takes minutes."""
 
-from experiments.measure_start import Cost
 from experiments.measure_tracking import WAYS, table, words_of
+from experiments.measured_process import Cost
 from harness.experiment.grid import load_experiment, plan_grid
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.settings import parse_overrides

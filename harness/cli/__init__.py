@@ -51,6 +51,7 @@ COMMANDS = {
     "speed": ("harness.cli.speed:speed", "Measure methods with the speed-ups and without."),
     "stability": ("harness.cli.stability:stability", "Measure how far rounding moves the results of methods."),
     "data": ("harness.cli.data:data", "Show which data sets are there, complete or not."),
+    "stores": ("harness.cli.stores:stores", "Show or clear what is kept outside of results."),
     "list": ("harness.cli.names:list_names", "List methods, data sets, backbones, protocols and recipes."),
     "keys": ("harness.cli.names:keys", "List the settings that KEY=VALUE can change."),
     "check": ("harness.cli.check:check", "Check the contract of a method, one line per property."),

@@ -144,7 +144,7 @@ def run_and_write(suite: "Suite", results: Path, schedule: ScheduleSpec, no_run:
 
     specs = specs_of(suite)
     failures = [] if no_run else compute_unfinished(specs, results, schedule)
-    runs = planned_runs(specs, results)
+    runs = list(planned_runs(specs, results))
     rows = [row for run in runs if run.result for row in rows_of(suite.name, run.result)]
     if not rows:
         print_failures(failures)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -13,7 +13,7 @@ from harness.experiment.grid import values_at
 from harness.experiment.layers import COMMAND_LINE, DEFAULT, PlannedRun, Setting
 from harness.experiment.settings import flat_settings
 from harness.experiment.spec import RunSpec, ScheduleSpec
-from harness.results.folder import DONE, INTERRUPTED, MISSING, STATES
+from harness.results.folder import DAMAGED, DONE, INTERRUPTED, MISSING, STATES
 from harness.results.index import planned_runs
 
 DRY_RUN: Callable[..., Any] = click.option(
@@ -26,7 +26,19 @@ def say(line: str) -> None:
     console.print(line, markup=False, soft_wrap=True)
 
 
-def print_states(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> list[str]:
+class States(NamedTuple):
+    """The states of some runs.
+
+    Attributes:
+        names: one for each run.
+        damage: why some of them are damaged, one line per run.
+    """
+
+    names: list[str]
+    damage: list[str]
+
+
+def print_states(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> States:
     """Print one line per run with its state, and return the states.
 
     Args:
@@ -34,14 +46,15 @@ def print_states(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -
         results: the results folder.
         axes: settings that the lines show; seeds of samples are shown wherever they differ.
     """
-    states: list[str] = []
+    states = States([], [])
     if len({spec.data.sample_seed for spec in specs}) > 1:
         axes = list(dict.fromkeys([*axes, "data.sample_seed"]))
     for run, spec in zip(planned_runs(specs, results), specs, strict=True):
-        states.append(run.state)
+        states.names.append(run.state)
+        states.damage.extend([run.reason] if run.state == DAMAGED else [])
         varied = {key: value for key, value in values_at(spec, axes).items() if value != NO_VALUE}
         about = [spec.protocol, spec.name, spec.backbone, *(f"{key}={value}" for key, value in varied.items())]
-        console.print(f"{states[-1]:11s} {run.id} {' '.join(about)}", soft_wrap=True)
+        console.print(f"{run.state:11s} {run.id} {' '.join(about)}", soft_wrap=True)
     return states
 
 
@@ -63,7 +76,7 @@ def print_dry_run(
         schedule: how they would be executed.
         grid: the product that they are, in words.
     """
-    states = print_states([item.spec for item in planned], results, [key for key in axes if key != "backbone"])
+    states, _ = print_states([item.spec for item in planned], results, [key for key in axes if key != "backbone"])
     if grid:
         say(grid)
     say(f"{summary(states)}: {len(states) - states.count(DONE)} would be computed")

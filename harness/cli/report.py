@@ -62,7 +62,8 @@ def find_standings(runs: "pd.DataFrame", results: Path) -> "Standings":
     from harness.cli.board import OUT
     from harness.experiment.protocols import validation_protocols
     from harness.report.page import Standings
-    from harness.results.folder import DONE, RunFolder
+    from harness.results.folder import DONE
+    from harness.results.index import results_of
 
     board = results / OUT / PAGE
     known = runs[(runs["state"] == DONE) & ~runs["protocol"].isin(validation_protocols())]
@@ -70,5 +71,5 @@ def find_standings(runs: "pd.DataFrame", results: Path) -> "Standings":
         many = f"Standings are left out: {len(known):,} runs are for a board, which `skipbench board` writes."
         found = Standings(notes=(many,))
     else:
-        found = standings_of(RunFolder(results, str(run_id)).read_result() for run_id in known["id"])
+        found = standings_of(results_of(results, list(known["id"])))
     return replace(found, board=board if board.is_file() else None)

@@ -3,9 +3,10 @@
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,7 @@ from harness.experiment.one_run import vary
 from harness.experiment.settings import flat_settings, read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.results.files import check_writable
-from harness.results.folder import DAMAGED, DONE
-from harness.results.index import planned_runs
+from harness.results.folder import DONE
 from harness.text import counted, plain
 from harness.tracking.settings import check_tracking
 
@@ -78,19 +78,28 @@ def bench(words: Words, grid: GridOptions, schedule: ScheduleOptions, dry_run: b
       skipbench bench skip skip.depth=0..6
       skipbench bench skip,finetune skip.depth=2,4 train.precision=fp32,bf16 --seeds 1..3
     """
-    experiment, planned = read_grid(words, grid, schedule, keep_cold if dry_run else warm_up)
+    on_reading = keep_cold if dry_run else partial(warm_up_early, results=results)
+    experiment, planned = read_grid(words, grid, schedule, on_reading)
     compute(experiment, planned, dry_run, results, tell_grid=True)
 
 
-def warm_up(experiment: Experiment) -> None:
-    """Have what runs need imported in another process while they are planned.
+def warm_up_early(experiment: Experiment, results: Path) -> None:
+    """Have what runs need imported in another process while they are planned, if some are surely left to compute."""
+    from harness.schedule.head_start import is_surely_unfinished
+
+    if is_surely_unfinished(experiment, results):
+        warm_up(experiment.backbones, experiment.schedule)
+
+
+def warm_up(backbones: Collection[str], schedule: ScheduleSpec) -> None:
+    """Have what runs need imported in another process, if it is not done there already.
 
     Not where weights may have to be fetched first: that changes what the process is to import, and how.
     """
-    if experiment.schedule.executor == "local" and set(experiment.backbones) <= bundled().keys():
+    if schedule.executor == "local" and set(backbones) <= bundled().keys():
         from harness.schedule import worker
 
-        worker.warm_up(experiment.backbones)
+        worker.warm_up(backbones)
 
 
 def keep_cold(experiment: Experiment) -> None:
@@ -133,8 +142,8 @@ def plan(words: Words, grid: GridOptions, results: Path) -> None:
     experiment, specs = read_file_grid(words, grid)
     states = print_states(specs, results, [key for key in ablation_axes(experiment) if key != "backbone"])
     console.print(describe_grid(experiment, len(specs)))
-    console.print(summary(states))
-    end_with_damage([item.reason for item in planned_runs(specs, results) if item.state == DAMAGED])
+    console.print(summary(states.names))
+    end_with_damage(states.damage)
 
 
 @click.command()
@@ -155,7 +164,8 @@ def run(words: Words, grid: GridOptions, schedule: ScheduleOptions, dry_run: boo
     content = read_yaml(file)
     if "method" not in content:
         named = replace(words, first=str(file))
-        experiment, planned = read_file_plan(named, grid, None, schedule, keep_cold if dry_run else warm_up)
+        on_reading = keep_cold if dry_run else partial(warm_up_early, results=results)
+        experiment, planned = read_file_plan(named, grid, None, schedule, on_reading)
         compute(experiment, planned, dry_run, results)
         return
     if given := grid.given():
@@ -210,6 +220,7 @@ def compute_unfinished(specs: list[RunSpec], results: Path, schedule: ScheduleSp
     check_writable(results)
     todo = unfinished(specs, results)
     if todo:
+        warm_up({spec.backbone for spec in todo}, schedule)
         tell_tracking(todo)
         check_data(todo)
         fetch_backbones(todo)

@@ -3,8 +3,10 @@
 import datetime
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from harness.experiment.differences import differences, in_short
+from harness.experiment.spec import RunSpec
 from harness.results.epochs import EpochRecord
 from harness.results.index import StoredRun
 from harness.results.log import last_entry_time
@@ -17,18 +19,57 @@ WIDEST = 40
 UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
-def settings_told(run: StoredRun, apart: Sequence[str]) -> list[str]:
+@dataclass(frozen=True)
+class RunLine:
+    """What is kept of a run until its line can be printed: thousands of results would take a gigabyte.
+
+    Attributes:
+        id: of the run.
+        name: for people.
+        state: one of `harness.results.folder.STATES`.
+        spec: what it is; None if that is not known.
+        outcome: as `outcome_of` tells it.
+        when: as the function of that name tells it.
+    """
+
+    id: str
+    name: str
+    state: str
+    spec: RunSpec | None
+    outcome: str
+    when: str
+
+    @classmethod
+    def of(cls, run: StoredRun) -> "RunLine":
+        """The line of a run, whatever became of it."""
+        return cls(run.id, run.name, run.state, run.spec, outcome_of(run), when(run))
+
+    def text(self, apart: Sequence[str]) -> str:
+        """The line.
+
+        Args:
+            apart: the settings in which the run differs from others of its name.
+        """
+        about = [self.spec.protocol, self.name, *settings_told(self.spec, apart)] if self.spec else ["-", self.name]
+        told = ", ".join(filter(None, [self.outcome, self.when]))
+        return f"{self.state:11s} {self.id} {' '.join(about)}: {told}"
+
+
+def settings_told(spec: RunSpec, apart: Sequence[str]) -> list[str]:
     """What sets a run apart from others of its name, and from its recipe, as KEY=VALUE.
 
     Args:
-        run: whatever became of it.
+        spec: of the run.
         apart: the settings in which it differs from others of its name.
     """
-    if run.spec is None:
-        return []
     keys = {text.partition("=")[0] for text in apart}
-    changed = in_short(run.spec.method, differences(run.spec))
+    changed = in_short(spec.method, differences(spec))
     return [*apart, *(text for text in changed if text.partition("=")[0] not in keys)]
+
+
+def outcome_of(run: StoredRun) -> str:
+    """What came of a run, and what sums up its accuracies."""
+    return " ".join([run.outcome, *(summaries(run.result) if run.result else ())])
 
 
 def summaries(result: Result) -> list[str]:

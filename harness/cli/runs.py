@@ -38,14 +38,14 @@ def runs(state: str | None, method: str | None, dataset: str | None, results: Pa
     Each is listed with the settings in which it differs from its recipe and from others of its name, and with the time
     at which its log was written last.
     """
-    from harness.cli.run_lines import settings_told, summaries, when
+    from harness.cli.run_lines import RunLine
     from harness.report.labels import settings_apart
     from harness.results.folder import DAMAGED, STATES
     from harness.results.index import stored_runs
 
     counts: dict[str, int] = dict.fromkeys(STATES, 0)
     damage = []
-    shown = []
+    shown: list[RunLine] = []
     for item in stored_runs(results):
         if state and item.state != state:
             continue
@@ -54,13 +54,10 @@ def runs(state: str | None, method: str | None, dataset: str | None, results: Pa
             continue
         counts[item.state] += 1
         damage += [item.reason] if item.state == DAMAGED else []
-        shown.append(item)
+        shown.append(RunLine.of(item))
     apart = settings_apart({item.id: item.spec for item in shown if item.spec})
-    for item in shown:
-        about = [item.spec.protocol if item.spec else "-", item.name, *settings_told(item, apart.get(item.id, ()))]
-        outcome = " ".join([item.outcome, *(summaries(item.result) if item.result else ())])
-        told = ", ".join(filter(None, [outcome, when(item)]))
-        console.print(f"{item.state:11s} {item.id} {' '.join(about)}: {told}", soft_wrap=True)
+    for line in shown:
+        console.print(line.text(apart.get(line.id, ())), soft_wrap=True)
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     console.print(told or "no such runs")
     end_with_damage(damage)
@@ -76,7 +73,7 @@ def show(run_id: str, results: Path) -> None:
     """
     import yaml
 
-    from harness.cli.run_lines import curves, settings_told, summaries, when
+    from harness.cli.run_lines import curves, outcome_of, settings_told, when
     from harness.results.folder import DAMAGED
     from harness.results.index import find_run
     from harness.results.log import end_of_log
@@ -85,8 +82,8 @@ def show(run_id: str, results: Path) -> None:
     if item.state == DAMAGED:
         raise UserError(f"run {item.id} is damaged: {item.reason}")
     say(", ".join(filter(None, [f"{item.name} ({item.id}): {item.state}", when(item)])))
-    say(" ".join([item.outcome, *(summaries(item.result) if item.result else ())]))
-    if changed := settings_told(item, ()):
+    say(outcome_of(item))
+    if item.spec and (changed := settings_told(item.spec, ())):
         say(f"Beside its recipe: {' '.join(changed)}")
     if lines := curves(item.epochs):
         say()

@@ -18,11 +18,10 @@ from harness.results.files import read_regular, write_atomically
 from harness.training.feature_identity import code_digest
 from harness.training.feature_store import open_store
 from harness.training.inputs import OWN_METHODS
+from harness.training.store_folders import batches_folder
 
 DECIDING = ("clip", "estimate", "experiment", "machine", "training")
 """The code of SkipBench that decides what a rehearsal finds, in harness/."""
-FOLDER = "batches"
-"""Where it is kept, in the folder of the features that runs share."""
 
 
 def known_or_found(spec: RunSpec, device: str, find: Callable[[RunSpec], Batches]) -> Batches:
@@ -38,7 +37,7 @@ def known_or_found(spec: RunSpec, device: str, find: Callable[[RunSpec], Batches
     store = open_store(spec.runtime)
     if store is None:
         return find(alike)
-    path = store.folder / FOLDER / f"{hashlib.sha256(name_of(alike, device).encode()).hexdigest()[:32]}.json"
+    path = batches_folder(store.folder) / f"{hashlib.sha256(name_of(alike, device).encode()).hexdigest()[:32]}.json"
     with suppress(OSError, ValidationError):
         return Batches.model_validate_json(read_regular(path))
     found = find(alike)

@@ -64,7 +64,7 @@ class PlannedRun:
 
     Attributes:
         spec: the run.
-        layers: earlier ones are overridden by later ones.
+        layers: earlier ones are overridden by later ones; runs that share this very object differ in their seeds alone.
     """
 
     spec: RunSpec

@@ -27,13 +27,19 @@ def without_effect(planned: Sequence[PlannedRun], schedule: Sequence[Setting] = 
     """
     found: dict[str, list[PlannedRun]] = {}
     given: dict[str, int] = {}
+    # Runs of the same layers differ in their seeds, which decide nothing of this, and there may be thousands.
+    first = {id(item.layers): item for item in reversed(planned)}
+    told = {
+        key: [(setting.key, reason_in(item.spec, setting.key)) for setting in item.given()]
+        for key, item in first.items()
+    }
     for item in planned:
-        for setting in item.given():
-            given[setting.key] = given.get(setting.key, 0) + 1
-            if reason := reason_in(item.spec, setting.key):
-                found.setdefault(f"{setting.key}\n{reason}", []).append(item)
+        for key, reason in told[id(item.layers)]:
+            given[key] = given.get(key, 0) + 1
+            if reason:
+                found.setdefault(f"{key}\n{reason}", []).append(item)
     lines = []
-    excused = {reason for reason, does in OF_METHODS.items() if any(does(item.spec) for item in planned)}
+    excused = {reason for reason, does in OF_METHODS.items() if any(does(item.spec) for item in first.values())}
     for name, runs in found.items():
         key, reason = name.split("\n")
         if reason in excused:

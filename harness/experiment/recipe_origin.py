@@ -4,12 +4,13 @@ Nothing here is believed that a recipe file claims without settings to show for 
 protocols are read, and what a run has is compared with what its recipe gives.
 """
 
+import json
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from harness.data.datasets import find_dataset
 from harness.experiment import recipes
@@ -21,6 +22,7 @@ from harness.experiment.settings import Section, Settings, flat_settings, merge,
 from harness.experiment.spec import DataSpec, RunSpec
 from harness.experiment.training_spec import SelectSpec, TrainSpec
 
+MOST_KEPT = 1024
 BOTH_PROTOCOLS = (BASE_TO_NEW, FEW_SHOT)
 """A recipe without a choice has one setting for these two, and for the protocol of the run."""
 EXCEPTED = frozenset(("data.templates", "data.teacher_templates"))
@@ -87,12 +89,18 @@ def whole_settings(method: str, settings: Mapping[str, Any]) -> Settings:
     cls = method_class(method)
     train = {**(settings.get("train") or {}), **({} if cls.trains else {"epochs": 0})}
     found = {
-        method: validate(cls.Config, settings.get(method) or {}, f"{method}.").model_dump(mode="json"),
-        "train": validate(TrainSpec, train, "train.").model_dump(mode="json"),
-        "select": validate(SelectSpec, settings.get("select") or {}, "select.").model_dump(mode="json"),
-        "data": validate(DataSpec, settings.get("data") or {}, "data.").model_dump(mode="json"),
+        method: _whole_section(cls.Config, json.dumps(settings.get(method) or {}), f"{method}."),
+        "train": _whole_section(TrainSpec, json.dumps(train), "train."),
+        "select": _whole_section(SelectSpec, json.dumps(settings.get("select") or {}), "select."),
+        "data": _whole_section(DataSpec, json.dumps(settings.get("data") or {}), "data."),
     }
     return flat_settings(found)
+
+
+@lru_cache(MOST_KEPT)
+def _whole_section(model: type[BaseModel], settings: str, where: str) -> Settings:
+    """A section, given as JSON, with the defaults of its model; thousands of runs have the same few sections."""
+    return dict(validate(model, json.loads(settings), where).model_dump(mode="json"))
 
 
 def differing_keys(one: Settings, other: Settings) -> list[str]:

@@ -26,19 +26,6 @@ def cache_folder() -> Path:
     return Path(cache).expanduser() / "skipbench"
 
 
-def store_folder(named: str | None, kind: str) -> Path | None:
-    """Where what runs share is kept; None for a user without a home folder.
-
-    Args:
-        named: the folder that the user names; None: one in the cache folder.
-        kind: its name there.
-    """
-    try:
-        return Path(named).expanduser() if named else cache_folder() / kind
-    except RuntimeError:
-        return None
-
-
 def memory_file() -> Path:
     """Where digests are remembered."""
     return cache_folder() / "digests.json"

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -27,7 +28,15 @@ def remember_secret(text: str) -> None:
 
 def secret_variables() -> set[str]:
     """Values of the environment variables that by their names are secret."""
-    return {value for name, value in os.environ.items() if SECRET_VARIABLE.fullmatch(name) and len(value) > SHORTEST}
+    # Only values that matter are looked up: this is asked for every line that is printed.
+    values = (os.environ[name] for name in os.environ if is_secret(name))
+    return {value for value in values if len(value) > SHORTEST}
+
+
+@cache
+def is_secret(name: str) -> bool:
+    """Whether a variable of the environment is secret by its name."""
+    return SECRET_VARIABLE.fullmatch(name) is not None
 
 
 def masked(text: str) -> str:

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ NO_VARIANT = {"method", "seed", "recipe", "tuned", "protocol", "backbone", "eval
 PRECISION, TEST = "train.precision", "test"
 # Samples are averaged over, as seeds are; those that come from elsewhere make a variant.
 GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.sample_seed"}
+MOST_KEPT = 1024
 BEYOND_ALL_COSTS = 1e15
 # What may differ between runs that are values of one axis: the axis itself and what changes no result.
 NO_RESULT = ("recipe", "wandb", "tracking", "runtime")
@@ -118,7 +120,7 @@ def run_row(run: StoredRun) -> dict[str, Any]:
     """The row of one run whose spec is known."""
     assert run.spec is not None
     row = {"id": run.id, **spec_row(run.spec), "state": run.state, "reason": run.reason}
-    row["settings"] = variant_settings(run.spec.settings())
+    row["settings"] = variant_settings(run.spec)
     if run.result:
         if reason := impossible_in(run):
             return {**row, "state": DAMAGED, "reason": reason}
@@ -279,10 +281,17 @@ def without_axes(settings: Settings, axes: Sequence[str]) -> str:
     return json.dumps(kept, sort_keys=True)
 
 
-def variant_settings(settings: Settings) -> Settings:
-    """Settings that make variants of a method, flat."""
-    kept = {key: value for key, value in settings.items() if key not in NO_VARIANT}
-    return {key: value for key, value in as_left_open(flat_settings(kept)).items() if key not in GRID_AXES}
+def variant_settings(spec: RunSpec) -> Settings:
+    """Settings that make variants of a method, flat; the same object for all runs that share it, as thousands do."""
+    settings = spec.settings()
+    return _flat_variant(json.dumps({key: value for key, value in settings.items() if key not in NO_VARIANT}))
+
+
+@lru_cache(MOST_KEPT)
+def _flat_variant(settings: str) -> Settings:
+    """As `variant_settings`, from the JSON of those that count."""
+    flat = as_left_open(flat_settings(json.loads(settings)))
+    return {key: value for key, value in flat.items() if key not in GRID_AXES}
 
 
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,8 @@ import pandas as pd
 
 from harness.report.marks import LAX_MARK
 from harness.report.tracks import CHOSE, Placement, Track, placement_of
-from harness.results.folder import DONE, RunFolder
+from harness.results.folder import DONE
+from harness.results.index import results_of
 
 NOT_COMPUTED = "not computed yet"
 ORDER = [track.title for track in Track]
@@ -25,10 +26,8 @@ def with_tracks(runs: pd.DataFrame, results: Path) -> pd.DataFrame:
     Raises:
         DamagedError: a result cannot be read.
     """
-    found: dict[str, Placement] = {
-        str(run_id): placement_of(RunFolder(results, str(run_id)).read_result())
-        for run_id in runs.loc[runs["state"] == DONE, "id"]
-    }
+    done = list(runs.loc[runs["state"] == DONE, "id"])
+    found: dict[str, Placement] = {result.id: placement_of(result) for result in results_of(results, done)}
     # A method may be in one track with 16 shots and in another with one: the runs nearest to a missing one decide.
     keys = list(
         runs[["label", "protocol", "backbone", "shots", "tail", "label_noise"]].itertuples(index=False, name=None)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -258,11 +258,26 @@ def runs_if_any(results: Path) -> Iterator[StoredRun]:
         yield from stored_runs(results)
 
 
-def planned_runs(specs: Iterable[RunSpec], results: Path) -> list[StoredRun]:
-    """The runs of an experiment, whether or not they are in the results folder."""
-    listed = list(specs)
-    index = ResultIndex(results, len(listed)) if len(listed) >= WORTH else None
-    return [StoredRun(RunFolder(results, spec.id), spec, index) for spec in listed]
+def planned_runs(specs: Sequence[RunSpec], results: Path) -> Iterator[StoredRun]:
+    """The runs of an experiment, whether or not they are in the results folder.
+
+    One at a time, so that what a caller does not keep is gone: thousands of results take a gigabyte.
+    """
+    index = ResultIndex(results, len(specs)) if len(specs) >= WORTH else None
+    for spec in specs:
+        yield StoredRun(RunFolder(results, spec.id), spec, index)
+
+
+def results_of(results: Path, ids: Sequence[str]) -> Iterator[Result]:
+    """The results of finished runs, one at a time, from the index as far as it has them.
+
+    Raises:
+        DamagedError: one cannot be read.
+    """
+    index = ResultIndex(results, len(ids)) if len(ids) >= WORTH else None
+    for run_id in ids:
+        run = StoredRun(RunFolder(results, run_id), index=index)
+        yield run.result or run.folder.read_result()
 
 
 def find_run(results: Path, prefix: str) -> StoredRun:

@@ -21,11 +21,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from harness.experiment.place import RuntimeSpec
-from harness.machine.digests import store_folder
 from harness.machine.units import MIB
 from harness.results.files import read_regular, remove_leftovers, temporary_path
+from harness.training.store_folders import FEATURE_SUFFIX, features_folder
 
-SUFFIX = ".safetensors"
 NAME_BYTES = 32
 """Bytes that name a row: a digest of the picture's path, and one of the state of its file."""
 PATIENCE = 2.0
@@ -91,8 +90,11 @@ def open_store(runtime: RuntimeSpec, tell: Callable[[str], None] = lambda line: 
     """
     if not runtime.feature_store_mib:
         return None
-    folder = store_folder(runtime.find_feature_store(), "features")
-    return FeatureStore(folder, runtime.feature_store_mib * MIB, tell) if folder else None
+    try:
+        folder = features_folder(runtime)
+    except RuntimeError:  # a user without a home folder
+        return None
+    return FeatureStore(folder, runtime.feature_store_mib * MIB, tell)
 
 
 class FeatureStore:
@@ -147,7 +149,7 @@ class FeatureStore:
             )
 
     def _path(self, entry: str) -> Path:
-        return self.folder / f"{hashlib.sha256(entry.encode()).hexdigest()[:32]}{SUFFIX}"
+        return self.folder / f"{hashlib.sha256(entry.encode()).hexdigest()[:32]}{FEATURE_SUFFIX}"
 
     def _write(self, path: Path, data: bytes) -> None:
         # Not forced onto the disk, which takes long: after a crash of the machine the digest tells.
@@ -164,7 +166,7 @@ class FeatureStore:
         """Remove what dead writers left, and the files that were not used for longest while there is too much."""
         remove_leftovers(self.folder)
         files = []
-        for path in self.folder.glob(f"*{SUFFIX}"):
+        for path in self.folder.glob(f"*{FEATURE_SUFFIX}"):
             with suppress(OSError):
                 found = path.stat()
                 files.append((found.st_mtime_ns, found.st_size, path))

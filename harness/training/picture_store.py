@@ -28,14 +28,13 @@ import numpy as np
 from harness.data.picture_files import file_state
 from harness.data.views import Kept, Pixels
 from harness.experiment.place import RuntimeSpec
-from harness.machine.digests import store_folder
 from harness.machine.environment import package_version
 from harness.machine.units import MIB
 from harness.results.files import remove_leftovers, temporary_path
 from harness.training.feature_identity import code_digest
 from harness.training.feature_store import locked
+from harness.training.store_folders import COUNTER, PICTURE_SUFFIX, pictures_folder
 
-SUFFIX = ".pixels"
 MAGIC = b"pixels 2"
 # Magic, name, seconds, three sizes; then a checksum of these and of the pixels, which begin at OFFSET.
 HEADER = struct.Struct("<8s16sdIII")
@@ -71,8 +70,9 @@ def open_picture_store(runtime: RuntimeSpec) -> "PicturesOnDisk | None":
     """The store that a run uses; None if it is switched off."""
     if not runtime.picture_store_mib:
         return None
-    folder = store_folder(runtime.find_picture_store(), "pictures")
-    if folder is None:
+    try:
+        folder = pictures_folder(runtime)
+    except RuntimeError:  # a user without a home folder
         return None
     versions = {name: package_version(name) for name in PACKAGES}
     context = json.dumps({"code": code_digest(DECIDING), "packages": versions}, sort_keys=True)
@@ -170,7 +170,7 @@ class PicturesOnDisk:
             )
 
     def _path(self, name: str) -> Path:
-        return self.folder / name[:2] / f"{name[2:]}{SUFFIX}"
+        return self.folder / name[:2] / f"{name[2:]}{PICTURE_SUFFIX}"
 
     def _reserve(self, size: int) -> bool:
         """Count bytes as kept, before they are: a writer that is killed leaves too high a count, which is found out."""
@@ -180,7 +180,7 @@ class PicturesOnDisk:
         if time.monotonic() < self._full_until:
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
-        counter = self.folder / "bytes"
+        counter = self.folder / COUNTER
         with locked(self.folder / "lock"):
             total = _read_count(counter)
             if total is None or total + size > self.limit:
@@ -216,7 +216,7 @@ class PicturesOnDisk:
                 remove_leftovers(part)
                 for entry in os.scandir(part):
                     with suppress(OSError):
-                        if entry.name.endswith(SUFFIX):
+                        if entry.name.endswith(PICTURE_SUFFIX):
                             found = entry.stat(follow_symlinks=False)
                             yield found.st_mtime, found.st_size, Path(entry.path)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cli.run_lines import BARS, WIDEST, age, curves, settings_told, sparkline, summaries, when
+from harness.cli.run_lines import BARS, WIDEST, RunLine, age, curves, settings_told, sparkline, summaries, when
 from harness.experiment.spec import RunSpec
 from harness.results.epochs import EpochRecord
 from harness.results.folder import RunFolder
@@ -74,10 +74,11 @@ def test_when_a_run_ended_is_read_from_its_log(tmp_path: Path) -> None:
 
 def test_what_sets_a_run_apart_is_told_once(make_spec: Make, tmp_path: Path) -> None:
     spec = make_spec("skip", "skip.depth=4", "train.precision=bf16", "data.sample_seed=7")
-    run = StoredRun(RunFolder(tmp_path, spec.id), spec)
-    assert settings_told(run, ()) == ["depth=4", "train.precision=bf16", "data.sample_seed=7"]
-    assert settings_told(run, ["depth=4"]) == ["depth=4", "train.precision=bf16", "data.sample_seed=7"]
-    assert settings_told(StoredRun(RunFolder(tmp_path, "abc")), ()) == []
+    assert settings_told(spec, ()) == ["depth=4", "train.precision=bf16", "data.sample_seed=7"]
+    assert settings_told(spec, ["depth=4"]) == ["depth=4", "train.precision=bf16", "data.sample_seed=7"]
+    line = RunLine.of(StoredRun(RunFolder(tmp_path, spec.id), spec)).text(["depth=4"])
+    assert line.startswith(f"missing     {spec.id} base_to_new {spec.name} depth=4 train.precision=bf16 data.sample_se")
+    assert RunLine.of(StoredRun(RunFolder(tmp_path, "abc"))).text(()).startswith("missing     abc - unreadable: ")
 
 
 def test_the_summary_is_that_of_the_protocol(make_spec: Make) -> None:

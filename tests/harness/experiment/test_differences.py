@@ -4,10 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+import harness.experiment.differences as module
 from harness.experiment.differences import differences, in_short, short
 from harness.experiment.grid import expand, load_experiment
+from harness.experiment.recipe_origin import settings_of_recipe
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import method_names
+from harness.experiment.settings import Settings
 from harness.experiment.spec import RunSpec
 
 Make = Callable[..., RunSpec]
@@ -47,3 +50,18 @@ def test_values_are_short() -> None:
     assert short(True) == "true"
     assert short(["a" * 50]).endswith("a…")
     assert len(short(["a" * 50])) == 40
+
+
+def test_it_is_found_once_for_all_seeds(make_spec: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [make_spec("skip", "train.epochs=3", "train.lr=0.0421", seed=seed) for seed in (1, 2, 3)]
+    asked = []
+
+    def counting(spec: RunSpec) -> Settings:
+        asked.append(spec)
+        return settings_of_recipe(spec)
+
+    monkeypatch.setattr(module, "settings_of_recipe", counting)
+    assert [differences(spec) for spec in specs] == [{"skip.depth": 3, "train.epochs": 3, "train.lr": 0.0421}] * 3
+    assert len(asked) == 1
+    differences(specs[0]).clear()
+    assert differences(specs[0])

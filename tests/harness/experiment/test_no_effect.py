@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
+import harness.experiment.no_effect as module
 from harness.experiment.grid import load_experiment, plan_grid
 from harness.experiment.layers import COMMAND_LINE, Setting
-from harness.experiment.no_effect import without_effect
+from harness.experiment.no_effect import reason_in, without_effect
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.settings import parse_overrides
+from harness.experiment.spec import RunSpec
 from tests.commands import skipbench
 from tests.fitted_methods import HEAD, PROTOTYPES, SEARCHED
 
@@ -136,6 +138,23 @@ def test_another_executor_and_one_sample_for_all_seeds() -> None:
         Setting("schedule.slurm.partition", "x", COMMAND_LINE),
     ]
     assert without_effect([], schedule) == ["schedule.slurm.partition has no effect: the executor is local, not slurm"]
+
+
+def test_seeds_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"methods": ["skip", "zeroshot"], "seeds": "1..50"}
+    experiment = load_experiment(EXPERIMENTS / "bench.yaml", changes, COMMAND_LINE)
+    planned = plan_grid(experiment, parse_overrides(["train.momentum=0.5", "train.optimizer=adam"]))
+    asked = []
+
+    def counting(spec: RunSpec, key: str) -> str | None:
+        asked.append((spec.method, key))
+        return reason_in(spec, key)
+
+    monkeypatch.setattr(module, "reason_in", counting)
+    told = without_effect(planned)
+    assert len(planned) == 51
+    assert len(asked) == len(set(asked))
+    assert "train.momentum has no effect in 50 of 51 runs, such as skip-emoji-16shot-seed1: it is of sgd" in told
 
 
 def test_it_is_told_before_the_first_run() -> None:

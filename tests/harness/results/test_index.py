@@ -1,6 +1,7 @@
 """The index of a results folder: every run, how it stands and why, damaged ones included."""
 
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def test_a_folder_without_runs_is_an_error_where_runs_are_asked_for(tmp_path: Pa
 def test_planned_runs_are_those_of_the_specs_in_their_order(tmp_path: Path, make_spec: MakeSpec) -> None:
     specs = [make_spec("skip", seed=2), make_spec("skip", seed=1)]
     write_result(tmp_path, result_json(specs[1], {"base": 50.0}, {}))
-    found = planned_runs(specs, tmp_path)
+    found = list(planned_runs(specs, tmp_path))
     assert [run.id for run in found] == [spec.id for spec in specs]
     assert [run.state for run in found] == ["missing", "done"]
     assert found[0].spec == specs[0]
@@ -173,3 +174,16 @@ def test_ids_are_found_by_their_beginning() -> None:
         find_id(ids, "762108", where)
     with pytest.raises(UserError, match=r"^no run '' in 'there'"):
         find_id(ids, "", where)
+
+
+def test_results_that_nobody_keeps_are_gone(tmp_path: Path, make_spec: MakeSpec) -> None:
+    specs = [make_spec("skip", seed=seed) for seed in (1, 2, 3)]
+    for spec in specs:
+        write_result(tmp_path, result_json(spec, {"base": 50.0}, {}))
+    seen = []
+    for run in planned_runs(specs, tmp_path):
+        assert run.result
+        gone = [known() is None for known in seen]
+        assert gone == [True] * len(gone)
+        seen.append(weakref.ref(run))
+        del run

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec
 from harness.results import index, index_file
-from harness.results.index import planned_runs, stored_runs
+from harness.results.folder import RunFolder
+from harness.results.index import planned_runs, results_of, stored_runs
 from harness.results.index_file import INDEX
-from harness.results.record import read_result
+from harness.results.record import DamagedError, read_result
 from harness.schedule import unfinished
 from tests.made_up_results import evaluation, result_json, write_result
 
@@ -205,7 +206,7 @@ def test_a_folder_that_cannot_be_written_works_without(results: Path, monkeypatc
 
 def test_two_processes_may_write_it(results: Path, specs: list[RunSpec]) -> None:
     expected = truth(results)
-    halves = [planned_runs(specs[:2], results), planned_runs(specs[2:], results)]
+    halves = [list(planned_runs(half, results)) for half in (specs[:2], specs[2:])]
     # Both have read the index before either writes it: the second knows nothing of the first.
     for half in halves:
         assert half[0].result
@@ -228,3 +229,21 @@ def test_small_folders_have_no_index(results: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(index, "WORTH", RUNS + 1)
     seen(results)
     assert not (results / INDEX).exists()
+
+
+def test_results_of_some_runs_come_from_it(
+    results: Path, specs: list[RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen(results)
+    expected = [run.folder.read_result() for run in planned_runs(specs, results)]
+    monkeypatch.setattr(index, "read_regular", lambda path: pytest.fail(f"{path} was read"))
+    assert list(results_of(results, [spec.id for spec in specs])) == expected
+
+
+def test_what_it_lacks_is_read_and_what_is_damaged_is_told(results: Path, specs: list[RunSpec]) -> None:
+    seen(results)
+    RunFolder(results, specs[1].id).result_file.write_text("{")
+    found = results_of(results, [spec.id for spec in specs])
+    assert next(found).id == specs[0].id
+    with pytest.raises(DamagedError, match="is not the result of a run"):
+        next(found)

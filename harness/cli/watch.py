@@ -62,7 +62,7 @@ class Pace:
         told = f"about {in_words(seconds)} of training left"
         if self.is_cold:
             self.begin, self.first, self.is_cold = time.monotonic(), epoch, False
-            told += " by the first epoch"
+            told += ", judged by the first epoch"
         return told
 
 

@@ -56,10 +56,8 @@ def test_lines_about_epochs(make_spec: Make, clock: Clock, printed: io.StringIO)
         watcher.on_event(spec, epoch(number, 50, **({"base": 61.234, "new": 59.0} if number == 3 else {})))
     watcher.on_event(spec, Done())
     lines = printed.getvalue().splitlines()
-    assert (
-        lines[0]
-        == f"skip-emoji-16shot-seed1: epoch 1 of 50, about 2 min of training left by the first epoch ({spec.id})"
-    )
+    left = "about 2 min of training left, judged by the first epoch"
+    assert lines[0] == f"skip-emoji-16shot-seed1: epoch 1 of 50, {left} ({spec.id})"
     assert lines[1] == (
         f"skip-emoji-16shot-seed1: epoch 3 of 50, base 61.23, new 59.00, about 2 min of training left ({spec.id})"
     )
@@ -78,7 +76,7 @@ def test_the_first_epoch_is_no_measure_of_the_others(make_spec: Make, clock: Clo
         clock.now += seconds
         watcher.on_event(spec, epoch(number, 50))
     first, *_, last = printed.getvalue().splitlines()
-    assert "epoch 1 of 50, about 82 min of training left by the first epoch" in first
+    assert "epoch 1 of 50, about 82 min of training left, judged by the first epoch" in first
     # Three epochs in 15 seconds.
     assert "epoch 4 of 50, about 4 min of training left (" in last
 

@@ -165,7 +165,10 @@ def as_text(rows: Sequence[Sequence[str]]) -> str:
     """A table with columns of equal width."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     words = [
-        [cell.ljust(width) if place < 2 else cell.rjust(width) for place, (cell, width) in enumerate(zip(row, widths))]
+        [
+            cell.ljust(width) if place < 2 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         for row in rows
     ]
     return "\n".join(" ".join(row).rstrip() for row in words)
@@ -225,9 +228,8 @@ def main() -> None:
     settings = [f"runtime.threads={asked.threads}", *(word for word in own if word != "-")]
     methods = method_names() if asked.methods == "all" else asked.methods.split(",")
     ways = ways_of(asked.only, asked.warm, [path.resolve() for path in asked.beside])
-    print(
-        f"{asked.rounds} rounds; {asked.shots} shots; {' '.join(settings)}; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
-    )
+    machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    print(f"{asked.rounds} rounds; {asked.shots} shots; {' '.join(settings)}; {machine}")
     found: Found = {}
     for turn in range(asked.rounds):
         for place, method in enumerate(methods):

@@ -22,8 +22,8 @@ NOTE = (
     "may choose, its context; the Python process. The columns behind `peak` say what it is made of."
 )
 BOUND_NOTE = (
-    "≤: which classes a batch trains on is up to the pictures; the longest prompts are assumed, also in what the peak is "
-    "made of. So a larger batch may fit (≥), and a run whose bound is above a limit may not need as much (not surely)."
+    "≤: which classes a batch trains on is up to the pictures; the longest prompts are assumed, also in what the peak "
+    "is made of. So a larger batch may fit (≥), and a run whose bound is above a limit may not need as much (not surely)."
 )
 BOUND = "(≤)"
 FITS = {True: "yes", False: "no", None: "not surely"}
@@ -256,10 +256,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.set_xlabel(varied[0])
         axes.set_ylim(bottom=0)
     else:
-        words = [
-            [row.spec.method, *row.axes.values(), *([BOUND] if row.estimate.peak_is_bound else [])] for row in rows
-        ]
-        labels = [literal(" ".join(dict.fromkeys(several))) for several in words]
+        names = [[legend(row.spec.method, [row]), *row.axes.values()] for row in rows]
+        labels = [literal(" ".join(dict.fromkeys(words))) for words in names]
         base = [0.0] * len(rows)
         for kind in KINDS:
             sizes = [row.estimate.phases[row.estimate.highest_phase].by_kind[kind] / MIB for row in rows]

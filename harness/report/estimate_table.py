@@ -23,7 +23,7 @@ NOTE = (
 )
 BOUND_NOTE = (
     "≤: which classes a batch trains on is up to the pictures; the longest prompts are assumed, also in what the peak "
-    "is made of. So a larger batch may fit (≥), and a run whose bound is above a limit may not need as much (not surely)."
+    "is made of. So a larger batch may fit (≥), and so may a run whose bound is above the limit (not surely)."
 )
 BOUND = "(≤)"
 FITS = {True: "yes", False: "no", None: "not surely"}
@@ -191,7 +191,7 @@ def flat(row: Row) -> dict[str, Any]:
     columns |= {f"{phase}_batch_size": number for phase, number in at_once.items()}
     made_of = {f"peak_{kind.replace(' ', '_')}_bytes": size for kind, size in kinds.items()}
     about = {"backbone": row.spec.backbone, "precision": row.spec.train.precision}
-    found = {"peak_bytes": estimate.peak_bytes, "peak_is_bound": estimate.peak_is_bound}
+    found: dict[str, Any] = {"peak_bytes": estimate.peak_bytes, "peak_is_bound": estimate.peak_is_bound}
     found |= {"peak_phase": estimate.highest_phase, "step_flops": estimate.step_flops}
     return {**row.title, **about, **columns, **peaks, **found, **made_of, "largest_batch": row.largest_batch}
 

@@ -18,7 +18,7 @@ from harness.estimate.fake_tensors import FakeMode, fake_tensors
 from harness.estimate.memory_breakdown import BreakdownMeter, MemoryPeak
 from harness.estimate.repeated_blocks import RepeatedBlocks
 from harness.experiment.spec import RunSpec
-from harness.machine.costs import PHASES, Batches
+from harness.machine.costs import FIT, PHASES, SELECT, TRAIN, Batches
 from harness.machine.meter import Meter
 from harness.machine.threads import threads
 from harness.results.files import saved_bytes
@@ -87,6 +87,26 @@ class Estimate:
     def peak_bytes(self) -> int:
         """Peak of the whole run, in bytes."""
         return self.phases[self.highest_phase].num_bytes
+
+    def is_upper_bound(self, phase: str) -> bool:
+        """Whether a run may need less in a phase than its peak here says."""
+        return self.is_bound and phase == TRAIN
+
+    def is_guess(self, phase: str) -> bool:
+        """Whether a run may need less or more in a phase."""
+        return self.made_up and phase in (FIT, SELECT)
+
+    @property
+    def peak_is_bound(self) -> bool:
+        """Whether a run may need less than `peak_bytes`."""
+        return self.is_upper_bound(self.highest_phase)
+
+    def fits(self, limit: int) -> bool | None:
+        """Whether the run needs no more bytes than `limit`; None if only pictures tell."""
+        if self.peak_bytes <= limit:
+            return True
+        exact = (peak.num_bytes for phase, peak in self.phases.items() if not self.is_upper_bound(phase))
+        return False if max(exact, default=0) > limit else None
 
     @property
     def step_flops(self) -> float | None:

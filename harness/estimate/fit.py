@@ -143,7 +143,8 @@ def fits(spec: RunSpec, free_bytes: int) -> str | None:
         return None
     nearest = capacity.nearest_that_fits(spec, estimate, free_bytes)
     advice = f"it fits with {nearest}" if nearest else "no batch size makes it fit: use another method or backbone"
+    needs = "may need up to" if estimate.peak_is_bound else "needs"
     return (
-        f"{spec.name} needs {estimate.peak_bytes / MIB:.0f} MiB in phase {estimate.highest_phase}, and "
+        f"{spec.name} {needs} {estimate.peak_bytes / MIB:.0f} MiB in phase {estimate.highest_phase}, and "
         f"{free_bytes / MIB:.0f} MiB are free: {advice}"
     )

@@ -12,7 +12,7 @@ from harness.estimate.estimator import Estimate, MeasuredPeak
 from harness.estimate.memory_breakdown import KINDS
 from harness.experiment.axes import NO_VALUE
 from harness.experiment.spec import RunSpec
-from harness.machine.costs import FIT, PHASES, SELECT, TRAIN
+from harness.machine.costs import PHASES, TRAIN
 from harness.machine.units import MIB
 from harness.results.files import to_json, write_atomically
 
@@ -21,7 +21,12 @@ NOTE = (
     "kernels. Not in it: rounding and reserve of a GPU's allocator, workspaces of its libraries, other kernels that it "
     "may choose, its context; the Python process. The columns behind `peak` say what it is made of."
 )
-BOUND_NOTE = "≤: which classes a batch trains on is up to the pictures; the longest prompts are assumed."
+BOUND_NOTE = (
+    "≤: which classes a batch trains on is up to the pictures; the longest prompts are assumed, also in what the peak "
+    "is made of. So a larger batch may fit (≥), and so may a run whose bound is above the limit (not surely)."
+)
+BOUND = "(≤)"
+FITS = {True: "yes", False: "no", None: "not surely"}
 MADE_UP_NOTE = "≈: what is computed depends on numbers that only pictures determine; the usual case is assumed."
 STAND_IN_NOTE = "Not on this machine, so with stand-in class names (ImageNet's as open_clip lists them): {names}."
 NONE = "-"
@@ -76,8 +81,10 @@ def memory_cells(row: Row, limit: int | None) -> dict[str, str]:
     kinds = {kind: mib(highest.by_kind[kind]) if highest.by_kind[kind] else NONE for kind in KINDS}
     cells = {**row.title, **phases, "peak MiB": peak_cell(estimate, estimate.highest_phase), **kinds}
     if limit is not None:
-        cells["fits"] = "yes" if estimate.peak_bytes <= limit else "no"
-        cells["largest batch"] = NONE if row.largest_batch is None else str(row.largest_batch)
+        cells["fits"] = FITS[estimate.fits(limit)]
+        # A step that needs less than the bound leaves room for more pictures.
+        at_least = "≥ " if estimate.is_bound else ""
+        cells["largest batch"] = NONE if row.largest_batch is None else f"{at_least}{row.largest_batch}"
     return cells
 
 
@@ -85,9 +92,14 @@ def peak_cell(estimate: Estimate, phase: str) -> str:
     """Peak of a phase."""
     if phase not in estimate.phases:
         return NONE
-    bound = "≤ " if estimate.is_bound and phase == TRAIN else ""
-    bound = "≈ " if estimate.made_up and phase in (FIT, SELECT) else bound
-    return bound + mib(estimate.phases[phase].num_bytes)
+    return mark(estimate, phase) + mib(estimate.phases[phase].num_bytes)
+
+
+def mark(estimate: Estimate, phase: str) -> str:
+    """What stands before numbers of a phase that are not exact."""
+    if estimate.is_guess(phase):
+        return "≈ "
+    return "≤ " if estimate.is_upper_bound(phase) else ""
 
 
 def work_table(rows: Sequence[Row]) -> pd.DataFrame:
@@ -101,13 +113,15 @@ def work_cells(row: Row) -> dict[str, str]:
     """One row of `work_table`."""
     estimate = row.estimate
 
-    def gflop(value: float | None) -> str:
-        return f"{value / 1e9:,.2f}" if value else NONE
+    def gflop(value: float | None, before: str = "") -> str:
+        return f"{before}{value / 1e9:,.2f}" if value else NONE
+
+    bound = mark(estimate, TRAIN)
 
     return {
         **row.title,
-        "step GFLOP": gflop(estimate.step_flops),
-        "train GFLOP/img": gflop(estimate.train_flops_per_image),
+        "step GFLOP": gflop(estimate.step_flops, bound),
+        "train GFLOP/img": gflop(estimate.train_flops_per_image, bound),
         "cache GFLOP/img": gflop(estimate.cache_flops_per_image),
         CACHED_VIEWS: f"{estimate.cache_images:,}" if estimate.cache_images else NONE,
         "host cache MiB": mib(estimate.host_cache_bytes) if estimate.host_cache_bytes else NONE,
@@ -130,7 +144,7 @@ def check_table(rows: Sequence[Row]) -> pd.DataFrame:
                 {
                     **row.title,
                     "phase": phase,
-                    "estimated bytes": f"{estimated:,}",
+                    "estimated bytes": f"{mark(row.estimate, phase)}{estimated:,}",
                     "measured bytes": f"{measured.num_bytes:,}",
                     "difference": f"{100 * (estimated / measured.num_bytes - 1):+.2f} %",
                     **reserved,
@@ -155,9 +169,13 @@ def plain(row: Row) -> dict[str, Any]:
     """A row as plain data, for JSON."""
     estimate = {key: value for key, value in asdict(row.estimate).items() if key not in ("phases", "batches")}
     estimate["batches"] = row.estimate.batches.model_dump() if row.estimate.batches else None
-    phases = {phase: asdict(peak) for phase, peak in row.estimate.phases.items()}
+    phases = {
+        phase: asdict(peak) | {"is_bound": row.estimate.is_upper_bound(phase)}
+        for phase, peak in row.estimate.phases.items()
+    }
     measured = {phase: asdict(value) for phase, value in row.measured.items()}
     about = {"spec": row.spec.settings(), "axes": row.axes, **estimate, "peak_bytes": row.estimate.peak_bytes}
+    about["peak_is_bound"] = row.estimate.peak_is_bound
     return {**about, "phases": phases, "largest_batch": row.largest_batch, "measured": measured}
 
 
@@ -173,7 +191,8 @@ def flat(row: Row) -> dict[str, Any]:
     columns |= {f"{phase}_batch_size": number for phase, number in at_once.items()}
     made_of = {f"peak_{kind.replace(' ', '_')}_bytes": size for kind, size in kinds.items()}
     about = {"backbone": row.spec.backbone, "precision": row.spec.train.precision}
-    found = {"peak_bytes": estimate.peak_bytes, "peak_phase": estimate.highest_phase, "step_flops": estimate.step_flops}
+    found: dict[str, Any] = {"peak_bytes": estimate.peak_bytes, "peak_is_bound": estimate.peak_is_bound}
+    found |= {"peak_phase": estimate.highest_phase, "step_flops": estimate.step_flops}
     return {**row.title, **about, **columns, **peaks, **found, **made_of, "largest_batch": row.largest_batch}
 
 
@@ -231,13 +250,14 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             own = [(row.axes[varied[0]], row.estimate.peak_bytes / MIB) for row in rows if row.spec.method == method]
             points = sorted((float(value), peak) for value, peak in own if value != NO_VALUE)
             if points:
-                axes.plot(*zip(*points, strict=True), marker="o", label=method)
+                axes.plot(*zip(*points, strict=True), marker="o", label=legend(method, rows))
             else:
-                axes.axhline(own[0][1], linestyle="--", color="gray", label=method)
+                axes.axhline(own[0][1], linestyle="--", color="gray", label=legend(method, rows))
         axes.set_xlabel(varied[0])
         axes.set_ylim(bottom=0)
     else:
-        labels = [literal(" ".join(dict.fromkeys([row.spec.method, *row.axes.values()]))) for row in rows]
+        names = [[legend(row.spec.method, [row]), *row.axes.values()] for row in rows]
+        labels = [literal(" ".join(dict.fromkeys(words))) for words in names]
         base = [0.0] * len(rows)
         for kind in KINDS:
             sizes = [row.estimate.phases[row.estimate.highest_phase].by_kind[kind] / MIB for row in rows]
@@ -249,6 +269,12 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     axes.set_title(literal(f"{first.spec.backbone}, {first.spec.data.dataset}, {first.spec.train.precision}"))
     axes.legend()
     figure.savefig(path, dpi=150)
+
+
+def legend(method: str, rows: Sequence[Row]) -> str:
+    """A method's name, marked if a peak of it is a bound."""
+    is_bound = any(row.estimate.peak_is_bound for row in rows if row.spec.method == method)
+    return f"{method} {BOUND}" if is_bound else method
 
 
 def is_number(text: str) -> bool:

@@ -151,11 +151,10 @@ def is_estimated_as_measured(candidate: Candidate) -> str:
     estimated = {phase: peak.num_bytes for phase, peak in estimate.phases.items()}
     for phase in sorted(estimated.keys() | measured.keys()):
         ours, theirs = estimated.get(phase, 0), measured.get(phase, 0)
-        if estimate.made_up and phase in ("fit", "select"):
+        if estimate.is_guess(phase):
             continue
         # Which classes a batch trains on may depend on its images; then the estimate says that it is a bound.
-        bound = estimate.is_bound and phase == "train"
-        if ours < theirs or (ours > theirs and not bound):
+        if ours < theirs or (ours > theirs and not estimate.is_upper_bound(phase)):
             raise Broken(
                 f"the peak of phase {phase} is estimated as {ours:,} bytes and measured as {theirs:,}: shapes and what "
                 "is kept may not depend on the values of weights and images"

@@ -48,9 +48,10 @@ def _judge(name: str, estimate: Estimate, measured: dict[str, MeasuredPeak]) -> 
     for phase in sorted(estimate.phases.keys() | measured.keys()):
         wanted = estimate.phases[phase].num_bytes if phase in estimate.phases else 0
         peak = measured[phase].num_bytes if phase in measured else 0
-        may_be_less = estimate.is_bound or estimate.made_up
+        may_be_less = estimate.is_upper_bound(phase) or estimate.is_guess(phase)
         ok = peak == wanted or (may_be_less and peak <= wanted)
-        findings[phase] = Finding(SECTION, name, f"peak of {phase}", peak, "bytes", wanted, ok)
+        at_most = ", at most" if may_be_less else ""
+        findings[phase] = Finding(SECTION, name, f"peak of {phase}{at_most}", peak, "bytes", wanted, ok)
     wrong = [item for item in findings.values() if not item.ok]
     return wrong or [findings[estimate.highest_phase]]
 
@@ -60,8 +61,9 @@ def _beside(name: str, estimate: Estimate, measured: dict[str, MeasuredPeak]) ->
     phase = estimate.highest_phase
     wanted, peak = estimate.phases[phase].num_bytes, measured.get(phase, MeasuredPeak(0, 0))
     reserved = peak.reserved_bytes or 0
+    bound = ", estimate is a bound" if estimate.peak_is_bound else ""
     return [
-        Finding(SECTION, name, f"allocated in {phase}", peak.num_bytes, "bytes", wanted),
+        Finding(SECTION, name, f"allocated in {phase}{bound}", peak.num_bytes, "bytes", wanted),
         Finding(SECTION, name, f"reserved in {phase}", reserved, "bytes", wanted),
         Finding(SECTION, name, RATIO, reserved / wanted),
     ]

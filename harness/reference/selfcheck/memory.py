@@ -6,7 +6,7 @@ import torch
 
 from harness.estimate.estimator import Estimate, MeasuredPeak, measure
 from harness.estimate.fit import shared_estimator
-from harness.reference.selfcheck.findings import Asked, Finding, Say, guarded
+from harness.reference.selfcheck.findings import Asked, Finding, Say
 from harness.reference.selfcheck.specs import methods_of, small_spec
 
 SECTION = "memory"
@@ -23,7 +23,7 @@ def check(asked: Asked, say: Say) -> list[Finding]:
     found: list[Finding] = []
     for name in methods_of(asked):
         say(name)
-        found += guarded(SECTION, name, partial(_measure, name, asked))
+        found += asked.items.look(SECTION, name, partial(_measure, name, asked))
     ratios = {item.subject: float(item.value) for item in found if item.quantity == RATIO}
     if ratios:
         name = max(ratios, key=lambda name: ratios[name])

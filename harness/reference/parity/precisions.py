@@ -33,14 +33,22 @@ class Limits(NamedTuple):
 # About twice the largest distances that were found on a CPU. A gradient may be far off where a rounded number is on the
 # other side of an activation function's edge, as in `mma_late`.
 ELEVEN_BITS = Limits(logits=0.012, loss=0.006, gradient=0.12)
-LIMITS = {"tf32": ELEVEN_BITS, "bf16": Limits(logits=0.1, loss=0.015, gradient=0.16), "fp16": ELEVEN_BITS, "half": ELEVEN_BITS}
+LIMITS = {
+    "tf32": ELEVEN_BITS,
+    "bf16": Limits(logits=0.1, loss=0.015, gradient=0.16),
+    "fp16": ELEVEN_BITS,
+    "half": ELEVEN_BITS,
+}
 
 
 def precisions_of(device: torch.device) -> list[str]:
     """The precisions below fp32 that a device has."""
     if device.type == "cpu":
         return [name for name in LIMITS if name != "tf32"]
-    has = {"tf32": torch.cuda.get_device_capability(device) >= TF32_CAPABILITY, "bf16": torch.cuda.is_bf16_supported(False)}
+    has = {
+        "tf32": torch.cuda.get_device_capability(device) >= TF32_CAPABILITY,
+        "bf16": torch.cuda.is_bf16_supported(False),
+    }
     return [name for name in LIMITS if has.get(name, True)]
 
 

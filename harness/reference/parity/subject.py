@@ -144,7 +144,9 @@ class Subject:
     def views_at(self, stage: Stage) -> Tensor:
         """All training images at a stage, in the views of the vectors: (V, N, ...)."""
         images, views = self.vectors.train_images.flatten(0, 1), self.option(*VIEW_OPTIONS) or 1
-        return torch.stack([run_frozen(self.clip, view_of(images, view), stage, self.precision) for view in range(views)])
+        return torch.stack(
+            [run_frozen(self.clip, view_of(images, view), stage, self.precision) for view in range(views)]
+        )
 
     @cached_property
     def tested(self) -> Tensor:

@@ -84,6 +84,7 @@ class Asked:
         quick: look at a little of everything.
         folder: where the self-check may write.
         items: what of the sections is done.
+        slots: of a scheduler on this machine, in words.
     """
 
     device: torch.device
@@ -91,6 +92,7 @@ class Asked:
     quick: bool
     folder: Path
     items: Items = field(default_factory=Items)
+    slots: tuple[str, ...] = ()
 
     @property
     def is_gpu(self) -> bool:

@@ -3,9 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from harness.experiment.registry import method_class
 from harness.reference.parity.comparison import worst_by_quantity
-from harness.reference.parity.naming import find_method
 from harness.reference.parity.precisions import precisions_of, replay_rounded
 from harness.reference.parity.vectors import Vectors
 from harness.reference.selfcheck import vectors

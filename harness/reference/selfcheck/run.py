@@ -15,14 +15,15 @@ import harness
 import methods
 from harness.experiment.recipes import EXPERIMENTS
 from harness.machine.environment import Environment, describe
-from harness.reference.selfcheck import attention, devices, files, memory, precisions, repeat, times, vectors
+from harness.reference.selfcheck import attention, devices, files, memory, precisions, repeat, times, tracking, vectors
 from harness.reference.selfcheck.findings import Asked, Finding, Items, Say, guarded
 from harness.reference.selfcheck.page import html_page
 from harness.results.files import Json, read_regular, to_json, write_atomically
 from harness.training.process import make_repeatable
 
 SECTIONS: dict[str, Callable[[Asked, Say], list[Finding]]] = {
-    module.SECTION: module.check for module in (devices, files, vectors, precisions, repeat, memory, times, attention)
+    module.SECTION: module.check
+    for module in (devices, files, vectors, precisions, repeat, tracking, memory, times, attention)
 }
 """Name -> what it checks, in the order in which they are computed."""
 MOMENTARY = (devices.SECTION, files.SECTION)
@@ -59,6 +60,7 @@ class SelfCheck:
         results: the results folder.
         methods: to look at; empty: those that each section chooses.
         quick: look at a little of everything.
+        slots: of a scheduler on this machine, in words.
 
     Attributes:
         machine: on which it runs.
@@ -66,7 +68,14 @@ class SelfCheck:
         path: the JSON file in it.
     """
 
-    def __init__(self, device: torch.device, results: Path, methods: tuple[str, ...] = (), quick: bool = False) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        results: Path,
+        methods: tuple[str, ...] = (),
+        quick: bool = False,
+        slots: tuple[str, ...] = (),
+    ) -> None:
         self.machine: Environment = describe(device)
         self.key: Json = {
             "code": code_digest(),
@@ -86,7 +95,7 @@ class SelfCheck:
         self.path = self.folder / "selfcheck.json"
         self._sections, known = self._read()
         self._items = Items(known, self._write)
-        self._asked = Asked(device, methods, quick, self.folder, self._items)
+        self._asked = Asked(device, methods, quick, self.folder, self._items, slots)
 
     @property
     def sections(self) -> list[Section]:

@@ -3,8 +3,9 @@
     python experiments/measure_compile.py [BACKBONE [METHOD...]]
 
 For each method: seconds of a step with and without, taken in turns; seconds of compiling, with nothing in torch's
-caches; after how many steps the one has paid for the other. On a CPU all seconds are those that one thread and the compilers
-that it starts compute, so that other processes on the machine change little; on a GPU they are those that pass.
+caches; after how many steps the one has paid for the other. On a CPU all seconds are those that one thread and the
+compilers that it starts compute, so that other processes on the machine change little; on a GPU they are those that
+pass.
 """
 
 import math

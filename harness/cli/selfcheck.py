@@ -13,11 +13,14 @@ from harness.results.files import check_writable
 from harness.text import counted
 
 if TYPE_CHECKING:
+    from harness.reference.selfcheck.findings import Finding
     from harness.reference.selfcheck.run import Section
 
 WRONG = 1
 # Where there is no terminal, a line of progress is printed when so many seconds have passed since the last.
 PATIENCE = 2.0
+# Numbers of a section that are shown where each only says that it is within its limit.
+FEW = 12
 
 
 @click.command()
@@ -31,15 +34,18 @@ def selfcheck(device: str, quick: bool, names: str | None, parts: str | None, an
     """Check that this machine computes the right numbers, and say how fast, without data, weights or network.
 
     \b
-      devices    which there are, and whether other runs use them
+      devices    which there are, and whether other runs on them are noticed
       files      free bytes; whether a file is replaced as a whole
       vectors    reference vectors of the official implementations, on the device
+      precisions the same in bf16, fp16, half and tf32, as far as the device has them
       repeat     the same training twice, and interrupted: the same bytes
+      tracking   a run that W&B records offline, read back from W&B's file
       memory     estimated beside measured peaks (CPU: equal to the byte)
-      times      matrix product, copy, training steps
+      times      matrix product, copy; steps, caching and inference as shares of them
       attention  GPU only: error and time of torch's attention kernels
 
-    A section that was right is not computed again by the same code on the same device, except devices and files.
+    A section that was right is not computed again by the same code on the same device, except devices and files, and
+    after a kill the same command goes on behind the last part of a section that was done.
     Writes selfcheck.json and selfcheck.html to RESULTS/selfcheck/<device>-<digest>/. Exit code 1 if a number is
     wrong; its line names method and quantity.
     """
@@ -54,7 +60,7 @@ def selfcheck(device: str, quick: bool, names: str | None, parts: str | None, an
         if part not in SECTIONS:
             raise UserError(f"there is no section '{part}'.{nearest(part, SECTIONS)}")
     check_writable(results)
-    check = SelfCheck(choose_device(device), results, methods, quick)
+    check = SelfCheck(choose_device(device), results, methods, quick, slots_in_words())
     console.print(f"{check.machine.device}, {check.machine.versions()}", markup=False, soft_wrap=True)
     found = []
     with counting_bars() as bars:
@@ -83,6 +89,18 @@ def selfcheck(device: str, quick: bool, names: str | None, parts: str | None, an
     console.print("All numbers are right.")
 
 
+def slots_in_words() -> tuple[str, ...]:
+    """The slots that a scheduler would make of this machine, or why it makes none."""
+    from harness.experiment.spec import ScheduleSpec
+    from harness.schedule.slots import make_slots
+
+    try:
+        slots = make_slots(ScheduleSpec(), [])
+    except UserError as error:
+        return (str(error),)
+    return tuple(f"{slot.device}, {slot.threads or 'all'} threads" for slot in slots)
+
+
 def headline(section: "Section") -> str:
     """A section in one line."""
     verdict = f"{len(section.wrong)} WRONG" if section.wrong else "all right"
@@ -98,5 +116,15 @@ def print_findings(sections: "list[Section]") -> None:
     from harness.reference.selfcheck.page import COLUMNS, cells
 
     for section in sections:
-        rows = [cells(finding)[1:] for finding in section.findings]
-        print_frame(pd.DataFrame(rows, columns=list(COLUMNS[1:])), title=section.name, left=2)
+        shown = shown_of(section)
+        rows = [cells(finding)[1:] for finding in shown]
+        left = len(section.findings) - len(shown)
+        title = f"{section.name}, without {left} numbers that are right and stand in the page" if left else section.name
+        print_frame(pd.DataFrame(rows, columns=list(COLUMNS[1:])), title=title, left=2)
+
+
+def shown_of(section: "Section") -> "list[Finding]":
+    """What is shown of a section in the terminal: all; of many numbers with limits what is wrong and the first ones."""
+    judged = all(finding.limit is not None for finding in section.findings)
+    right = [finding for finding in section.findings if finding.ok]
+    return section.wrong + (right[:FEW] if judged else right)

@@ -124,3 +124,30 @@ def count_launches(work: Callable[[], object]) -> int:
     with CountLaunches() as counter:
         work()
     return counter.total
+
+
+class CountTraffic(TorchDispatchMode):
+    """Counts the bytes of tensors that operators read and write, as if nothing stayed in a cache between two of them.
+
+    Attributes:
+        num_bytes: of inputs and outputs of all operators that compute something; a tensor that is read twice counts
+            twice, and a view only with its own elements.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is not READ_DEVICE and computes(func, args, result):
+            tensors = (leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor))
+            self.num_bytes += sum(tensor.nbytes for tensor in tensors)
+        return result
+
+
+def count_traffic(work: Callable[[], object]) -> int:
+    """Bytes that operators read and write while `work` runs."""
+    with CountTraffic() as counter:
+        work()
+    return counter.num_bytes

@@ -5,11 +5,8 @@ from collections.abc import Iterable
 
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.machine.device import choose_device, free_mib
+from harness.machine.margin import margin_of
 from harness.machine.units import MIB, parse_size
-
-# Memory of a GPU that a process needs besides its tensors, as a rule of thumb: context, libraries, the allocator's
-# rounding.
-OVERHEAD = 1024 * MIB
 
 
 class Memory:
@@ -42,7 +39,7 @@ class Memory:
         if key not in self._refusals:
             from harness.estimate.fit import fits
 
-            self._refusals[key] = fits(spec, room - overhead(device))
+            self._refusals[key] = fits(spec, margin_of(choose_device(device)).without_margin(room))
         return self._refusals[key]
 
     def has_room_for(self, spec: RunSpec, others: Iterable[RunSpec]) -> bool:
@@ -51,7 +48,11 @@ class Memory:
         neighbours = [other for other in others if other.runtime.device == spec.runtime.device]
         if room is None or not neighbours:
             return True
-        return sum(self._peak(item) + overhead(item.runtime.device) for item in (spec, *neighbours)) <= room
+        return sum(map(self._needed, (spec, *neighbours))) <= room
+
+    def _needed(self, spec: RunSpec) -> int:
+        """Bytes that a run takes, with what its process needs besides its tensors."""
+        return margin_of(choose_device(spec.runtime.device)).with_margin(self._peak(spec))
 
     def _peak(self, spec: RunSpec) -> int:
         key = without_seed(spec)
@@ -60,11 +61,6 @@ class Memory:
 
             self._peaks[key] = estimated_peak(spec)
         return self._peaks[key]
-
-
-def overhead(device: str) -> int:
-    """Bytes that a process needs on a device besides its tensors."""
-    return 0 if choose_device(device).type == "cpu" else OVERHEAD
 
 
 def room_of(name: str, schedule: ScheduleSpec) -> int | None:

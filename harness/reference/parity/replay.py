@@ -14,7 +14,7 @@ from harness.reference.parity.comparison import Comparison, Found, worst_by_quan
 from harness.reference.parity.naming import find_method, official_of
 from harness.reference.parity.search import check_search, has_search
 from harness.reference.parity.stages import check_initial_state, check_inputs, check_new_state, check_stages
-from harness.reference.parity.subject import PRECISION, Subject
+from harness.reference.parity.subject import Subject
 from harness.reference.parity.training import Training
 from harness.reference.parity.vectors import Vectors
 from harness.training.inference import set_classes
@@ -52,7 +52,7 @@ def _compare_all(cls: type[Method], vectors: Vectors) -> Iterator[Found]:
     chosen = (yield from check_search(subject)) if has_search(subject) else 0.0
     yield from _check_logits(subject, "eval_logits_base", chosen)
     if subject.has("eval_logits_new"):
-        set_classes(subject.method, subject.prompts_new, PRECISION)
+        set_classes(subject.method, subject.prompts_new, subject.precision)
         yield from check_new_state(subject)
         yield from _check_logits(subject, "eval_logits_new")
 

@@ -20,6 +20,7 @@ from harness.reference.parity.vectors import Vectors, load_tiny_clip
 from harness.training.build import move
 from harness.training.fitting import fit_method
 from harness.training.inference import classify_features, encode_texts, run_frozen
+from harness.training.precision import autocast, store_clip, store_method
 from methods.base import Method, Shots
 
 PRECISION = "fp32"
@@ -34,6 +35,7 @@ class Subject:
     Args:
         cls: our method.
         vectors: of the official one.
+        precision: in which ours computes.
 
     Attributes:
         stored: the official tensors.
@@ -44,12 +46,13 @@ class Subject:
         drawn: official names of initial values and constants that are drawn at random.
     """
 
-    def __init__(self, cls: type[Method], vectors: Vectors) -> None:
+    def __init__(self, cls: type[Method], vectors: Vectors, precision: str = PRECISION) -> None:
         self.cls = cls
         self.vectors = vectors
+        self.precision = precision
         self.stored = vectors.tensors
         self.config = read_config(cls, vectors)
-        self.clip = move(load_tiny_clip(vectors), vectors.device)
+        self.clip = move(store_clip(load_tiny_clip(vectors), precision), vectors.device)
         about = vectors.about
         self.prompts = self._tokenize(about.prompts_base, about.classnames_base)
         self.prompts_new = (
@@ -77,10 +80,12 @@ class Subject:
     def _build(self, clip: CLIP) -> Method:
         """The method, fitted, as its own draws leave it."""
         weights = {option: self._file_of(option) for option in self.cls.weights_options() if self._is_set(option)}
-        method = move(self.cls(clip, self.config, self.prompts, weights=weights), clip.device)
+        with autocast(self.precision, clip.device):
+            method = self.cls(clip, self.config, self.prompts, weights=weights)
+        method = move(store_method(method, self.precision), clip.device)
         if self.cls.is_fitted():
             shots = self._as_shots(self.views_at(method.image_start))
-            fit_method(method, shots, PRECISION, int(torch.randint(2**31, ())))
+            fit_method(method, shots, self.precision, int(torch.randint(2**31, ())))
         return method
 
     def _is_set(self, option: str) -> bool:
@@ -139,7 +144,9 @@ class Subject:
     def views_at(self, stage: Stage) -> Tensor:
         """All training images at a stage, in the views of the vectors: (V, N, ...)."""
         images, views = self.vectors.train_images.flatten(0, 1), self.option(*VIEW_OPTIONS) or 1
-        return torch.stack([run_frozen(self.clip, view_of(images, view), stage, PRECISION) for view in range(views)])
+        return torch.stack(
+            [run_frozen(self.clip, view_of(images, view), stage, self.precision) for view in range(views)]
+        )
 
     @cached_property
     def tested(self) -> Tensor:
@@ -148,7 +155,7 @@ class Subject:
 
     def run_frozen(self, pixels: Tensor) -> Tensor:
         """Pixels (B, 3, H, W) -> images at the method's stage."""
-        return run_frozen(self.clip, pixels, self.method.image_start, PRECISION)
+        return run_frozen(self.clip, pixels, self.method.image_start, self.precision)
 
     def frozen(self, batch: int) -> Tensor | None:
         """What the untouched CLIP makes of the images of a training batch, (B, E), if the method asks for that."""
@@ -156,11 +163,11 @@ class Subject:
             return None
         other = self.cls.frozen_view == "other"
         images = self.stored["train_images2"] if other else self.vectors.train_images
-        return run_frozen(self.clip, images[batch], END, PRECISION)
+        return run_frozen(self.clip, images[batch], END, self.precision)
 
     def logits(self) -> Tensor:
         """Logits (N, C) of the evaluation images over the classes that are set."""
-        return classify_features(self.method, self.tested, encode_texts(self.method, PRECISION), PRECISION)
+        return classify_features(self.method, self.tested, encode_texts(self.method, self.precision), self.precision)
 
     @torch.no_grad()
     def of_images(self, function: str, x: Tensor) -> Tensor:
@@ -171,7 +178,7 @@ class Subject:
             x: the images.
         """
         name, _, place = function.partition(".")
-        result: Tensor = getattr(self.method, name)(x, encode_texts(self.method, PRECISION))
+        result: Tensor = getattr(self.method, name)(x, encode_texts(self.method, self.precision))
         return result[int(place)] if place else result
 
     def accuracy(self) -> float:

@@ -12,10 +12,10 @@ from harness.reference.parity.comparison import Found
 from harness.reference.parity.masks import replay_masks
 from harness.reference.parity.naming import official_of
 from harness.reference.parity.steps import Step, loss_name, moment, recipe_of, steps_of
-from harness.reference.parity.subject import PRECISION, Subject
+from harness.reference.parity.subject import Subject
 from harness.reference.parity.weights import Weights, check_gradients, check_movement, check_weights
 from harness.training.optimizer import build_optimizer, set_rates
-from harness.training.precision import gradient_scaler
+from harness.training.precision import autocast, gradient_scaler
 from harness.training.selection import is_better
 from harness.training.step import training_step
 
@@ -54,8 +54,8 @@ class Training:
         self.subject = subject
         self.steps = steps_of(subject)
         self.recipe = recipe_of(subject, self.steps[0].steps if self.steps else 1)
-        self.optimizer = build_optimizer(subject.method, self.recipe, PRECISION)
-        self.scaler = gradient_scaler(PRECISION, subject.clip.device)
+        self.optimizer = build_optimizer(subject.method, self.recipe, subject.precision)
+        self.scaler = gradient_scaler(subject.precision, subject.clip.device)
         self.gradients: dict[int, Tensor] = {}
         self.kept = KeptEpoch()
         self.epochs = subject.vectors.about.epochs or (self.steps[-1].epoch + 1 if self.steps else 0)
@@ -65,7 +65,7 @@ class Training:
         subject, before = self.subject, self._weights()
         yield from self._check_history(0)
         for step in self.steps:
-            yield from self._take(step)
+            yield from self.take(step)
             if step.ends_epoch:
                 yield from self._end_epoch(step)
             if step.number == 0:
@@ -82,19 +82,22 @@ class Training:
     def _weights(self) -> Weights:
         return {name: value.detach().clone() for name, value in self.subject.trained.items()}
 
-    def _take(self, step: Step) -> Iterator[Found]:
+    def take(self, step: Step) -> Iterator[Found]:
+        """Take a step, comparing rate, logits, what the method computes of the batch, and loss."""
         subject, number = self.subject, step.number
         set_rates(self.optimizer, self.recipe, *moment(self.recipe, subject, step))
         replay_masks(subject, number)
         if subject.has("train_lrs"):
             yield subject.compare("train_lrs", torch.tensor(self._rate(), dtype=torch.float64), row=number)
-        with torch.no_grad():
+        with torch.no_grad(), autocast(subject.precision, step.x.device):
             logits, labels = subject.method.training_logits(step.x, step.labels)
         if subject.has(f"train_logits_b{number}"):
             yield subject.compare(f"train_logits_b{number}", logits, "train_logits")
         if subject.has("train_ce"):
             yield subject.compare("train_ce", F.cross_entropy(logits, labels), row=number)
-        yield from check_batch(subject, step)
+        with autocast(subject.precision, step.x.device):
+            of_batch = list(check_batch(subject, step))
+        yield from of_batch
         loss = self._train(step)
         yield subject.compare(loss_name(subject), loss, row=number)
 
@@ -110,7 +113,7 @@ class Training:
         parameters = [value for value in subject.trained.values() if value.requires_grad]
         # As the optimizer sees them: a method may change them after the backward pass.
         hook = self.optimizer.register_step_pre_hook(lambda *_: self._keep_first(parameters))
-        args = (subject.method, self.optimizer, self.scaler, step.x, step.labels, PRECISION, step.frozen)
+        args = (subject.method, self.optimizer, self.scaler, step.x, step.labels, subject.precision, step.frozen)
         loss = training_step(*args)
         hook.remove()
         return loss

@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from harness.errors import first_line
 from harness.reference.selfcheck.findings import Asked, Finding, Say, finite
-from harness.reference.speed.timing import take_sample
+from harness.reference.speed.timing import Work, take_sample
 
 SECTION = "attention"
 SHAPE = (4, 12, 197, 64)
@@ -34,6 +34,7 @@ def compare_kernels(device: torch.device, say: Say) -> list[Finding]:
     inputs = [torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
     for dtype, limit in LIMITS.items():
         query, key, value = (x.to(device, dtype) for x in inputs)
+        times: dict[str, float] = {}
         exact = F.scaled_dot_product_attention(query.double(), key.double(), value.double())
         for kernel in KERNELS:
             name = f"{kernel.name.lower()}, {str(dtype).removeprefix('torch.')}"
@@ -49,8 +50,30 @@ def compare_kernels(device: torch.device, say: Say) -> list[Finding]:
                 found.append(Finding(SECTION, name, what, first_line(error), ok=is_absent))
                 continue
             apart = float((ours.double() - exact).abs().max())
+            if apart <= limit:
+                times[kernel.name.lower()] = sample.wall
             found += [
                 Finding(SECTION, name, "largest error", finite(apart), "", limit, apart <= limit),
                 Finding(SECTION, name, "time", 1e6 * sample.wall, "us"),
             ]
+        found += _own_choice(str(dtype).removeprefix("torch."), attend, times, device)
     return found
+
+
+def _own_choice(dtype: str, attend: Work, times: dict[str, float], device: torch.device) -> list[Finding]:
+    """The fastest kernel that is exact enough, and how much longer what torch chooses by itself takes.
+
+    Args:
+        dtype: of the inputs.
+        attend: attention, with the kernel that torch chooses: what runs compute with.
+        times: seconds of the kernels that are exact enough.
+        device: where it is computed.
+    """
+    if not times:
+        return []
+    take_sample(attend, 1, device)
+    own, fastest = take_sample(attend, CALLS, device).wall, min(times, key=lambda name: times[name])
+    return [
+        Finding(SECTION, dtype, "fastest that is exact enough", fastest),
+        Finding(SECTION, dtype, "time of torch's own choice, by that of the fastest", own / times[fastest]),
+    ]

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from harness.experiment.registry import method_class
 from harness.experiment.spec import RunSpec
-from harness.reference.selfcheck.findings import Asked, Finding, Say, guarded
+from harness.reference.selfcheck.findings import Asked, Finding, Say
 from harness.reference.selfcheck.specs import methods_of, small_spec
 from harness.results.folder import RunFolder
 from harness.training.events import Event, TrainingProgress
@@ -27,7 +27,7 @@ def check(asked: Asked, say: Say) -> list[Finding]:
     found: list[Finding] = []
     for name in methods_of(asked, SECTION):
         if method_class(name).trains:
-            found += guarded(SECTION, name, partial(_repeat, name, asked, say))
+            found += asked.items.look(SECTION, name, partial(_repeat, name, asked, say))
     return found
 
 

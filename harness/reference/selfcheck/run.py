@@ -15,14 +15,15 @@ import harness
 import methods
 from harness.experiment.recipes import EXPERIMENTS
 from harness.machine.environment import Environment, describe
-from harness.reference.selfcheck import attention, devices, files, memory, repeat, times, vectors
-from harness.reference.selfcheck.findings import Asked, Finding, Say, guarded
+from harness.reference.selfcheck import attention, devices, files, memory, precisions, repeat, times, tracking, vectors
+from harness.reference.selfcheck.findings import Asked, Finding, Items, Say, guarded
 from harness.reference.selfcheck.page import html_page
 from harness.results.files import Json, read_regular, to_json, write_atomically
 from harness.training.process import make_repeatable
 
 SECTIONS: dict[str, Callable[[Asked, Say], list[Finding]]] = {
-    module.SECTION: module.check for module in (devices, files, vectors, repeat, memory, times, attention)
+    module.SECTION: module.check
+    for module in (devices, files, vectors, precisions, repeat, tracking, memory, times, attention)
 }
 """Name -> what it checks, in the order in which they are computed."""
 MOMENTARY = (devices.SECTION, files.SECTION)
@@ -52,13 +53,14 @@ class Section:
 
 
 class SelfCheck:
-    """One self-check, which goes on where an earlier one of the same code on the same device stopped.
+    """One self-check, which goes on where an earlier one of the same code on the same device stopped or was killed.
 
     Args:
         device: that computes.
         results: the results folder.
         methods: to look at; empty: those that each section chooses.
         quick: look at a little of everything.
+        slots: of a scheduler on this machine, in words.
 
     Attributes:
         machine: on which it runs.
@@ -66,7 +68,14 @@ class SelfCheck:
         path: the JSON file in it.
     """
 
-    def __init__(self, device: torch.device, results: Path, methods: tuple[str, ...] = (), quick: bool = False) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        results: Path,
+        methods: tuple[str, ...] = (),
+        quick: bool = False,
+        slots: tuple[str, ...] = (),
+    ) -> None:
         self.machine: Environment = describe(device)
         self.key: Json = {
             "code": code_digest(),
@@ -84,8 +93,9 @@ class SelfCheck:
         self.folder = results / "selfcheck" / f"{name}-{digest}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self.folder / "selfcheck.json"
-        self._asked = Asked(device, methods, quick, self.folder)
-        self._sections = self._read()
+        self._sections, known = self._read()
+        self._items = Items(known, self._write)
+        self._asked = Asked(device, methods, quick, self.folder, self._items, slots)
 
     @property
     def sections(self) -> list[Section]:
@@ -105,7 +115,12 @@ class SelfCheck:
                 continue
             known = self._sections.get(name)
             if known is None or known.wrong or anew or name in MOMENTARY:
+                if known or anew:
+                    # Only of a section that is not done parts are believed.
+                    self._items.forget(name)
+                    self._sections.pop(name, None)
                 self._sections[name] = self._compute(name, _named(name, say))
+                self._items.forget(name)
                 self._write()
             yield self._sections[name]
 
@@ -117,24 +132,35 @@ class SelfCheck:
         found = guarded(name, "section", lambda: SECTIONS[name](self._asked, say))
         return Section(name, time.perf_counter() - started, tuple(found))
 
-    def _read(self) -> dict[str, Section]:
-        """The sections that an earlier self-check stored; none if its file is missing, damaged or of other code."""
+    def _read(self) -> tuple[dict[str, Section], dict[str, dict[str, list[Finding]]]]:
+        """What an earlier self-check stored: sections, and the parts of one that was not done.
+
+        Nothing of it if its file is missing, damaged or of other code.
+        """
         try:
             content = json.loads(read_regular(self.path))
             if content["key"] != self.key:
-                return {}
-            return {name: _section(name, stored) for name, stored in content["sections"].items()}
+                return {}, {}
+            sections = {name: _section(name, stored) for name, stored in content["sections"].items()}
+            parts = {
+                name: {subject: [Finding(**item) for item in stored] for subject, stored in subjects.items()}
+                for name, subjects in content["parts"].items()
+            }
+            return sections, parts
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}
+            return {}, {}
 
     def _write(self) -> None:
         sections = {
             item.name: {"seconds": item.seconds, "findings": [asdict(finding) for finding in item.findings]}
             for item in self.sections
         }
-        write_atomically(
-            self.path, to_json({"key": self.key, "machine": self.machine.model_dump(), "sections": sections})
-        )
+        parts = {
+            name: {subject: [asdict(finding) for finding in found] for subject, found in subjects.items()}
+            for name, subjects in self._items.known.items()
+        }
+        content = {"key": self.key, "machine": self.machine.model_dump(), "sections": sections, "parts": parts}
+        write_atomically(self.path, to_json(content))
         findings = [finding for item in self.sections for finding in item.findings]
         write_atomically(self.path.with_suffix(".html"), html_page(self.machine, findings).encode())
 

@@ -5,7 +5,7 @@ from pydantic import Field
 from harness.experiment.grid import expand, load_experiment
 from harness.experiment.recipes import EXPERIMENTS
 from harness.experiment.registry import method_names
-from harness.experiment.settings import Section, parse_overrides, read_yaml, validate
+from harness.experiment.settings import Section, Settings, parse_overrides, read_yaml, validate
 from harness.experiment.spec import RunSpec
 from harness.reference.selfcheck.findings import Asked
 
@@ -27,6 +27,7 @@ class Chosen(Section):
 
     repeat: tuple[str, ...] = Field(min_length=1)
     times: tuple[str, ...] = Field(min_length=1)
+    large: tuple[str, ...] = Field(min_length=1)
     quick: tuple[str, ...] = Field(min_length=1)
 
 
@@ -45,17 +46,20 @@ def methods_of(asked: Asked, section: str | None = None) -> tuple[str, ...]:
     return tuple(method_names()) if section is None else getattr(chosen, section)
 
 
-def small_spec(method: str, asked: Asked, *words: str) -> RunSpec:
-    """A run of a method on six classes of the embedded data set, with the embedded backbone's own recipe.
+def small_spec(method: str, asked: Asked, *words: str, backbone: str | None = None) -> RunSpec:
+    """A run of a method on six classes of the embedded data set, with the recipe for its backbone.
 
     Args:
         method: its name.
         asked: whose device computes.
         words: further settings, such as train.epochs=2.
+        backbone: another one than the embedded one.
 
     Raises:
         UserError: a setting that the method cannot take.
     """
-    changes = {"methods": [method], "seeds": [1], "shots": [1]}
+    changes: Settings = {"methods": [method], "seeds": [1], "shots": [1]}
+    if backbone:
+        changes["backbone"] = backbone
     experiment = load_experiment(EXPERIMENTS / "bench.yaml", changes)
     return expand(experiment, parse_overrides([*SMALL, f"runtime.device={asked.device}", *words]))[0]

@@ -1,5 +1,6 @@
 """All reference vectors of the official implementations, replayed on the device in fp32."""
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from harness.reference.parity.comparison import Comparison, worst_by_quantity
 from harness.reference.parity.naming import find_method
 from harness.reference.parity.replay import replay
 from harness.reference.parity.vectors import Vectors
-from harness.reference.selfcheck.findings import Asked, Finding, Say, finite, guarded
+from harness.reference.selfcheck.findings import Asked, Finding, Say, finite
 from harness.reference.selfcheck.specs import methods_of
 from harness.training.precision import use_tf32
 from methods.base import Method
@@ -21,25 +22,32 @@ GOLDEN = Path(harness.__file__).parents[1] / "tests" / "golden"
 
 def check(asked: Asked, say: Say) -> list[Finding]:
     """Of each file of vectors every quantity that is over its tolerance, otherwise the one that is nearest to it."""
-    descriptions = sorted(GOLDEN.glob("*.json"))
+    descriptions = files_of(asked, methods_of(asked))
     if not descriptions:
         return [Finding(SECTION, "all methods", "reference vectors", "not here: they come with the repository")]
     use_tf32("fp32", asked.device)
-    wanted = {method_class(name) for name in methods_of(asked)}
     found: list[Finding] = []
-    for description in descriptions:
+    for description, cls in descriptions:
         say(description.stem)
-        found += guarded(SECTION, description.stem, partial(_replay, description, wanted, asked))
+        found += asked.items.look(SECTION, description.stem, partial(_replay, description, cls, asked))
     return found
 
 
-def _replay(description: Path, wanted: set[type[Method]], asked: Asked) -> list[Finding]:
-    """Replay a file of vectors if it is of a method that is wanted; one file of each in a quick look."""
-    cls = find_method(Vectors(description))
-    if cls is None or cls not in wanted:
-        return []
-    if asked.quick:
-        wanted.remove(cls)
+def files_of(asked: Asked, methods: Iterable[str]) -> list[tuple[Path, type[Method]]]:
+    """The files of vectors of some methods, with the class of each; in a quick look one file of each method."""
+    wanted = {method_class(name) for name in methods}
+    found = []
+    for description in sorted(GOLDEN.glob("*.json")):
+        cls = find_method(Vectors(description))
+        if cls is not None and cls in wanted:
+            found.append((description, cls))
+            if asked.quick:
+                wanted.remove(cls)
+    return found
+
+
+def _replay(description: Path, cls: type[Method], asked: Asked) -> list[Finding]:
+    """Replay a file of vectors."""
     return _summarise(worst_by_quantity(list(replay(cls, Vectors(description, asked.device)))))
 
 

@@ -19,12 +19,23 @@ def test_a_quick_self_check_ends_well_and_is_stored(tmp_path: Path) -> None:
     assert "All numbers are right." in done.stdout
     (path,) = tmp_path.glob("selfcheck/cpu-*/selfcheck.json")
     sections = json.loads(path.read_text())["sections"]
-    assert list(sections) == ["devices", "files", "vectors", "repeat", "memory", "times", "attention"]
+    assert list(sections) == [
+        "devices",
+        "files",
+        "vectors",
+        "precisions",
+        "repeat",
+        "tracking",
+        "memory",
+        "times",
+        "attention",
+    ]
     for name in ("vectors", "memory"):
         assert {item["ok"] for item in sections[name]["findings"]} == {True}
         assert len(sections[name]["findings"]) == 2
     assert {item["subject"] for item in sections["repeat"]["findings"]} == {"skip", "clip_adapter"}
-    assert len(sections["times"]["findings"]) == 4
+    assert len(sections["times"]["findings"]) == 4 + 3 * 4
+    assert len(sections["precisions"]["findings"]) == 3 * 3
     assert "numbers are right" in path.with_suffix(".html").read_text()
     # Nothing else is left behind.
     assert {file.name for file in path.parent.iterdir()} == {"selfcheck.json", "selfcheck.html"}
@@ -32,7 +43,7 @@ def test_a_quick_self_check_ends_well_and_is_stored(tmp_path: Path) -> None:
     assert again.returncode == 0
     stored = [line.split()[0] for line in again.stdout.splitlines() if "(stored, " in line]
     # Devices and disks change from one minute to the next.
-    assert stored == ["vectors", "repeat", "memory", "times", "attention"]
+    assert stored == ["vectors", "precisions", "repeat", "tracking", "memory", "times", "attention"]
 
 
 def test_a_wrong_number_is_found_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

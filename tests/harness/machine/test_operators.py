@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from harness.machine.operators import CountLaunches, count_launches
+from harness.machine.operators import CountLaunches, count_launches, count_traffic
 
 
 def test_what_computes_counts_and_what_looks_or_allocates_does_not() -> None:
@@ -27,3 +27,10 @@ def test_a_fused_step_of_all_weights_is_one() -> None:
 def test_an_index_of_truth_values_counts_like_any_other() -> None:
     x = torch.arange(4.0)
     assert count_launches(lambda: x[x > 1]) >= 2
+
+
+def test_traffic_is_what_operators_read_and_write() -> None:
+    one, other = torch.ones(10, 20), torch.ones(20, 30)
+    # Of the product both inputs and the output; of a view nothing.
+    assert count_traffic(lambda: (one @ other).t()) == 4 * (200 + 600 + 300)
+    assert count_traffic(lambda: one[:5] + 1) == 4 * (100 + 100)

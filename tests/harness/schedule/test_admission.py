@@ -7,10 +7,12 @@ import pytest
 
 from harness.estimate.fit import estimated_peak
 from harness.experiment.spec import RunSpec, ScheduleSpec
+from harness.machine.device import choose_device
+from harness.machine.margin import RULE_OF_THUMB, Margin, remember_margin
 from harness.machine.units import MIB
 from harness.results.folder import RunFolder
 from harness.schedule import run_all
-from harness.schedule.admission import OVERHEAD, Memory
+from harness.schedule.admission import Memory
 from harness.schedule.slots import make_slots
 from harness.training.events import Done, Event, Started
 from tests.evaluations import FEW_OF_BOTH
@@ -80,4 +82,31 @@ def test_without_a_bound_the_cpu_takes_any_run_and_a_gpu_what_is_free(
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("harness.schedule.admission.free_mib", lambda index: 20000.0)
     assert Memory(ScheduleSpec(), ["cuda:0"]).room == {"cuda:0": 20000 * MIB}
-    assert OVERHEAD > 0
+
+
+def test_a_margin_that_was_measured_counts_on_a_gpu(
+    make_spec: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: "a card")
+    specs = [make_spec("zeroshot", "runtime.device=cuda:0", shots=shots) for shots in (1, 2)]
+    device = choose_device("cuda:0")
+    peaks = [estimated_peak(spec) for spec in specs]
+
+    def fit_together(room: float) -> bool:
+        monkeypatch.setattr("harness.schedule.admission.free_mib", lambda index: room / MIB)
+        return Memory(ScheduleSpec(), ["cuda:0"]).has_room_for(specs[0], specs[1:])
+
+    by_rule = sum(peaks) + 2 * RULE_OF_THUMB.context_bytes
+    assert fit_together(by_rule + 1)
+    assert not fit_together(by_rule - MIB)
+    remember_margin(device, Margin(ratio=3.0, context_bytes=5 * MIB))
+    assert fit_together(3 * sum(peaks) + 10 * MIB + 1)
+    assert not fit_together(3 * sum(peaks) + 9 * MIB)
+    refused = Memory(ScheduleSpec(), ["cuda:0"])
+    refused.room["cuda:0"] = 3 * peaks[0] + 4 * MIB
+    assert "MiB are free" in (refused.refusal(specs[0]) or "")
+    refused = Memory(ScheduleSpec(), ["cuda:0"])
+    refused.room["cuda:0"] = 3 * peaks[0] + 6 * MIB
+    assert refused.refusal(specs[0]) is None

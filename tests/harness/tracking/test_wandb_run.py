@@ -2,15 +2,13 @@
 
 import json
 import os
-import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from wandb.proto import wandb_internal_pb2
 
 from harness.experiment.spec import RunSpec
 from harness.machine.environment import Environment
@@ -18,6 +16,7 @@ from harness.results.epochs import EpochRecord
 from harness.results.record import Costs, Result
 from harness.tracking.contents import summary_of
 from harness.tracking.delivery import Delivery, read_delivery
+from harness.tracking.offline_file import read_records, values
 from harness.tracking.settings import tracking_mode
 from harness.tracking.tracker import Tracker
 from harness.tracking.wandb_run import remove_undelivered
@@ -27,31 +26,7 @@ from tests.evaluations import FEW_OF_BASE
 from tests.made_up_results import a_result
 
 Make = Callable[..., RunSpec]
-BLOCK, HEADER = 32768, 7
 QUICK = ("train.epochs=3", "train.validate_every=1", "data.classes=base.base", "wandb.mode=offline", FEW_OF_BASE)
-
-
-def read_records(path: Path) -> Iterator[Any]:
-    """Records of a `.wandb` file: protobufs in blocks of 32 KiB, each piece with checksum, length and kind."""
-    data = path.read_bytes()
-    position, pieces = 7, b""
-    while position + HEADER <= len(data):
-        if BLOCK - position % BLOCK < HEADER:
-            position += BLOCK - position % BLOCK
-            continue
-        length, kind = struct.unpack("<HB", data[position + 4 : position + HEADER])
-        pieces += data[position + HEADER : position + HEADER + length]
-        position += HEADER + length
-        if kind in (1, 4):  # a whole record, or the last piece of one
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(pieces)
-            pieces = b""
-            yield record
-
-
-def values(items: Any) -> dict[str, Any]:
-    """Keys and decoded values of a record."""
-    return {".".join(item.nested_key) or item.key: json.loads(item.value_json) for item in items}
 
 
 def read_offline_run(folder: Path) -> dict[str, Any]:

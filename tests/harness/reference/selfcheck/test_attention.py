@@ -32,7 +32,22 @@ def test_every_kernel_is_compared_or_said_to_be_missing(monkeypatch: pytest.Monk
         assert 0 < error.value <= float(error.limit or 0)
     # A CPU has none of this name.
     assert ("cudnn_attention, float32", "left out") in found
-    assert len({subject for subject, _ in found}) == 3 * len(attention.KERNELS)
+    # And of each type the fastest of all.
+    assert len({subject for subject, _ in found}) == 3 * len(attention.KERNELS) + 3
+    assert all(item.ok or item.quantity == "failed" for item in found.values())
+
+
+def test_the_fastest_is_one_that_is_exact_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = compared(monkeypatch)
+    seconds = {name: float(item.value) for (name, what), item in found.items() if what == "time"}
+    of_half = {name: value for name, value in seconds.items() if name.endswith("float16") and "bfloat16" not in name}
+    assert (
+        found["float16", "fastest that is exact enough"].value
+        == min(of_half, key=of_half.__getitem__).partition(",")[0]
+    )
+    assert float(found["float16", "time of torch's own choice, by that of the fastest"].value) > 0
+    monkeypatch.setitem(attention.LIMITS, torch.float16, 1e-9)
+    assert ("float16", "fastest that is exact enough") not in compared(monkeypatch)
 
 
 def test_an_error_over_its_limit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,32 @@ def test_the_digest_of_the_code_is_that_of_its_files(tmp_path: Path, monkeypatch
     (tmp_path / "mine.py").write_text("")
     monkeypatch.setattr("methods.__path__", [str(tmp_path)])
     assert run.code_digest() != before
+
+
+def test_a_section_that_is_killed_goes_on_behind_its_last_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def check(asked: Asked, say: Say) -> list[Finding]:
+        def find(name: str) -> list[Finding]:
+            if name == "third" and looked.count("third") == 0:
+                looked.append(name)
+                raise KeyboardInterrupt
+            looked.append(name)
+            return [Finding("long", name, "quantity", 1.0, ok=name != "first" or looked.count("first") > 1)]
+
+        names = ("first", "second", "third")
+        return [one for name in names for one in asked.items.look("long", name, partial(find, name))]
+
+    monkeypatch.setattr(run, "SECTIONS", {"long": check})
+    with pytest.raises(KeyboardInterrupt):
+        sections_of(tmp_path)
+    path = SelfCheck(CPU, tmp_path).path
+    assert json.loads(path.read_text())["parts"]["long"].keys() == {"first", "second"}
+    (section,) = sections_of(tmp_path)
+    # What was wrong is looked at again, what was right is not.
+    assert looked == ["first", "second", "third", "first", "third"]
+    assert [item.subject for item in section.findings] == ["first", "second", "third"]
+    assert json.loads(path.read_text())["parts"] == {}
+    assert sections_of(tmp_path)[0].stored
+    sections_of(tmp_path, anew=True)
+    assert looked[5:] == ["first", "second", "third"]

@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.measure_start import ROOT, Cost, adopt_orphans, measured
+from experiments.measure_start import ROOT, stores_in
+from experiments.measured_process import Cost, adopt_orphans, measured
 from harness.experiment.registry import method_names
 from harness.machine.costs import PHASES
 
@@ -89,7 +90,7 @@ def a_run(method: str, way: Way, shots: int, settings: Sequence[str], stores: Pa
     with tempfile.TemporaryDirectory() as results:
         setting = OFF if way.setting == OFF else ON
         words = [str(ONE_RUN), method, setting, str(shots), results, *FIXED, *settings]
-        cost, text = measured(words, way.checkout, stores)
+        cost, text = measured(words, way.checkout, stores_in(stores))
     return read_run(cost, text)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.measure_start import ROOT, Cost
+from experiments.measure_start import ROOT
 from experiments.measure_whole_run import (
     MEMORY,
     OFF,
@@ -25,6 +25,7 @@ from experiments.measure_whole_run import (
     unequal,
     ways_of,
 )
+from experiments.measured_process import Cost
 from experiments.one_whole_run import reference_row, spec_of
 from harness.experiment.registry import method_names
 

@@ -19,7 +19,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 34\n
         (POINTER, "git lfs pull"),
         (b"\n<!DOCTYPE html><html>", "web page"),
         (b"<html lang='en'>", "web page"),
-        (gzip.compress(b"x"), "gzip"),
+        (gzip.compress(b"x", mtime=0), "gzip"),
         (bz2.compress(b"x"), "bzip2"),
         (lzma.compress(b"x"), "xz"),
         (b"\x28\xb5\x2f\xfd\x04", "zstd"),

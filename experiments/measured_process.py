@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,13 +50,13 @@ def measured(words: Sequence[str], checkout: Path, variables: Mapping[str, str])
         variables: of its environment, beside those of this process.
     """
     environment = {**os.environ, "PYTHONPATH": str(checkout), **variables}
-    before = os.times()
+    before, others = os.times(), children()
     with tempfile.NamedTemporaryFile() as told:
         starting = (sys.executable, "-S", "-c", STARTER, told.name)
         done = subprocess.run(
             [*starting, sys.executable, *words], cwd=checkout, env=environment, capture_output=True, text=True
         )
-        wait_for_orphans()
+        wait_for_orphans(others)
         after = os.times()
         if done.returncode:
             raise SystemExit(f"{' '.join(words)} failed:\n{(done.stdout + done.stderr)[-2000:]}")
@@ -70,13 +71,22 @@ def adopt_orphans() -> None:
         raise SystemExit("this system tells no CPU seconds of processes that outlive their parent")
 
 
-def wait_for_orphans() -> None:
-    """Wait until they have ended: only then their CPU seconds are told. Nothing to wait for without `adopt_orphans`."""
+def children() -> set[int]:
+    """The processes whose parent this one is, ended ones that nobody has waited for included."""
+    return {int(word) for path in Path("/proc/self/task").glob("*/children") for word in path.read_text().split()}
+
+
+def wait_for_orphans(others: set[int]) -> None:
+    """Wait until all children have ended but some: only then their CPU seconds are told.
+
+    Args:
+        others: children that do not belong to what is measured.
+    """
     last = time.monotonic() + LONGEST_WAIT
-    while time.monotonic() < last:
-        try:
-            if not os.waitpid(-1, os.WNOHANG)[0]:
-                time.sleep(0.05)
-        except ChildProcessError:
-            return
-    raise SystemExit(f"processes of a run have not ended after {LONGEST_WAIT:g} s")
+    while orphans := children() - others:
+        if time.monotonic() > last:
+            raise SystemExit(f"processes of a run have not ended after {LONGEST_WAIT:g} s")
+        for process in orphans:
+            with suppress(ChildProcessError):
+                os.waitpid(process, os.WNOHANG)
+        time.sleep(0.05)

@@ -76,10 +76,18 @@ def read_memory() -> Memory:
 def remember(path: str, marks: list[int], digest: str) -> None:
     """Remember a digest. Where nothing can be written, files are read again next time."""
     memory = {**read_memory(), path: (marks, digest)}
-    target = memory_file()
     with suppress(OSError):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(dir=target.parent)
-        with os.fdopen(number, "w") as file:
-            json.dump(memory, file)
-        os.replace(name, target)
+        replace_file(memory_file(), json.dumps(memory).encode())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file of the cache folder as a whole; processes that do so at once do not meet in one temporary file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, name = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(number, "wb") as file:
+        file.write(content)
+    os.replace(name, path)

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from harness.machine.digests import cache_folder
+from harness.machine.digests import cache_folder, replace_file
 from harness.machine.units import MIB
 
 
@@ -50,12 +50,7 @@ def remember_margin(device: torch.device, margin: Margin) -> None:
     Raises:
         OSError: the user's cache folder cannot be written.
     """
-    path = margins_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = read_margins() | {name_of(device): margin}
-    new = path.with_suffix(".new")
-    new.write_bytes(MARGINS.dump_json(known, indent=1))
-    new.replace(path)
+    replace_file(margins_file(), MARGINS.dump_json(read_margins() | {name_of(device): margin}, indent=1))
 
 
 def margins_file() -> Path:

@@ -3,6 +3,8 @@
 open_clip's own classes give the same. But importing them imports torchvision, timm and torch's compiler, which takes
 longer than importing torch. `tests/harness/clip/test_network.py` compares both bit for bit. What the parameters are for
 says `towers.py`; only blocks and layers compute something here.
+
+On the device `meta`, where tensors have shapes alone, nothing is drawn: there torch would import its compiler to do so.
 """
 
 import math
@@ -50,7 +52,7 @@ class LayerScale(nn.Module):
 
     def __init__(self, width: int, initial: float) -> None:
         super().__init__()
-        self.gamma = nn.Parameter(initial * torch.ones(width))
+        self.gamma = nn.Parameter(torch.full((width,), initial))
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gamma
@@ -131,6 +133,18 @@ class Transformer(nn.Module):
         return x
 
 
+def drawn(scale: float, *shape: int) -> Tensor:
+    """Normally distributed numbers of a scale."""
+    numbers = torch.empty(shape)
+    return numbers if numbers.is_meta else scale * torch.randn(shape)
+
+
+def embedding(tokens: int, width: int) -> nn.Embedding:
+    """An embedding of tokens with torch's initial values."""
+    weight = torch.empty(tokens, width)
+    return nn.Embedding.from_pretrained(weight, freeze=False) if weight.is_meta else nn.Embedding(tokens, width)
+
+
 def norms_of(config: TowerConfiguration) -> Callable[[int], nn.Module]:
     """What makes the LayerNorms of a tower."""
     return partial(LayerNorm, **(config.norm_kwargs.model_dump(exclude_unset=True) if config.norm_kwargs else {}))
@@ -153,14 +167,14 @@ class VisionTransformer(nn.Module):
         width, scale = config.width, config.width**-0.5
         self.image_size = config.side
         self.conv1 = nn.Conv2d(3, width, config.patch_size, config.patch_size, bias=False)
-        self.class_embedding = nn.Parameter(scale * torch.randn(width))
+        self.class_embedding = nn.Parameter(drawn(scale, width))
         patches = (config.side // config.patch_size) ** 2
-        self.positional_embedding = nn.Parameter(scale * torch.randn(patches + 1, width))
+        self.positional_embedding = nn.Parameter(drawn(scale, patches + 1, width))
         make_norm = norms_of(config)
         self.ln_pre = nn.Identity() if config.no_ln_pre else make_norm(width)
         self.transformer = Transformer(config, config.layers, width // config.head_width, quick_gelu)
         self.ln_post = make_norm(width)
-        self.proj = nn.Parameter(scale * torch.randn(width, embed_dim))
+        self.proj = nn.Parameter(drawn(scale, width, embed_dim))
 
 
 class Network(nn.Module):
@@ -176,15 +190,16 @@ class Network(nn.Module):
         super().__init__()
         text = config.text_cfg
         self.visual = VisionTransformer(config.vision_cfg, config.embed_dim, config.quick_gelu)
-        self.token_embedding = nn.Embedding(text.vocab_size, text.width)
+        self.token_embedding = embedding(text.vocab_size, text.width)
         self.positional_embedding = nn.Parameter(torch.empty(text.context_length, text.width))
         self.transformer = Transformer(text, text.layers, text.heads, config.quick_gelu)
         self.ln_final = norms_of(text)(text.width)
-        mask = torch.full((text.context_length, text.context_length), float("-inf")).triu_(1)
-        self.register_buffer("attn_mask", mask, persistent=False)
+        mask = torch.full((text.context_length, text.context_length), float("-inf"))
+        self.register_buffer("attn_mask", mask if mask.is_meta else mask.triu_(1), persistent=False)
         self.text_projection = nn.Parameter(torch.empty(text.width, config.embed_dim))
-        self.draw_texts(text)
-        self.logit_scale = nn.Parameter(torch.ones([]) * INITIAL_LOGIT_SCALE)
+        if not self.text_projection.is_meta:
+            self.draw_texts(text)
+        self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
         self.logit_bias = None
 
     def draw_texts(self, text: TextConfiguration) -> None:

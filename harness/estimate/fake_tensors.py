@@ -24,7 +24,7 @@ from harness.machine.torch_internals import (
     DynamicOutputShapeException,
     FakeTensor,
     FakeTensorMode,
-    TorchDispatchMode,
+    OperatorMode,
     WeakIdKeyDictionary,
     is_in_place,
     no_dispatch,
@@ -69,7 +69,7 @@ def fake_tensors(mode: FakeMode) -> Iterator["KnownValues"]:
         yield known
 
 
-class KnownValues(TorchDispatchMode):
+class KnownValues(OperatorMode):
     """Computes the values of small fake tensors, as long as they depend only on known values.
 
     Args:

@@ -20,12 +20,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness.machine.costs import PHASES, PhaseCosts
-from harness.machine.torch_internals import FLOPS_ON_CPU, READ_DEVICE, TorchDispatchMode, storage_id, tree_leaves
+from harness.machine.torch_internals import FLOPS_ON_CPU, READ_DEVICE, OperatorMode, storage_id, tree_leaves
 
 UNLABELLED = "activations"
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(OperatorMode):
     """Counts the bytes of all live tensor storages while it is active.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from harness.machine.torch_internals import READ_DEVICE, TorchDispatchMode, tree_leaves
+from harness.machine.torch_internals import READ_DEVICE, OperatorMode, tree_leaves
 
 WAITING = frozenset(
     (
@@ -57,7 +57,7 @@ class _RefuseReading(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class _RefuseOperators(TorchDispatchMode):
+class _RefuseOperators(OperatorMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if reason := reason_to_wait(func, args, kwargs):
@@ -84,7 +84,7 @@ def is_truth(places: Tensor) -> bool:
     return places.dtype in (torch.bool, torch.uint8)
 
 
-class CountLaunches(TorchDispatchMode):
+class CountLaunches(OperatorMode):
     """Counts the operators of torch that compute something, about one kernel each on a GPU.
 
     Views and the allocation of memory are not counted. An operator on a whole list of tensors, such as a fused step of
@@ -126,7 +126,7 @@ def count_launches(work: Callable[[], object]) -> int:
     return counter.total
 
 
-class CountTraffic(TorchDispatchMode):
+class CountTraffic(OperatorMode):
     """Counts the bytes of tensors that operators read and write, as if nothing stayed in a cache between two of them.
 
     Attributes:

@@ -4,7 +4,10 @@ Everything else takes them from here, so that a release of torch that changes on
 tests, which say what changed, and nothing that is harder to understand.
 """
 
+import inspect
 import warnings
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,7 +21,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import _FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 from torch.utils.weak import WeakIdKeyDictionary
 
 __all__ = [
@@ -31,7 +34,7 @@ __all__ = [
     "DynamicOutputShapeException",
     "FakeTensor",
     "FakeTensorMode",
-    "TorchDispatchMode",
+    "OperatorMode",
     "WeakIdKeyDictionary",
     "active_modes",
     "allow_tf32",
@@ -39,6 +42,7 @@ __all__ = [
     "is_in_place",
     "no_dispatch",
     "storage_id",
+    "take_step",
     "tree_leaves",
     "tree_map_only",
     "written_tensors",
@@ -68,6 +72,44 @@ FLOPS_ON_CPU = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
 }
 """Attention on a CPU, which torch's counter of operations leaves out: operator -> operations, by shapes of inputs."""
+
+
+class OperatorMode(TorchDispatchMode):
+    """Inside it, every operator is given to its `__torch_dispatch__`."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Else torch imports its compiler at the first operator, only to keep it away from that function.
+        return False
+
+
+def do_not_compile(function: Any) -> None:
+    """Let torch call a function directly that it hides from its compiler, and that nobody compiles.
+
+    To hide it, torch would import the compiler at the first call, which takes nearly as long as importing torch.
+    """
+    hidden = function.__wrapped__
+    hidden.__dict__.setdefault("__dynamo_disable", hidden)
+
+
+do_not_compile(torch.optim.Optimizer.add_param_group)
+do_not_compile(_FlopCounterMode.__torch_dispatch__)
+
+
+@cache
+def bare_step(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step of an optimizer's class without what torch has wrapped it in: hooks, its profiler and its compiler."""
+    return inspect.unwrap(step)
+
+
+def take_step(optimizer: torch.optim.Optimizer) -> None:
+    """Do what `optimizer.step()` does if it has no hooks, without importing torch's compiler.
+
+    Args:
+        optimizer: one that needs no closure.
+    """
+    with torch.no_grad():
+        bare_step(type(optimizer).step)(optimizer)
 
 
 def compile_errors() -> tuple[type[Exception], ...]:

@@ -1,8 +1,8 @@
 """What is imported once, in the server that the processes of runs are forked from, instead of once a run.
 
 Besides the run itself these are modules that libraries import late: W&B when a run starts and when it writes a summary,
-Pillow when it opens the first picture, the tokenizer's when it is built, torch's compiler when an optimizer is made,
-although nothing is compiled. Importing them takes a short run a third of its time.
+Pillow when it opens the first picture, the tokenizer's when it is built. Importing them takes a short run a third of
+its time.
 """
 
 import atexit
@@ -14,7 +14,7 @@ from PIL import Image
 
 from harness.clip.open_clip_files import simple_tokenizer
 
-LATE = ("torch._dynamo", "torch._inductor.config", "wandb.sdk.launch", "requests", "pandas")
+LATE = ("wandb.sdk.launch", "requests", "pandas")
 
 
 def preload() -> None:

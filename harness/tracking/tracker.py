@@ -3,8 +3,10 @@
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 from wandb.errors import CommError
@@ -24,7 +26,7 @@ from harness.tracking.delivery import write_delivery
 from harness.tracking.media import media_of
 from harness.tracking.settings import tracking_mode, tracking_of
 from harness.tracking.sinks import Sink, open_sink
-from harness.tracking.wandb_run import WandbRun, remove_undelivered, upload_command, why_offline
+from harness.tracking.wandb_run import WandbRun, remove_undelivered, start_service, upload_command, why_offline
 
 log = logging.getLogger("skipbench")
 
@@ -46,6 +48,20 @@ def ending_of(folder: Path, result: Result) -> Ending:
         (run.log_file, folder / "spec.yaml"),
         (run.checkpoint_file, folder / "sample.json") if wanted else (),
     )
+
+
+def warm_up(spec: RunSpec) -> None:
+    """Have what a run is tracked with start while this process goes on."""
+    mode = tracking_mode(spec)
+    if mode == "disabled":
+        return
+
+    def start() -> None:
+        # The tracker tries again, and tells why it fails.
+        with suppress(Exception):
+            start_service(mode)
+
+    Thread(target=start, daemon=True).start()
 
 
 class Tracker:

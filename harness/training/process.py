@@ -14,10 +14,19 @@ def choose_workers(spec: RunSpec, device: torch.device) -> int:
     return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
 
 
-def make_repeatable(seed: int) -> None:
-    """Seed torch and ask for the same result every time, bit for bit, on the same machine."""
+def make_repeatable(seed: int, compiles: bool = False) -> None:
+    """Seed torch and ask for the same result every time, bit for bit, on the same machine.
+
+    Args:
+        seed: of torch's generators.
+        compiles: whether something is compiled afterwards, which is to repeat too.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    if compiles:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    else:
+        # The same for all that is not compiled, without importing torch's compiler.
+        torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     torch.manual_seed(seed)
 

@@ -23,7 +23,7 @@ from harness.results.folder import RunFolder
 from harness.results.log import log, logging_to
 from harness.results.progress import Progress
 from harness.results.record import SCHEMA_VERSION, Costs, Evaluation, Prediction, Result
-from harness.tracking.tracker import Tracker
+from harness.tracking.tracker import Tracker, warm_up
 from harness.training.batches import Choose, at_the_same_time, most
 from harness.training.build import build_clip, build_method, probe_setup
 from harness.training.evaluate import evaluate
@@ -230,7 +230,8 @@ class Run:
         if spec.runtime.threads:
             torch.set_num_threads(spec.runtime.threads)
         log.info("pictures at once: %s", self.batches)
-        make_repeatable(spec.seed)
+        warm_up(spec)
+        make_repeatable(spec.seed, spec.train.compile != "none")
         tensors, progress = load_progress(self.folder, spec, self._say_anew, lambda line: self.report(Notice(line)))
         meter = Meter(self.device, progress.phases)
         self.report(PhaseStarted("setup"))

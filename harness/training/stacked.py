@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from harness.machine.torch_internals import take_step
 from harness.training.state import trained_parameters, trained_state
 from methods.base import Method
 
@@ -124,7 +125,7 @@ class JointOptimizer:
 
     def step(self) -> None:
         """Take a step along the gradients, and free them."""
-        self._joint.step()
+        take_step(self._joint)
         for group in self._joint.param_groups:
             for parameter in group["params"]:
                 parameter.grad = None

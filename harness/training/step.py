@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from harness.machine.torch_internals import take_step
 from harness.machine.units import MIB
 from harness.training.precision import autocast
 from methods.base import Method
@@ -57,8 +58,11 @@ def training_step(
     if method.changes_gradients():
         with torch.no_grad():
             method.change_gradients()
-    scaler.step(optimizer)
-    scaler.update()
+    if scaler.is_enabled():
+        scaler.step(optimizer)
+        scaler.update()
+    else:
+        take_step(optimizer)
     # Free the gradients now, so that they do not add to the peak memory of the next forward pass.
     clear_gradients(optimizer)
     return loss.detach()
@@ -123,7 +127,7 @@ def stepping_in_parts(optimizer: torch.optim.Optimizer) -> Iterator[None]:
         nonlocal gathered
         gathered += parameter.nbytes
         if gathered >= PART_BYTES:
-            optimizer.step()
+            take_step(optimizer)
             clear_gradients(optimizer)
             gathered = 0
 

@@ -1,8 +1,10 @@
 """What commands import: nothing that they do not use."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,7 @@ from tests.commands import ROOT
 
 HEAVY = (
     "torch", "torchvision", "timm", "open_clip", "numpy", "pandas", "scipy", "matplotlib", "optuna", "wandb", "PIL",
-    "huggingface_hub", "torch._dynamo", "ftfy",
+    "huggingface_hub", "torch._dynamo", "ftfy", "opentelemetry.exporter",
 )  # fmt: skip
 TELL = f"import json, sys; print(json.dumps([name for name in {HEAVY} if name in sys.modules]))\n"
 COMMAND = """
@@ -20,6 +22,16 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
     runpy.run_module("harness", run_name="__main__")
 """
 EMBEDDED = ["--results", "results/embedded"]
+RUN = """
+import sys
+from pathlib import Path
+from harness.experiment.grid import load_experiment, plan_grid
+from harness.experiment.recipes import EXPERIMENTS
+from harness.training.run import Run
+settings = {"methods": sys.argv[1], "shots": "1", "seeds": "1", "settings": {"train": {"epochs": 1}}}
+for planned in plan_grid(load_experiment(EXPERIMENTS / "bench.yaml", settings)):
+    Run(planned.spec, Path(sys.argv[2])).execute()
+"""
 # A method is a class of torch: whoever reads its options imports it.
 COMMANDS: dict[tuple[str, ...], set[str]] = {
     ("--help",): set(),
@@ -35,7 +47,8 @@ COMMANDS: dict[tuple[str, ...], set[str]] = {
 def imported(code: str, *words: str) -> set[str]:
     """The heavy modules that a process has imported when it has executed some code."""
     words = (sys.executable, "-c", code + TELL, *words)
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {key: value for key, value in os.environ.items() if key != "WANDB_MODE"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
 
@@ -49,3 +62,11 @@ def test_a_run_imports_neither_open_clip_nor_what_that_brings() -> None:
     assert imported("import harness.training.run\n") == {"torch", "numpy", "wandb", "PIL"}
     loading = "from harness.clip.load import load_backbone; load_backbone('clip-emoji')\n"
     assert not {"open_clip", "torchvision", "timm"} & imported(loading)
+
+
+@pytest.mark.parametrize("method", ["zeroshot", "skip"])
+def test_a_run_imports_neither_the_compiler_nor_what_sends_statistics(method: str, tmp_path: Path) -> None:
+    found = imported(RUN, method, str(tmp_path))
+    assert list(tmp_path.glob("runs/*/result.json"))
+    assert list(tmp_path.glob("runs/*/wandb/offline-run-*"))
+    assert not {"torch._dynamo", "opentelemetry.exporter"} & found

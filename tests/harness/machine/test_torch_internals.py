@@ -19,11 +19,12 @@ from harness.machine.torch_internals import (
     DynamicOutputShapeException,
     FakeTensor,
     FakeTensorMode,
-    TorchDispatchMode,
+    OperatorMode,
     WeakIdKeyDictionary,
     is_in_place,
     no_dispatch,
     storage_id,
+    take_step,
     tree_leaves,
     tree_map_only,
     written_tensors,
@@ -32,7 +33,7 @@ from harness.machine.torch_internals import (
 ROOT = Path(harness.__file__).parents[1]
 
 
-class Operators(TorchDispatchMode):
+class Operators(OperatorMode):
     """Notes every operator that is called, with its arguments."""
 
     def __init__(self) -> None:
@@ -146,6 +147,33 @@ def test_nothing_else_uses_undocumented_names_of_torch() -> None:
     private = re.compile(r"torch(\.\w+)*\._\w+|\._cdata|\._schema\b|\._get_growth_tracker|from torch\.utils\.weak")
     sources = [*ROOT.glob("harness/**/*.py"), *ROOT.glob("methods/**/*.py")]
     found = {path.name for path in sources if private.search(path.read_text())}
-    # The others name what stands in a TorchScript archive and in a pickle, whatever torch calls it today, and what is
-    # imported early if there is anything of that name.
-    assert found == {Path(torch_internals.__file__).name, "torchscript.py", "pickled.py", "preloaded.py"}
+    # The others name what stands in a TorchScript archive and in a pickle, whatever torch calls it today.
+    assert found == {Path(torch_internals.__file__).name, "torchscript.py", "pickled.py"}
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.1}),
+        (torch.optim.Adam, {"betas": (0.8, 0.9), "eps": 1e-6}),
+        (torch.optim.AdamW, {"weight_decay": 0.1}),
+    ],
+)
+def test_a_bare_step_is_the_step_of_the_optimizer(
+    kind: type[torch.optim.Optimizer], settings: dict[str, Any], fused: bool
+) -> None:
+    def trained(step: Any) -> list[Any]:
+        torch.manual_seed(0)
+        weights = [torch.randn(3, 4, requires_grad=True), torch.randn(5, requires_grad=True)]
+        groups = [{"params": weights[:1], "lr": 0.1}, {"params": weights[1:], "lr": 0.01}]
+        optimizer = kind(groups, fused=fused, **settings)  # type: ignore[call-arg]
+        for _ in range(3):
+            sum((weight**2).sum() for weight in weights).backward()  # type: ignore[union-attr]
+            step(optimizer)
+            assert torch.is_grad_enabled()
+        return [*(weight.tolist() for weight in weights), *(str(optimizer.state[weight]) for weight in weights)]
+
+    found = trained(take_step)
+    assert found == trained(kind.step)
+    assert found[0] != trained(lambda optimizer: None)[0]

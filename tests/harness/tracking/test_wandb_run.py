@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from PIL import Image
 
 from harness.experiment.spec import RunSpec
@@ -18,7 +19,7 @@ from harness.tracking.contents import summary_of
 from harness.tracking.delivery import Delivery, read_delivery
 from harness.tracking.offline_file import read_records, values
 from harness.tracking.settings import tracking_mode
-from harness.tracking.tracker import Tracker
+from harness.tracking.tracker import Tracker, warm_up
 from harness.tracking.wandb_run import remove_undelivered
 from harness.training.events import Event, Notice, TrainingProgress
 from harness.training.run import Run
@@ -279,6 +280,9 @@ def test_the_command_line_is_kept_from_wandb(tmp_path: Path, make_spec: Make, mo
     words = ["skipbench", "sweep", "--storage", "postgresql://me:hunter@host/x"]
     monkeypatch.setattr("sys.argv", words)
     spec = make_spec("zeroshot", "wandb.mode=offline")
+    # As in a run's process, where the service has started before.
+    wandb.teardown()
+    warm_up(spec)
     tracker = Tracker(spec, tmp_path, Environment(device="cpu"), notify=pytest.fail)
     assert tracker.run
     tracker.run._run.finish()

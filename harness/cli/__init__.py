@@ -4,8 +4,6 @@ A command's module is imported when the command is used. What takes long to impo
 imported inside the commands, so that their help and mistyped names are answered at once.
 """
 
-import atexit
-import gc
 import io
 import os
 import signal
@@ -106,8 +104,6 @@ STOPPED = "stopped; the same command goes on from the last finished epoch"
 def main() -> None:
     """Entry point: run the command line, and turn errors into one line and an exit code."""
     stop.listen()
-    # Where torch was imported, looking for garbage among all its objects takes the end of a command half a second.
-    atexit.register(gc.freeze)
     sys.excepthook = print_traceback
     try:
         cli.main(prog_name=harness.text.program(), complete_var=VARIABLE, standalone_mode=False)

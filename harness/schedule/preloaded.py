@@ -5,14 +5,13 @@ Pillow when it opens the first picture, the tokenizer's when it is built. Import
 its time.
 """
 
-import atexit
-import gc
 from contextlib import suppress
 from importlib import import_module
 
 from PIL import Image
 
 from harness.clip.open_clip_files import simple_tokenizer
+from harness.machine.ending import end_quickly
 
 LATE = ("wandb.sdk.launch", "requests", "pandas")
 
@@ -28,6 +27,5 @@ def preload() -> None:
 
 
 preload()
-# The server shares the output of its command, whose reader waits for its end too. Looking for garbage among all
-# objects of these modules takes it two seconds.
-atexit.register(gc.freeze)
+# The server shares the output of its command, whose reader waits for its end too.
+end_quickly(lambda: 0)

@@ -13,7 +13,7 @@ from harness.text import counted
 if TYPE_CHECKING:
     from harness.training.store_folders import Contents
 
-STORES = ("features", "pictures", "batches")
+STORES = ("features", "pictures", "batches", "intact")
 
 
 @click.command()
@@ -22,9 +22,10 @@ STORES = ("features", "pictures", "batches")
 def stores(cleared: str | None, yes: bool) -> None:
     """Show what is kept outside of results for all runs: folder, size, number of files, last use.
 
-    features: of images, by frozen image towers. pictures: decoded. batches: what rehearsals found. They are in your
-    cache folder, or where SKIPBENCH_FEATURES and SKIPBENCH_PICTURES say; batches are beside features. All of it may be
-    removed at any time, also while runs are computed: no result depends on it, and runs make it again.
+    features: of images, by frozen image towers. pictures: decoded. batches: what rehearsals found. intact: which
+    pictures were found intact. They are in your cache folder, or where SKIPBENCH_FEATURES and SKIPBENCH_PICTURES say;
+    batches and intact are beside features. All of it may be removed at any time, also while runs are computed: no
+    result depends on it, and runs make it again.
     """
     from harness.training.store_folders import contents_of
 

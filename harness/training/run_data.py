@@ -14,7 +14,7 @@ from harness.data.datasets import read_dataset
 from harness.data.fewshot import class_subset, few_shot_sample, hold_out, keep_classes
 from harness.data.label_noise import noisy_count, with_label_noise
 from harness.data.loader import PictureSet
-from harness.data.pictures import Broken, check_pictures, missing_pictures
+from harness.data.pictures import Broken, missing_pictures
 from harness.data.readers import SPLITS, UNTESTED, Picture, Splits
 from harness.data.sample_file import VALIDATION_SHOTS, Sample, read_index, sample_index
 from harness.data.transforms import TestTransform, TrainTransform
@@ -23,6 +23,7 @@ from harness.experiment.data_spec import DASSL, DRAWN
 from harness.experiment.needs import uses_training_pictures
 from harness.experiment.spec import EvalSpec, RunSpec
 from harness.training.build import prompt_texts
+from harness.training.intact_pictures import check_once
 from harness.training.picture_store import open_picture_store
 
 
@@ -120,7 +121,7 @@ class RunData:
             layout = f" ({'; '.join(splits.layout)})" if splits.layout else ""
             raise UserError(f"data set '{spec.data.dataset}' has no training images{layout}: train on another")
         sample = self._draw_sample(spec.data.dataset, splits)
-        checked = [check_pictures(splits.folder, pictures, spec.data.skip_broken) for pictures in sample]
+        checked = [check_once(splits.folder, pictures, spec.data.skip_broken, spec.runtime) for pictures in sample]
         if not spec.data.skip_broken:
             self._refuse_missing_test_pictures()
         broken = tuple(broken for part in checked for broken in part.broken)
@@ -171,7 +172,8 @@ class RunData:
         else:
             found = few_shot_sample(self._validation_pool(data, splits), validation_shots(spec), spec.sample_seed)
         labels = class_subset(len(splits.class_names), spec.data.classes)
-        chosen = keep_classes(check_pictures(splits.folder, found, spec.data.skip_broken).usable, labels)
+        usable = check_once(splits.folder, found, spec.data.skip_broken, spec.runtime).usable
+        chosen = keep_classes(usable, labels)
         if not chosen:
             raise UserError(
                 f"method '{spec.method}' chooses on {split} images, and data set '{spec.data.dataset}' has none that "
@@ -203,7 +205,7 @@ class RunData:
             where = f"{'+'.join(item.splits)} pictures of classes '{item.classes}' of data set '{item.dataset}'"
             raise UserError(f"evaluation '{item.name}' has nothing to look at: there are no {where}")
         if self.spec.data.skip_broken:
-            usable, broken = check_pictures(splits.folder, chosen, skip_broken=True)
+            usable, broken = check_once(splits.folder, chosen, True, self.spec.runtime)
             return usable, list(broken)
         return chosen, []
 
@@ -246,7 +248,8 @@ class RunData:
         """The images that `few_shot` holds out: its parts are of those that can be read."""
         data = self.spec.data
         if data.held_out and data.skip_broken:
-            sample = sample._replace(train=check_pictures(splits.folder, sample.train, skip_broken=True).usable)
+            usable = check_once(splits.folder, sample.train, True, self.spec.runtime).usable
+            sample = sample._replace(train=usable)
         return self._hold_out(sample)[1]
 
     def _refuse_missing_test_pictures(self) -> None:

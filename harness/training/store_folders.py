@@ -17,7 +17,7 @@ from harness.errors import UserError
 from harness.experiment.place import RuntimeSpec
 from harness.machine.digests import cache_folder
 
-FEATURES, PICTURES, BATCHES = "features", "pictures", "batches"
+FEATURES, PICTURES, BATCHES, INTACT = "features", "pictures", "batches", "intact"
 FEATURE_SUFFIX, PICTURE_SUFFIX = ".safetensors", ".pixels"
 COUNTER = "bytes"
 """The file of a store of pictures that says how much is kept; it is counted anew where there is none."""
@@ -25,6 +25,7 @@ OF_A_STORE = {
     FEATURES: re.compile(rf"[0-9a-f]{{32}}{re.escape(FEATURE_SUFFIX)}"),
     PICTURES: re.compile(rf"[0-9a-f]{{2}}/[0-9a-f]{{30}}{re.escape(PICTURE_SUFFIX)}"),
     BATCHES: re.compile(r"[0-9a-f]{32}\.json"),
+    INTACT: re.compile(r"[0-9a-f]{32}\.json"),
 }
 """Paths of the files of each store, in its folder. No other file is counted or removed."""
 PART = re.compile(r"[0-9a-f]{2}")
@@ -51,10 +52,16 @@ def batches_folder(features: Path) -> Path:
     return features / BATCHES
 
 
+def intact_folder(features: Path) -> Path:
+    """Where it is kept which pictures were found intact, beside image features."""
+    return features / INTACT
+
+
 FOLDERS: dict[str, Callable[[], Path]] = {
     FEATURES: lambda: features_folder(RuntimeSpec()),
     PICTURES: lambda: pictures_folder(RuntimeSpec()),
     BATCHES: lambda: batches_folder(features_folder(RuntimeSpec())),
+    INTACT: lambda: intact_folder(features_folder(RuntimeSpec())),
 }
 """Name of a store -> its folder, where no run names another."""
 
@@ -72,7 +79,7 @@ class Contents:
     """What a store holds.
 
     Attributes:
-        name: features, pictures or batches.
+        name: features, pictures, batches or intact.
         folder: of the store; it need not exist.
         files: in any order.
     """

@@ -31,11 +31,12 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 def test_each_store_is_a_line(kept: list[Path], tmp_path: Path) -> None:
     kept[1].unlink()
-    features, pictures, batches = skipbench("stores").stdout.splitlines()
+    features, pictures, batches, intact = skipbench("stores").stdout.splitlines()
     assert features.startswith("features  1 file, 0.2 MB, last use ")
     assert features.endswith(f" s ago: {tmp_path}/features")
     assert pictures == f"pictures  nothing: {tmp_path}/pictures"
     assert batches.endswith(f"{tmp_path}/features/batches")
+    assert intact == f"intact    nothing: {tmp_path}/features/intact"
 
 
 def test_one_store_or_all_are_cleared(kept: list[Path]) -> None:

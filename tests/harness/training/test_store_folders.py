@@ -10,7 +10,7 @@ from harness.errors import UserError
 from harness.experiment.place import RuntimeSpec
 from harness.training.feature_store import NAME_BYTES, Rows, open_store
 from harness.training.picture_store import PicturesOnDisk, open_picture_store
-from harness.training.store_folders import BATCHES, FEATURES, PICTURES, batches_folder, clear, contents_of
+from harness.training.store_folders import BATCHES, FEATURES, INTACT, PICTURES, batches_folder, clear, contents_of
 
 ROWS = Rows(torch.zeros(2, NAME_BYTES, dtype=torch.uint8), torch.ones(2, 3), torch.ones(2))
 NAME = "0123456789abcdef" * 2
@@ -36,11 +36,12 @@ def test_what_runs_keep_is_found_and_removed(cache: Path) -> None:
     assert features
     features.add("an entry", ROWS)
     pictures().keep(NAME, SQUARE, 0.5)
-    found = {name: contents_of(name) for name in (FEATURES, PICTURES, BATCHES)}
+    found = {name: contents_of(name) for name in (FEATURES, PICTURES, BATCHES, INTACT)}
     assert {name: (item.folder, len(item.files)) for name, item in found.items()} == {
         FEATURES: (cache / "features", 1),
         PICTURES: (cache / "pictures", 1),
         BATCHES: (cache / "features" / "batches", 0),
+        INTACT: (cache / "features" / "intact", 0),
     }
     assert found[PICTURES].size == 64 + SQUARE.nbytes
     assert clear(found[FEATURES]) == clear(found[PICTURES]) == []
@@ -83,7 +84,7 @@ def test_files_of_others_are_neither_counted_nor_removed(
     monkeypatch.setenv("SKIPBENCH_FEATURES", str(folder))
     monkeypatch.setenv("SKIPBENCH_PICTURES", str(folder))
     before = sorted(folder.rglob("*")), sorted(elsewhere.rglob("*"))
-    for name in (FEATURES, PICTURES, BATCHES):
+    for name in (FEATURES, PICTURES, BATCHES, INTACT):
         found = contents_of(name)
         assert not found.files
         clear(found)

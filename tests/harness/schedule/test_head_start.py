@@ -44,8 +44,29 @@ def test_a_method_that_was_never_run_is_left(tmp_path: Path, finish: Finish) -> 
     assert not is_surely_unfinished(an_experiment(), tmp_path)
     assert is_surely_unfinished(an_experiment(methods=["coop"]), tmp_path)
     assert is_surely_unfinished(an_experiment(shots=[16, 4]), tmp_path)
-    # Only planning tells which setting is another.
-    assert not is_surely_unfinished(an_experiment(settings={"train": {"epochs": 1}}), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_sure"),
+    [
+        ({"settings": {"train": {"epochs": 1}}}, True),
+        ({"settings": {"skip": {"depth": 1}}}, True),
+        ({"protocol": "few_shot"}, True),
+        ({"backbone": ["clip-emoji", "other.safetensors"]}, True),
+        ({"settings": {"train": {"epochs": 7}, "skip": {"depth": 3}}}, False),
+        ({"settings": {"runtime": {"threads": 1}}}, False),
+        # Only planning tells what several values are, and which recipe says what.
+        ({"settings": {"skip": {"depth": "3,4"}}}, False),
+        ({"settings": {"train": {"epochs": [7]}}}, False),
+        ({"recipe": ["official"]}, False),
+    ],
+    ids=str,
+)
+def test_a_setting_that_no_finished_run_has_is_left(
+    changes: dict[str, object], is_sure: bool, tmp_path: Path, finish: Finish
+) -> None:
+    finish_all(an_experiment(settings={"train": {"epochs": 7}, "skip": {"depth": 3}}), tmp_path, finish)
+    assert is_surely_unfinished(an_experiment(**changes), tmp_path) is is_sure
 
 
 def test_what_cannot_be_read_is_not_finished_and_many_are_not_read(
@@ -56,6 +77,12 @@ def test_what_cannot_be_read_is_not_finished_and_many_are_not_read(
     assert is_surely_unfinished(an_experiment(), tmp_path)
     monkeypatch.setattr(head_start, "MOST_LOOKED_AT", 1)
     assert not is_surely_unfinished(an_experiment(), tmp_path)
+
+
+def test_of_many_results_none_is_read(tmp_path: Path, finish: Finish, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish_all(an_experiment(), tmp_path, finish)
+    monkeypatch.setattr(head_start, "MOST_READ", 1)
+    assert not is_surely_unfinished(an_experiment(protocol="few_shot"), tmp_path)
 
 
 def test_no_server_is_started_where_everything_is_complete(
@@ -72,7 +99,8 @@ def test_a_server_is_started_once_a_run_is_known_to_be_left(
     tmp_path: Path, finish: Finish, asked: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish_all(an_experiment(), tmp_path, finish)
-    changed = an_experiment(settings={"train": {"epochs": 1}})
+    # What several values are is known when they are planned.
+    changed = an_experiment(settings={"train": {"epochs": "1,2"}})
     warm_up_early(changed, tmp_path)
     assert asked == []
     monkeypatch.setattr(harness.schedule, "run_all", lambda *_: [])

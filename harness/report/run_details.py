@@ -103,7 +103,7 @@ def describe_runs(runs: pd.DataFrame, results: Path, files: RunFiles, budget: in
     reserved = PICTURE_BYTES + (PREDICTION_BYTES if files.with_logits else 0)
     budget -= reserved
     ordered = first_seeds_first(runs)
-    for run_id, state, reason in zip(ordered["id"], ordered["state"], ordered["reason"], strict=True):
+    for run_id, state, reason in zip(*(ordered[name].tolist() for name in ("id", "state", "reason")), strict=True):
         if state in (FAILED, DAMAGED):
             detail = {"reason": reason, "seed": 0, "spec": shared.specs.place(())}
         elif state == DONE:

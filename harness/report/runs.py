@@ -271,7 +271,8 @@ def groups(runs: pd.DataFrame, *keys: str) -> Iterator[tuple[Any, pd.DataFrame]]
 
 def in_order(column: Iterable[object]) -> list[str]:
     """Different values, in their order of appearance, as text."""
-    return list(dict.fromkeys(map(str, column)))
+    values = column.unique() if isinstance(column, pd.Series) else column
+    return list(dict.fromkeys(map(str, values)))
 
 
 def without_axes(settings: Settings, axes: Sequence[str]) -> str:
@@ -304,13 +305,13 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     belongs to the label where methods of one table differ in it.
     """
     runs = with_sources(runs)
-    boards = [leaderboard(tuned) for tuned in runs["tuned"]]
-    tables = list(zip(runs["protocol"], runs["backbone"], boards, strict=True))
+    boards = [leaderboard(tuned) for tuned in runs["tuned"].tolist()]
+    tables = list(zip(runs["protocol"].tolist(), runs["backbone"].tolist(), boards, strict=True))
     precisions: dict[Any, set[str]] = defaultdict(set)
-    for table, precision in zip(tables, runs["precision"], strict=True):
+    for table, precision in zip(tables, runs["precision"].tolist(), strict=True):
         precisions[table].add(precision)
-    methods, cells = list(runs["method"]), list(zip(runs["dataset"], runs["tail"], runs["shots"], strict=True))
-    settings = list(runs["settings"])
+    methods, settings = runs["method"].tolist(), runs["settings"].tolist()
+    cells = list(zip(*(runs[axis].tolist() for axis in ("dataset", "tail", "shots")), strict=True))
     variants: dict[int, Variant] = {}
     for (table, method), places in by_group(list(zip(tables, methods, strict=True))).items():
         always = [PRECISION] if len(precisions[table]) > 1 else []

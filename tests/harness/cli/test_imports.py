@@ -49,3 +49,13 @@ def test_a_run_imports_neither_open_clip_nor_what_that_brings() -> None:
     assert imported("import harness.training.run\n") == {"torch", "numpy", "wandb", "PIL"}
     loading = "from harness.clip.load import load_backbone; load_backbone('clip-emoji')\n"
     assert not {"open_clip", "torchvision", "timm"} & imported(loading)
+
+
+def test_a_large_signed_rank_test_and_the_page_import_no_statistics_of_scipy() -> None:
+    code = (
+        "import sys, pandas, harness.report.page\n"
+        "from harness.report.statistics import signed_rank_p\n"
+        "assert signed_rank_p(pandas.Series(range(1, 61)) * 1.0) < 0.001\n"
+        "assert not {'scipy.stats', 'scipy.optimize'} & set(sys.modules)\n"
+    )
+    assert "torch" not in imported(code)

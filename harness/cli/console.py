@@ -58,6 +58,11 @@ class PlainConsole(Console):
         else:
             super().print(*objects, **options)
 
+    def print_lines(self, lines: Sequence[str]) -> None:
+        """Print many texts, each as `print` does with `soft_wrap`, at once."""
+        if lines:
+            super().print("\n".join(self.in_lines(line, hanging=True) for line in lines), soft_wrap=True)
+
     def in_lines(self, text: str, hanging: bool) -> str:
         """A text as it is printed."""
         text = plain(as_typed(masked(text)))

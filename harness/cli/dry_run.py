@@ -13,6 +13,7 @@ from harness.experiment.grid import values_at
 from harness.experiment.layers import COMMAND_LINE, DEFAULT, PlannedRun, Setting
 from harness.experiment.settings import flat_settings
 from harness.experiment.spec import RunSpec, ScheduleSpec
+from harness.machine.garbage import no_garbage_search
 from harness.results.folder import DAMAGED, DONE, INTERRUPTED, MISSING, STATES
 from harness.results.index import planned_runs
 
@@ -38,6 +39,7 @@ class States(NamedTuple):
     damage: list[str]
 
 
+@no_garbage_search()
 def print_states(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> States:
     """Print one line per run with its state, and return the states.
 
@@ -46,7 +48,7 @@ def print_states(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -
         results: the results folder.
         axes: settings that the lines show; seeds of samples are shown wherever they differ.
     """
-    states = States([], [])
+    states, lines = States([], []), []
     if len({spec.data.sample_seed for spec in specs}) > 1:
         axes = list(dict.fromkeys([*axes, "data.sample_seed"]))
     for run, spec in zip(planned_runs(specs, results), specs, strict=True):
@@ -54,7 +56,8 @@ def print_states(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -
         states.damage.extend([run.reason] if run.state == DAMAGED else [])
         varied = {key: value for key, value in values_at(spec, axes).items() if value != NO_VALUE}
         about = [spec.protocol, spec.name, spec.backbone, *(f"{key}={value}" for key, value in varied.items())]
-        console.print(f"{run.state:11s} {run.id} {' '.join(about)}", soft_wrap=True)
+        lines.append(f"{run.state:11s} {run.id} {' '.join(about)}")
+    console.print_lines(lines)
     return states
 
 

@@ -9,6 +9,7 @@ import click
 from harness.cli.console import RESULTS, console, end_with_damage, say_if_any
 from harness.cli.grid import FILE_AND_SETTINGS, GridOptions, Words, takes_report_grid
 from harness.cli.table import find_runs
+from harness.machine.garbage import no_garbage_search
 from harness.results.files import write_atomically
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--methods", help="Methods, separated by commas, or `all`.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the page; default RESULTS/reports.")
 @RESULTS
+@no_garbage_search()
 def report(
     words: Words,
     grid: GridOptions,

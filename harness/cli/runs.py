@@ -12,6 +12,7 @@ from harness.cli.completion import complete_ids
 from harness.cli.console import RESULTS, console, end_with_damage
 from harness.cli.grid import ScheduleOptions, split_schedule, takes_schedule
 from harness.errors import UserError
+from harness.machine.garbage import no_garbage_search
 from harness.machine.units import MIB
 from harness.text import counted, plain
 
@@ -32,6 +33,7 @@ EPOCH_LINES = 3
 @click.option("--method", help="Only runs of this method.")
 @click.option("--dataset", help="Only runs that train on this data set.")
 @RESULTS
+@no_garbage_search()
 def runs(state: str | None, method: str | None, dataset: str | None, results: Path) -> None:
     """List the runs of the results folder: state, id, name, and accuracies, progress or the reason of a failure.
 
@@ -56,8 +58,7 @@ def runs(state: str | None, method: str | None, dataset: str | None, results: Pa
         damage += [item.reason] if item.state == DAMAGED else []
         shown.append(RunLine.of(item))
     apart = settings_apart({item.id: item.spec for item in shown if item.spec})
-    for line in shown:
-        console.print(line.text(apart.get(line.id, ())), soft_wrap=True)
+    console.print_lines([line.text(apart.get(line.id, ())) for line in shown])
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     console.print(told or "no such runs")
     end_with_damage(damage)

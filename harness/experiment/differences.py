@@ -1,6 +1,5 @@
 """What sets a run apart from its recipe, in a few words: names of runs and lists of them show it."""
 
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -26,13 +25,13 @@ def differences(spec: RunSpec) -> Settings:
     Its recipe is among them where it is not the usual one of its backbone. A run of a method or with a recipe that is
     not there any more has none.
     """
-    return dict(_differences(json.dumps(spec.model_dump(mode="json", exclude=NO_MATTER))))
+    return dict(_differences(spec.model_dump_json(exclude=NO_MATTER)))
 
 
 @lru_cache(MOST_KEPT)
 def _differences(settings: str) -> Settings:
     """As `differences`, from the JSON of a spec without `NO_MATTER`: of a thousand runs most differ in that alone."""
-    spec = RunSpec.model_validate(json.loads(settings))
+    spec = RunSpec.model_validate_json(settings)
     try:
         expected = whole_settings(spec.method, settings_of_recipe(spec))
         own = whole_settings(spec.method, spec.settings())

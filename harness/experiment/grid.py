@@ -27,6 +27,7 @@ from harness.experiment.scalar_types import check_value
 from harness.experiment.settings import Section, Settings, by_sections, flat_settings, merge, nest, read_yaml, validate
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.experiment.yaml_values import LARGEST
+from harness.machine.garbage import no_garbage_search
 from harness.text import counted
 
 EVERY_METHOD = "all"
@@ -165,6 +166,7 @@ def expand(experiment: Experiment, overrides: Settings | None = None) -> list[Ru
     return [item.spec for item in plan_grid(experiment, overrides)]
 
 
+@no_garbage_search()
 def plan_grid(experiment: Experiment, overrides: Settings | None = None) -> list[PlannedRun]:
     """All runs of an experiment, each once, in the order in which they are best run.
 

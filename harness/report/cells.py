@@ -182,7 +182,8 @@ class MethodRuns:
         """The runs of a method among others."""
         own = runs[runs["label"] == label]
         done = own[own["state"] == DONE]
-        return cls(label, own, done, [*zip(units_of(done), done["dataset"], strict=True)], units_of(own).nunique())
+        places = list(zip(units_of(done).tolist(), done["dataset"].tolist(), strict=True))
+        return cls(label, own, done, places, units_of(own).nunique())
 
 
 def cost_cell(own: MethodRuns, column: Column, datasets: Sequence[str], where: str) -> Cell:

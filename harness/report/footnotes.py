@@ -45,7 +45,7 @@ def footnotes(table: Table, transpose: bool = False) -> list[str]:
     sentences.append(
         f"Backbone {listed(known, 'backbone')}, precision {listed(known, 'precision')}, "
         f"recipe {listed(known, 'recipe')}, templates {templates_note(known)}, device {listed(known, 'device')}. "
-        f"{'; '.join(sorted(set(known['versions'])))}."
+        f"{'; '.join(sorted(known['versions'].unique()))}."
     )
     sentences += run_notes(known)
     if any(cell.block == COSTS or table.by_column for cell in table.cells):
@@ -62,7 +62,7 @@ def variant_key(runs: pd.DataFrame) -> dict[str, str]:
     """Numbered label -> the settings that it stands for, in the order of the runs."""
     if "variant" not in runs:
         return {}
-    pairs = dict(zip(runs["label"], runs["variant"], strict=True))
+    pairs = dict(zip(runs["label"].tolist(), runs["variant"].tolist(), strict=True))
     return {label: settings for label, settings in pairs.items() if NUMBERED in label}
 
 
@@ -166,7 +166,7 @@ def leaderboard_note(table: Table) -> list[str]:
 
 def templates_note(runs: pd.DataFrame) -> str:
     """The prompt templates in quotes; if there are many, only their number."""
-    several = sorted(set(runs["template"].dropna())) if "template" in runs else []
+    several = sorted(runs["template"].dropna().unique()) if "template" in runs else []
     if len(several) > 3:
         return f"of the data sets ({len(several)})"
     return ", ".join(f'"{template}"' for template in several)

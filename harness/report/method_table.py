@@ -273,7 +273,7 @@ def tuned_note(runs: pd.DataFrame) -> str:
 
 def listed(runs: pd.DataFrame, column: str) -> str:
     """Different known values of a column, separated by commas."""
-    return ", ".join(sorted({str(value) for value in runs[column].dropna()}))
+    return ", ".join(sorted({str(value) for value in runs[column].dropna().unique()}))
 
 
 def memory_note(runs: pd.DataFrame) -> str:

@@ -98,7 +98,7 @@ def page(
         "latex": latex,
         "figures": figures,
         "runs": run_rows(listed),
-        "trials": [place for place, name in enumerate(listed["protocol"]) if name in validation_protocols()],
+        "trials": [place for place, name in enumerate(listed["protocol"].tolist()) if name in validation_protocols()],
         "files": {"sets": files.sets, "of": files.of},
         "folder": Path(os.path.relpath(results / "runs", folder)).as_posix(),
         "left_out": LEFT_OUT,
@@ -215,9 +215,9 @@ def run_rows(runs: pd.DataFrame) -> dict[str, Any]:
     values: list[list[Any]] = []
 
     def words(name: str, column: pd.Series) -> None:
-        known = in_order(column)
+        known, names = in_order(column), list(map(str, column.tolist()))
         columns.append({"name": name, "words": known})
-        values.append([known.index(str(value)) for value in column] if len(known) < 500 else [*map(str, column)])
+        values.append([known.index(one) for one in names] if len(known) < 500 else names)
 
     def numbers(name: str, column: pd.Series, digits: int) -> None:
         columns.append({"name": name, "digits": digits})

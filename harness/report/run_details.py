@@ -5,8 +5,9 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from harness.machine.units import MIB
 from harness.report.card_notes import card_line
 from harness.report.marks import details_of
 from harness.report.run_predictions import predicted
+from harness.report.runs import MOST_KEPT
 from harness.results.epochs import EpochRecord
 from harness.results.folder import DAMAGED, DONE, FAILED, RunFolder
 from harness.results.logits import is_logits_file
@@ -59,7 +61,7 @@ class RunFiles:
         with_logits: ids of runs that kept logits.
     """
 
-    sets: list[list[str]]
+    sets: list[tuple[str, ...]]
     of: list[int]
     with_logits: frozenset[str]
 
@@ -67,12 +69,13 @@ class RunFiles:
 def run_files(ids: Iterable[str], results: Path) -> RunFiles:
     """Which files some runs have; none where there is no folder."""
     sets, of, with_logits = Shared(), [], set()
+    folder = results / "runs"
     for run_id in ids:
         try:
-            names = os.listdir(results / "runs" / run_id)
+            names = os.listdir(os.path.join(folder, run_id))
         except OSError:
             names = []
-        of.append(sets.place([name for name in FILES if name in names]))
+        of.append(sets.place(tuple(name for name in FILES if name in names)))
         if any(map(is_logits_file, names)):
             with_logits.add(run_id)
     return RunFiles(sets.values, of, frozenset(with_logits))
@@ -100,9 +103,9 @@ def describe_runs(runs: pd.DataFrame, results: Path, files: RunFiles, budget: in
     reserved = PICTURE_BYTES + (PREDICTION_BYTES if files.with_logits else 0)
     budget -= reserved
     ordered = first_seeds_first(runs)
-    for run_id, state, reason in zip(ordered["id"], ordered["state"], ordered["reason"], strict=True):
+    for run_id, state, reason in zip(*(ordered[name].tolist() for name in ("id", "state", "reason")), strict=True):
         if state in (FAILED, DAMAGED):
-            detail = {"reason": reason, "seed": 0, "spec": shared.specs.place([])}
+            detail = {"reason": reason, "seed": 0, "spec": shared.specs.place(())}
         elif state == DONE:
             folder = RunFolder(results, run_id)
             result = folder.read_result()
@@ -138,17 +141,16 @@ class Shared:
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self._places: dict[str, int] = {}
+        self._places: dict[Hashable, int] = {}
         self._new = 0
 
-    def place(self, value: Any) -> int:
+    def place(self, value: Hashable) -> int:
         """Index of a value in the list; adds it if it is new."""
-        key = json.dumps(value)
-        if key not in self._places:
-            self._places[key] = len(self.values)
+        if value not in self._places:
+            self._places[value] = len(self.values)
             self.values.append(value)
-            self._new += len(key.encode()) + 1
-        return self._places[key]
+            self._new += len(json.dumps(value)) + 1
+        return self._places[value]
 
     def grown(self) -> int:
         """Bytes by which the list grew since the last call."""
@@ -187,7 +189,7 @@ def describe(folder: RunFolder, result: Result, shared: SharedParts, damage: lis
     losses = [(one.epoch + 1, float(f"{one.loss:.4g}")) for one in records if math.isfinite(one.loss)]
     return {
         "seed": result.spec.seed,
-        "spec": shared.specs.place([shared.lines.place(line) for line in setting_lines(result)]),
+        "spec": shared.specs.place(tuple(map(shared.lines.place, setting_lines(result)))),
         "card": shared.cards.place(card_line(result.spec.method)),
         "costs": [phase_row(name, costs) for name, costs in result.costs.phases.items()],
         "facts": facts(result),
@@ -196,7 +198,7 @@ def describe(folder: RunFolder, result: Result, shared: SharedParts, damage: lis
         "accuracies": accuracy_curves(records),
         "classes": {
             item.name: {
-                "names": shared.classes.place(list(item.per_class)),
+                "names": shared.classes.place(tuple(item.per_class)),
                 "values": [rounded(value, 1) for value in item.per_class.values()],
             }
             for item in result.evaluations
@@ -209,10 +211,15 @@ def describe(folder: RunFolder, result: Result, shared: SharedParts, damage: lis
 
 def setting_lines(result: Result) -> list[str]:
     """The settings of a run that decide its result, but the seed, as `key: value`, values as in YAML."""
-    settings = flat_settings({key: value for key, value in result.spec.settings().items() if key not in NO_SPEC})
+    return _lines(json.dumps({key: value for key, value in result.spec.settings().items() if key not in NO_SPEC}))
+
+
+@lru_cache(MOST_KEPT)
+def _lines(settings: str) -> list[str]:
+    """As `setting_lines`, from the JSON of the settings: thousands of runs differ in their seeds alone."""
     texts = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for key, value in settings.items()
+        for key, value in flat_settings(json.loads(settings)).items()
     }
     return [f"{key}: {text}" for key, text in texts.items()]
 

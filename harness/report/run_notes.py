@@ -55,7 +55,7 @@ def labelled_choices(runs: pd.DataFrame) -> list[tuple[str, Choice]]:
 
 def names_of(runs: pd.DataFrame) -> list[str]:
     """What the runs are called in their table."""
-    return [str(name) for name in runs["label" if "label" in runs else "method"]]
+    return list(map(str, runs["label" if "label" in runs else "method"].tolist()))
 
 
 def in_groups(pairs: Iterable[tuple[str, Choice]]) -> str:
@@ -87,7 +87,7 @@ def marks_note(runs: pd.DataFrame) -> list[str]:
     ]
     told = {label for pairs in by_images.values() for label, _ in pairs}
     if "mark" in runs and "track" not in runs:  # the note about a track tells the same, with reasons
-        pairs = zip(names_of(runs), runs["mark"], strict=True)
+        pairs = zip(names_of(runs), runs["mark"].tolist(), strict=True)
         lax = [name for name, mark in pairs if mark == LAX_MARK and name not in told]
         if lax:
             names = ", ".join(dict.fromkeys(lax))
@@ -240,9 +240,9 @@ def threads_note(runs: pd.DataFrame) -> list[str]:
         return []
     known = runs[runs["threads"].notna() & (runs["device"] == "cpu")]
     by_number: dict[int, list[str]] = {}
-    for label, threads in zip(known["label" if "label" in known else "method"], known["threads"], strict=True):
+    for label, threads in zip(names_of(known), known["threads"], strict=True):
         names = by_number.setdefault(int(threads), [])
-        names += [] if label in names else [str(label)]
+        names += [] if label in names else [label]
     if len(by_number) > 1:
         each = "; ".join(f"{number}: {', '.join(names)}" for number, names in sorted(by_number.items()))
         return [f"CPU threads differ, so compare no times ({each})."]

@@ -17,6 +17,7 @@ from harness.experiment.grid import values_at
 from harness.experiment.protocols import Protocol, find_protocol
 from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
+from harness.machine.garbage import no_garbage_search
 from harness.report.labels import Variant, as_left_open, by_group, label_variants, sort_key, told_apart
 from harness.report.marks import choices_of, mark_of
 from harness.report.sample_sources import with_sources
@@ -39,6 +40,7 @@ BEYOND_ALL_COSTS = 1e15
 NO_RESULT = ("recipe", "wandb", "tracking", "runtime")
 
 
+@no_garbage_search()
 def experiment_runs(specs: Sequence[RunSpec], results: Path) -> pd.DataFrame:
     """The runs of an experiment, whether or not they are in the results folder.
 
@@ -71,6 +73,7 @@ class FolderRuns:
     left_out: int = 0
 
 
+@no_garbage_search()
 def folder_runs(results: Path, all_runs: bool = False) -> FolderRuns:
     """The runs of a results folder whose spec is known.
 
@@ -268,7 +271,8 @@ def groups(runs: pd.DataFrame, *keys: str) -> Iterator[tuple[Any, pd.DataFrame]]
 
 def in_order(column: Iterable[object]) -> list[str]:
     """Different values, in their order of appearance, as text."""
-    return list(dict.fromkeys(map(str, column)))
+    values = column.unique() if isinstance(column, pd.Series) else column
+    return list(dict.fromkeys(map(str, values)))
 
 
 def without_axes(settings: Settings, axes: Sequence[str]) -> str:
@@ -283,14 +287,14 @@ def without_axes(settings: Settings, axes: Sequence[str]) -> str:
 
 def variant_settings(spec: RunSpec) -> Settings:
     """Settings that make variants of a method, flat; the same object for all runs that share it, as thousands do."""
-    settings = spec.settings()
-    return _flat_variant(json.dumps({key: value for key, value in settings.items() if key not in NO_VARIANT}))
+    return _flat_variant(spec.method, spec.model_dump_json(exclude=NO_VARIANT))
 
 
 @lru_cache(MOST_KEPT)
-def _flat_variant(settings: str) -> Settings:
-    """As `variant_settings`, from the JSON of those that count."""
-    flat = as_left_open(flat_settings(json.loads(settings)))
+def _flat_variant(method: str, fields: str) -> Settings:
+    """As `variant_settings`, from the JSON of the fields that count."""
+    settings = json.loads(fields)
+    flat = as_left_open(flat_settings({method: settings.pop("options"), **settings}))
     return {key: value for key, value in flat.items() if key not in GRID_AXES}
 
 
@@ -301,13 +305,13 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     belongs to the label where methods of one table differ in it.
     """
     runs = with_sources(runs)
-    boards = [leaderboard(tuned) for tuned in runs["tuned"]]
-    tables = list(zip(runs["protocol"], runs["backbone"], boards, strict=True))
+    boards = [leaderboard(tuned) for tuned in runs["tuned"].tolist()]
+    tables = list(zip(runs["protocol"].tolist(), runs["backbone"].tolist(), boards, strict=True))
     precisions: dict[Any, set[str]] = defaultdict(set)
-    for table, precision in zip(tables, runs["precision"], strict=True):
+    for table, precision in zip(tables, runs["precision"].tolist(), strict=True):
         precisions[table].add(precision)
-    methods, cells = list(runs["method"]), list(zip(runs["dataset"], runs["tail"], runs["shots"], strict=True))
-    settings = list(runs["settings"])
+    methods, settings = runs["method"].tolist(), runs["settings"].tolist()
+    cells = list(zip(*(runs[axis].tolist() for axis in ("dataset", "tail", "shots")), strict=True))
     variants: dict[int, Variant] = {}
     for (table, method), places in by_group(list(zip(tables, methods, strict=True))).items():
         always = [PRECISION] if len(precisions[table]) > 1 else []

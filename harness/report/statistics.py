@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from harness.statistics.wilcoxon import holm
+from harness.statistics.wilcoxon import MOST_EXACT, holm, mean_ranks, normal_p
 
 # The smallest p of a two-sided signed-rank test on n pairs is 2 / 2^n: fewer than six pairs cannot reach p < 0.05.
 FEWEST_PAIRS = 6
@@ -117,6 +118,10 @@ def signed_rank_p(differences: pd.Series) -> float | None:
         return None
     if not differences.any():
         return 1.0
+    if len(differences) > MOST_EXACT:
+        moved = differences[differences != 0].to_numpy(dtype=np.float64)
+        sizes = mean_ranks(np.abs(moved))
+        return normal_p(sizes, float(sizes[moved > 0].sum()))
     # Imported here because it takes a second, and most tables have too few pairs for a test.
     from scipy.stats import wilcoxon
 

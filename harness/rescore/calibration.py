@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from harness.rescore.scores import Flags
 from harness.results.logits import Floats, Labels
@@ -122,6 +121,9 @@ def fit_temperature(logits: Floats, labels: Labels) -> Temperature:
         logits: (N, C) of validation images; never of test images.
         labels: (N,).
     """
+    # Imported here because it takes long, and reading a page of runs or a table fits nothing.
+    from scipy.optimize import minimize_scalar
+
     own = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
     if (own == 0).all():
         # Every label has the highest logit: the colder, the likelier, without an end.

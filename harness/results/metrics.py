@@ -7,6 +7,7 @@ more entry in `METRICS` and appears in all of them.
 import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from harness.errors import UserError, nearest
 from harness.machine.costs import ADAPT, CACHE, FIT, PHASES, SELECT, TRAIN
@@ -213,19 +214,22 @@ METRICS: dict[str, Metric] = {
 }  # fmt: skip
 
 
-def evaluation_metrics() -> list[EvaluationMetric]:
+@cache
+def evaluation_metrics() -> tuple[EvaluationMetric, ...]:
     """The metrics of single evaluations."""
-    return [metric for metric in METRICS.values() if isinstance(metric, EvaluationMetric)]
+    return tuple(metric for metric in METRICS.values() if isinstance(metric, EvaluationMetric))
 
 
-def summary_metrics() -> list[SummaryMetric]:
+@cache
+def summary_metrics() -> tuple[SummaryMetric, ...]:
     """The metrics that sum up accuracies."""
-    return [metric for metric in METRICS.values() if isinstance(metric, SummaryMetric)]
+    return tuple(metric for metric in METRICS.values() if isinstance(metric, SummaryMetric))
 
 
-def run_metrics() -> list[RunMetric]:
+@cache
+def run_metrics() -> tuple[RunMetric, ...]:
     """The metrics of whole runs."""
-    return [metric for metric in METRICS.values() if isinstance(metric, RunMetric)]
+    return tuple(metric for metric in METRICS.values() if isinstance(metric, RunMetric))
 
 
 def find_metric(name: str) -> Metric:

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.clip.texts import OneOrMore
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec, ScheduleSpec
+from harness.machine.garbage import no_garbage_search
 from harness.results.index import planned_runs
 from harness.results.origin import Origin
 from harness.results.record import Result
@@ -23,6 +24,7 @@ EXECUTORS = {
 }
 
 
+@no_garbage_search()
 def unfinished(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
     """The runs that are not complete; removes what killed processes left in the folders of all.
 

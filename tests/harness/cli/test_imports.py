@@ -70,3 +70,13 @@ def test_a_run_imports_neither_the_compiler_nor_what_sends_statistics(method: st
     assert list(tmp_path.glob("runs/*/result.json"))
     assert list(tmp_path.glob("runs/*/wandb/offline-run-*"))
     assert not {"torch._dynamo", "opentelemetry.exporter"} & found
+
+
+def test_a_large_signed_rank_test_and_the_page_import_no_statistics_of_scipy() -> None:
+    code = (
+        "import sys, pandas, harness.report.page\n"
+        "from harness.report.statistics import signed_rank_p\n"
+        "assert signed_rank_p(pandas.Series(range(1, 61)) * 1.0) < 0.001\n"
+        "assert not {'scipy.stats', 'scipy.optimize'} & set(sys.modules)\n"
+    )
+    assert "torch" not in imported(code)

@@ -147,7 +147,7 @@ def test_a_failed_run_says_why(tmp_path: Path, plan_runs: Plan, fill: Fill) -> N
 
 def test_shared_values_are_there_once() -> None:
     shared = Shared()
-    assert [shared.place(["a"]), shared.place("b"), shared.place(["a"])] == [0, 1, 0]
+    assert [shared.place(("a",)), shared.place("b"), shared.place(("a",))] == [0, 1, 0]
     assert shared.grown() == len('["a"]') + len('"b"') + 2
     assert shared.grown() == 0
 

@@ -4,13 +4,15 @@ import itertools
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata, wilcoxon
 
 from harness.errors import UserError
-from harness.statistics.wilcoxon import against_others, all_pairs, holm, signed_rank, smallest_p
+from harness.report.statistics import signed_rank_p
+from harness.statistics.wilcoxon import against_others, all_pairs, holm, mean_ranks, signed_rank, smallest_p
 from tests.harness.statistics.examples import demsar, published, scores_of, turned
 
 Differences = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=9)
@@ -32,6 +34,19 @@ def test_scipy_gives_the_same_without_ties(number: int) -> None:
     found = signed_rank(differences)
     assert found.p == pytest.approx(wilcoxon(differences).pvalue)
     assert found.exact == (number <= 50)
+
+
+@pytest.mark.parametrize("number", [51, 60, 1000])
+@pytest.mark.parametrize("digits", [0, 1, 9])
+def test_the_normal_approximation_is_that_of_scipy_bit_for_bit_with_ties_and_zeros(number: int, digits: int) -> None:
+    differences = np.random.default_rng(number).normal(0.2, size=number).round(digits)
+    assert (digits > 0) or 0 in differences
+    found = signed_rank_p(pd.Series(differences))
+    assert found == float(wilcoxon(differences).pvalue)
+    moved = differences[differences != 0]
+    assert (mean_ranks(np.abs(moved)) == rankdata(np.abs(moved))).all()
+    if len(moved) > 50:
+        assert signed_rank(moved).p == float(wilcoxon(moved).pvalue)
 
 
 @given(Differences)

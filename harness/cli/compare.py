@@ -114,7 +114,7 @@ def compare_published(words: Words, results: Path, grid: GridOptions, costs: boo
     planned = experiment_runs(specs, results)
     runs, damage = planned[planned["state"] == DONE], damage_in(planned)
     if runs.empty:
-        raise UserError(none_complete(len(specs), results, damage))
+        raise UserError(none_complete(specs, results, damage))
     title = f"{experiment.protocol}, {len(runs)} of {counted(len(specs), 'run')}"
     if costs:
         numbers = published_costs.read_costs()

@@ -19,6 +19,7 @@ from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
 from harness.report.labels import Variant, as_left_open, by_group, label_variants, sort_key, told_apart
 from harness.report.marks import choices_of, mark_of
+from harness.report.nearest_runs import no_run_over
 from harness.report.sample_sources import with_sources
 from harness.report.zero_shot import evaluated, is_zero_shot
 from harness.results.folder import DAMAGED
@@ -199,20 +200,21 @@ def axis_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> p
     """
     wanted = {without_axes(spec.settings(), axes) for spec in specs}
     found, keys, settings_of = [], [], []
+    others: list[RunSpec] = []
     for run in runs_if_any(results):
         if run.result is not None and not impossible_in(run):
             settings = run.result.spec.settings()
             values = flat_settings(settings)
-            if set(axes) <= values.keys() and without_axes(settings, axes) in wanted:
+            if not set(axes) <= values.keys():
+                continue
+            if without_axes(settings, axes) in wanted:
                 found.append({**run_row(run), "axis": row_name(values_at(run.result.spec, axes))})
                 keys.append([values[axis] for axis in axes])
                 settings_of.append(values)
+            else:
+                others.append(run.result.spec)
     if not found:
-        example = " ".join(f"{axis}=A,B" for axis in axes)
-        raise UserError(
-            f"no finished run of the experiment has the setting '{', '.join(axes)}' in '{results}': run it with "
-            f"several values, such as `skipbench bench METHODS {example}`"
-        )
+        raise UserError(no_run_over(specs, others, results, axes))
     order = sorted(range(len(found)), key=lambda number: [sort_key(value) for value in keys[number]])
     runs = pd.DataFrame([found[number] for number in order])
     return runs.assign(label=runs["method"], row=short_rows([settings_of[number] for number in order], axes))

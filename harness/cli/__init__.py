@@ -5,6 +5,7 @@ imported inside the commands, so that their help and mistyped names are answered
 """
 
 import atexit
+import codecs
 import gc
 import io
 import os
@@ -26,6 +27,8 @@ from harness.machine.masking import masked
 from harness.text import plain
 
 MISTAKE, INTERRUPTED = 2, 130
+IN_ASCII = {"±": "+/-", "\N{EN DASH}": "-", "…": "...", "‖": "||", "≈": "~"}
+"""How marks of tables are written where the encoding of a terminal or pipe lacks them."""
 
 
 COMMANDS = {
@@ -109,6 +112,7 @@ def main() -> None:
     # Where torch was imported, looking for garbage among all its objects takes the end of a command half a second.
     atexit.register(gc.freeze)
     sys.excepthook = print_traceback
+    write_all_characters()
     try:
         cli.main(prog_name=harness.text.program(), complete_var=VARIABLE, standalone_mode=False)
     except BaseException as error:
@@ -116,6 +120,21 @@ def main() -> None:
         if stop.is_asked and not isinstance(error, SystemExit):
             fail(STOPPED, error, INTERRUPTED)
         end(error)
+
+
+def write_all_characters() -> None:
+    """Have what the encoding of the terminal or pipe lacks written in other characters, instead of an error."""
+    codecs.register_error("skipbench", spelled_out)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="skipbench")
+
+
+def spelled_out(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What stands for characters that an encoding lacks: marks of tables in ASCII, escapes of all others."""
+    if isinstance(error, UnicodeEncodeError):
+        return IN_ASCII.get(error.object[error.start]) or rf"\u{ord(error.object[error.start]):04x}", error.start + 1
+    return codecs.backslashreplace_errors(error)
 
 
 def end(error: BaseException) -> None:

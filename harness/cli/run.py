@@ -40,7 +40,10 @@ from harness.cli.grid import (
 from harness.cli.table import print_paper_table
 from harness.cli.watch import Watcher, print_failures
 from harness.clip.backbones import bundled
-from harness.data.datasets import find_dataset, find_folder
+from harness.data.datasets import find_dataset, find_folder, read_dataset
+from harness.data.fewshot import class_subset
+from harness.data.own_names import is_own
+from harness.data.readers import SPLITS, UNTESTED
 from harness.errors import UserError
 from harness.experiment.files import find_experiment_file
 from harness.experiment.grid import NO_ABLATION, Experiment, ablation_axes, describe_grid, differing_settings
@@ -241,7 +244,7 @@ def tell_tracking(specs: list[RunSpec]) -> None:
 
 
 def check_data(specs: list[RunSpec]) -> None:
-    """Find out before the first run whether all data sets are there."""
+    """Find out before the first run whether all data sets are there, and whether own ones have enough classes."""
     needed = {
         (name, spec.runtime.find_data_root())
         for spec in specs
@@ -249,6 +252,22 @@ def check_data(specs: list[RunSpec]) -> None:
     }
     for name, data_root in sorted(needed, key=str):
         find_folder(find_dataset(name), data_root)
+    for spec in specs:
+        for name, subset in (
+            (spec.data.dataset, spec.data.classes),
+            *((on.dataset, on.classes) for on in spec.evaluate),
+        ):
+            if is_own(name):
+                check_subset(name, subset, spec)
+
+
+def check_subset(dataset: str, subset: str, spec: RunSpec) -> None:
+    """Raise a UserError if an own data set has too few classes for a subset of a run."""
+    found = read_dataset(dataset, spec.runtime.find_data_root(), SPLITS if spec.is_tested else UNTESTED)
+    try:
+        class_subset(len(found.class_names), subset)
+    except UserError as error:
+        raise UserError(f"{dataset}: {error}") from None
 
 
 def fetch_backbones(specs: list[RunSpec]) -> None:

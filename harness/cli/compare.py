@@ -48,6 +48,10 @@ def compare(words: tuple[str, ...], grid: GridOptions, costs: bool, results: Pat
         if costs:
             raise UserError("--costs is for published costs: comparing two runs or experiments shows costs anyway")
         compare_two(sides, overrides, results, grid)
+    elif sides and not is_experiment_name(sides[0]) and not costs:
+        raise UserError(
+            f"'{sides[0]}' is no experiment: compare takes two runs, or an experiment beside published numbers"
+        )
     else:
         compare_published(Words(sides[0] if sides else None, overrides), results, grid, costs)
 

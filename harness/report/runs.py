@@ -17,7 +17,7 @@ from harness.experiment.grid import values_at
 from harness.experiment.protocols import Protocol, find_protocol
 from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
-from harness.report.labels import Variant, as_left_open, by_group, label_variants, sort_key, told_apart
+from harness.report.labels import Variant, as_left_open, by_group, differing, label_variants, sort_key, told_apart
 from harness.report.marks import choices_of, mark_of
 from harness.report.nearest_runs import no_run_over
 from harness.report.sample_sources import with_sources
@@ -33,7 +33,9 @@ FIXED, TUNED = "fixed", "tuned"
 NO_VARIANT = {"method", "seed", "recipe", "tuned", "protocol", "backbone", "evaluate", "wandb", "tracking", "runtime"}
 PRECISION, TEST = "train.precision", "test"
 # Samples are averaged over, as seeds are; those that come from elsewhere make a variant.
-GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.sample_seed"}
+GRID_AXES = {"data.dataset", "data.shots", "data.sample_seed"}
+# What is learned and what is asked afterwards: they follow from the protocol, unless a run says otherwise.
+TASK = ("data.classes", "evaluate")
 MOST_KEPT = 1024
 BEYOND_ALL_COSTS = 1e15
 # What may differ between runs that are values of one axis: the axis itself and what changes no result.
@@ -285,8 +287,17 @@ def without_axes(settings: Settings, axes: Sequence[str]) -> str:
 
 def variant_settings(spec: RunSpec) -> Settings:
     """Settings that make variants of a method, flat; the same object for all runs that share it, as thousands do."""
-    settings = spec.settings()
-    return _flat_variant(json.dumps({key: value for key, value in settings.items() if key not in NO_VARIANT}))
+    kept = {key: value for key, value in spec.settings().items() if key not in NO_VARIANT}
+    return _flat_variant(json.dumps({**kept, "evaluate": evaluations_in_words(spec)}))
+
+
+def evaluations_in_words(spec: RunSpec) -> str:
+    """What a run is evaluated on, the same for all data sets of a protocol that evaluates on the training data set."""
+    own = spec.data.dataset
+    return "; ".join(
+        " ".join([f"{item.name}:", *([item.dataset] if item.dataset != own else []), item.classes, *item.splits])
+        for item in spec.evaluate
+    )
 
 
 @lru_cache(MOST_KEPT)
@@ -299,8 +310,8 @@ def _flat_variant(settings: str) -> Settings:
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with columns `label` (see `Variant`), `variant`, `exact` and `place`: what sets them apart in a table.
 
-    So a results folder that holds a method at depths 2 and 3 gives two columns, and never a mean over both. Precision
-    belongs to the label where methods of one table differ in it.
+    So a results folder that holds a method at depths 2 and 3 gives two columns, and never a mean over both. Precision,
+    training classes and evaluations belong to the label where methods of one table differ in them.
     """
     runs = with_sources(runs)
     boards = [leaderboard(tuned) for tuned in runs["tuned"]]
@@ -311,8 +322,9 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     methods, cells = list(runs["method"]), list(zip(runs["dataset"], runs["tail"], runs["shots"], strict=True))
     settings = list(runs["settings"])
     variants: dict[int, Variant] = {}
+    tasks = {table: differing_tasks(cells, settings, places) for table, places in by_group(tables).items()}
     for (table, method), places in by_group(list(zip(tables, methods, strict=True))).items():
-        always = [PRECISION] if len(precisions[table]) > 1 else []
+        always = [*tasks[table], *([PRECISION] if len(precisions[table]) > 1 else [])]
         own = [(cells[place], settings[place]) for place in places]
         variants |= dict(zip(places, label_variants(method, own, bare=[PRECISION], always=always), strict=True))
     found = [variants[place] for place in range(len(runs))]
@@ -322,6 +334,12 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
         exact=[one.exact for one in found],
         place=[one.place for one in found],
     )
+
+
+def differing_tasks(cells: Sequence[Any], settings: Sequence[Settings], places: Iterable[int]) -> list[str]:
+    """The settings of TASK in which runs at some places differ, on the same data set with the same shots."""
+    found = differing((cells[place], {key: settings[place].get(key) for key in TASK}) for place in places)
+    return sorted(found)
 
 
 def leaderboard(tuned: str) -> str:

@@ -201,3 +201,19 @@ def test_latex_of_many_variants_fits_the_page(tmp_path: Path, plan_runs: Plan, f
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+
+
+def test_runs_that_learn_or_are_asked_something_else_are_no_seeds_of_one_another(
+    tmp_path: Path, plan_runs: Plan, fill: Fill
+) -> None:
+    half = "evaluate=[{name: base, dataset: emoji, classes: base.base}, {name: new, dataset: emoji, classes: new}]"
+    usual = plan_runs("base_to_new", methods=["skip"], seeds=[1, 2])
+    other = plan_runs("base_to_new", "data.classes=new", methods=["skip"], seeds=[1, 2])
+    asked = plan_runs("base_to_new", half, methods=["skip"], seeds=[1, 2])
+    alone = plan_runs("base_to_new", "data.classes=new", methods=["coop"])
+    fill(tmp_path, [*usual, *other, *asked, *alone])
+    (table,) = paper_tables(folder_runs(tmp_path).runs)
+    labels = table.runs.groupby("label")["exact"].agg(["count", "first"])
+    assert sorted(labels["count"]) == [2, 2, 2, 3]
+    (coop,) = (row[2] for row in labels.itertuples() if str(row[0]).startswith("coop"))
+    assert "data.classes=new" in str(coop)

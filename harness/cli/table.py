@@ -228,6 +228,7 @@ def find_runs(
 def chosen_runs(words: Words, methods: str | None, grid: GridOptions, results: Path, all_runs: bool) -> ChosenRuns:
     """As `find_runs`, without tracks."""
     from harness.report.runs import damage_in, experiment_runs, folder_runs
+    from harness.report.superseded import older_in_words
 
     if words.first or words.settings or methods or grid.given():
         _, specs = read_file_grid(words, grid, methods)
@@ -244,7 +245,8 @@ def chosen_runs(words: Words, methods: str | None, grid: GridOptions, results: P
                 f"no complete run in '{results}' evaluates test images: {without_tests(found.left_out)}{first}"
             )
         raise UserError(f"no run is complete in '{results}': `skipbench bench` makes some.{first}")
-    return ChosenRuns("results", found.runs, found.damage, without_tests(found.left_out))
+    left_out = " ".join(filter(None, [without_tests(found.left_out), older_in_words(found.older)]))
+    return ChosenRuns("results", found.runs, found.damage, left_out)
 
 
 def without_tests(left_out: int) -> str:

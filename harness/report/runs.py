@@ -21,6 +21,7 @@ from harness.report.labels import Variant, as_left_open, by_group, differing, la
 from harness.report.marks import choices_of, mark_of
 from harness.report.nearest_runs import no_run_over
 from harness.report.sample_sources import with_sources
+from harness.report.superseded import newest_of_each
 from harness.report.zero_shot import evaluated, is_zero_shot
 from harness.results.folder import DAMAGED
 from harness.results.frame import result_row, spec_row
@@ -67,11 +68,13 @@ class FolderRuns:
         runs: in the form of `experiment_runs`.
         damage: why some runs are damaged, one line per run.
         left_out: number of runs that evaluate no test image and are not among them.
+        older: ids of those that are not among them because a later one has their settings and seeds.
     """
 
     runs: pd.DataFrame
     damage: list[str]
     left_out: int = 0
+    older: tuple[str, ...] = ()
 
 
 def folder_runs(results: Path, all_runs: bool = False) -> FolderRuns:
@@ -94,8 +97,9 @@ def folder_runs(results: Path, all_runs: bool = False) -> FolderRuns:
     if not rows:
         return FolderRuns(pd.DataFrame(), damage, left_out)
     order = ["protocol", "backbone", "dataset", "tail", "shots", "method", "precision", "place", "seed", "sample_seed"]
-    runs = labelled(pd.DataFrame(rows)).sort_values(order, kind="stable", ignore_index=True)
-    return FolderRuns(runs, list(dict.fromkeys([*damage, *damage_in(runs)])), left_out)
+    newest, older = newest_of_each(labelled(pd.DataFrame(rows)), results)
+    runs = newest.sort_values(order, kind="stable", ignore_index=True)
+    return FolderRuns(runs, list(dict.fromkeys([*damage, *damage_in(runs)])), left_out, older)
 
 
 def evaluates_tests(spec: RunSpec) -> bool:
@@ -219,7 +223,8 @@ def axis_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> p
         raise UserError(no_run_over(specs, others, results, axes))
     order = sorted(range(len(found)), key=lambda number: [sort_key(value) for value in keys[number]])
     runs = pd.DataFrame([found[number] for number in order])
-    return runs.assign(label=runs["method"], row=short_rows([settings_of[number] for number in order], axes))
+    rows = [row_name(values) for values in told_apart(axes, [settings_of[number] for number in order])]
+    return newest_of_each(runs.assign(label=runs["method"], row=rows), results)[0]
 
 
 def grid_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> pd.DataFrame:
@@ -241,11 +246,6 @@ def grid_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> p
         short_texts.append(row_name({axis: texts[axis] if axis in varied else NO_VALUE for axis in axes}))
     runs = experiment_runs(specs, results)
     return runs.assign(axis=exact_rows, row=short_texts, label=runs["method"])
-
-
-def short_rows(several: Sequence[Settings], axes: Sequence[str]) -> list[str]:
-    """Names of rows from the values of some settings, rounded to what tells them apart."""
-    return [row_name(values) for values in told_apart(axes, several)]
 
 
 def row_name(values: Mapping[str, str]) -> str:
@@ -338,8 +338,7 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
 
 def differing_tasks(cells: Sequence[Any], settings: Sequence[Settings], places: Iterable[int]) -> list[str]:
     """The settings of TASK in which runs at some places differ, on the same data set with the same shots."""
-    found = differing((cells[place], {key: settings[place].get(key) for key in TASK}) for place in places)
-    return sorted(found)
+    return sorted(differing((cells[place], {key: settings[place].get(key) for key in TASK}) for place in places))
 
 
 def leaderboard(tuned: str) -> str:

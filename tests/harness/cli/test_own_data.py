@@ -161,3 +161,13 @@ def test_too_few_classes_for_a_protocol_are_one_line_before_any_run(pictures: Pa
         for subset, fewest in (("new", 2), ("base.new", 3))
     ]
     assert not (tmp_path / "results" / "runs").exists()
+
+
+def test_of_an_own_folder_no_place_to_get_it_is_named(pictures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(next(pictures.iterdir()), folder / "one")
+    (folder / "empty").mkdir()
+    done = skipbench("data", f"folder:{folder}")
+    assert done.returncode == 1
+    assert "class 'empty' has no images" in done.stdout
+    assert "get it" not in done.stdout

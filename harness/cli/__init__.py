@@ -4,6 +4,7 @@ A command's module is imported when the command is used. What takes long to impo
 imported inside the commands, so that their help and mistyped names are answered at once.
 """
 
+import codecs
 import io
 import os
 import signal
@@ -24,6 +25,8 @@ from harness.machine.masking import masked
 from harness.text import plain
 
 MISTAKE, INTERRUPTED = 2, 130
+IN_ASCII = {"±": "+/-", "\N{EN DASH}": "-", "…": "...", "‖": "||", "≈": "~"}
+"""How marks of tables are written where the encoding of a terminal or pipe lacks them."""
 
 
 COMMANDS = {
@@ -105,6 +108,7 @@ def main() -> None:
     """Entry point: run the command line, and turn errors into one line and an exit code."""
     stop.listen()
     sys.excepthook = print_traceback
+    write_all_characters()
     try:
         cli.main(prog_name=harness.text.program(), complete_var=VARIABLE, standalone_mode=False)
     except BaseException as error:
@@ -112,6 +116,21 @@ def main() -> None:
         if stop.is_asked and not isinstance(error, SystemExit):
             fail(STOPPED, error, INTERRUPTED)
         end(error)
+
+
+def write_all_characters() -> None:
+    """Have what the encoding of the terminal or pipe lacks written in other characters, instead of an error."""
+    codecs.register_error("skipbench", spelled_out)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="skipbench")
+
+
+def spelled_out(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What stands for characters that an encoding lacks: marks of tables in ASCII, escapes of all others."""
+    if isinstance(error, UnicodeEncodeError):
+        return IN_ASCII.get(error.object[error.start]) or rf"\u{ord(error.object[error.start]):04x}", error.start + 1
+    return codecs.backslashreplace_errors(error)
 
 
 def end(error: BaseException) -> None:

@@ -48,6 +48,10 @@ def compare(words: tuple[str, ...], grid: GridOptions, costs: bool, results: Pat
         if costs:
             raise UserError("--costs is for published costs: comparing two runs or experiments shows costs anyway")
         compare_two(sides, overrides, results, grid)
+    elif sides and not is_experiment_name(sides[0]) and not costs:
+        raise UserError(
+            f"'{sides[0]}' is no experiment: compare takes two runs, or an experiment beside published numbers"
+        )
     else:
         compare_published(Words(sides[0] if sides else None, overrides), results, grid, costs)
 
@@ -114,7 +118,7 @@ def compare_published(words: Words, results: Path, grid: GridOptions, costs: boo
     planned = experiment_runs(specs, results)
     runs, damage = planned[planned["state"] == DONE], damage_in(planned)
     if runs.empty:
-        raise UserError(none_complete(len(specs), results, damage))
+        raise UserError(none_complete(specs, results, damage))
     title = f"{experiment.protocol}, {len(runs)} of {counted(len(specs), 'run')}"
     if costs:
         numbers = published_costs.read_costs()

@@ -68,7 +68,7 @@ def print_status(status: "Status") -> None:
         lines.append(f"differs: {expected} expected")
     if status.missing:
         lines.append(f"missing: {counted(status.missing, 'picture')}, the first: {', '.join(status.first_missing)}")
-    if status.state != "ready":
+    if status.state != "ready" and status.source:
         lines.append(f"get it: {status.source}")
     if status.state == "absent" and status.name in DOWNLOADS:
         lines.append(f"or: `skipbench data --get {status.name}`")

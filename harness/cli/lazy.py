@@ -7,6 +7,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from harness.errors import UserError, nearest
 from harness.text import examples_as_typed
 
 
@@ -51,6 +52,18 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         command.context_class = TypedContext
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names.
+
+        Raises:
+            UserError: there is none of this name.
+        """
+        if not (args[0] in self.lazy or args[0].startswith("-") or ctx.resilient_parsing):
+            raise UserError(f"unknown command '{args[0]}'.{nearest(args[0], self.lazy)} `skipbench --help` lists all")
+        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Names of commands and options, without importing the commands."""

@@ -9,6 +9,7 @@ import click
 
 from harness.cli.completion import complete_ids
 from harness.cli.console import RESULTS, console, errors, separated
+from harness.data.text_files import read_lines
 from harness.errors import UserError
 from harness.text import counted
 
@@ -101,7 +102,7 @@ def names_of(classes: str | None, learned: "Learned") -> list[str] | None:
         return RunData(learned.spec, tests=False).class_names(learned.spec.data.dataset, classes)
     path = Path(classes)
     is_file = "," not in classes and path.is_file()
-    names = [line.strip() for line in path.read_text().splitlines()] if is_file else separated(classes)
+    names = read_lines(path, "") if is_file else separated(classes)
     if len(names := list(dict.fromkeys(filter(None, names)))) < 2:
         raise UserError(f"--classes {classes}: give at least two names to choose among, or a file with one a line")
     return names

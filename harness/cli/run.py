@@ -40,7 +40,10 @@ from harness.cli.grid import (
 from harness.cli.table import print_paper_table
 from harness.cli.watch import Watcher, print_failures
 from harness.clip.backbones import bundled
-from harness.data.datasets import find_dataset, find_folder
+from harness.data.datasets import find_dataset, find_folder, read_dataset
+from harness.data.fewshot import class_subset
+from harness.data.own_names import is_own
+from harness.data.readers import SPLITS, UNTESTED
 from harness.errors import UserError
 from harness.experiment.files import find_experiment_file
 from harness.experiment.grid import NO_ABLATION, Experiment, ablation_axes, describe_grid, differing_settings
@@ -241,14 +244,29 @@ def tell_tracking(specs: list[RunSpec]) -> None:
 
 
 def check_data(specs: list[RunSpec]) -> None:
-    """Find out before the first run whether all data sets are there."""
+    """Find out before the first run whether all data sets are there, and whether own ones have enough classes."""
     needed = {
-        (name, spec.runtime.find_data_root())
+        (name, classes, spec.runtime.find_data_root(), spec.is_tested)
         for spec in specs
-        for name in (spec.data.dataset, *(item.dataset for item in spec.evaluate))
+        for name, classes in (
+            (spec.data.dataset, spec.data.classes),
+            *((item.dataset, item.classes) for item in spec.evaluate),
+        )
     }
-    for name, data_root in sorted(needed, key=str):
-        find_folder(find_dataset(name), data_root)
+    for name, root in sorted({(name, root) for name, _, root, _ in needed}, key=str):
+        find_folder(find_dataset(name), root)
+    for name, classes, root, tests in sorted(needed, key=str):
+        if is_own(name):
+            found = read_dataset(name, root, SPLITS if tests else UNTESTED)
+            check_classes(name, len(found.class_names), classes)
+
+
+def check_classes(dataset: str, number: int, subset: str) -> None:
+    """Raise a UserError if a data set with a number of classes has too few for a subset."""
+    try:
+        class_subset(number, subset)
+    except UserError as error:
+        raise UserError(f"{dataset}: {error}") from None
 
 
 def fetch_backbones(specs: list[RunSpec]) -> None:

@@ -162,7 +162,8 @@ def show_result(result: "Result") -> None:
 @takes_schedule
 @RESULTS
 def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: ScheduleOptions, results: Path) -> None:
-    """Compute runs again: a failed or interrupted one continues from its last saved epoch, a complete one starts anew.
+    """Compute runs again: a failed or interrupted one continues from its last saved epoch, a complete or damaged one
+    starts anew.
 
     The earlier folder of a run that starts anew is kept in RESULTS/replaced/. schedule.KEY=VALUE, runtime.KEY=VALUE,
     tracking.KEY=VALUE and wandb.KEY=VALUE among the ids change how runs are executed and tracked, such as
@@ -197,7 +198,8 @@ def rerun(run_ids: tuple[str, ...], failed: bool, anew: bool, schedule: Schedule
             )
         specs.append(spec)
     for item in items:
-        if anew or item.state == "done":
+        # A damaged result would stand in the way of the new one.
+        if anew or item.folder.is_complete:
             say(f"{item.name}: {item.outcome or item.state}; kept in {item.folder.set_aside(results)}")
     execute(specs, results, validate(ScheduleSpec, scheduled, "schedule."))
     end_with_damage(damage)

@@ -18,6 +18,7 @@ from harness.text import counted
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.experiment.spec import RunSpec
     from harness.report.table import Table
 
 FORMATS = ("md", "latex", "csv", "html")
@@ -227,13 +228,14 @@ def find_runs(
 def chosen_runs(words: Words, methods: str | None, grid: GridOptions, results: Path, all_runs: bool) -> ChosenRuns:
     """As `find_runs`, without tracks."""
     from harness.report.runs import damage_in, experiment_runs, folder_runs
+    from harness.report.superseded import older_in_words
 
     if words.first or words.settings or methods or grid.given():
         _, specs = read_file_grid(words, grid, methods)
         runs = experiment_runs(specs, results)
         damage = damage_in(runs)
         if not (runs["state"] == DONE).any():
-            raise UserError(none_complete(len(specs), results, damage))
+            raise UserError(none_complete(specs, results, damage))
         return ChosenRuns(file_stem(words, grid), runs, damage)
     found = folder_runs(results, all_runs)
     if found.runs.empty or not (found.runs["state"] == DONE).any():
@@ -243,7 +245,8 @@ def chosen_runs(words: Words, methods: str | None, grid: GridOptions, results: P
                 f"no complete run in '{results}' evaluates test images: {without_tests(found.left_out)}{first}"
             )
         raise UserError(f"no run is complete in '{results}': `skipbench bench` makes some.{first}")
-    return ChosenRuns("results", found.runs, found.damage, without_tests(found.left_out))
+    left_out = " ".join(filter(None, [without_tests(found.left_out), older_in_words(found.older)]))
+    return ChosenRuns("results", found.runs, found.damage, left_out)
 
 
 def without_tests(left_out: int) -> str:
@@ -255,11 +258,14 @@ def without_tests(left_out: int) -> str:
     return f"{runs}, such as the trials of sweeps, {are} left out: --all-runs shows them."
 
 
-def none_complete(num_runs: int, results: Path, damage: list[str]) -> str:
+def none_complete(specs: "Sequence[RunSpec]", results: Path, damage: list[str]) -> str:
     """The error of an experiment without a finished run."""
+    from harness.report.nearest_runs import others_finished
+
     first = f". Damaged: {damage[0]}" if damage else ""
-    none = "the run is not" if num_runs == 1 else f"none of the {num_runs:,} runs is"
-    return f"{none} complete in '{results}': see `skipbench plan`, then `bench`{first}"
+    none = "the run is not" if len(specs) == 1 else f"none of the {len(specs):,} runs is"
+    others = others_finished(specs, results)
+    return f"{none} complete in '{results}'{others}: see `skipbench plan`, then `bench`{first}"
 
 
 def file_stem(words: Words, grid: GridOptions) -> str:

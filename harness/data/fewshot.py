@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.data.readers import Picture
 from harness.errors import UserError
+from harness.text import counted
 
 HALVES = ("base", "new")
 
@@ -34,7 +35,15 @@ def class_subset(num_classes: int, subset: str) -> range:
         middle = math.ceil(len(labels) / 2)
         labels = labels[:middle] if half == "base" else labels[middle:]
     if not labels:
-        raise UserError(f"class subset '{subset}' of {num_classes} classes is empty")
+        # The number of classes whose last half of halves is not empty.
+        fewest = 1
+        for half in reversed(subset.split(".")):
+            fewest = 2 * fewest if half == "new" else 2 * fewest - 1
+        classes = counted(num_classes, "class", "classes")
+        raise UserError(
+            f"{classes} cannot be divided into halves down to '{subset}', which takes at least {fewest}: "
+            "`--protocol few_shot` divides none"
+        )
     return labels
 
 

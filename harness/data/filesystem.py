@@ -89,8 +89,15 @@ def left_out_in_words(left_out: Counter[str]) -> tuple[str, ...]:
     """A remark on what is no image in class folders: how many of what kind; none if there is nothing."""
     if not left_out:
         return ()
-    kinds = listed([f"{count} {kind}" for kind, count in left_out.most_common()], limit=5)
+    kinds = listed(
+        [f"{count} {kind if count > 1 else of_one(kind)}" for kind, count in left_out.most_common()], limit=5
+    )
     return (f"left out of the class folders: {kinds} (images are {', '.join(sorted(SUFFIXES))})",)
+
+
+def of_one(kind: str) -> str:
+    """The name of a kind, where there is one thing of it: `.txt file` of `.txt files`."""
+    return kind.replace("files", "file", 1).replace("folders", "folder", 1)
 
 
 def spelling(name: str) -> str:

@@ -108,6 +108,10 @@ def download(name: HubName) -> Pinned:
     except UnreachableError as error:
         found = cached_snapshot(name, revision)
         if found is None:
+            if os.path.isdir(name.place):
+                raise UserError(
+                    f"hf:{name.place} means a data set of the hub: of the folder here write hf:./{name.place}"
+                ) from None
             raise UserError(
                 f"data set '{name.place}' is not in the cache of the hub on this machine, and the hub cannot be "
                 f"reached ({error}): go online once, or copy its files and name their folder as hf:/path"

@@ -24,6 +24,7 @@ DEFAULT_TEMPLATE = "a photo of a {}."
 HASHED = "split 50/20/30 by hash"
 GIVEN = "train/, val/, test/ as given"
 FORM = "expected a folder of images for each class, or train/, val/ and test/ with such folders"
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 VALIDATION = ("val", "valid", "validation", "dev")
 """What the folder of the validation images may be called."""
 
@@ -36,7 +37,8 @@ def read_template(folder: Path) -> str:
     """
     path = folder / "template.txt"
     if os.path.isfile(folder):
-        raise UserError(f"'{folder}' is a file: unpack it, and name the folder that has one of images for each class")
+        advice = "unpack it" if folder.suffix.lower() in ARCHIVES else "lists of images are not read"
+        raise UserError(f"'{folder}' is a file: {advice}, name a folder that has one of images for each class")
     if not os.path.isdir(folder):
         raise UserError(f"folder '{folder}' does not exist: name one that has a folder of images for each class")
     if not os.path.lexists(path):

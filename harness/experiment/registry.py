@@ -47,7 +47,10 @@ def check_method(name: str) -> str:
         UserError: there is none; names the nearest.
     """
     if name not in method_names():
-        raise UserError(f"unknown method '{name}'.{nearest(name, method_names())}")
+        raise UserError(
+            f"unknown method '{name}'.{nearest(name, method_names())} `skipbench list` names all, and the variable "
+            "SKIPBENCH_METHODS a folder with more"
+        )
     return name
 
 

@@ -264,8 +264,12 @@ def class_changes(table: Table, root: Path) -> list[Figure]:
                 "change of accuracy (points)",
                 "",
                 panels,
-                note=("Means over seeds. " if runs["seed"].nunique() > 1 else "")
-                + f"Of more than {MOST_CLASSES} classes, those that change the most.",
+                note=" ".join(
+                    [
+                        *(["Means over seeds."] if runs["seed"].nunique() > 1 else []),
+                        *([f"The {MOST_CLASSES} classes that change the most."] if len(changes) > MOST_CLASSES else []),
+                    ]
+                ),
             )
         )
     return found

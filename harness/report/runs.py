@@ -18,9 +18,11 @@ from harness.experiment.protocols import Protocol, find_protocol
 from harness.experiment.settings import Settings, flat_settings
 from harness.experiment.spec import RunSpec
 from harness.machine.garbage import no_garbage_search
-from harness.report.labels import Variant, as_left_open, by_group, label_variants, sort_key, told_apart
+from harness.report.labels import Variant, as_left_open, by_group, differing, label_variants, sort_key, told_apart
 from harness.report.marks import choices_of, mark_of
+from harness.report.nearest_runs import no_run_over
 from harness.report.sample_sources import with_sources
+from harness.report.superseded import newest_of_each
 from harness.report.zero_shot import evaluated, is_zero_shot
 from harness.results.folder import DAMAGED
 from harness.results.frame import result_row, spec_row
@@ -33,7 +35,9 @@ FIXED, TUNED = "fixed", "tuned"
 NO_VARIANT = {"method", "seed", "recipe", "tuned", "protocol", "backbone", "evaluate", "wandb", "tracking", "runtime"}
 PRECISION, TEST = "train.precision", "test"
 # Samples are averaged over, as seeds are; those that come from elsewhere make a variant.
-GRID_AXES = {"data.dataset", "data.shots", "data.classes", "data.sample_seed"}
+GRID_AXES = {"data.dataset", "data.shots", "data.sample_seed"}
+# What is learned and what is asked afterwards: they follow from the protocol, unless a run says otherwise.
+TASK = ("data.classes", "evaluate")
 MOST_KEPT = 1024
 BEYOND_ALL_COSTS = 1e15
 # What may differ between runs that are values of one axis: the axis itself and what changes no result.
@@ -66,11 +70,13 @@ class FolderRuns:
         runs: in the form of `experiment_runs`.
         damage: why some runs are damaged, one line per run.
         left_out: number of runs that evaluate no test image and are not among them.
+        older: ids of those that are not among them because a later one has their settings and seeds.
     """
 
     runs: pd.DataFrame
     damage: list[str]
     left_out: int = 0
+    older: tuple[str, ...] = ()
 
 
 @no_garbage_search()
@@ -94,8 +100,9 @@ def folder_runs(results: Path, all_runs: bool = False) -> FolderRuns:
     if not rows:
         return FolderRuns(pd.DataFrame(), damage, left_out)
     order = ["protocol", "backbone", "dataset", "tail", "shots", "method", "precision", "place", "seed", "sample_seed"]
-    runs = labelled(pd.DataFrame(rows)).sort_values(order, kind="stable", ignore_index=True)
-    return FolderRuns(runs, list(dict.fromkeys([*damage, *damage_in(runs)])), left_out)
+    newest, older = newest_of_each(labelled(pd.DataFrame(rows)), results)
+    runs = newest.sort_values(order, kind="stable", ignore_index=True)
+    return FolderRuns(runs, list(dict.fromkeys([*damage, *damage_in(runs)])), left_out, older)
 
 
 def evaluates_tests(spec: RunSpec) -> bool:
@@ -202,23 +209,25 @@ def axis_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> p
     """
     wanted = {without_axes(spec.settings(), axes) for spec in specs}
     found, keys, settings_of = [], [], []
+    others: list[RunSpec] = []
     for run in runs_if_any(results):
         if run.result is not None and not impossible_in(run):
             settings = run.result.spec.settings()
             values = flat_settings(settings)
-            if set(axes) <= values.keys() and without_axes(settings, axes) in wanted:
+            if not set(axes) <= values.keys():
+                continue
+            if without_axes(settings, axes) in wanted:
                 found.append({**run_row(run), "axis": row_name(values_at(run.result.spec, axes))})
                 keys.append([values[axis] for axis in axes])
                 settings_of.append(values)
+            else:
+                others.append(run.result.spec)
     if not found:
-        example = " ".join(f"{axis}=A,B" for axis in axes)
-        raise UserError(
-            f"no finished run of the experiment has the setting '{', '.join(axes)}' in '{results}': run it with "
-            f"several values, such as `skipbench bench METHODS {example}`"
-        )
+        raise UserError(no_run_over(specs, others, results, axes))
     order = sorted(range(len(found)), key=lambda number: [sort_key(value) for value in keys[number]])
     runs = pd.DataFrame([found[number] for number in order])
-    return runs.assign(label=runs["method"], row=short_rows([settings_of[number] for number in order], axes))
+    rows = [row_name(values) for values in told_apart(axes, [settings_of[number] for number in order])]
+    return newest_of_each(runs.assign(label=runs["method"], row=rows), results)[0]
 
 
 def grid_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> pd.DataFrame:
@@ -240,11 +249,6 @@ def grid_runs(specs: Sequence[RunSpec], results: Path, axes: Sequence[str]) -> p
         short_texts.append(row_name({axis: texts[axis] if axis in varied else NO_VALUE for axis in axes}))
     runs = experiment_runs(specs, results)
     return runs.assign(axis=exact_rows, row=short_texts, label=runs["method"])
-
-
-def short_rows(several: Sequence[Settings], axes: Sequence[str]) -> list[str]:
-    """Names of rows from the values of some settings, rounded to what tells them apart."""
-    return [row_name(values) for values in told_apart(axes, several)]
 
 
 def row_name(values: Mapping[str, str]) -> str:
@@ -287,22 +291,31 @@ def without_axes(settings: Settings, axes: Sequence[str]) -> str:
 
 def variant_settings(spec: RunSpec) -> Settings:
     """Settings that make variants of a method, flat; the same object for all runs that share it, as thousands do."""
-    return _flat_variant(spec.method, spec.model_dump_json(exclude=NO_VARIANT))
+    return _flat_variant(spec.method, spec.model_dump_json(exclude=NO_VARIANT), evaluations_in_words(spec))
+
+
+def evaluations_in_words(spec: RunSpec) -> str:
+    """What a run is evaluated on, the same for all data sets of a protocol that evaluates on the training data set."""
+    own = spec.data.dataset
+    return "; ".join(
+        " ".join([f"{item.name}:", *([item.dataset] if item.dataset != own else []), item.classes, *item.splits])
+        for item in spec.evaluate
+    )
 
 
 @lru_cache(MOST_KEPT)
-def _flat_variant(method: str, fields: str) -> Settings:
-    """As `variant_settings`, from the JSON of the fields that count."""
+def _flat_variant(method: str, fields: str, evaluations: str) -> Settings:
+    """As `variant_settings`, from the JSON of the other fields that count."""
     settings = json.loads(fields)
-    flat = as_left_open(flat_settings({method: settings.pop("options"), **settings}))
+    flat = as_left_open(flat_settings({method: settings.pop("options"), **settings, "evaluate": evaluations}))
     return {key: value for key, value in flat.items() if key not in GRID_AXES}
 
 
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with columns `label` (see `Variant`), `variant`, `exact` and `place`: what sets them apart in a table.
 
-    So a results folder that holds a method at depths 2 and 3 gives two columns, and never a mean over both. Precision
-    belongs to the label where methods of one table differ in it.
+    So a results folder that holds a method at depths 2 and 3 gives two columns, and never a mean over both. Precision,
+    training classes and evaluations belong to the label where methods of one table differ in them.
     """
     runs = with_sources(runs)
     boards = [leaderboard(tuned) for tuned in runs["tuned"].tolist()]
@@ -313,8 +326,9 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     methods, settings = runs["method"].tolist(), runs["settings"].tolist()
     cells = list(zip(*(runs[axis].tolist() for axis in ("dataset", "tail", "shots")), strict=True))
     variants: dict[int, Variant] = {}
+    tasks = {table: differing_tasks(cells, settings, places) for table, places in by_group(tables).items()}
     for (table, method), places in by_group(list(zip(tables, methods, strict=True))).items():
-        always = [PRECISION] if len(precisions[table]) > 1 else []
+        always = [*tasks[table], *([PRECISION] if len(precisions[table]) > 1 else [])]
         own = [(cells[place], settings[place]) for place in places]
         variants |= dict(zip(places, label_variants(method, own, bare=[PRECISION], always=always), strict=True))
     found = [variants[place] for place in range(len(runs))]
@@ -324,6 +338,11 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
         exact=[one.exact for one in found],
         place=[one.place for one in found],
     )
+
+
+def differing_tasks(cells: Sequence[Any], settings: Sequence[Settings], places: Iterable[int]) -> list[str]:
+    """The settings of TASK in which runs at some places differ, on the same data set with the same shots."""
+    return sorted(differing((cells[place], {key: settings[place].get(key) for key in TASK}) for place in places))
 
 
 def leaderboard(tuned: str) -> str:

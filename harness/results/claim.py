@@ -243,8 +243,9 @@ def claimed(folder: Path) -> Iterator[Claim]:
 
     Raises:
         ClaimedError: another process holds it.
-        UserError: the folder takes no symbolic links.
+        UserError: the folder takes no symbolic links, or SKIPBENCH_LEASE is no positive number.
     """
+    lease()
     link, me = folder / f"{PREFIX}{uuid.uuid4().hex[:12]}", this_process()
     try:
         os.symlink(json.dumps(asdict(me)), link)

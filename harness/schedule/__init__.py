@@ -12,6 +12,7 @@ from harness.clip.texts import OneOrMore
 from harness.errors import UserError
 from harness.experiment.spec import RunSpec, ScheduleSpec
 from harness.machine.garbage import no_garbage_search
+from harness.results.claim import lease
 from harness.results.index import planned_runs
 from harness.results.origin import Origin
 from harness.results.record import Result
@@ -29,7 +30,8 @@ def unfinished(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
     """The runs that are not complete; removes what killed processes left in the folders of all.
 
     Raises:
-        UserError: a complete one would have another result now.
+        UserError: a complete one would have another result now, or there are some left and SKIPBENCH_LEASE is no
+            positive number.
     """
     left = []
     unchanged: set[tuple[Origin, str, OneOrMore, str]] = set()
@@ -46,6 +48,9 @@ def unfinished(specs: Sequence[RunSpec], results: Path) -> list[RunSpec]:
                 assert run.result
                 refuse_changed(run.result)
                 unchanged.add(decided)
+    if left:
+        # Each run would fail by it, after everything was imported.
+        lease()
     return left
 
 

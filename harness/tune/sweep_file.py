@@ -28,7 +28,10 @@ def load_sweep(name: str, changes: Settings, schedule: Settings | None = None) -
     known = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
     path = SWEEPS / f"{name}.yaml" if name in known else Path(name)
     if name not in known and path.suffix not in (".yaml", ".yml"):
-        raise UserError(f"no sweep '{name}' in experiments/sweeps/.{nearest(name, known)} Or give a YAML file")
+        raise UserError(
+            f"no sweep '{name}' in experiments/sweeps/.{nearest(name, known)} A file of your own "
+            "is named by its path: `skipbench sweep my_sweep.yaml` (docs/sweeps.md)"
+        )
     content = read_yaml(path)
     for storage in (content.get("storage"), changes.get("storage")):
         remember_password(str(storage))

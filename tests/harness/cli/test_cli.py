@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.commands import Finished, error_line, results_of, run_process, skipbench, start, wait_for
+from harness.cli import write_all_characters
+from tests.commands import ROOT, Finished, error_line, results_of, run_process, skipbench, start, wait_for
 from tests.evaluations import FEW_OF_BOTH
 
 QUICK = ["train.epochs=2", "skip.depth=3"]
@@ -277,3 +280,30 @@ def test_ctrl_c_stops_in_one_line_and_the_same_command_goes_on(tmp_path: Path) -
     assert result["interruptions"] == 1
     assert result["costs"]["phases"]["train"]["images"] == 8 * 23 * 4
     assert done_before < 8
+
+
+def test_a_lease_that_is_no_number_is_one_line_before_any_run(tmp_path: Path) -> None:
+    for command in ("bench", "sweep"):
+        done = skipbench(command, "skip", "--results", str(tmp_path), SKIPBENCH_LEASE="-5")
+        assert done.returncode == 2
+        assert done.stderr == "error: SKIPBENCH_LEASE=-5: give a number of seconds, the same on all machines\n"
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("encoding", "mark"), [("ascii", "+/-"), ("latin-1", "\\xb1"), ("utf-8", "\\xc2\\xb1")])
+def test_a_terminal_that_lacks_the_marks_of_a_table_gets_all_of_its_numbers(encoding: str, mark: str) -> None:
+    words = ["table", "--results", str(ROOT / "results" / "embedded"), "--methods", "clip_adapter,zeroshot"]
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},
+        cwd=ROOT,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert f" {mark} " in repr(done.stdout)
+    assert done.stdout.decode(encoding).isascii() == (encoding == "ascii")
+
+
+def test_a_character_that_nothing_stands_for_is_escaped() -> None:
+    write_all_characters()
+    assert "a ± b – 日".encode("ascii", "skipbench") == b"a +/- b - \\u65e5"

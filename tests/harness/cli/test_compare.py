@@ -98,6 +98,7 @@ def test_compare_of_some_data_sets_has_no_average(tmp_path: Path) -> None:
         (["--protocol", "few_shot_validation"], "there are no published numbers for protocol 'few_shot_validation'"),
         (["a.yaml", "b.yaml", "--costs"], "--costs is for published costs: comparing two runs or experiments shows"),
         (["nowhere.yaml"], "'nowhere.yaml' does not exist"),
+        (["8e2efc"], "'8e2efc' is no experiment: compare takes two runs, or an experiment beside published numbers"),
         ([str(PAPER), "--dataset", "dtdd"], "unknown data set 'dtdd'. Did you mean 'dtd'?"),
     ],
 )

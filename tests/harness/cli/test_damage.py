@@ -201,3 +201,18 @@ def test_damaged_files_of_a_finished_run_are_left_out_of_its_page(damaged: Damag
     assert coop.path.name in (damaged.root / "reports" / "bench.html").read_text()
     # Nothing else needs them.
     assert skipbench("table", *words).returncode == 0
+
+
+def test_rerun_of_a_damaged_run_computes_it_anew_and_keeps_what_was_there(
+    tmp_path: Path, plan_runs: Plan, fill: Fill
+) -> None:
+    few = "evaluate=[{name: base, dataset: emoji, classes: base.base.base.base, splits: [test]}]"
+    (spec,) = plan_runs("base_to_new", few, methods=["zeroshot"])
+    folder = RunFolder(tmp_path, spec.id)
+    folder.create()
+    folder.write_spec(spec)
+    folder.result_file.write_text("")
+    done = skipbench("rerun", spec.id, "--results", str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert folder.read_result().id == spec.id
+    assert (tmp_path / "replaced" / f"{spec.id}-1" / "result.json").read_text() == ""

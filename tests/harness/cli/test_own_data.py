@@ -15,7 +15,7 @@ from harness.experiment.spec import RunSpec
 from harness.results.record import Result, read_result
 from harness.training.run import Run
 from harness.training.run_data import RunData
-from tests.commands import skipbench
+from tests.commands import error_line, skipbench
 
 Make = Callable[..., RunSpec]
 SHORT = ("train.epochs=1", "train.warmup_epochs=0", "train.batch_size=4")
@@ -147,3 +147,27 @@ def test_no_shot_is_both_trained_on_and_held_out_although_some_are_broken(
     assert not {picture.path for picture in found} & {picture.path for picture in trained}
     labels = class_subset(len(sample.splits.class_names), "base")
     assert sorted([*found, *trained]) == sorted(keep_classes(sample.drawn.train, labels))
+
+
+def test_too_few_classes_for_a_protocol_are_one_line_before_any_run(pictures: Path, tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    shutil.copytree(next(pictures.iterdir()), one / "only")
+    words = ["--dataset", f"folder:{one}", "--results", str(tmp_path / "results"), *SHORT]
+    lines = [error_line(command, "skip", *words) for command in ("bench", "sweep")]
+    assert lines == [
+        f"error: folder:{one}: 1 class cannot be divided into halves down to '{subset}', which takes at least "
+        f"{fewest}: "
+        "`--protocol few_shot` divides none"
+        for subset, fewest in (("new", 2), ("base.new", 3))
+    ]
+    assert not (tmp_path / "results" / "runs").exists()
+
+
+def test_of_an_own_folder_no_place_to_get_it_is_named(pictures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(next(pictures.iterdir()), folder / "one")
+    (folder / "empty").mkdir()
+    done = skipbench("data", f"folder:{folder}")
+    assert done.returncode == 1
+    assert "class 'empty' has no images" in done.stdout
+    assert "get it" not in done.stdout

@@ -92,6 +92,10 @@ def test_other_classes_are_asked_for_by_name_file_or_subset(
         assert sum(item["probability"] for item in picture["predictions"]) == pytest.approx(1)
     assert len(json.loads(skipbench(*words, "new").stdout)["classes"]) == 22
     assert "give at least two names" in error_line(*words[:-2], "--classes", "cat")
+    names.write_bytes("\ufeffcat\r\nred fox\r\n".encode())
+    assert json.loads(skipbench(*words, str(names)).stdout) == one
+    names.write_bytes("café\ncat\n".encode("latin-1"))
+    assert f"'{names}' cannot be read as text" in error_line(*words, str(names))
 
 
 def test_what_cannot_be_predicted_is_one_line(trained: tuple[RunFolder, list[str]], tmp_path: Path) -> None:

@@ -98,3 +98,20 @@ def test_a_damaged_result_is_one_line(tmp_path: Path) -> None:
     for text in ("{", '{"id": "abc"}'):
         (folder / "result.json").write_text(text)
         assert "result.json" in error_line("table", RESULTS=str(tmp_path))
+
+
+def test_a_selection_without_runs_names_what_the_nearest_finished_run_has(
+    tmp_path: Path, plan_runs: Plan, fill: Fill
+) -> None:
+    fill(tmp_path, plan_runs("base_to_new", "skip.depth=2,4", "train.epochs=3", methods=["skip"]))
+    over = error_line("table", "--over", "skip.depth", RESULTS=str(tmp_path))
+    assert "runs have the setting 'skip.depth'" in over
+    assert "the nearest train.epochs=3: repeat the METHODS" in over
+    for command in ("table", "figures"):
+        chosen = error_line(command, "--methods", "skip", RESULTS=str(tmp_path))
+        assert "others are, the nearest with" in chosen
+        assert "train.epochs=3" in chosen
+    other = error_line("table", "--methods", "coop", RESULTS=str(tmp_path))
+    assert "the nearest with method=skip: repeat" in other
+    again = skipbench("table", "--over", "skip.depth", "train.epochs=3", RESULTS=str(tmp_path))
+    assert again.returncode == 0, again.stderr

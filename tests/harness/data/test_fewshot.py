@@ -49,8 +49,18 @@ def test_an_unknown_subset_is_refused(subset: str) -> None:
 
 
 def test_an_empty_subset_is_refused() -> None:
-    with pytest.raises(UserError, match="class subset 'new' of 1 classes is empty"):
+    with pytest.raises(UserError, match="1 class cannot be divided into halves down to 'new', which takes at least 2"):
         class_subset(1, "new")
+
+
+@pytest.mark.parametrize("subset", ["new", "base.new", "new.new", "base.base.new", "new.base.new"])
+def test_the_fewest_classes_that_are_named_are_enough_and_one_less_is_not(subset: str) -> None:
+    with pytest.raises(UserError) as refused:
+        class_subset(1, subset)
+    fewest = int(str(refused.value).partition("at least ")[2].partition(":")[0])
+    assert class_subset(fewest, subset)
+    with pytest.raises(UserError):
+        class_subset(fewest - 1, subset)
 
 
 def test_kept_classes_are_relabelled_from_0() -> None:

@@ -108,6 +108,9 @@ def test_without_network(hub: HubStub, tmp_path: Path, monkeypatch: pytest.Monke
     message = error_of(f"hf:{NAME}")
     assert f"data set '{NAME}' is not in the cache of the hub on this machine, and the hub cannot be reached" in message
     assert "go online once, or copy its files and name their folder as hf:/path" in message
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / NAME).mkdir(parents=True)
+    assert error_of(f"hf:{NAME}") == f"hf:{NAME} means a data set of the hub: of the folder here write hf:./{NAME}"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     first = read_dataset(f"hf:{NAME}")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

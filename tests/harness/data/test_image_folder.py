@@ -212,7 +212,7 @@ def test_what_is_no_image_is_told(tmp_path: Path) -> None:
     write(tmp_path, "cat/more/1.jpg", "cat/Thumbs.db", "dog/.hidden.jpg", "cat/desktop.ini", "cat/@eaDir/1.jpg")
     found, loose = read_own_folder(tmp_path).remarks
     assert found.startswith(
-        "left out of the class folders: 2 .avif files, 1 .heic files, 1 folders, 1 files without an ending (images"
+        "left out of the class folders: 2 .avif files, 1 .heic file, 1 folder, 1 file without an ending (images"
     )
     assert loose == f"left out: 1 images in '{tmp_path}' itself, in no class folder"
     assert dataset_status(f"folder:{tmp_path}").remarks == (found, loose)
@@ -265,3 +265,6 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "set.zip").touch()
     with pytest.raises(UserError, match=r"set\.zip' is a file: unpack it"):
         find_dataset(f"folder:{tmp_path}/set.zip")
+    (tmp_path / "list.csv").touch()
+    with pytest.raises(UserError, match=r"list\.csv' is a file: lists of images are not read"):
+        find_dataset(f"folder:{tmp_path}/list.csv")

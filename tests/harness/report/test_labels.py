@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.data.datasets import read_dataset
 from harness.experiment.spec import RunSpec
 from harness.report.figures import paper_figures
 from harness.report.footnotes import footnotes
@@ -16,8 +19,9 @@ from harness.report.labels import LONGEST_LABEL, label_variants, settings_apart,
 from harness.report.latex import latex_document, plan, to_latex
 from harness.report.paper_tables import paper_tables
 from harness.report.plots import compose, draw, key_lines
-from harness.report.runs import experiment_runs, folder_runs
+from harness.report.runs import axis_runs, experiment_runs, folder_runs
 from harness.report.table import Table
+from harness.results.folder import RunFolder
 from tests.commands import error_line, skipbench
 
 Plan = Callable[..., list[RunSpec]]
@@ -201,3 +205,42 @@ def test_latex_of_many_variants_fits_the_page(tmp_path: Path, plan_runs: Plan, f
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+
+
+def test_runs_that_learn_or_are_asked_something_else_are_no_seeds_of_one_another(
+    tmp_path: Path, plan_runs: Plan, fill: Fill
+) -> None:
+    half = "evaluate=[{name: base, dataset: emoji, classes: base.base}, {name: new, dataset: emoji, classes: new}]"
+    usual = plan_runs("base_to_new", methods=["skip"], seeds=[1, 2])
+    other = plan_runs("base_to_new", "data.classes=new", methods=["skip"], seeds=[1, 2])
+    asked = plan_runs("base_to_new", half, methods=["skip"], seeds=[1, 2])
+    alone = plan_runs("base_to_new", "data.classes=new", methods=["coop"])
+    fill(tmp_path, [*usual, *other, *asked, *alone])
+    (table,) = paper_tables(folder_runs(tmp_path).runs)
+    labels = table.runs.groupby("label")["exact"].agg(["count", "first"])
+    assert sorted(labels["count"]) == [2, 2, 2, 3]
+    (coop,) = (row[2] for row in labels.itertuples() if str(row[0]).startswith("coop"))
+    assert "data.classes=new" in str(coop)
+
+
+def test_of_runs_whose_files_have_changed_the_last_counts(tmp_path: Path, plan_runs: Plan, fill: Fill) -> None:
+    texts, results = tmp_path / "texts.json", tmp_path / "results"
+    ids = []
+    for number, sentence in enumerate(("a", "another")):
+        texts.write_text(json.dumps({name: [f"{sentence} {name}"] for name in read_dataset("emoji").class_names}))
+        specs = plan_runs("few_shot", f"data.templates={texts}", methods=["clip_adapter"], seeds=[1, 2], shots=[2])
+        found = fill(results, specs)
+        ids.append([spec.id for spec in specs])
+        for run_id in ids[-1]:
+            os.utime(RunFolder(results, run_id).result_file, (number, number))
+    older, newer = ids
+    assert not {*older} & {*newer}
+    runs = folder_runs(results)
+    assert (sorted(runs.runs["id"]), sorted(runs.older)) == (sorted(newer), sorted(older))
+    (table,) = paper_tables(runs.runs)
+    mean = sum(found[run_id]["all"] for run_id in newer) / 2
+    assert [cell.mean for cell in table.cells if cell.row == "2"] == [pytest.approx(mean)]
+    over = axis_runs(specs, results, ["train.lr"])
+    assert sorted(over["id"]) == sorted(newer)
+    told = skipbench("table", "--results", str(results)).stdout
+    assert "2 earlier runs with the settings and seeds of a later one are left out" in told

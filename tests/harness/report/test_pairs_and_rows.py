@@ -56,7 +56,7 @@ def test_an_ablation_holds_the_seeds_of_its_experiment_only(tmp_path: Path, plan
     table = ablation(runs, ["skip.depth"])
     assert cell(table, "skip", "3", "base").mean == pytest.approx(found[plan[0].id]["base"])
     assert cell(table, "skip", "3", "base").std is None
-    with pytest.raises(UserError, match="no finished run"):
+    with pytest.raises(UserError, match="other settings than the experiment too, the nearest seed=1"):
         axis_runs(plan_runs("base_to_new", methods=["skip"], seeds=[4]), tmp_path, ["skip.depth"])
 
 

@@ -159,8 +159,11 @@ def test_what_only_has_the_name_of_a_claim_is_nobody_and_stays(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "soon", "nan", "inf"])
-def test_a_lease_that_is_none_is_told(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_that_is_none_is_told(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKIPBENCH_LEASE", text)
+    with pytest.raises(UserError, match="SKIPBENCH_LEASE"), claimed(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
     with pytest.raises(UserError, match=f"SKIPBENCH_LEASE={text}: give a number of seconds"):
         lease()
 

@@ -65,7 +65,7 @@ def test_how_a_folder_is_split_is_told(make_spec: Make, tmp_path: Path) -> None:
     assert lines[0] == (
         f"{name} has no train/ and test/, so it is split 50/20/30 by hash: 26 training, 9 validation, 17 test images"
     )
-    assert lines[1].startswith(f"{name}: left out of the class folders: 1 .txt files (images are ")
+    assert lines[1].startswith(f"{name}: left out of the class folders: 1 .txt file (images are ")
     assert lines[2] == (
         f"{name} has 4 to 10 training images a class (half of each class's images are for training), "
         "16 were asked for: the run trains on 4 to 10"

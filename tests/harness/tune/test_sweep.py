@@ -226,6 +226,10 @@ def specs_of(path: str) -> list[RunSpec]:
 
 
 def test_a_sweep_that_is_not_there_names_the_nearest() -> None:
+    with pytest.raises(
+        UserError, match=r"no sweep 'x_y' in experiments/sweeps/\. A file of your own is named by its path"
+    ):
+        load_sweep("x_y", {})
     with pytest.raises(UserError, match=r"no sweep 'mapel'.*Did you mean 'maple'"):
         load_sweep("mapel", {})
 

@@ -95,7 +95,7 @@ class CLIPLoRA(Method):
             # Drawn for whole rows of the longest texts, so that what is left out changes nothing that is drawn.
             mask = self.draw_mask(path, (tokens.packing.rows, *tower.positional_embedding.shape))
             kept, scale = tokens.of(mask[:, : tokens.packing.length]), scale / (1 - self.config.dropout)
-        added: Tensor = change(x, scale, kept)
+        added: Tensor = change(x, scale, kept, self.clip.speedups.changes_as_factors)
         return added
 
     def draw_mask(self, path: str, shape: tuple[int, ...]) -> Tensor:

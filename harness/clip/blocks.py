@@ -191,7 +191,7 @@ def attend_all(
     """
     projected = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
     projected = add_beside("qkv", projected, normed, Tokens(packing), beside)
-    query, key, value = split_heads(attention, packing.pad_own(projected[packing.num_shared :]))
+    query, key, value = split_heads(attention, packing.pad_own(packing.without_shared(projected)))
     own_mask = None if mask is None else mask[: query.shape[2], : key.shape[2]].to(query.dtype)
     if not packing.shared:
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=own_mask)
@@ -234,7 +234,7 @@ def attend_read(
     del reading, queries
     projected = F.linear(normed, weight[width:], bias[width:])
     projected = add_beside("kv", projected, normed, Tokens(packing), beside)
-    key, value = split_heads(attention, packing.pad_own(projected[packing.num_shared :]))
+    key, value = split_heads(attention, packing.pad_own(packing.without_shared(projected)))
     mask = None
     if last_seen is not None:
         seen = last_seen.view(packing.rows, -1, 1)

@@ -86,10 +86,15 @@ class Packing:
 
     def pack(self, x: Tensor) -> Tensor:
         """Tokens (B, T, width) -> packed (N, width)."""
-        own = self.take_own(x[:, self.shared :].flatten(0, 1))
         if not self.shared:
-            return own
+            return self.take_own(x.flatten(0, 1))
+        own = self.take_own(x[:, self.shared :].flatten(0, 1))
         return torch.cat([x[:: self.rows // self.groups, : self.shared].flatten(0, 1), own])
+
+    def without_shared(self, x: Tensor) -> Tensor:
+        """Packed tokens (N, width) -> those of single rows (M, width)."""
+        # Of a slice that leaves nothing out, the gradient would be copied among zeros.
+        return x[self.num_shared :] if self.shared else x
 
     def take_own(self, x: Tensor) -> Tensor:
         """All tokens after the shared ones (B x (T - P), width) -> those that are computed (M, width)."""
@@ -103,7 +108,7 @@ class Packing:
 
     def unpack(self, x: Tensor) -> Tensor:
         """Packed tokens (N, width) -> rows (B, T, width), with zeros where nothing is computed."""
-        own = self.pad_own(x[self.num_shared :])
+        own = self.pad_own(self.without_shared(x))
         if not self.shared:
             return own
         leading = x[: self.num_shared].view(self.groups, 1, self.shared, -1)

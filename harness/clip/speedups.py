@@ -18,6 +18,8 @@ class Speedups:
         recompute_cheap: compute outputs of LayerNorms and activation functions again in the backward pass instead of
             keeping them for it, in towers where that pays (`Tower.recomputes`); of a ResNet, apply the frozen
             normalisation to weights or in place.
+        changes_as_factors: apply a low-rank change of a matrix as two thin products, instead of first making the whole
+            matrix of it.
         step_in_backward: update weights during the backward pass, so that all gradients never exist at once.
         prompts_at_once: number of prompts that methods whose texts depend on the image put through the text tower at
             once; 1 is one image at a time.
@@ -27,6 +29,7 @@ class Speedups:
     share_prefix: bool = True
     read_one_token: bool = True
     recompute_cheap: bool = True
+    changes_as_factors: bool = True
     step_in_backward: bool = True
     prompts_at_once: int = 512
 
@@ -40,6 +43,7 @@ NO_SPEEDUPS = Speedups(
     share_prefix=False,
     read_one_token=False,
     recompute_cheap=False,
+    changes_as_factors=False,
     step_in_backward=False,
     prompts_at_once=1,
 )

@@ -4,24 +4,37 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harness.clip.low_rank import POSITIONS, LowRank, draw_kept, kept_linear, low_rank_changes
+from harness.clip.low_rank import POSITIONS, LowRank, draw_kept, kept_change, low_rank_changes
 
 
 def test_what_is_dropped_takes_no_part_in_outputs_or_gradients() -> None:
     torch.manual_seed(0)
-    x, weight = torch.randn(7, 6).double().requires_grad_(), torch.randn(2, 6).double().requires_grad_()
+    x, a, b = (torch.randn(shape).double().requires_grad_() for shape in ((7, 6), (2, 6), (6, 2)))
     keep = torch.rand(7, 6) < 0.7
-    assert torch.equal(kept_linear(x, keep, weight), F.linear(x * keep, weight))
-    assert torch.autograd.gradcheck(lambda x, weight: kept_linear(x, keep, weight), (x, weight))
+    assert torch.equal(kept_change(x, keep, a, b, 0.3), F.linear(F.linear(x * keep, a) * 0.3, b))
+    assert torch.autograd.gradcheck(lambda x, a, b: kept_change(x, keep, a, b, 0.3), (x, a, b))
 
 
 def test_the_backward_pass_keeps_the_input_and_the_mask_and_no_copy() -> None:
     x, keep = torch.randn(50, 8, requires_grad=True), torch.ones(50, 8, dtype=torch.bool)
     kept: list[torch.Tensor] = []
-    weight = torch.randn(2, 8, requires_grad=True)
+    a, b = torch.randn(2, 8, requires_grad=True), torch.randn(8, 2, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(lambda value: kept.append(value) or value, lambda value: value):
-        kept_linear(x, keep, weight)
-    assert {value.data_ptr() for value in kept} == {x.data_ptr(), keep.data_ptr(), weight.data_ptr()}
+        kept_change(x, keep, a, b, 0.3)
+    places = {value.data_ptr() for value in (x, keep, a, b)}
+    assert [tuple(value.shape) for value in kept if value.data_ptr() not in places] == [(50, 2)]
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_change_as_factors_is_that_of_the_whole_matrix(masked: bool) -> None:
+    torch.manual_seed(0)
+    change = LowRank(8, 2).double()
+    torch.nn.init.normal_(change.w_lora_B)
+    x = torch.randn(5, 8).double()
+    keep = torch.rand(5, 8) < 0.5 if masked else None
+    dense = (x if keep is None else x * keep) @ (0.3 * change.w_lora_B @ change.w_lora_A).T
+    for as_factors in (False, True):
+        torch.testing.assert_close(change(x, 0.3, keep, as_factors), dense)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -54,6 +67,15 @@ def test_rates_are_those_of_what_is_dropped() -> None:
     kept = draw_kept((200, 300), 0.25, torch.device("cpu"))
     assert kept.dtype == torch.bool
     assert kept.float().mean().item() == pytest.approx(0.75, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (64, 33)])
+def test_what_is_kept_is_what_torch_itself_would_draw(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    theirs, after = torch.empty(shape, dtype=torch.bool).bernoulli_(0.75), torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(draw_kept(shape, 0.25, torch.device("cpu")), theirs)
+    assert torch.equal(torch.rand(1), after)
 
 
 def test_parts_of_a_tower_are_those_of_the_authors_for_twelve_blocks() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.clip.packing import pack_texts
+from harness.clip.packing import Packing, pack_texts
 from harness.clip.towers import CLIP, END, RAW
 
 NAMES = ["cat", "sports equipment", "bird", "thing that is rather long to say"]
@@ -120,3 +120,22 @@ def test_texts_longer_than_the_context_are_masked_as_shorter_ones(clip: CLIP, in
         for row, end in enumerate(eot.tolist()):
             alone = clip.text.run(x[row : row + 1, : end + 1], 0, END, eot[row : row + 1])
             torch.testing.assert_close(alone, whole[row : row + 1], **EXACT)
+
+
+def test_where_nothing_is_shared_nothing_is_cut() -> None:
+    # The gradient of a slice is copied among zeros, even where the slice is everything.
+    x = torch.randn(6, 4, requires_grad=True)
+    assert Packing(2, 3).without_shared(x) is x
+    assert torch.equal(Packing(2, 4, shared=2).without_shared(x), x[2:])
+    kinds = [type(node).__name__ for node in unpacked_graph(Packing(2, 3), x)]
+    assert not any("Slice" in kind for kind in kinds)
+
+
+def unpacked_graph(packing: Packing, x: Tensor) -> list[object]:
+    """What the backward pass computes of tokens that are put in rows and packed again."""
+    nodes: list[object] = []
+    node = packing.pack(packing.unpack(x)).grad_fn
+    while node is not None:
+        nodes.append(node)
+        node = node.next_functions[0][0] if node.next_functions else None
+    return nodes

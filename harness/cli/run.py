@@ -88,13 +88,13 @@ def bench(words: Words, grid: GridOptions, schedule: ScheduleOptions, dry_run: b
 
 def warm_up_early(experiment: Experiment, results: Path) -> None:
     """Have what runs need imported in another process while they are planned, if some are surely left to compute."""
-    from harness.schedule.head_start import is_surely_unfinished
+    from harness.schedule.head_start import is_surely_unfinished, rehearses_often
 
     if is_surely_unfinished(experiment, results):
-        warm_up(experiment.backbones, experiment.schedule)
+        warm_up(experiment.backbones, experiment.schedule, rehearses_often(experiment))
 
 
-def warm_up(backbones: Collection[str], schedule: ScheduleSpec) -> None:
+def warm_up(backbones: Collection[str], schedule: ScheduleSpec, rehearses_often: bool) -> None:
     """Have what runs need imported in another process, if it is not done there already.
 
     Not where weights may have to be fetched first: that changes what the process is to import, and how.
@@ -102,7 +102,7 @@ def warm_up(backbones: Collection[str], schedule: ScheduleSpec) -> None:
     if schedule.executor == "local" and set(backbones) <= bundled().keys():
         from harness.schedule import worker
 
-        worker.warm_up(backbones)
+        worker.warm_up(backbones, rehearses_often)
 
 
 def keep_cold(experiment: Experiment) -> None:
@@ -223,7 +223,7 @@ def compute_unfinished(specs: list[RunSpec], results: Path, schedule: ScheduleSp
     check_writable(results)
     todo = unfinished(specs, results)
     if todo:
-        warm_up({spec.backbone for spec in todo}, schedule)
+        warm_up({spec.backbone for spec in todo}, schedule, len({spec.method for spec in todo}) > 2)
         tell_tracking(todo)
         check_data(todo)
         fetch_backbones(todo)

@@ -10,7 +10,7 @@ import click
 from harness.cli.console import RESULTS, console, counting_bars, print_frame
 from harness.cli.dry_run import DRY_RUN, print_block, print_settings, say, schedule_settings, tell_without_effect
 from harness.cli.grid import ScheduleOptions, split_schedule, takes_schedule
-from harness.cli.run import check_data, fetch_backbones, tell_tracking
+from harness.cli.run import check_data, fetch_backbones, tell_tracking, warm_up
 from harness.experiment.axes import text_of
 from harness.experiment.layers import COMMAND_LINE, DEFAULT, PlannedRun, Setting
 from harness.results.files import check_writable
@@ -68,6 +68,8 @@ def sweep(
         print_dry_sweep(asked, planned, {*changes, *given}, results)
         return
     specs = [item.spec for item in planned]
+    # Each trial may be of another shape.
+    warm_up({spec.backbone for spec in specs}, asked.schedule, rehearses_often=True)
     check_writable(results)
     tell_tracking(specs)
     check_data(specs)

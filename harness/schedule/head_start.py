@@ -61,6 +61,12 @@ def is_surely_unfinished(experiment: Experiment, results: Path) -> bool:
     )
 
 
+def rehearses_often(experiment: Experiment) -> bool:
+    """Whether the runs of an experiment may be of more than two shapes, each of which is rehearsed once."""
+    values = flat_settings(experiment.settings).values()
+    return len(experiment.methods) > 2 or any(map(is_several, values))
+
+
 def finished_names(results: Path, ids: list[str]) -> Iterator[tuple[str, Path]]:
     """The names of the finished runs among some ids, as far as they can be read, and the files of their results."""
     for run_id in ids:
@@ -101,8 +107,13 @@ def values_at(spec: Any, key: str) -> list[Any]:
 
 def may_be(value: Any, asked: Any) -> bool:
     """Whether a setting with a value may be what was asked for, as it is written: one value, or several."""
-    if isinstance(asked, list | dict) or (isinstance(asked, str) and (".." in asked or "," in asked)):
+    if isinstance(asked, dict) or is_several(asked):
         return True
     if isinstance(asked, str) and not isinstance(value, str):
         return not asked.replace(".", "").isdigit() or float(asked) == value
     return bool(value == asked)
+
+
+def is_several(asked: Any) -> bool:
+    """Whether a setting may be written with several values."""
+    return isinstance(asked, list) or (isinstance(asked, str) and (".." in asked or "," in asked))

@@ -86,7 +86,8 @@ class LocalScheduler:
 
     def run(self) -> list[FailedRun]:
         """Execute everything and return the runs that failed. However it ends, no process is left behind."""
-        warm_up({job.spec.backbone for job in self.waiting})
+        specs = [job.spec for job in self.waiting]
+        warm_up({spec.backbone for spec in specs}, len({spec.method for spec in specs}) > 2)
         try:
             while self.waiting or self.elsewhere or self.running:
                 self._fill_slots()

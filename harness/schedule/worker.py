@@ -29,6 +29,7 @@ from harness.results.failure import TIME_LIMIT, Failure, explain_exception, expl
 from harness.training.events import Event
 
 PRELOADED = "harness.schedule.preloaded"
+FOR_REHEARSALS = "harness.schedule.preloaded_for_rehearsals"
 # Seconds in which a process may release its claim and its files before it is killed.
 GRACE = 10.0
 # How often a process is started whose server dies meanwhile.
@@ -45,15 +46,18 @@ def process_context() -> Any:
     return context
 
 
-def warm_up(backbones: Iterable[str] = ()) -> None:
+def warm_up(backbones: Iterable[str] = (), rehearses_often: bool = False) -> None:
     """Start the server that processes are forked from, if there is none; it imports while this process goes on.
 
     Args:
         backbones: of the runs; those that do not come with the project may need open_clip, which is imported too.
+        rehearses_often: whether several of the runs may need a rehearsal of their own; what only that takes is imported
+            too, once for all of them, which takes nearly as long as torch.
     """
     if process_context().get_start_method() == "forkserver":
         needed = [] if set(backbones) <= bundled().keys() else ["open_clip"]
-        process_context().set_forkserver_preload([PRELOADED, *needed])
+        rehearsals = [FOR_REHEARSALS] if rehearses_often else []
+        process_context().set_forkserver_preload([PRELOADED, *rehearsals, *needed])
         # A copy of the process that started the server cannot ask for it. It is only a head start.
         with deaf(), suppress(ChildProcessError):
             forkserver.ensure_running()

@@ -80,3 +80,8 @@ def test_a_large_signed_rank_test_and_the_page_import_no_statistics_of_scipy() -
         "assert not {'scipy.stats', 'scipy.optimize'} & set(sys.modules)\n"
     )
     assert "torch" not in imported(code)
+
+
+def test_what_rehearsals_take_is_imported_only_if_it_is_asked_for() -> None:
+    assert "torch._dynamo" in imported("import harness.schedule.preloaded_for_rehearsals\n")
+    assert "torch._dynamo" not in imported("import harness.schedule.preloaded\n")

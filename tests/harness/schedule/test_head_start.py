@@ -24,7 +24,7 @@ def an_experiment(**changes: object) -> Experiment:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     found: list[object] = []
-    monkeypatch.setattr(worker, "warm_up", found.append)
+    monkeypatch.setattr(worker, "warm_up", lambda *asked: found.append(asked))
     return found
 
 
@@ -105,6 +105,24 @@ def test_a_server_is_started_once_a_run_is_known_to_be_left(
     assert asked == []
     monkeypatch.setattr(harness.schedule, "run_all", lambda *_: [])
     compute_unfinished(expand(changed), tmp_path, ScheduleSpec())
-    assert asked == [{"clip-emoji"}]
+    assert asked == [({"clip-emoji"}, False)]
     warm_up_early(an_experiment(), tmp_path / "new")
-    assert asked == [{"clip-emoji"}, ("clip-emoji",)]
+    assert asked[1:] == [(("clip-emoji",), False)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "often"),
+    [
+        ({}, False),
+        ({"settings": {"skip": {"depth": 3}}}, False),
+        ({"methods": ["skip", "maple", "coop"]}, True),
+        ({"settings": {"skip": {"depth": "1..3"}}}, True),
+        ({"settings": {"train": {"batch_size": [4, 8]}}}, True),
+    ],
+    ids=str,
+)
+def test_what_rehearsals_take_is_imported_early_where_there_are_several(
+    changes: dict[str, object], often: bool, tmp_path: Path, asked: list[object]
+) -> None:
+    warm_up_early(an_experiment(**changes), tmp_path / "new")
+    assert asked == [(("clip-emoji",), often)]

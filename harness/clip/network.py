@@ -199,7 +199,7 @@ class Network(nn.Module):
         self.text_projection = nn.Parameter(torch.empty(text.width, config.embed_dim))
         if not self.text_projection.is_meta:
             self.draw_texts(text)
-        self.logit_scale = nn.Parameter(torch.tensor(INITIAL_LOGIT_SCALE))
+        self.logit_scale = nn.Parameter(torch.full((), INITIAL_LOGIT_SCALE))
         self.logit_bias = None
 
     def draw_texts(self, text: TextConfiguration) -> None:

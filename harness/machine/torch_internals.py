@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensor,
     FakeTensorMode,
 )
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_leaves, tree_map_only
@@ -103,11 +104,15 @@ def bare_step(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def take_step(optimizer: torch.optim.Optimizer) -> None:
-    """Do what `optimizer.step()` does if it has no hooks, without importing torch's compiler.
+    """Do what `optimizer.step()` does, without importing torch's compiler unless there are hooks.
 
     Args:
         optimizer: one that needs no closure.
     """
+    own = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+    if own or _global_optimizer_pre_hooks or _global_optimizer_post_hooks:
+        optimizer.step()
+        return
     with torch.no_grad():
         bare_step(type(optimizer).step)(optimizer)
 

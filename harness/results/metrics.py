@@ -7,7 +7,6 @@ more entry in `METRICS` and appears in all of them.
 import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from harness.errors import UserError, nearest
 from harness.machine.costs import ADAPT, CACHE, FIT, PHASES, SELECT, TRAIN
@@ -214,19 +213,16 @@ METRICS: dict[str, Metric] = {
 }  # fmt: skip
 
 
-@cache
 def evaluation_metrics() -> tuple[EvaluationMetric, ...]:
     """The metrics of single evaluations."""
     return tuple(metric for metric in METRICS.values() if isinstance(metric, EvaluationMetric))
 
 
-@cache
 def summary_metrics() -> tuple[SummaryMetric, ...]:
     """The metrics that sum up accuracies."""
     return tuple(metric for metric in METRICS.values() if isinstance(metric, SummaryMetric))
 
 
-@cache
 def run_metrics() -> tuple[RunMetric, ...]:
     """The metrics of whole runs."""
     return tuple(metric for metric in METRICS.values() if isinstance(metric, RunMetric))

@@ -2,6 +2,7 @@
 
 import gc
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,19 @@ def test_a_bare_step_is_the_step_of_the_optimizer(
     found = trained(take_step)
     assert found == trained(kind.step)
     assert found[0] != trained(lambda optimizer: None)[0]
+
+
+@pytest.mark.parametrize("when", ["pre", "post"])
+@pytest.mark.parametrize("of_all", [True, False])
+def test_hooks_of_an_optimizer_are_called(when: str, of_all: bool) -> None:
+    weight = torch.ones(2, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+    called: list[torch.optim.Optimizer] = []
+    name = f"register_optimizer_step_{when}_hook" if of_all else f"register_step_{when}_hook"
+    owner = import_module("torch.optim.optimizer") if of_all else optimizer
+    hook = getattr(owner, name)(lambda one, args, kwargs: called.append(one))
+    weight.sum().backward()
+    take_step(optimizer)
+    hook.remove()
+    assert called == [optimizer]
+    assert weight.tolist() == [0.5, 0.5]

@@ -68,5 +68,5 @@ def test_only_files_that_are_there_are_listed(tmp_path: Path) -> None:
         (tmp_path / "runs" / "one").mkdir(parents=True, exist_ok=True)
         (tmp_path / "runs" / "one" / name).write_text("")
     files = run_files(["one", "nowhere", "one"], tmp_path)
-    assert (files.sets, files.of, files.with_logits) == ([["log.txt"], []], [0, 1, 0], {"one"})
+    assert (files.sets, files.of, files.with_logits) == ([("log.txt",), ()], [0, 1, 0], {"one"})
     assert "checkpoint.safetensors" not in FILES

@@ -17,6 +17,10 @@ class Behind:
         self._thread: ThreadPoolExecutor | None = None
         self._process = 0
 
+    def __reduce__(self) -> tuple[type["Behind"], tuple[()]]:
+        # Another process has a thread of its own, and what this one has to do is not its business.
+        return Behind, ()
+
     def do(self, call: Callable[..., object], *values: object) -> None:
         """Do a call soon; wait if too many wait already.
 

@@ -1,6 +1,7 @@
 """What a thread does behind a pass over pictures is done when the pass is over."""
 
 import os
+import pickle
 import threading
 
 import pytest
@@ -50,5 +51,14 @@ def test_a_process_that_was_forked_waits_for_no_thread_of_the_first() -> None:
         behind.settle()
         os._exit(0 if done == [1] else 1)
     assert os.waitpid(child, 0)[1] == 0
+    free.set()
+    behind.settle()
+
+
+def test_what_is_given_to_another_process_has_nothing_to_do() -> None:
+    behind, free = Behind(), threading.Event()
+    behind.do(free.wait)
+    # Would wait for ever if the call went along.
+    pickle.loads(pickle.dumps(behind)).settle()
     free.set()
     behind.settle()
